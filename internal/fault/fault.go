@@ -1,0 +1,93 @@
+// Package fault is the error that a person reads: what failed, on which host,
+// why, and what to do next.
+package fault
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Error is a failure with a way out. Its message is lower case and has no
+// final period; hints are things that can be typed.
+type Error struct {
+	Host  string   // the host it happened on; may be empty
+	Msg   string   // what failed and why, one line
+	Lines []string // further facts, one a line (for instance the last lines of a log)
+	Hints []string // what to do next
+	Err   error    // the cause, for errors.Is and errors.As; not printed
+	Code  int      // exit code that it asks for; 0 leaves it to the caller
+}
+
+// New makes an Error from a format.
+func New(format string, args ...any) *Error {
+	err := fmt.Errorf(format, args...)
+	return &Error{Msg: err.Error(), Err: errors.Unwrap(err)}
+}
+
+// On names the host.
+func (e *Error) On(host string) *Error { e.Host = host; return e }
+
+// Hint adds a line that says what to do.
+func (e *Error) Hint(format string, args ...any) *Error {
+	e.Hints = append(e.Hints, fmt.Sprintf(format, args...))
+	return e
+}
+
+// Detail adds lines of facts.
+func (e *Error) Detail(lines ...string) *Error {
+	e.Lines = append(e.Lines, lines...)
+	return e
+}
+
+// Exit sets the exit code.
+func (e *Error) Exit(code int) *Error { e.Code = code; return e }
+
+// Because sets the cause.
+func (e *Error) Because(err error) *Error { e.Err = err; return e }
+
+// Error is the message with its host, without lines and hints.
+func (e *Error) Error() string {
+	if e.Host != "" {
+		return e.Host + ": " + e.Msg
+	}
+	return e.Msg
+}
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// HintLines are the hints; event.Scope.End reads them.
+func (e *Error) HintLines() []string { return e.Hints }
+
+// Render writes err as a person reads it: the message, the facts indented, the
+// hints last. Any error will do; joined errors are written one after another.
+func Render(err error) string {
+	var b strings.Builder
+	for _, e := range split(err) {
+		var f *Error
+		if !errors.As(e, &f) {
+			fmt.Fprintf(&b, "error: %s\n", e)
+			continue
+		}
+		fmt.Fprintf(&b, "error: %s\n", e)
+		for _, l := range f.Lines {
+			fmt.Fprintf(&b, "  %s\n", l)
+		}
+		for _, h := range f.Hints {
+			fmt.Fprintf(&b, "hint: %s\n", h)
+		}
+	}
+	return b.String()
+}
+
+func split(err error) []error {
+	if j, ok := err.(interface{ Unwrap() []error }); ok {
+		var out []error
+		for _, e := range j.Unwrap() {
+			out = append(out, split(e)...)
+		}
+		return out
+	}
+	return []error{err}
+}
