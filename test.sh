@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# ./test.sh          every test, on real parts; installs what it needs from Debian's packages (needs root)
+# ./test.sh -short   what needs no root, no Nix and no containers: under a minute once Go's cache is warm
+set -euo pipefail
+cd "$(dirname "$0")"
+
+short=
+for arg in "$@"; do
+	case $arg in
+	-short | --short) short=1 ;;
+	-h | --help)
+		sed -n '2,3s/^# //p' "$0"
+		exit 0
+		;;
+	*)
+		echo "test.sh: unknown argument '$arg' (there is only -short)" >&2
+		exit 1
+		;;
+	esac
+done
+
+step() { printf '\n== %s\n' "$*"; }
+
+command -v go >/dev/null || {
+	echo "test.sh: go is not installed; godwit needs Go $(sed -n 's/^go //p' go.mod) or newer: https://go.dev/dl/" >&2
+	exit 1
+}
+
+if [ -z "$short" ]; then
+	step "what the tests need"
+	test/setup.sh
+fi
+
+step "gofmt"
+unformatted=$(gofmt -l cmd internal test bench)
+[ -z "$unformatted" ] || {
+	echo "not gofmt-clean:" "$unformatted" >&2
+	exit 1
+}
+
+step "go vet and staticcheck"
+go vet ./...
+go tool staticcheck ./...
+
+if command -v shellcheck >/dev/null; then
+	step "shellcheck"
+	{
+		git ls-files -co --exclude-standard -- '*.sh'
+		git grep -lE '^#!.*(bash|/sh)' -- . ':!*.go' ':!*.md' ':!*.nix'
+	} | sort -u | while read -r f; do [ -f "$f" ] && printf '%s\0' "$f"; done | xargs -0 shellcheck
+elif [ -z "$short" ]; then
+	echo "test.sh: shellcheck is missing though test/setup.sh ran: apt-get install shellcheck" >&2
+	exit 1
+fi
+
+step "builds for the platforms that people deploy from"
+for platform in darwin/arm64 darwin/amd64 linux/arm64 linux/amd64; do
+	echo "$platform"
+	if [ -n "$short" ]; then
+		GOOS=${platform%/*} GOARCH=${platform#*/} CGO_ENABLED=0 go build -o /dev/null ./cmd/godwit
+	else
+		GOOS=${platform%/*} GOARCH=${platform#*/} CGO_ENABLED=0 go vet ./cmd/... ./internal/...
+	fi
+done
+
+if [ -n "$short" ]; then
+	step "go test -short"
+	go test -short ./...
+	exit 0
+fi
+
+step "the small NixOS"
+test/nixos/check.sh
+
+step "go test"
+go test -timeout 60m ./...
