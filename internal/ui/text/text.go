@@ -1,0 +1,301 @@
+// Package text holds what a terminal line needs: cleaning foreign output,
+// measuring and cutting by display columns, and writing numbers the way
+// godwit writes them.
+package text
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/clipperhouse/displaywidth"
+)
+
+// Width is the number of terminal columns that s takes.
+func Width(s string) int { return displaywidth.String(s) }
+
+// Cut shortens s to at most width columns; tail (such as "…") ends a line that
+// was cut. It never splits a wide or a combined character.
+func Cut(s string, width int, tail string) string {
+	if width <= 0 {
+		return ""
+	}
+	if len(s) <= width && isASCII(s) {
+		return s
+	}
+	if Width(s) <= width {
+		return s
+	}
+	if Width(tail) > width {
+		tail = ""
+	}
+	room := width - Width(tail)
+	g := displaywidth.StringGraphemes(s)
+	end, used := 0, 0
+	for g.Next() {
+		w := g.Width()
+		if used+w > room {
+			break
+		}
+		used += w
+		end += len(g.Value())
+	}
+	return strings.TrimRight(s[:end], " ") + tail
+}
+
+// Pad adds blanks on the right until s takes width columns.
+func Pad(s string, width int) string {
+	if n := width - Width(s); n > 0 {
+		return s + strings.Repeat(" ", n)
+	}
+	return s
+}
+
+func isASCII(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// MaxLine is the number of bytes of one line that Clean keeps.
+const MaxLine = 4096
+
+// Clean makes one harmless line of foreign output: without escape sequences,
+// control characters, invisible direction marks or invalid UTF-8, tabs
+// expanded, what a carriage return had overwritten gone, and not longer than
+// MaxLine bytes.
+func Clean(s string) string {
+	if plain(s) {
+		return s
+	}
+	if len(s) > 4*MaxLine {
+		s = s[:4*MaxLine]
+	}
+	s = strings.TrimRight(s, "\r\n")
+	var b strings.Builder
+	cols, visible := 0, false
+	for i := 0; i < len(s); {
+		c := s[i]
+		switch {
+		case c == 0x1b:
+			i += escape(s[i:])
+			continue
+		case c == '\r':
+			// The rest overwrites the line, as a progress bar does.
+			b.Reset()
+			cols, visible = 0, false
+			i++
+			continue
+		case c == '\n':
+			b.WriteByte(' ')
+			cols++
+			i++
+			continue
+		case c == '\t':
+			n := 8 - cols%8
+			b.WriteString("        "[:n])
+			cols += n
+			i++
+			continue
+		case c < 0x20 || c == 0x7f:
+			i++
+			continue
+		}
+		r, n := utf8.DecodeRuneInString(s[i:])
+		i += n
+		if r == 0x9b { // CSI as one C1 character
+			i += csi(s[i:])
+			continue
+		}
+		if hidden(r) {
+			continue
+		}
+		b.WriteRune(r)
+		visible = visible || r != ' '
+		cols++
+	}
+	if !visible {
+		return ""
+	}
+	out := b.String()
+	if len(out) > MaxLine {
+		cut := MaxLine
+		for cut > 0 && !utf8.RuneStart(out[cut]) {
+			cut--
+		}
+		out = out[:cut] + "…"
+	}
+	return out
+}
+
+func plain(s string) bool {
+	if len(s) > MaxLine {
+		return false
+	}
+	for i := 0; i < len(s); i++ {
+		if s[i] < 0x20 || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// hidden says whether r has no place in a line: C1 controls, line and
+// paragraph separators, marks that turn the direction of text around, a byte
+// order mark.
+func hidden(r rune) bool {
+	switch {
+	case r >= 0x80 && r < 0xa0,
+		r == 0x2028, r == 0x2029,
+		r == 0x200e, r == 0x200f, r == 0x061c,
+		r >= 0x202a && r <= 0x202e,
+		r >= 0x2066 && r <= 0x2069,
+		r == 0xfeff:
+		return true
+	}
+	return false
+}
+
+// escape gives the length of the escape sequence that s begins with.
+func escape(s string) int {
+	if len(s) < 2 {
+		return len(s)
+	}
+	switch s[1] {
+	case '[':
+		return 2 + csi(s[2:])
+	case ']', 'P', 'X', '^', '_': // strings that end in BEL or ST
+		for i := 2; i < len(s); i++ {
+			if s[i] == 0x07 {
+				return i + 1
+			}
+			if s[i] == 0x1b && i+1 < len(s) && s[i+1] == '\\' {
+				return i + 2
+			}
+		}
+		// Never ended: drop the introducer only, so that no text is lost.
+		return 2
+	}
+	i := 1
+	for i < len(s) && s[i] >= 0x20 && s[i] <= 0x2f {
+		i++
+	}
+	if i < len(s) && s[i] >= 0x30 && s[i] <= 0x7e {
+		i++
+	}
+	return i
+}
+
+// csi gives the length of a control sequence after its introducer.
+func csi(s string) int {
+	i := 0
+	for i < len(s) && s[i] >= 0x20 && s[i] <= 0x3f {
+		i++
+	}
+	if i < len(s) && s[i] >= 0x40 && s[i] <= 0x7e {
+		i++
+	}
+	return i
+}
+
+// sizes are binary, because that is what Nix and df -h count in.
+var sizes = []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
+
+// Size writes a number of bytes: "67 MiB", "2.1 MiB", "310 MiB", "12 B".
+func Size(n int64) string {
+	v, u := scale(n)
+	return number(v, u) + " " + sizes[u]
+}
+
+// SizeOf writes done of total in one unit: "61/148 MiB". A total of 0 is not
+// known and left out.
+func SizeOf(done, total int64) string {
+	if total <= 0 {
+		return Size(done)
+	}
+	_, u := scale(total)
+	f := math.Pow(1024, float64(u))
+	if done > total {
+		done = total
+	}
+	return number(float64(done)/f, u) + "/" + Size(total)
+}
+
+func scale(n int64) (float64, int) {
+	if n < 0 {
+		v, u := scale(-(n + 1))
+		return -v, u
+	}
+	v, u := float64(n), 0
+	for u < len(sizes)-1 && (u == 0 && v >= 1024 || u > 0 && math.Round(v) >= 1000) {
+		v /= 1024
+		u++
+	}
+	if u == 0 && v >= 1000 {
+		return v, 0
+	}
+	return v, u
+}
+
+func number(v float64, unit int) string {
+	switch a := math.Abs(v); {
+	case unit == 0, v == 0:
+		return fmt.Sprintf("%.0f", v)
+	case a < 0.995:
+		return fmt.Sprintf("%.2g", v)
+	case a < 9.95:
+		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%.0f", v)
+}
+
+// Elapsed writes how long something took: "420ms", "9.2s", "41s", "1m 04s",
+// "2h 07m", "3d 04h".
+func Elapsed(d time.Duration) string {
+	if d < 0 {
+		d = 0
+	}
+	switch {
+	case d < 995*time.Millisecond:
+		ms := d.Round(time.Millisecond)
+		if ms >= 100*time.Millisecond {
+			ms = d.Round(10 * time.Millisecond)
+		}
+		return fmt.Sprintf("%dms", ms.Milliseconds())
+	case d < 9950*time.Millisecond:
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	case d < 59500*time.Millisecond:
+		return fmt.Sprintf("%.0fs", d.Seconds())
+	}
+	s := int64(d.Round(time.Second) / time.Second)
+	if s < 3600 {
+		return fmt.Sprintf("%dm %02ds", s/60, s%60)
+	}
+	m := int64(d.Round(time.Minute) / time.Minute)
+	if m < 24*60 {
+		return fmt.Sprintf("%dh %02dm", m/60, m%60)
+	}
+	h := int64(d.Round(time.Hour) / time.Hour)
+	return fmt.Sprintf("%dd %02dh", h/24, h%24)
+}
+
+// Ticking writes the time of something that still runs, in whole seconds, and
+// nothing during the first: what is shown changes once a second at most.
+func Ticking(d time.Duration) string {
+	d = d.Truncate(time.Second)
+	switch {
+	case d < time.Second:
+		return ""
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	}
+	if d < time.Hour {
+		return Elapsed(d)
+	}
+	return Elapsed(d.Truncate(time.Minute))
+}

@@ -1,0 +1,108 @@
+package text
+
+import (
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+func TestSize(t *testing.T) {
+	for _, c := range []struct {
+		n    int64
+		want string
+	}{
+		{0, "0 B"}, {1, "1 B"}, {999, "999 B"}, {1023, "1023 B"}, {1024, "1.0 KiB"},
+		{2202010, "2.1 MiB"}, {67 << 20, "67 MiB"}, {310 << 20, "310 MiB"},
+		{999 << 20, "999 MiB"}, {1000 << 20, "0.98 GiB"}, {1 << 30, "1.0 GiB"}, {-5, "-4 B"},
+		{1<<63 - 1, "8.0 EiB"},
+	} {
+		if got := Size(c.n); got != c.want && c.n >= 0 {
+			t.Errorf("Size(%d) = %q, want %q", c.n, got, c.want)
+		}
+	}
+	if got := SizeOf(61<<20, 148<<20); got != "61/148 MiB" {
+		t.Error(got)
+	}
+	if got := SizeOf(61<<20, 0); got != "61 MiB" {
+		t.Error(got)
+	}
+}
+
+func TestElapsed(t *testing.T) {
+	for _, c := range []struct {
+		d    time.Duration
+		want string
+	}{
+		{0, "0ms"}, {420 * time.Millisecond, "420ms"}, {999 * time.Millisecond, "1.0s"},
+		{9200 * time.Millisecond, "9.2s"}, {9960 * time.Millisecond, "10s"}, {59600 * time.Millisecond, "1m 00s"},
+		{64 * time.Second, "1m 04s"}, {3599600 * time.Millisecond, "1h 00m"}, {127 * time.Minute, "2h 07m"},
+		{76 * time.Hour, "3d 04h"}, {-time.Second, "0ms"},
+	} {
+		if got := Elapsed(c.d); got != c.want {
+			t.Errorf("Elapsed(%v) = %q, want %q", c.d, got, c.want)
+		}
+	}
+	if Ticking(900*time.Millisecond) != "" || Ticking(61*time.Second) != "1m 01s" || Ticking(7900*time.Millisecond) != "7s" {
+		t.Error("Ticking")
+	}
+}
+
+func TestCut(t *testing.T) {
+	for _, c := range []struct {
+		s    string
+		w    int
+		want string
+	}{
+		{"hello", 5, "hello"}, {"hello", 4, "hel…"}, {"hello", 1, "…"}, {"hello", 0, ""},
+		{"世界世界", 8, "世界世界"}, {"世界世界", 7, "世界世…"}, {"世界世界", 6, "世界…"},
+		{"e\u0301e\u0301e\u0301", 2, "e\u0301…"}, {"👨‍👩‍👧x", 2, "…"}, {"👨‍👩‍👧", 2, "👨‍👩‍👧"},
+	} {
+		if got := Cut(c.s, c.w, "…"); got != c.want {
+			t.Errorf("Cut(%q, %d) = %q, want %q", c.s, c.w, got, c.want)
+		}
+	}
+}
+
+func TestClean(t *testing.T) {
+	for _, c := range []struct{ in, want string }{
+		{"plain", "plain"},
+		{"\x1b[31mred\x1b[0m", "red"},
+		{"a\tb", "a       b"},
+		{"10%\r20%\r100%\r\n", "100%"},
+		{"bell\a and \b nul\x00", "bell and  nul"},
+		{"\x1b]0;title\x07x", "x"}, {"\x1b]8;;http://e\x1b\\link\x1b]8;;\x1b\\", "link"},
+		{"\x1b]never ended", "never ended"},
+		{"\x1b(Bx\x1b", "x"}, {"bad \xff utf8", "bad \ufffd utf8"},
+		{"rtl \u202egnp.exe", "rtl gnp.exe"}, {"c1 \u009b31mred", "c1 red"},
+		{"two\nlines", "two lines"}, {"   ", "   "}, {"\x1b[0m  \x1b[0m", ""},
+	} {
+		if got := Clean(c.in); got != c.want {
+			t.Errorf("Clean(%q) = %q, want %q", c.in, got, c.want)
+		}
+	}
+	if n := len(Clean(strings.Repeat("é", 1<<20))); n > MaxLine+8 {
+		t.Error("not bounded:", n)
+	}
+}
+
+func FuzzClean(f *testing.F) {
+	f.Add("\x1b[31mred\x1b[0m \u009b1;2m\x1b]0;x")
+	f.Fuzz(func(t *testing.T, s string) {
+		got := Clean(s)
+		if !utf8.ValidString(got) {
+			t.Fatalf("%q is not UTF-8", got)
+		}
+		for _, r := range got {
+			if r < 0x20 || r >= 0x7f && r < 0xa0 {
+				t.Fatalf("%q has the control character %U", got, r)
+			}
+		}
+		if Clean(got) != got && len(got) < MaxLine {
+			t.Fatalf("not stable: %q then %q", got, Clean(got))
+		}
+		if w := Width(Cut(got, 20, "…")); w > 20 {
+			t.Fatalf("cut to %d columns", w)
+		}
+	})
+}
