@@ -16,7 +16,7 @@ import (
 	"strings"
 )
 
-//go:embed make-image builder-archive customize rootfs
+//go:embed make-base make-image builder-archive customize rootfs
 var recipe embed.FS
 
 // Name returns the name of the image of a suite and architecture, which
