@@ -39,6 +39,7 @@ type Kind string
 const (
 	Started  Kind = "started"  // the step begins
 	Progress Kind = "progress" // Done of Total in Unit; Text says what is being worked on
+	Waiting  Kind = "waiting"  // the step, or the host, waits; Text says for what. Started or Progress ends it
 	Log      Kind = "log"      // one line of output of a tool or a host
 	Note     Kind = "note"     // a line that a person should see and that changes nothing
 	Warning  Kind = "warning"  // a line that a person should act on later

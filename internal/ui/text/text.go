@@ -227,28 +227,21 @@ func SizeOf(done, total int64) string {
 }
 
 func scale(n int64) (float64, int) {
-	if n < 0 {
-		v, u := scale(-(n + 1))
-		return -v, u
-	}
-	v, u := float64(n), 0
+	v, u := float64(max(n, 0)), 0
 	for u < len(sizes)-1 && (u == 0 && v >= 1024 || u > 0 && math.Round(v) >= 1000) {
 		v /= 1024
 		u++
-	}
-	if u == 0 && v >= 1000 {
-		return v, 0
 	}
 	return v, u
 }
 
 func number(v float64, unit int) string {
-	switch a := math.Abs(v); {
+	switch {
 	case unit == 0, v == 0:
 		return fmt.Sprintf("%.0f", v)
-	case a < 0.995:
+	case v < 0.995:
 		return fmt.Sprintf("%.2g", v)
-	case a < 9.95:
+	case v < 9.95:
 		return fmt.Sprintf("%.1f", v)
 	}
 	return fmt.Sprintf("%.0f", v)
