@@ -1,0 +1,719 @@
+package ui
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"godwit/internal/event"
+	"godwit/internal/ui/text"
+)
+
+// How often the live view is redrawn: soon after something began or ended,
+// calmer for numbers and log lines that run by.
+const (
+	paintEvery = time.Second / 15
+	paintSoft  = 250 * time.Millisecond
+)
+
+// Control sequences. Lines of the live area are drawn with automatic wrapping
+// off: should a terminal find a character wider than we do, the line is cut at
+// the edge and the count of rows stays right.
+const (
+	syncBegin  = "\x1b[?2026h"
+	syncEnd    = "\x1b[?2026l"
+	hideCursor = "\x1b[?25l"
+	showCursor = "\x1b[?25h"
+	wrapOff    = "\x1b[?7l"
+	wrapOn     = "\x1b[?7h"
+	eraseLine  = "\x1b[K"
+	eraseBelow = "\x1b[J"
+)
+
+// live redraws an area at the bottom of the terminal. One goroutine paints;
+// emitters only change state under u.mu and knock. The cursor rests in the
+// first column of the area's last row between paints.
+type live struct {
+	u *UI
+
+	// Under u.mu.
+	pending   []printed // lines to print above the area, in order
+	suspended int
+	closed    bool
+
+	// wmu is held by whoever writes to the terminal; it is taken before u.mu.
+	wmu     sync.Mutex
+	rows    []string // what is on the screen now, styled
+	widths  []int    // their display widths
+	w, h    int      // terminal size they were drawn for
+	hidden  bool     // the cursor is
+	painted time.Time
+
+	hard, soft chan struct{}
+	stop, done chan struct{}
+}
+
+type printed struct {
+	w    io.Writer
+	text string
+}
+
+func newLive(u *UI) *live {
+	l := &live{
+		u:    u,
+		hard: make(chan struct{}, 1), soft: make(chan struct{}, 1),
+		stop: make(chan struct{}), done: make(chan struct{}),
+	}
+	if u.opt.noTicker {
+		close(l.done)
+		return l
+	}
+	go l.loop()
+	return l
+}
+
+func (l *live) wake(soft bool) {
+	c := l.hard
+	if soft {
+		c = l.soft
+	}
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func (l *live) loop() {
+	defer close(l.done)
+	resized, stopResized := onResize()
+	defer stopResized()
+	jobs, stopJobs := onJobControl()
+	defer stopJobs()
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	last := time.Time{}
+	paint := func(after time.Duration) bool {
+		if d := after - time.Since(last); d > 0 {
+			select {
+			case <-time.After(d):
+			case <-l.stop:
+				return false
+			}
+		}
+		last = time.Now()
+		l.paint(false)
+		return true
+	}
+	for {
+		ok := true
+		select {
+		case <-l.hard:
+			ok = paint(paintEvery)
+		case <-l.soft:
+			// Numbers may wait, but not keep an end waiting.
+			select {
+			case <-l.hard:
+				ok = paint(paintEvery)
+			case <-time.After(paintSoft - time.Since(last)):
+				ok = paint(0)
+			case <-l.stop:
+				ok = false
+			}
+		case <-second.C:
+			ok = paint(paintEvery)
+		case <-resized:
+			ok = paint(paintEvery)
+		case <-jobs:
+			l.suspend()
+			stopSelf() // until SIGCONT
+			l.resume()
+		case <-l.stop:
+			ok = false
+		}
+		if !ok {
+			return
+		}
+	}
+}
+
+// emit runs under u.mu, after the event has been applied to the model.
+func (l *live) emit(e event.Event, h *host, t *task) {
+	u := l.u
+	say := func(w io.Writer, host, s string) {
+		if host != "" {
+			s = u.pal.paint(bold, u.clean(host)) + " | " + s
+		}
+		l.pending = append(l.pending, printed{w, s})
+	}
+	switch e.Kind {
+	case event.Log:
+		if shown, w := u.shows(e); shown {
+			h.tail[len(h.tail)-1].shown = true
+			if w == u.opt.Stdout && !isTerminal(w) {
+				l.pending = append(l.pending, printed{w, prefix(e) + " | " + e.Text})
+				return
+			}
+			say(w, prefix(e), e.Text)
+		}
+	case event.Note:
+		say(u.opt.Stderr, e.Host, e.Text)
+	case event.Warning:
+		s := u.pal.paint(symWarning.style, u.sym(symWarning)) + " "
+		if e.Host != "" {
+			s += u.pal.paint(bold, u.clean(e.Host)) + ": "
+		}
+		say(u.opt.Stderr, "", s+e.Text)
+		for _, hint := range e.Hints {
+			say(u.opt.Stderr, "", "  hint: "+u.clean(hint))
+		}
+	case event.Done:
+		// What the run itself did stays on the screen when it is worth a word.
+		if e.Host == "" && e.Text != "" {
+			say(u.opt.Stderr, "", u.pal.paint(symOK.style, u.sym(symOK))+" "+sum(did(e.Step), e.Text)+u.pal.paint(dim, took(t, e)))
+		}
+	case event.Failed:
+		if e.Host == "" {
+			say(u.opt.Stderr, "", u.pal.paint(symFailed.style, u.sym(symFailed))+" "+stepFailed(e.Step, h.err)+u.pal.paint(dim, took(t, e)))
+		}
+	case event.Result:
+		if e.Host == "" && e.Text != "" {
+			s := h.symbol()
+			say(u.opt.Stderr, "", u.pal.paint(s.style, u.sym(s))+" "+e.Text)
+		}
+	}
+}
+
+// paint brings the screen up to date.
+func (l *live) paint(last bool) {
+	l.wmu.Lock()
+	defer l.wmu.Unlock()
+	u := l.u
+	w, h := u.opt.Width(), u.opt.Height()
+	if w <= 0 {
+		w = 80
+	}
+	if h <= 0 {
+		h = 24
+	}
+	u.mu.Lock()
+	if l.closed || l.suspended > 0 && !last {
+		u.mu.Unlock()
+		return
+	}
+	pending := l.pending
+	l.pending = nil
+	var rows []row
+	if last {
+		l.closed = true
+		rows = u.finalRows(h)
+	} else {
+		rows = u.rows(h)
+	}
+	frame := make([]string, len(rows))
+	for i, r := range rows {
+		frame[i] = u.render(r, w)
+	}
+	if last {
+		for _, f := range frame {
+			pending = append(pending, printed{u.opt.Stderr, f})
+		}
+		for _, s := range u.tailLines(true) {
+			pending = append(pending, printed{u.opt.Stderr, s})
+		}
+		frame = nil
+	}
+	u.mu.Unlock()
+
+	l.draw(pending, frame, w, h)
+}
+
+// draw writes lines above the area and makes the area show frame.
+func (l *live) draw(pending []printed, frame []string, w, h int) {
+	var b bytes.Buffer
+	out := l.u.opt.Stderr
+	sent := 0
+	flush := func() {
+		if sent == b.Len() {
+			return
+		}
+		l.u.mu.Lock()
+		l.u.write(out, b.Bytes())
+		l.u.mu.Unlock()
+		b.Reset()
+		sent = 0
+	}
+	begin := func() {
+		if b.Len() == 0 {
+			b.WriteString(syncBegin)
+			if !l.hidden && len(frame) > 0 {
+				b.WriteString(hideCursor)
+				l.hidden = true
+			}
+		}
+	}
+	resized := w != l.w && len(l.rows) > 0
+	if len(pending) > 0 || resized || len(frame) == 0 && len(l.rows) > 0 {
+		begin()
+		l.erase(&b, w)
+		for _, p := range pending {
+			if p.w != out {
+				// Another file, perhaps the same terminal: in order.
+				if b.Len() > 0 {
+					b.WriteString(syncEnd)
+				}
+				flush()
+				l.u.mu.Lock()
+				l.u.write(p.w, []byte(p.text+"\n"))
+				l.u.mu.Unlock()
+				continue
+			}
+			begin()
+			b.WriteString(p.text)
+			b.WriteString("\r\n")
+		}
+	}
+	if !same(frame, l.rows) {
+		begin()
+		l.area(&b, frame)
+	}
+	if len(frame) == 0 && l.hidden {
+		begin()
+		b.WriteString(showCursor)
+		l.hidden = false
+	}
+	if b.Len() > 0 {
+		b.WriteString(syncEnd)
+	}
+	flush()
+	l.rows, l.w, l.h = frame, w, h
+	l.widths = l.widths[:0]
+	for _, f := range frame {
+		l.widths = append(l.widths, text.Width(text.Clean(f)))
+	}
+}
+
+// erase clears the area and leaves the cursor where it began.
+func (l *live) erase(b *bytes.Buffer, w int) {
+	if len(l.rows) == 0 {
+		return
+	}
+	up := 0
+	for i := range l.rows[:len(l.rows)-1] {
+		up++
+		// A terminal that became narrower has broken the lines above.
+		if w < l.w && w > 0 && l.u.reflows() {
+			up += max(l.widths[i]-1, 0) / w
+		}
+	}
+	b.WriteByte('\r')
+	if up > 0 {
+		fmt.Fprintf(b, "\x1b[%dA", up)
+	}
+	b.WriteString(eraseBelow)
+	l.rows = nil
+}
+
+// area redraws the rows that changed.
+func (l *live) area(b *bytes.Buffer, frame []string) {
+	b.WriteString(wrapOff)
+	b.WriteByte('\r')
+	if n := len(l.rows) - 1; n > 0 {
+		fmt.Fprintf(b, "\x1b[%dA", n)
+	}
+	shrunk := len(frame) < len(l.rows)
+	for i, f := range frame {
+		if i > 0 {
+			b.WriteString("\r\n")
+		}
+		end := i == len(frame)-1
+		if i >= len(l.rows) || f != l.rows[i] || end && shrunk {
+			b.WriteString(f)
+			if end && shrunk {
+				b.WriteString(eraseBelow)
+			} else {
+				b.WriteString(eraseLine)
+			}
+		}
+	}
+	b.WriteByte('\r')
+	b.WriteString(wrapOn)
+}
+
+func (l *live) suspend() {
+	l.paint(false) // print what was said before
+	l.wmu.Lock()
+	defer l.wmu.Unlock()
+	l.u.mu.Lock()
+	l.suspended++
+	closed := l.closed
+	l.u.mu.Unlock()
+	if !closed {
+		l.draw(nil, nil, l.u.opt.Width(), l.u.opt.Height())
+	}
+}
+
+func (l *live) resume() {
+	l.u.mu.Lock()
+	l.suspended--
+	l.u.mu.Unlock()
+	l.wake(false)
+}
+
+func (l *live) close() {
+	l.u.mu.Lock()
+	if l.closed {
+		l.u.mu.Unlock()
+		return
+	}
+	asking := l.suspended > 0
+	l.u.mu.Unlock()
+	select {
+	case <-l.stop:
+	default:
+		close(l.stop)
+	}
+	if asking {
+		l.wmu.Lock()
+		l.u.mu.Lock()
+		l.u.write(l.u.opt.Stderr, []byte("\r\n"))
+		l.u.mu.Unlock()
+		l.wmu.Unlock()
+	} else {
+		<-l.done
+	}
+	l.paint(true)
+}
+
+func same(a, b []string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// reflows says whether the terminal breaks lines anew when it gets narrower.
+// Most do.
+func (u *UI) reflows() bool {
+	env := u.opt.Getenv
+	return env("XTERM_VERSION") == "" && (env("STY") == "" || env("TMUX") != "")
+}
+
+// row is one line of the live area before it is fitted to a width.
+type row struct {
+	sym   symbol
+	name  string
+	parts []part // shown two blanks apart, the first padded to the steps' column
+	right string
+	bare  bool // neither symbol nor name: the status line
+}
+
+type part struct {
+	text  string
+	style style
+}
+
+// rows lays out the live area for a terminal of height h.
+func (u *UI) rows(h int) []row {
+	m := u.model
+	now := u.opt.now()
+	var out []row
+	for i, t := range m.run.active {
+		if i == 2 {
+			break
+		}
+		out = append(out, row{sym: symRunning, parts: taskParts(t), right: text.Ticking(now.Sub(t.began))})
+	}
+	budget := max(h-2-len(out), 1)
+	out = append(out, u.hostRows(now, budget)...)
+	if s := u.status(now); s != "" {
+		out = append(out, row{bare: true, parts: []part{{s, dim}}})
+	}
+	if len(out) > h-1 {
+		out = out[:max(h-1, 1)]
+	}
+	return out
+}
+
+// hostRows gives at most budget rows, in the order of the hosts. When there are
+// more hosts, the done ones fold into one row, then the waiting ones, then the
+// failed ones.
+func (u *UI) hostRows(now time.Time, budget int) []row {
+	m := u.model
+	const nDone, nBad, nRunning, nWaiting = 0, 1, 2, 3
+	class := func(h *host) int {
+		switch {
+		case h.state == finished && h.bad():
+			return nBad
+		case h.state == finished:
+			return nDone
+		case h.state == waiting || h.waits != "" && len(h.active) == 0:
+			return nWaiting
+		}
+		return nRunning
+	}
+	var groups [4][]*host
+	for _, n := range m.order {
+		h := m.hosts[n]
+		c := class(h)
+		groups[c] = append(groups[c], h)
+	}
+	folded := [4]bool{}
+	need := len(m.order)
+	for _, c := range []int{nDone, nWaiting, nBad} {
+		if need > budget && len(groups[c]) > 1 {
+			folded[c] = true
+			need -= len(groups[c]) - 1
+		}
+	}
+	var out, below []row
+	if folded[nDone] {
+		out = append(out, row{sym: symOK, parts: []part{{count(len(groups[nDone]), "host"), bold}, {"done", plainText}}})
+	}
+	if folded[nBad] {
+		out = append(out, row{sym: symFailed, parts: []part{{count(len(groups[nBad]), "host"), bold}, {"failed: " + names(groups[nBad]), plainText}}})
+	}
+	if folded[nWaiting] {
+		below = append(below, row{sym: symWaiting, parts: []part{{count(len(groups[nWaiting]), "host"), bold}, {"waiting", dim}}})
+	}
+	room := budget - len(out) - len(below)
+	if need > budget {
+		room-- // for the row that says what is missing
+	}
+	left := 0
+	for _, n := range m.order {
+		h := m.hosts[n]
+		if folded[class(h)] {
+			continue
+		}
+		if room <= 0 {
+			left++
+			continue
+		}
+		room--
+		out = append(out, u.hostRow(h, now))
+	}
+	if left > 0 {
+		out = append(out, row{sym: symRunning, parts: []part{{count(left, "more host"), bold}, {"under way", dim}}})
+	}
+	out = append(out, below...)
+	if len(out) > budget {
+		out = out[:budget]
+	}
+	return out
+}
+
+func (u *UI) hostRow(h *host, now time.Time) row {
+	r := row{sym: h.symbol(), name: h.name}
+	switch h.state {
+	case waiting:
+		w := h.waits
+		if w == "" {
+			w = "waiting"
+		}
+		r.parts = []part{{w, dim}}
+	case finished:
+		r.parts = []part{{h.final(), plainText}}
+		if d := h.ended.Sub(h.began); !h.began.IsZero() && d >= time.Second {
+			r.right = text.Elapsed(d)
+		}
+	default:
+		switch t := h.current(); {
+		case h.waits != "":
+			r.parts = []part{{h.waits, dim}}
+		case t != nil:
+			r.parts = taskParts(t)
+		case h.lastOK != "":
+			r.parts = []part{{did(h.lastOK), plainText}}
+		}
+		r.right = text.Ticking(now.Sub(h.began))
+	}
+	return r
+}
+
+func taskParts(t *task) []part {
+	subject := t.text
+	verb := doing(t.step)
+	if first, rest, ok := strings.Cut(subject, " "); ok && strings.EqualFold(first, verb) {
+		subject = rest
+	}
+	parts := []part{{verb, plainText}}
+	add := func(s string, st style) {
+		if s != "" {
+			parts = append(parts, part{s, st})
+		}
+	}
+	if t.unit == event.Bytes {
+		// Numbers first: they stay in one column.
+		add(t.numbers(), plainText)
+		add(subject, dim)
+	} else {
+		add(subject, plainText)
+		add(t.numbers(), plainText)
+	}
+	add(t.phase, plainText)
+	if t.last != subject {
+		add(t.last, dim)
+	}
+	return parts
+}
+
+// status sums up the fleet: "2/3 hosts · 1 failed · 61 MiB copied · 12s".
+func (u *UI) status(now time.Time) string {
+	m := u.model
+	if len(m.order) < 2 {
+		return ""
+	}
+	done, bad := 0, 0
+	var copied int64
+	for _, h := range m.hosts {
+		if h.state == finished {
+			done++
+			if h.bad() {
+				bad++
+			}
+		}
+		for _, n := range h.copied {
+			copied += n
+		}
+	}
+	parts := []string{fmt.Sprintf("%d/%d hosts", done, len(m.order))}
+	if bad > 0 {
+		parts = append(parts, fmt.Sprintf("%d failed", bad))
+	}
+	if copied > 0 {
+		parts = append(parts, text.Size(copied)+" copied")
+	}
+	if !m.begin.IsZero() {
+		if s := text.Ticking(now.Sub(m.begin)); s != "" {
+			parts = append(parts, s)
+		}
+	}
+	return u.join(parts)
+}
+
+// finalRows is the last screen: each host, or the good ones by outcome when
+// there are more hosts than rows.
+func (u *UI) finalRows(h int) []row {
+	m := u.model
+	now := u.opt.now()
+	m.interrupt(now)
+	fold := len(m.order) > max(h-2, 1) && !u.opt.Verbose
+	var out []row
+	counts := map[string]int{}
+	var order []string
+	for _, n := range m.order {
+		host := m.hosts[n]
+		if host.state == waiting {
+			if m.begin.IsZero() {
+				continue // nothing ever happened
+			}
+			host.waits = "not started"
+		}
+		if fold && !host.bad() {
+			o := host.outcome
+			switch {
+			case host.state == waiting:
+				o = "not started"
+			case o == "" || o == "ok":
+				o = "done"
+			}
+			if counts[o] == 0 {
+				order = append(order, o)
+			}
+			counts[o]++
+			continue
+		}
+		out = append(out, u.hostRow(host, now))
+	}
+	var folded []row
+	for _, o := range order {
+		s := symOK
+		if o == "skipped" || o == "not started" {
+			s = symWaiting
+		}
+		folded = append(folded, row{sym: s, parts: []part{{count(counts[o], "host"), bold}, {o, plainText}}})
+	}
+	return append(folded, out...)
+}
+
+// render fits a row into width columns. The last column stays free: some
+// terminals wrap as soon as it is written to.
+func (u *UI) render(r row, width int) string {
+	width = max(width-1, 1)
+	var b strings.Builder
+	left := width
+	put := func(s string, st style) {
+		if left <= 0 || s == "" {
+			return
+		}
+		s = text.Cut(s, left, u.ellipsis())
+		left -= text.Width(s)
+		b.WriteString(u.pal.paint(st, s))
+	}
+	if !r.bare {
+		put(u.sym(r.sym), r.sym.style)
+		put(" ", plainText)
+	}
+	// The time keeps its place as long as there is room for anything else.
+	right := r.right
+	if right != "" && width >= 24 {
+		left -= text.Width(right) + 2
+	} else {
+		right = ""
+	}
+	if r.name != "" {
+		n := u.nameWidth(width)
+		put(text.Pad(text.Cut(u.clean(r.name), n, u.ellipsis()), n), bold)
+		put("  "[:min(2, 1+width/40)], plainText)
+	}
+	for i, p := range r.parts {
+		s := u.asciiText(p.text)
+		if i > 0 {
+			put("  ", plainText)
+		} else if len(r.parts) > 1 && r.name != "" && width >= 60 {
+			s = text.Pad(s, 10)
+		}
+		put(s, p.style)
+	}
+	if right != "" {
+		b.WriteString(strings.Repeat(" ", left+2))
+		b.WriteString(u.pal.paint(dim, right))
+	}
+	if u.pal.on {
+		return b.String()
+	}
+	return strings.TrimRight(b.String(), " ")
+}
+
+// nameWidth is the width of the column of names.
+func (u *UI) nameWidth(width int) int {
+	n := 0
+	for _, name := range u.model.order {
+		n = max(n, text.Width(name))
+	}
+	return max(min(n, width/3), 1)
+}
+
+func count(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
+}
+
+func names(hosts []*host) string {
+	var out []string
+	for _, h := range hosts {
+		out = append(out, h.name)
+	}
+	return strings.Join(out, ", ")
+}
+
