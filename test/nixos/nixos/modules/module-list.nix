@@ -1,0 +1,15 @@
+[
+  ./misc/assertions.nix
+  ./misc/nixpkgs.nix
+  ./misc/version.nix
+  ./misc/accepted.nix
+  ./config/environment.nix
+  ./config/networking.nix
+  ./config/users.nix
+  ./services/services.nix
+  ./system/activation.nix
+  ./system/boot.nix
+  ./system/specialisation.nix
+  ./system/systemd.nix
+  ./system/toplevel.nix
+]
