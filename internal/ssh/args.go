@@ -1,0 +1,171 @@
+package ssh
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"godwit/internal/fault"
+)
+
+// OptionsFromEnv reads the environment variables that morph and Nix know
+// (SSH_IDENTITY_FILE, SSH_USER, SSH_CONFIG_FILE, SSH_SKIP_HOST_KEY_CHECK,
+// NIX_SSHOPTS) and GODWIT_SSHOPTS, whose options come before NIX_SSHOPTS.
+func OptionsFromEnv(getenv func(string) string) (Options, error) {
+	o := Options{
+		ConfigFile:       getenv("SSH_CONFIG_FILE"),
+		IdentityFile:     getenv("SSH_IDENTITY_FILE"),
+		User:             getenv("SSH_USER"),
+		SkipHostKeyCheck: getenv("SSH_SKIP_HOST_KEY_CHECK") != "",
+	}
+	for _, name := range []string{"GODWIT_SSHOPTS", "NIX_SSHOPTS"} {
+		words, err := SplitWords(getenv(name))
+		if err != nil {
+			return o, fault.New("%s: %w", name, err).Hint("quote as in a shell: %s='-o ProxyJump=bastion -i \"/path/with blanks\"'", name)
+		}
+		if _, err := ownArgs(words); err != nil {
+			return o, fault.New("%s: %w", name, err)
+		}
+		o.ExtraArgs = append(o.ExtraArgs, words...)
+	}
+	return o, nil
+}
+
+// flagsWithValue are ssh's options that take a value.
+const flagsWithValue = "BbcDEeFIiJLlmOoPpQRSWw"
+
+// flagsOfOurs are ssh's options that decide what the connection is for. They
+// make no sense beside ours, so they are left out.
+const flagsOfOurs = "MSfNnTtOQWVGsgLRDw"
+
+// ownArgs drops from args what would take a connection out of our hands.
+func ownArgs(args []string) ([]string, error) {
+	var out []string
+	for i := 0; i < len(args); i++ {
+		a := args[i]
+		if len(a) < 2 || a[0] != '-' || a == "--" {
+			return nil, fault.New("%q is not an option of ssh", a)
+		}
+		keep := "-"
+		for j := 1; j < len(a); j++ {
+			c := a[j]
+			drop := strings.IndexByte(flagsOfOurs, c) >= 0
+			if strings.IndexByte(flagsWithValue, c) < 0 {
+				if !drop {
+					keep += string(c)
+				}
+				continue
+			}
+			value := a[j+1:]
+			if value == "" {
+				if i++; i == len(args) {
+					return nil, fault.New("ssh's option -%c needs a value", c)
+				}
+				value = args[i]
+			}
+			if !drop {
+				if keep != "-" {
+					out = append(out, keep)
+				}
+				out = append(out, "-"+string(c), value)
+			}
+			keep = "-"
+			break
+		}
+		if keep != "-" {
+			out = append(out, keep)
+		}
+	}
+	return out, nil
+}
+
+// transport are the options that say how to reach and trust the host: all that
+// another program's ssh (Nix's) needs too.
+func (h *Host) transport() []string {
+	o := h.pool.opts
+	var a []string
+	if o.ConfigFile != "" {
+		a = append(a, "-F", o.ConfigFile)
+	}
+	if h.target.User != "" {
+		a = append(a, "-l", h.target.User)
+	}
+	if h.target.Port != 0 {
+		a = append(a, "-p", strconv.Itoa(h.target.Port))
+	}
+	if o.IdentityFile != "" {
+		a = append(a, "-i", o.IdentityFile)
+	}
+	if o.SkipHostKeyCheck {
+		a = append(a, "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null")
+	}
+	a = append(a, "-o", "BatchMode=yes", "-o", "ClearAllForwardings=yes", "-o", "ForwardAgent=no", "-o", "ForwardX11=no")
+	a = append(a, o.ExtraArgs...) // of two values ssh takes the first
+	// ConnectTimeout is rounded up: 0 would mean for ever.
+	timeout := int((o.ConnectTimeout + time.Second - 1) / time.Second)
+	return append(a,
+		"-o", "ConnectTimeout="+strconv.Itoa(timeout),
+		"-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3")
+}
+
+// args are the arguments of one of our own ssh processes. An empty socket means
+// a connection of its own.
+func (h *Host) args(socket string, master bool, command string) []string {
+	// What must hold comes first, because ssh takes the first value it sees;
+	// -S comes last, because there it takes the last.
+	a := []string{
+		"-T", "-a", "-x",
+		"-o", "PermitLocalCommand=no", "-o", "RemoteCommand=none", "-o", "ControlPersist=no",
+		"-o", "LogLevel=INFO", "-o", "EscapeChar=none", "-o", "VisualHostKey=no",
+	}
+	if master {
+		a = append(a, "-o", "ControlMaster=yes")
+	} else {
+		a = append(a, "-o", "ControlMaster=no")
+	}
+	a = append(a, h.transport()...)
+	if socket == "" {
+		socket = "none"
+	}
+	return append(a, "-S", socket, "--", h.target.Host, command)
+}
+
+// NixSSHOpts is the value of NIX_SSHOPTS for Nix's own programs (nix copy,
+// ssh-ng builders) when they connect to the host: the user's options, extended
+// by ours. Such programs make a connection of their own. The words are quoted
+// where they must be, which Nix reads since 2.26; older versions split at
+// blanks.
+func (h *Host) NixSSHOpts() string {
+	// Not PermitLocalCommand=no: Nix waits for what its LocalCommand prints.
+	a := append([]string{"-o", "ControlMaster=no", "-o", "ControlPath=none"}, h.transport()...)
+	words := make([]string, len(a))
+	for i, w := range a {
+		words[i] = quoteIfNeeded(w)
+	}
+	return strings.Join(words, " ")
+}
+
+// CommandLine is a command that a person can type to connect in the same way.
+func (h *Host) CommandLine(flags ...string) string {
+	o := h.pool.opts
+	a := append([]string{"ssh"}, flags...)
+	if o.ConfigFile != "" {
+		a = append(a, "-F", o.ConfigFile)
+	}
+	if h.target.Port != 0 {
+		a = append(a, "-p", strconv.Itoa(h.target.Port))
+	}
+	if o.IdentityFile != "" {
+		a = append(a, "-i", o.IdentityFile)
+	}
+	a = append(a, o.ExtraArgs...)
+	dest := h.target.Host
+	if h.target.User != "" {
+		dest = h.target.User + "@" + dest
+	}
+	a = append(a, dest)
+	for i, w := range a {
+		a[i] = quoteIfNeeded(w)
+	}
+	return strings.Join(a, " ")
+}

@@ -1,0 +1,163 @@
+package ssh
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"godwit/internal/fault"
+)
+
+// Ways to become root.
+const (
+	ElevateAuto = "auto" // nothing for root, else sudo, else doas
+	ElevateSudo = "sudo"
+	ElevateDoas = "doas"
+	ElevateNone = "none" // run as the login user
+)
+
+// elevation is how to become root on one host.
+type elevation struct {
+	words    []string // before /bin/sh; none for root
+	password bool     // sudo reads secret from stdin
+	secret   string
+}
+
+// Elevation tells how the host's commands become root: "none", "sudo",
+// "sudo with a password" or "doas".
+func (h *Host) Elevation(ctx context.Context) (string, error) {
+	e, err := h.elevation(ctx)
+	switch {
+	case err != nil:
+		return "", err
+	case len(e.words) == 0:
+		return ElevateNone, nil
+	case e.password:
+		return "sudo with a password", nil
+	case strings.HasSuffix(e.words[0], "doas"):
+		return ElevateDoas, nil
+	}
+	return ElevateSudo, nil
+}
+
+// elevation finds out, once per host, how to become root.
+func (h *Host) elevation(ctx context.Context) (*elevation, error) {
+	h.elevMu.Lock()
+	defer h.elevMu.Unlock()
+	if h.elev != nil {
+		return h.elev, nil
+	}
+	way := h.pool.opts.Elevate
+	if way == ElevateNone {
+		h.elev = &elevation{}
+		return h.elev, nil
+	}
+	h.mu.Lock()
+	me := h.login
+	h.mu.Unlock()
+	if me == nil {
+		if err := h.Connect(ctx); err != nil {
+			return nil, err
+		}
+		h.mu.Lock()
+		me = h.login
+		h.mu.Unlock()
+	}
+	if me.uid == "0" {
+		h.elev = &elevation{}
+		return h.elev, nil
+	}
+	if way == ElevateAuto {
+		switch {
+		case me.sudo != "":
+			way = ElevateSudo
+		case me.doas != "":
+			way = ElevateDoas
+		default:
+			return nil, fault.New("%s is not root, and there is neither sudo nor doas", me.user).On(h.target.Name).
+				Hint("log in as root (deployment.targetUser = \"root\"), or enable security.sudo on the host").Because(&ElevateError{})
+		}
+	}
+	var err error
+	if way == ElevateSudo {
+		h.elev, err = h.trySudo(ctx, me)
+	} else {
+		h.elev, err = h.tryDoas(ctx, me)
+	}
+	return h.elev, err
+}
+
+// probe runs nothing as root.
+var probe = Cmd{Argv: []string{"true"}, Elevate: true}
+
+func (h *Host) trySudo(ctx context.Context, me *login) (*elevation, error) {
+	sudo := me.sudo
+	if sudo == "" {
+		return nil, fault.New("there is no sudo").On(h.target.Name).Hint("use --elevate=doas or none").Because(&ElevateError{})
+	}
+	// No -p: sudo-rs does not know it. -k: an old ticket must not decide.
+	e := &elevation{words: []string{sudo, "-k", "-n", "--"}}
+	err := h.tryElevation(ctx, e)
+	var refused *ElevateError
+	if err == nil || !errors.As(err, &refused) {
+		return e, err
+	}
+	if h.pool.opts.Password == nil {
+		return nil, fault.New("sudo needs a password for %s", me.user).On(h.target.Name).Detail(refused.lines()...).Because(refused).
+			Hint("give it with --passwd, or let %s use sudo without (security.sudo.extraRules with NOPASSWD, or security.sudo.wheelNeedsPassword = false)", me.user)
+	}
+	secret, err := h.pool.askPassword(ctx)
+	if err != nil {
+		return nil, fault.New("no password for sudo: %w", err).On(h.target.Name)
+	}
+	e = &elevation{words: []string{sudo, "-k", "-S", "--"}, password: true, secret: secret}
+	// The first time only the password is sent: if it is wrong, that is one
+	// failed attempt, not three.
+	err = h.tryElevation(ctx, &elevation{words: e.words, password: true, secret: secret})
+	if errors.As(err, &refused) {
+		return nil, fault.New("sudo did not accept the password of %s", me.user).On(h.target.Name).Detail(refused.lines()...).Because(refused).
+			Hint("try it on the host: %s", h.CommandLine("-t")+" sudo -k true")
+	}
+	return e, err
+}
+
+func (h *Host) tryDoas(ctx context.Context, me *login) (*elevation, error) {
+	doas := me.doas
+	if doas == "" {
+		return nil, fault.New("there is no doas").On(h.target.Name).Hint("use --elevate=sudo or none").Because(&ElevateError{})
+	}
+	e := &elevation{words: []string{doas, "-n"}}
+	err := h.tryElevation(ctx, e)
+	var refused *ElevateError
+	if errors.As(err, &refused) {
+		return nil, fault.New("doas does not let %s become root without a password, and it asks for one only on a terminal", me.user).
+			On(h.target.Name).Detail(refused.lines()...).Because(refused).
+			Hint("add to /etc/doas.conf: permit nopass %s", me.user)
+	}
+	return e, err
+}
+
+// tryElevation runs nothing, elevated. The error holds an *ElevateError when
+// the elevation itself was refused.
+func (h *Host) tryElevation(ctx context.Context, e *elevation) error {
+	l, err := h.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	p, err := h.launch(ctx, probe, l, e)
+	if err != nil {
+		h.release(l)
+		return err
+	}
+	p.Stdin.Close()
+	return p.Wait()
+}
+
+// ElevateError is the cause of errors that say that root was not to be had.
+type ElevateError struct {
+	Stderr string // what sudo or doas said
+}
+
+func (e *ElevateError) Error() string { return "cannot become root" }
+
+func (e *ElevateError) lines() []string { return lastLines(e.Stderr, 4) }

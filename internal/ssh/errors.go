@@ -1,0 +1,294 @@
+package ssh
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"godwit/internal/fault"
+)
+
+// Kind is why a host could not be reached.
+type Kind string
+
+// Kinds of connection errors.
+const (
+	Unreachable    Kind = "unreachable"      // no route, network or host down
+	NameNotFound   Kind = "name not found"   // the name has no address
+	Refused        Kind = "refused"          // nothing listens there
+	Timeout        Kind = "timeout"          // no answer in time
+	HostKeyUnknown Kind = "host key unknown" // never seen this host
+	HostKeyChanged Kind = "host key changed" // another machine, or a new key
+	AuthFailed     Kind = "authentication"   // our keys are not accepted
+	Dropped        Kind = "dropped"          // closed while connecting
+	BadConfig      Kind = "configuration"    // ssh does not understand its options
+	NoLogin        Kind = "no login"         // logged in, but no shell to be had
+	Other          Kind = "other"
+)
+
+// ConnectError is the cause of a *fault.Error about a connection.
+type ConnectError struct {
+	Kind   Kind
+	Stderr string // what ssh said
+}
+
+func (e *ConnectError) Error() string { return string(e.Kind) }
+
+// KindOf is the kind of a connection error; empty when err is none.
+func KindOf(err error) Kind {
+	var c *ConnectError
+	if errors.As(err, &c) {
+		return c.Kind
+	}
+	return ""
+}
+
+// Retryable tells whether trying again can help: the host may be booting or
+// the network in trouble. A wrong host key, a refused login or a wrong
+// configuration stays what it is.
+func Retryable(err error) bool {
+	var d *DroppedError
+	if errors.As(err, &d) {
+		return !d.Killed
+	}
+	switch KindOf(err) {
+	case Unreachable, NameNotFound, Refused, Timeout, Dropped:
+		return true
+	}
+	return false
+}
+
+// ExitError is a command that ran to its end with a status other than 0.
+type ExitError struct {
+	Host    string
+	Command string
+	Code    int
+	Stderr  string // the tail
+}
+
+func (e *ExitError) Error() string {
+	msg := fmt.Sprintf("%s: %s ended with status %d", e.Host, e.Command, e.Code)
+	if last := lastLines(e.Stderr, 1); len(last) == 1 {
+		msg += ": " + last[0]
+	}
+	return msg
+}
+
+// DroppedError is a command whose connection went away. Whether it ran to its
+// end is not known.
+type DroppedError struct {
+	Host    string
+	Command string
+	Stderr  string // the tail
+	Killed  bool   // by us
+	Err     error
+}
+
+func (e *DroppedError) Error() string {
+	if e.Killed {
+		return e.Host + ": " + e.Command + " was broken off"
+	}
+	msg := e.Host + ": the connection was lost during " + e.Command
+	for _, l := range lastLines(e.Stderr, 3) {
+		if ownMessage(l) {
+			return msg + ": " + l
+		}
+	}
+	return msg
+}
+
+func (e *DroppedError) Unwrap() error { return e.Err }
+
+// HintLines says what to do next.
+func (e *DroppedError) HintLines() []string {
+	return []string{"it may or may not have finished; look at the host before running it again"}
+}
+
+// ownMessage tells whether a line looks like one of ssh's own.
+func ownMessage(l string) bool {
+	for _, p := range []string{"client_loop: ", "Timeout, server ", "Connection to ", "Connection closed", "Connection reset", "mux_client_", "Control master ", "Shared connection"} {
+		if strings.HasPrefix(l, p) {
+			return true
+		}
+	}
+	return false
+}
+
+func lastLines(s string, n int) []string {
+	var out []string
+	for _, l := range strings.Split(s, "\n") {
+		if l = clean(l); l != "" {
+			out = append(out, l)
+		}
+	}
+	if len(out) > n {
+		out = out[len(out)-n:]
+	}
+	return out
+}
+
+// clean drops control characters and outer blanks.
+func clean(s string) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\t' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, s))
+}
+
+// address is the host as a person knows it, with the port when we know it.
+func (h *Host) address() string {
+	if h.target.Port == 0 {
+		return h.target.Host
+	}
+	return net.JoinHostPort(h.target.Host, strconv.Itoa(h.target.Port))
+}
+
+// notStarted explains why a command did not begin to run; code is the local
+// ssh's exit code.
+func (h *Host) notStarted(p *Process, code int) error {
+	said := p.err.before() + p.Stderr()
+	if code == 255 || code < 0 {
+		f := h.classify(said)
+		if KindOf(f) == Dropped && p.lane != nil {
+			return &DroppedError{Host: h.target.Name, Command: p.cmd.String(), Stderr: said, Err: f}
+		}
+		return f
+	}
+	if p.elev != nil && len(p.elev.words) > 0 {
+		f := fault.New("cannot become root with %s", baseName(p.elev.words[0])).On(h.target.Name).
+			Detail(lastLines(said, 4)...).Because(&ElevateError{Stderr: said})
+		if strings.Contains(said, "must have a tty") {
+			f.Hint("remove requiretty from the host's sudoers")
+		}
+		return f
+	}
+	return fault.New("logged in, but the account runs no commands (its shell ended with status %d)", code).On(h.target.Name).
+		Detail(lastLines(said, 4)...).Because(&ConnectError{Kind: NoLogin, Stderr: said}).
+		Hint("%s true", h.CommandLine("-v"))
+}
+
+func baseName(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
+
+func (h *Host) slowLogin(limit time.Duration, said string) error {
+	return fault.New("connected, but no shell came up within %s", limit.Round(time.Second)).On(h.target.Name).
+		Detail(lastLines(said, 3)...).Because(&ConnectError{Kind: Timeout, Stderr: said}).
+		Hint("%s true", h.CommandLine("-v"))
+}
+
+func (h *Host) noMaster(said string) error {
+	return fault.New("ssh did not make its control socket").On(h.target.Name).
+		Detail(lastLines(said, 3)...).Because(&ConnectError{Kind: Other, Stderr: said}).
+		Hint("set XDG_RUNTIME_DIR to a directory that can hold sockets")
+}
+
+var (
+	connectTo   = regexp.MustCompile(`connect to (?:host|address) (\S+) port (\d+): (.+)`)
+	noName      = regexp.MustCompile(`Could not resolve hostname (\S+?): (.+)`)
+	fingerprint = regexp.MustCompile(`(?m)^(SHA256:\S+?)\.?\s*$`)
+	removeKey   = regexp.MustCompile(`(?m)^\s*(ssh-keygen -f .+)$`)
+	denied      = regexp.MustCompile(`(?m)^(?:(\S+)@\S+: )?Permission denied \(([^)]*)\)`)
+)
+
+// classify turns what ssh wrote before it gave up into an error.
+func (h *Host) classify(said string) *fault.Error {
+	said = strings.ReplaceAll(said, "\r", "")
+	make := func(kind Kind, format string, args ...any) *fault.Error {
+		return fault.New(format, args...).On(h.target.Name).Because(&ConnectError{Kind: kind, Stderr: said})
+	}
+	at := h.address()
+	m := connectTo.FindStringSubmatch(said)
+	if m != nil {
+		at = net.JoinHostPort(m[1], m[2])
+	}
+	verbose := h.CommandLine("-v") + " true"
+	has := func(words ...string) bool {
+		for _, w := range words {
+			if strings.Contains(said, w) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case has("REMOTE HOST IDENTIFICATION HAS CHANGED", "REVOKED HOST KEY", "has changed and you have requested strict checking", "marked as revoked"):
+		f := make(HostKeyChanged, "%s shows another host key than the one on record: not connecting", at)
+		if fp := fingerprint.FindStringSubmatch(said); fp != nil {
+			f.Detail("it shows " + fp[1])
+		}
+		f.Hint("compare on the host's console: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub")
+		if rm := removeKey.FindStringSubmatch(said); rm != nil {
+			f.Hint("if the host was really reinstalled: %s", clean(rm[1]))
+		} else {
+			f.Hint("if the host was really reinstalled: ssh-keygen -R %s", quoteIfNeeded(h.knownHostsName()))
+		}
+		return f
+	case has("Host key verification failed", "host key is known for"):
+		return make(HostKeyUnknown, "the host key of %s is not known here: not connecting", at).
+			Hint("compare on the host's console: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub").
+			Hint("connect once and accept it: %s true", h.CommandLine()).
+			Hint("or: %s >>~/.ssh/known_hosts", h.keyscan())
+	case has("no matching host key type", "no matching key exchange", "no matching cipher", "no matching MAC", "Unable to negotiate"):
+		return make(Other, "%s and this machine's ssh have no algorithm in common", at).Detail(lastLines(said, 2)...).Hint("%s", verbose)
+	case has("Permission denied (", "Too many authentication failures"):
+		f := make(AuthFailed, "%s did not accept any of our keys", at)
+		if d := denied.FindStringSubmatch(said); d != nil {
+			if d[1] != "" {
+				f.Msg = fmt.Sprintf("%s did not accept any of our keys for user %s", at, d[1])
+			}
+			f.Detail("it takes: " + strings.ReplaceAll(d[2], ",", ", "))
+		}
+		if has("UNPROTECTED PRIVATE KEY FILE") {
+			f.Detail("the key file may be read by others, so ssh did not use it").Hint("chmod 600 %s", quoteIfNeeded(h.pool.opts.IdentityFile))
+		}
+		return f.Hint("ssh-add -l shows the keys of your agent; a key with a passphrase must be in it (ssh-add)").Hint("%s", verbose)
+	case has("Could not resolve hostname"):
+		name, why := h.target.Host, ""
+		if n := noName.FindStringSubmatch(said); n != nil {
+			name, why = n[1], clean(n[2])
+		}
+		f := make(NameNotFound, "cannot find the address of %q", name)
+		if why != "" {
+			f.Detail(strings.ToLower(why[:1]) + why[1:])
+		}
+		return f.Hint("getent hosts %s", name).Hint("deployment.targetHost names the address to connect to")
+	case has("Bad configuration option", "bad configuration option", "Can't open user config file", "Bad owner or permissions on", "keyword ", "unknown option -- ", "unsupported option", "Unsupported option"):
+		return make(BadConfig, "ssh does not accept its configuration").Detail(lastLines(said, 3)...).
+			Hint("%s", h.CommandLine("-G"))
+	case has("Connection refused"):
+		return make(Refused, "%s refuses connections: no ssh server listens there", at).Hint("%s", verbose)
+	case has("No route to host", "Network is unreachable", "Host is down", "Network is down"):
+		why := "no route to host"
+		if m != nil {
+			why = strings.ToLower(clean(m[3]))
+		}
+		return make(Unreachable, "no way to %s: %s", at, why).Hint("%s", verbose)
+	case has("timed out", "Timeout, server "):
+		return make(Timeout, "no answer on %s within %s", at, h.pool.opts.ConnectTimeout).Hint("%s", verbose)
+	case has("Connection closed by", "Connection reset", "closed by remote host", "Broken pipe", "kex_exchange_identification",
+		"Control master terminated", "read header failed", "read from master failed", "Connection to "):
+		return make(Dropped, "%s closed the connection before the login", at).Detail(lastLines(said, 2)...).Hint("%s", verbose)
+	}
+	f := make(Other, "ssh could not connect to %s", at).Detail(lastLines(said, 4)...)
+	return f.Hint("%s", verbose)
+}
+
+// knownHostsName is the host's name in a known_hosts file.
+func (h *Host) knownHostsName() string {
+	if h.target.Port != 0 && h.target.Port != 22 {
+		return "[" + h.target.Host + "]:" + strconv.Itoa(h.target.Port)
+	}
+	return h.target.Host
+}
+
+func (h *Host) keyscan() string {
+	if h.target.Port != 0 {
+		return "ssh-keyscan -p " + strconv.Itoa(h.target.Port) + " " + quoteIfNeeded(h.target.Host)
+	}
+	return "ssh-keyscan " + quoteIfNeeded(h.target.Host)
+}

@@ -1,0 +1,356 @@
+package ssh
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Host is one host and its connections. Its methods may be called from many
+// goroutines.
+type Host struct {
+	pool   *Pool
+	target Target
+
+	mu      sync.Mutex
+	lanes   []*lane
+	dialing *dial
+	changed chan struct{} // closed and replaced when a lane gets room or goes away
+	login   *login        // who we are there; known after the first connection
+
+	elevMu sync.Mutex
+	elev   *elevation // how to become root; known after the first elevated command
+}
+
+// Target is what the host was made from, with the pool's defaults filled in.
+func (h *Host) Target() Target { return h.target }
+
+// Name is the host's name in the configuration.
+func (h *Host) Name() string { return h.target.Name }
+
+// lane is one master connection.
+type lane struct {
+	host     *Host
+	socket   string
+	proc     *Process
+	used     int
+	borrowed bool // not in the host's list: nothing to release
+}
+
+// dead tells whether the master has ended.
+func (l *lane) dead() bool {
+	if l.proc == nil {
+		return false
+	}
+	select {
+	case <-l.proc.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// dial is an attempt to open a lane, which others can wait for.
+type dial struct {
+	done chan struct{}
+	err  error
+}
+
+// login is what the first connection tells about the account.
+type login struct {
+	uid, user, os string
+	sudo, doas    string // paths; empty when not there
+}
+
+// Connect opens the connection, if there is none.
+func (h *Host) Connect(ctx context.Context) error {
+	l, err := h.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	h.release(l)
+	return nil
+}
+
+// acquire gives a lane with room for one more session, and takes the room.
+func (h *Host) acquire(ctx context.Context) (*lane, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, &interrupted{host: h.target.Name, cmd: "connecting", err: context.Cause(ctx)}
+		}
+		h.mu.Lock()
+		alive := h.lanes[:0]
+		for _, l := range h.lanes {
+			if !l.dead() {
+				alive = append(alive, l)
+			}
+		}
+		h.lanes = alive
+		for _, l := range h.lanes {
+			if l.used < h.pool.opts.SessionsPerConnection {
+				l.used++
+				h.mu.Unlock()
+				return l, nil
+			}
+		}
+		changed, first := h.changed, len(h.lanes) == 0
+		if d := h.dialing; d != nil {
+			h.mu.Unlock()
+			select {
+			case <-changed:
+			case <-d.done:
+				// The others' failure is ours too, unless it was their impatience.
+				if first && d.err != nil && !errors.Is(d.err, context.Canceled) && !errors.Is(d.err, context.DeadlineExceeded) {
+					return nil, d.err
+				}
+			case <-ctx.Done():
+			}
+			continue
+		}
+		if len(h.lanes) >= h.pool.opts.ConnectionsPerHost {
+			h.mu.Unlock()
+			select {
+			case <-changed:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		d := &dial{done: make(chan struct{})}
+		h.dialing = d
+		h.mu.Unlock()
+
+		l, err := h.openLane(ctx)
+		h.mu.Lock()
+		h.dialing = nil
+		d.err = err
+		if err == nil {
+			l.used++
+			h.lanes = append(h.lanes, l)
+		}
+		h.wake()
+		h.mu.Unlock()
+		close(d.done)
+		if err == nil {
+			return l, nil
+		}
+		if first {
+			return nil, err
+		}
+		// No further connection to be had: wait for room on the ones we have.
+		select {
+		case <-changed:
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// wake tells those who wait that something changed. h.mu is held.
+func (h *Host) wake() {
+	close(h.changed)
+	h.changed = make(chan struct{})
+}
+
+func (h *Host) release(l *lane) {
+	if l.borrowed {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l.used--
+	h.wake()
+}
+
+// helloScript runs in the master's own session: it says who we are, and then
+// only waits for the end of its input, which is the end of this program.
+const helloScript = `
+PATH=/run/wrappers/bin:$PATH:/run/current-system/sw/bin:/usr/local/bin:/usr/bin:/bin
+echo "uid $(id -u)"
+echo "user $(id -un)"
+echo "os $(uname -s)"
+echo "sudo $(command -v sudo)"
+echo "doas $(command -v doas)"
+echo ready
+while IFS= read -r _g; do :; done
+`
+
+// openLane opens one master connection.
+func (h *Host) openLane(ctx context.Context) (*lane, error) {
+	socket, err := h.pool.socketPath()
+	if err != nil {
+		return nil, err
+	}
+	// The master lives as long as the pool, the attempt as long as ctx.
+	p := &Process{host: h, cmd: Cmd{Script: helloScript}, ctx: h.pool.ctx, mark: newMark(), done: make(chan struct{})}
+	if err := p.start(h.pool.ctx, socket, true); err != nil {
+		return nil, err
+	}
+	type hello struct {
+		login login
+		ok    bool
+	}
+	got := make(chan hello, 1)
+	go func() {
+		var a hello
+		s := bufio.NewScanner(p.Stdout)
+		for !a.ok && s.Scan() {
+			key, value, _ := strings.Cut(s.Text(), " ")
+			switch key {
+			case "uid":
+				a.login.uid = value
+			case "user":
+				a.login.user = value
+			case "os":
+				a.login.os = value
+			case "sudo":
+				a.login.sudo = value
+			case "doas":
+				a.login.doas = value
+			case "ready":
+				a.ok = true
+			}
+		}
+		got <- a
+		io.Copy(io.Discard, p.Stdout)
+	}()
+	// ConnectTimeout bounds TCP and greeting; this bounds authentication and
+	// the login shell, which may be slow on small machines.
+	limit := h.pool.opts.ConnectTimeout + 45*time.Second
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case a := <-got:
+		if !a.ok {
+			if err := p.Wait(); err != nil {
+				return nil, err
+			}
+			return nil, h.notStarted(p, 0)
+		}
+		h.mu.Lock()
+		h.login = &a.login
+		h.mu.Unlock()
+	case <-ctx.Done():
+		p.Kill()
+		p.Wait()
+		return nil, &interrupted{host: h.target.Name, cmd: "connecting", err: context.Cause(ctx)}
+	case <-timer.C:
+		p.Kill()
+		p.Wait()
+		return nil, h.slowLogin(limit, p.err.before())
+	}
+	l := &lane{host: h, socket: socket, proc: p}
+	if _, err := os.Stat(socket); err != nil {
+		p.Kill()
+		p.Wait()
+		return nil, h.noMaster(p.err.before())
+	}
+	go func() {
+		<-p.done
+		p.outFile.Close()
+		os.Remove(socket)
+		h.mu.Lock()
+		h.wake()
+		h.mu.Unlock()
+	}()
+	return l, nil
+}
+
+// prepare finds the connection and the elevation for cmd.
+func (h *Host) prepare(ctx context.Context, cmd Cmd) (*lane, *elevation, error) {
+	if err := cmd.check(); err != nil {
+		return nil, nil, err
+	}
+	var elev *elevation
+	if cmd.Elevate {
+		var err error
+		if elev, err = h.elevation(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
+	if cmd.Fresh {
+		return nil, elev, nil
+	}
+	l, err := h.acquire(ctx)
+	return l, elev, err
+}
+
+// Open starts cmd with its streams in the caller's hands; cmd.Stdin and
+// cmd.Stdout are not used. The caller reads Stdout to its end and calls Wait.
+func (h *Host) Open(ctx context.Context, cmd Cmd) (*Process, error) {
+	l, elev, err := h.prepare(ctx, cmd)
+	if err != nil {
+		return nil, err
+	}
+	p, err := h.launch(ctx, cmd, l, elev)
+	if err != nil {
+		if l != nil {
+			h.release(l)
+		}
+		return nil, err
+	}
+	return p, nil
+}
+
+// Run runs cmd to its end. The error is nil for status 0, an *ExitError for
+// another one, a *DroppedError when the connection went away under it, a
+// *fault.Error when it could not be started, and ctx's error, wrapped, when it
+// was cancelled.
+func (h *Host) Run(ctx context.Context, cmd Cmd) error {
+	p, err := h.Open(ctx, cmd)
+	if err != nil {
+		return err
+	}
+	fed := make(chan struct{})
+	go func() {
+		defer close(fed)
+		if cmd.Stdin != nil {
+			io.Copy(p.Stdin, cmd.Stdin)
+		}
+		p.Stdin.Close()
+	}()
+	out := cmd.Stdout
+	if out == nil {
+		out = io.Discard
+	}
+	copied := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(out, p.Stdout)
+		if err != nil {
+			io.Copy(io.Discard, p.Stdout) // the writer failed: let the command end
+		}
+		copied <- err
+	}()
+	<-p.done
+	var outErr error
+	select {
+	case outErr = <-copied:
+	case <-time.After(2 * time.Second):
+		p.outFile.SetReadDeadline(time.Now()) // held open by somebody else
+		outErr = <-copied
+		if errors.Is(outErr, os.ErrDeadlineExceeded) {
+			outErr = nil
+		}
+	}
+	err = p.Wait() // closes stdin: the feeder ends too, unless its reader hangs
+	select {
+	case <-fed:
+	case <-time.After(100 * time.Millisecond):
+	}
+	if err == nil && outErr != nil {
+		return outErr
+	}
+	return err
+}
+
+// Output runs cmd and gives its standard output.
+func (h *Host) Output(ctx context.Context, cmd Cmd) (string, error) {
+	var b strings.Builder
+	cmd.Stdout = &b
+	err := h.Run(ctx, cmd)
+	return b.String(), err
+}
