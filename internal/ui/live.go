@@ -54,6 +54,7 @@ type live struct {
 
 	hard, soft chan struct{}
 	stop, done chan struct{}
+	once       sync.Once // closes stop
 }
 
 type printed struct {
@@ -239,9 +240,7 @@ func (l *live) draw(pending []printed, frame []string, w, h int) {
 		if sent == b.Len() {
 			return
 		}
-		l.u.mu.Lock()
 		l.u.write(out, b.Bytes())
-		l.u.mu.Unlock()
 		b.Reset()
 		sent = 0
 	}
@@ -265,9 +264,7 @@ func (l *live) draw(pending []printed, frame []string, w, h int) {
 					b.WriteString(syncEnd)
 				}
 				flush()
-				l.u.mu.Lock()
 				l.u.write(p.w, []byte(p.text+"\n"))
-				l.u.mu.Unlock()
 				continue
 			}
 			begin()
@@ -370,21 +367,25 @@ func (l *live) close() {
 	}
 	asking := l.suspended > 0
 	l.u.mu.Unlock()
-	select {
-	case <-l.stop:
-	default:
-		close(l.stop)
-	}
+	l.once.Do(func() { close(l.stop) })
 	if asking {
 		l.wmu.Lock()
-		l.u.mu.Lock()
 		l.u.write(l.u.opt.Stderr, []byte("\r\n"))
-		l.u.mu.Unlock()
 		l.wmu.Unlock()
-	} else {
-		<-l.done
 	}
+	<-l.done
 	l.paint(true)
+}
+
+// late writes what is said after the last screen. It runs under u.mu.
+func (l *live) late() {
+	if !l.closed {
+		return
+	}
+	for _, p := range l.pending {
+		l.u.write(p.w, []byte(p.text+"\n"))
+	}
+	l.pending = nil
 }
 
 func same(a, b []string) bool {
@@ -716,4 +717,3 @@ func names(hosts []*host) string {
 	}
 	return strings.Join(out, ", ")
 }
-

@@ -82,7 +82,9 @@ type UI struct {
 	mu     sync.Mutex // state
 	model  *model
 	closed bool
-	err    error // first write that failed
+
+	errMu sync.Mutex
+	err   error // first write that failed
 
 	live  *live // nil unless Mode() is Live
 	plain *plain
@@ -185,6 +187,7 @@ func (u *UI) Emit(e event.Event) {
 		return
 	}
 	u.live.emit(e, h, t)
+	u.live.late()
 	u.mu.Unlock()
 	u.wake(e.Kind == event.Progress || e.Kind == event.Log)
 }
@@ -205,16 +208,17 @@ func (u *UI) print(w io.Writer, line string) {
 		out = append(out, l)
 	}
 	u.mu.Lock()
-	if u.live != nil && !u.closed {
-		for _, l := range out {
-			u.live.pending = append(u.live.pending, printed{w, l})
-		}
+	if u.live == nil {
+		u.write(w, []byte(strings.Join(out, "\n")+"\n"))
 		u.mu.Unlock()
-		u.wake(false)
 		return
 	}
-	defer u.mu.Unlock()
-	u.write(w, []byte(strings.Join(out, "\n")+"\n"))
+	for _, l := range out {
+		u.live.pending = append(u.live.pending, printed{w, l})
+	}
+	u.live.late()
+	u.mu.Unlock()
+	u.wake(false)
 }
 
 // ErrNoTerminal is what Ask gives when there is nobody to ask.
@@ -299,6 +303,8 @@ func (u *UI) Close() error {
 			u.plain.close()
 		}
 	}
+	u.errMu.Lock()
+	defer u.errMu.Unlock()
 	return u.err
 }
 
@@ -313,8 +319,12 @@ func (u *UI) write(w io.Writer, b []byte) {
 	if len(b) == 0 {
 		return
 	}
-	if _, err := w.Write(b); err != nil && u.err == nil {
-		u.err = err
+	if _, err := w.Write(b); err != nil {
+		u.errMu.Lock()
+		if u.err == nil {
+			u.err = err
+		}
+		u.errMu.Unlock()
 	}
 }
 
