@@ -34,9 +34,10 @@ let
     :
     ${set.${n}.text}
     }
-    ( set -e; snippet ) || { printf 'Activation script snippet '\'''%s'\''' failed (%s)\n' ${escapeShellArg n} "$?"; status=1; }
+    ( set -e; snippet ); rc=$?
+    [ "$rc" = 0 ] || { printf "Activation script snippet '%s' failed (%s)\n" ${escapeShellArg n} "$rc"; status=1; }
   '';
-  body = set: concatMapStrings (snippet set) (ordered set);
+  body = set: concatMapStrings (snippet set) (filter (n: set.${n}.text != "") (ordered set));
   head = ''
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
     export PATH systemConfig NIXOS_ACTION="''${NIXOS_ACTION:-}"

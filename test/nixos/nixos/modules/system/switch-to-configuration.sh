@@ -1,1 +1,257 @@
-#!/bin/sh
+# Body of bin/switch-to-configuration. The build puts these lines before it: #!/bin/sh, TOPLEVEL=…, PRE_SWITCH_CHECK=…
+# and the function lab_switch_script (lab.switchScript, empty unless a test wants a fault).
+# shellcheck shell=sh
+set -u
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH TOPLEVEL
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+listed() { printf '%s' "$1" | sed '/^$/d' | LC_ALL=C sort -u | paste -s -d , | sed 's/,/, /g'; } # newline list -> a, b
+words() { printf '%s' "$1" | sed '/^$/d' | LC_ALL=C sort -u; }
+has() { printf '%s' "$1" | grep -qxF -e "$2"; } # LIST ITEM
+tell() { if [ -n "$(words "$2")" ]; then say "$1 $(listed "$2")"; fi; } # TEXT LIST
+nl='
+'
+
+action=${1:-}
+case $action in
+  check | switch | boot | test | dry-activate) ;;
+  *)
+    say "Usage: $0 [check|switch|boot|test|dry-activate]"
+    say
+    say "check:        run pre-switch checks and exit"
+    say "switch:       make the configuration the boot default and activate now"
+    say "boot:         make the configuration the boot default"
+    say "test:         activate the configuration, but don't make it the boot default"
+    say "dry-activate: show what would be done if this configuration were activated"
+    exit 1
+    ;;
+esac
+NIXOS_ACTION=$action
+export NIXOS_ACTION
+
+[ -f /etc/NIXOS ] || die "This is not a NixOS installation!"
+
+mkdir -p /run/nixos || exit 1
+exec 9>>/run/nixos/switch-to-configuration.lock || die "Could not open the lock file"
+flock 9 || die "Could not acquire lock"
+
+if [ "${NIXOS_NO_CHECK:-}" != 1 ]; then
+  if ! "$PRE_SWITCH_CHECK" "$TOPLEVEL" "$action" 9>&- >&2; then
+    die "Pre-switch checks failed"
+  fi
+fi
+[ "$action" != check ] || exit 0
+
+case $action in
+  switch | test)
+    if [ "${NIXOS_NO_CHECK:-}" != 1 ] && [ -e /run/booted-system ] &&
+      [ "$(cat "$TOPLEVEL/switch-inhibitors" 2>/dev/null)" != "$(cat /run/booted-system/switch-inhibitors 2>/dev/null)" ]; then
+      say "There are changes to critical components of the system:"
+      say "  $(cat /run/booted-system/switch-inhibitors 2>/dev/null) -> $(cat "$TOPLEVEL/switch-inhibitors" 2>/dev/null)"
+      say "Switching into this system is not recommended."
+      say "You probably want to run 'nixos-rebuild boot' and reboot your system instead."
+      say "If you really want to switch into this configuration directly, then"
+      say "you can set NIXOS_NO_CHECK=1 to ignore these pre-switch checks."
+      exit 1
+    fi
+    ;;
+esac
+
+# --- the boot loader of the lab: one file ------------------------------------------------------------------------------
+install_boot_loader() {
+  [ ! -e /boot/loader/broken ] || { say "updating the boot loader: /boot/loader/broken exists"; return 1; }
+  mkdir -p /boot/loader/entries || return 1
+  for e in /boot/loader/entries/nixos-generation-*; do
+    g=${e##*/nixos-generation-}
+    [ -L "/nix/var/nix/profiles/system-$g-link" ] || rm -f "$e"
+  done
+  for p in /nix/var/nix/profiles/system-*-link; do
+    [ -L "$p" ] || continue
+    g=${p##*/system-}
+    printf '%s\n' "$(readlink -f "$p")" >"/boot/loader/entries/nixos-generation-${g%-link}" || return 1
+  done
+  printf '%s\n' "$TOPLEVEL" >/boot/loader/default.new && mv -f /boot/loader/default.new /boot/loader/default
+}
+case $action in
+  switch | boot) install_boot_loader || die "Failed to install bootloader" ;;
+esac
+[ "$action" != boot ] || exit 0
+
+if [ -e /run/current-system/init-interface-version ] &&
+  [ "$(cat "$TOPLEVEL/init-interface-version")" != "$(cat /run/current-system/init-interface-version)" ]; then
+  say "Warning: the new NixOS configuration has an ‘init’ that is incompatible with the current configuration. The new configuration"
+  say "won't take effect until you reboot the system."
+  exit 100
+fi
+
+# --- which units differ ------------------------------------------------------------------------------------------------
+old=$(readlink -f /etc/static 2>/dev/null)/systemd/system
+new=$TOPLEVEL/etc/systemd/system
+tmp=$(mktemp -d) || exit 1
+trap 'rm -rf "$tmp"' EXIT
+
+list_units() { systemctl list-units --all --plain --full --no-legend --no-pager | awk '{ print $1, $3, $4 }'; }
+file_of() { # DIR UNIT: its file, or that of its template; nothing where there is none or it is masked
+  f=$1/$2
+  case $2 in *@*) [ -e "$f" ] || f=$1/${2%%@*}@.${2##*.} ;; esac
+  [ -e "$f" ] || return 0
+  f=$(readlink -f "$f")
+  if [ "$f" != /dev/null ] && [ -s "$f" ]; then printf '%s\n' "$f"; fi
+}
+value() { sed -n "s/^$2=//p" "$1" | tail -n 1; }
+yes() { case $(value "$1" "$2") in 1 | yes | true | on) return 0 ;; *) return 1 ;; esac; }
+no() { case $(value "$1" "$2") in 0 | no | false | off) return 0 ;; *) return 1 ;; esac; }
+core() { sed -e '/^Description=/d' -e '/^Documentation=/d' -e '/^X-Reload-Triggers=/d' -e '/^OnFailure=/d' -e '/^OnSuccess=/d' "$1"; }
+
+stop='' start='' quiet='' restart='' reload='' skipped='' unstopped=''
+list_units >"$tmp/before"
+
+changed_unit() { # UNIT NEWFILE
+  case $1 in
+    sysinit.target | basic.target | multi-user.target | graphical.target | *.path | *.slice) return ;;
+    *.mount) reload=$reload$1$nl; return ;;
+  esac
+  if yes "$2" X-ReloadIfChanged && ! has "$restart" "$1"; then reload=$reload$1$nl
+  elif no "$2" X-RestartIfChanged || yes "$2" RefuseManualStop || yes "$2" X-OnlyManualStart; then skipped=$skipped$1$nl
+  elif no "$2" X-StopIfChanged; then restart=$restart$1$nl
+  else stop=$stop$1$nl; start=$start$1$nl
+  fi
+}
+
+while read -r unit state _; do
+  case $state in active | activating | reloading) ;; *) continue ;; esac
+  was=$(file_of "$old" "$unit")
+  [ -n "$was" ] || continue
+  is=$(file_of "$new" "$unit")
+  if [ -z "$is" ]; then
+    if no "$was" X-StopOnRemoval; then unstopped=$unstopped$unit$nl; else stop=$stop$unit$nl; fi
+  elif [ "${unit##*.}" = target ]; then
+    if ! yes "$is" RefuseManualStart && ! yes "$is" X-OnlyManualStart; then quiet=$quiet$unit$nl; fi
+    if yes "$is" X-StopOnReconfiguration; then stop=$stop$unit$nl; fi
+  elif [ "$was" != "$is" ] && ! cmp -s "$was" "$is"; then
+    core "$was" >"$tmp/was"
+    core "$is" >"$tmp/is"
+    if ! cmp -s "$tmp/was" "$tmp/is"; then changed_unit "$unit" "$is"
+    elif [ "$(value "$was" X-Reload-Triggers)" != "$(value "$is" X-Reload-Triggers)" ]; then reload=$reload$unit$nl
+    fi
+  fi
+done <"$tmp/before"
+
+# Active targets are started again, so that they bring in what they newly want. Most targets are Debian's own here.
+for d in "$new"/*.wants "$new"/*.requires; do
+  [ -d "$d" ] || continue
+  t=${d##*/}; t=${t%.*}
+  if grep -qE "^$t (active|activating) " "$tmp/before"; then quiet=$quiet$t$nl; fi
+done
+
+# Debian's ssh.service reads a file of ours.
+sshd=/etc/ssh/sshd_config.d/10-nixos.conf
+if grep -q '^ssh.service active ' "$tmp/before" && ! cmp -s "$sshd" "$TOPLEVEL$sshd" && { [ -e "$sshd" ] || [ -e "$TOPLEVEL$sshd" ]; }; then
+  restart=${restart}ssh.service$nl
+fi
+
+# What an interrupted run still had to do.
+for l in start restart reload; do
+  [ -s "/run/nixos/$l-list" ] || continue
+  more=$(cat "/run/nixos/$l-list")$nl
+  case $l in start) start=$start$more ;; restart) restart=$restart$more ;; reload) reload=$reload$more ;; esac
+done
+
+# --- only say it -------------------------------------------------------------------------------------------------------
+if [ "$action" = dry-activate ]; then
+  tell "would stop the following units:" "$stop"
+  tell "would NOT stop the following units:" "$unstopped"
+  tell "would NOT restart the following changed units:" "$skipped"
+  say "would activate the configuration..."
+  "$TOPLEVEL/dry-activate" 9>&- >&2 || :
+  for l in restart reload; do
+    f=/run/nixos/dry-activation-$l-list
+    [ -s "$f" ] || continue
+    case $l in restart) restart=$restart$(cat "$f")$nl ;; reload) reload=$reload$(cat "$f")$nl ;; esac
+    rm -f "$f"
+  done
+  tell "would reload the following units:" "$reload"
+  tell "would restart the following units:" "$restart"
+  tell "would start the following units:" "$start"
+  exit 0
+fi
+
+# --- do it -------------------------------------------------------------------------------------------------------------
+record() { # NAME LIST
+  if [ -n "$(words "$2")" ]; then words "$2" >"/run/nixos/$1-list"; else rm -f "/run/nixos/$1-list"; fi
+}
+record start "$start"
+record restart "$restart"
+record reload "$reload"
+res=0
+say_to_log() { logger -t nixos "$1 to system configuration $TOPLEVEL" 2>/dev/null || :; }
+say_to_log switching
+
+lab_switch_script 9>&-
+
+if [ -n "$(words "$stop")" ]; then
+  tell "stopping the following units:" "$stop"
+  # shellcheck disable=SC2046 # names of units hold no blanks
+  systemctl stop -- $(words "$stop") || :
+fi
+tell "NOT restarting the following changed units:" "$skipped"
+
+say "activating the configuration..."
+"$TOPLEVEL/activate" "$TOPLEVEL" 9>&- || res=2
+
+for l in restart reload; do
+  f=/run/nixos/activation-$l-list
+  [ -s "$f" ] || continue
+  case $l in restart) restart=$restart$(cat "$f")$nl ;; reload) reload=$reload$(cat "$f")$nl ;; esac
+  rm -f "$f"
+done
+
+systemctl reset-failed || :
+systemctl daemon-reload || res=3
+systemd-tmpfiles --create --remove /etc/tmpfiles.d/00-nixos.conf 2>/dev/null || :
+
+if [ -n "$(words "$reload")" ]; then
+  tell "reloading the following units:" "$reload"
+  # shellcheck disable=SC2046
+  systemctl reload -- $(words "$reload") || res=4
+  rm -f /run/nixos/reload-list
+fi
+if [ -n "$(words "$restart")" ]; then
+  tell "restarting the following units:" "$restart"
+  # shellcheck disable=SC2046
+  systemctl restart -- $(words "$restart") || res=4
+  rm -f /run/nixos/restart-list
+fi
+tell "starting the following units:" "$start"
+if [ -n "$(words "$start$quiet")" ]; then
+  # shellcheck disable=SC2046
+  systemctl start -- $(words "$start$quiet") || res=4
+fi
+rm -f /run/nixos/start-list
+
+# A simple service that ends at once needs a moment to be seen.
+sleep 0.3
+list_units >"$tmp/after"
+started='' failed=''
+while read -r unit state sub; do
+  case $state:$sub in
+    failed:* | *:auto-restart*) failed=$failed$unit$nl ;;
+    active:*)
+      if [ -n "$(file_of "$new" "$unit")" ] && ! grep -qE "^$unit (active|activating|reloading) " "$tmp/before" &&
+        ! has "$start$restart" "$unit"; then
+        started=$started$unit$nl
+      fi
+      ;;
+  esac
+done <"$tmp/after"
+tell "the following new units were started:" "$started"
+if [ -n "$failed" ]; then
+  tell "warning: the following units failed:" "$failed"
+  # shellcheck disable=SC2046
+  systemctl status --no-pager --full --lines=5 -- $(words "$failed") >&2 || :
+  res=4
+fi
+say_to_log "finished switching ($res)"
+exit "$res"

@@ -15,8 +15,11 @@ let
     status=0
   '' + concatStrings (mapAttrsToList
     (n: text: ''
-      ( : ; ${text}
-      ) || { status=1; printf 'Pre-switch check '\'''%s'\''' failed\n' ${escapeShellArg n} >&2; }
+      ( set -e
+      :
+      ${text}
+      ); rc=$?
+      [ "$rc" = 0 ] || { status=1; printf "Pre-switch check '%s' failed\n" ${escapeShellArg n} >&2; }
     '')
     cfg.preSwitchChecks) + "exit $status\n");
   toplevel = pkgs.rawDerivation {
