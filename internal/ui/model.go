@@ -103,7 +103,7 @@ func (m *model) host(name string) *host {
 	return h
 }
 
-// failedHost says whether h ended badly.
+// bad says whether h ended badly.
 func (h *host) bad() bool {
 	switch h.outcome {
 	case "":
@@ -422,8 +422,23 @@ func (m *model) tails(unshown bool) []tailBlock {
 	}
 	for _, n := range m.order {
 		if h := m.hosts[n]; h.bad() && h.outcome != "unreachable" {
-			add(n, h.tail)
+			add(n, h.failedTail())
 		}
 	}
 	return out
+}
+
+// failedTail is the tail of the step that failed; of everything when that step
+// said nothing.
+func (h *host) failedTail() []logLine {
+	var of []logLine
+	for _, l := range h.tail {
+		if l.step == h.failed {
+			of = append(of, l)
+		}
+	}
+	if len(of) > 0 {
+		return of
+	}
+	return h.tail
 }
