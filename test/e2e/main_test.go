@@ -1,0 +1,313 @@
+// Package e2e runs godwit, the program, against real hosts: containers with
+// their own sshd, systemd, sudo and Nix (test/lab), systems made by the small
+// NixOS (test/nixos), this machine's Nix or that of another Debian suite.
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"godwit/test/images"
+	"godwit/test/lab"
+)
+
+// shared is what all tests of a run use: the program and hosts that are started when first asked for.
+var shared struct {
+	dir    string // removed at the end
+	godwit string
+	hosts  sync.Map // name -> func() (*lab.Host, error)
+}
+
+// hostSpecs are the hosts that tests may ask for by name.
+var hostSpecs = map[string]lab.Spec{
+	"web":   {Suite: "trixie", Arch: "amd64"},
+	"db":    {Suite: "bookworm", Arch: "amd64"},
+	"spare": {Suite: "trixie", Arch: "amd64"},
+	"next":  {Suite: "forky", Arch: "amd64"},
+	"pi":    {Suite: "bookworm", Arch: "arm64"},
+}
+
+func TestMain(m *testing.M) {
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M) (int, error) {
+	dir, err := os.MkdirTemp("", "godwit-e2e-")
+	if err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(dir)
+	shared.dir = dir
+	shared.godwit = filepath.Join(dir, "godwit")
+	build := exec.Command("go", "build", "-o", shared.godwit, "godwit/cmd/godwit")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return 1, fmt.Errorf("cannot build godwit: %w\n%s", err, out)
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+		defer cancel()
+		// Builders are started by godwit itself, with state in dir.
+		rm := exec.CommandContext(ctx, shared.godwit, "builder", "rm", "--all", "--yes")
+		rm.Env = append(os.Environ(), stateEnv()...)
+		if out, err := rm.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "e2e: cannot remove the builders: %v\n%s", err, out)
+		}
+		shared.hosts.Range(func(_, v any) bool {
+			if h, err := v.(func() (*lab.Host, error))(); err == nil {
+				_ = h.Remove(ctx)
+			}
+			return true
+		})
+	}()
+	return m.Run(), nil
+}
+
+func stateEnv() []string {
+	return []string{"XDG_STATE_HOME=" + filepath.Join(shared.dir, "state"), "XDG_CONFIG_HOME=" + filepath.Join(shared.dir, "config")}
+}
+
+// needLab skips in short mode, which promises no containers. Anything else that
+// is missing fails the test.
+func needLab(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs containers")
+	}
+}
+
+// host gives the shared host of that name, started when first asked for.
+func host(t *testing.T, name string) *lab.Host {
+	t.Helper()
+	needLab(t)
+	spec, ok := hostSpecs[name]
+	if !ok {
+		t.Fatalf("no lab host is called %q", name)
+	}
+	start, _ := shared.hosts.LoadOrStore(name, sync.OnceValues(func() (*lab.Host, error) {
+		spec.Name = name
+		spec.Dir = filepath.Join(shared.dir, "lab")
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
+		defer cancel()
+		return lab.Start(ctx, spec)
+	}))
+	h, err := start.(func() (*lab.Host, error))()
+	if err != nil {
+		t.Fatalf("cannot start the lab host %s: %v", name, err)
+	}
+	return h
+}
+
+// world is a directory with a configuration, and the environment that godwit is run in.
+type world struct {
+	t   *testing.T
+	dir string
+	env []string
+	// in runs godwit in another place than this machine: a deployer.
+	in *lab.Deployer
+}
+
+// newWorld makes a world whose hosts can be reached by their names.
+func newWorld(t *testing.T, hosts ...*lab.Host) *world {
+	t.Helper()
+	needLab(t)
+	w := &world{t: t, dir: t.TempDir()}
+	config := filepath.Join(w.dir, "ssh_config")
+	if err := lab.WriteSSHConfig(config, hosts...); err != nil {
+		t.Fatal(err)
+	}
+	w.env = append(stateEnv(),
+		"SSH_CONFIG_FILE="+config,
+		"NIX_PATH=nixpkgs="+repo(t, "test/nixos"),
+		"NIX_CONFIG=build-users-group =\nsandbox = false\nsubstituters =\nexperimental-features = nix-command flakes",
+		"CI=1", "LC_ALL=C.UTF-8",
+	)
+	return w
+}
+
+// repo is the absolute path of a file of the repository.
+func repo(t *testing.T, path string) string {
+	t.Helper()
+	abs, err := filepath.Abs(filepath.Join("../..", path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return abs
+}
+
+// file writes a file of the world and gives its path.
+func (w *world) file(name, content string) string {
+	w.t.Helper()
+	path := filepath.Join(w.dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+	return path
+}
+
+// builderImage is the file that arm64 builders are made from.
+func builderImage(t *testing.T) string {
+	t.Helper()
+	needLab(t)
+	path, err := images.BuilderArchive(context.Background(), "arm64", os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// result is what a run of godwit left.
+type result struct {
+	t              *testing.T
+	args           []string
+	stdout, stderr string
+	code           int
+	took           time.Duration
+}
+
+// run runs godwit to its end.
+func (w *world) run(args ...string) result { return w.runEnv(nil, args...) }
+
+func (w *world) runEnv(env []string, args ...string) result {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
+	defer cancel()
+	p := w.start(ctx, env, args...)
+	return p.wait()
+}
+
+// process is a running godwit.
+type process struct {
+	w              *world
+	cmd            *exec.Cmd
+	args           []string
+	stdout, stderr buffer
+	began          time.Time
+}
+
+func (w *world) start(ctx context.Context, env []string, args ...string) *process {
+	w.t.Helper()
+	p := &process{w: w, args: args, began: time.Now()}
+	all := append(append([]string{}, w.env...), env...)
+	if w.in != nil {
+		p.cmd = w.in.Command(ctx, w.dir, all, append([]string{shared.godwit}, args...)...)
+	} else {
+		p.cmd = exec.CommandContext(ctx, shared.godwit, args...)
+		p.cmd.Dir = w.dir
+		p.cmd.Env = append(os.Environ(), all...)
+		p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	}
+	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
+	if err := p.cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	return p
+}
+
+func (p *process) wait() result {
+	p.w.t.Helper()
+	err := p.cmd.Wait()
+	r := result{t: p.w.t, args: p.args, stdout: p.stdout.String(), stderr: p.stderr.String(), took: time.Since(p.began)}
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+	case errors.As(err, &exit):
+		r.code = exit.ExitCode()
+	default:
+		p.w.t.Fatalf("godwit %s: %v\n%s", strings.Join(p.args, " "), err, r.stderr)
+	}
+	return r
+}
+
+// until waits for text on stderr.
+func (p *process) until(text string, limit time.Duration) {
+	p.w.t.Helper()
+	deadline := time.Now().Add(limit)
+	for time.Now().Before(deadline) {
+		if strings.Contains(p.stderr.String(), text) || strings.Contains(p.stdout.String(), text) {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	_ = p.cmd.Process.Kill()
+	p.w.t.Fatalf("godwit %s did not say %q within %s:\n%s", strings.Join(p.args, " "), text, limit, p.stderr.String())
+}
+
+// buffer is a bytes.Buffer that may be read while it is written.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// exits checks the exit code.
+func (r result) exits(code int) result {
+	r.t.Helper()
+	if r.code != code {
+		r.t.Fatalf("godwit %s: exit code %d, want %d\nstdout:\n%s\nstderr:\n%s", strings.Join(r.args, " "), r.code, code, r.stdout, r.stderr)
+	}
+	return r
+}
+
+// says checks that each text is on stderr.
+func (r result) says(texts ...string) result {
+	r.t.Helper()
+	for _, text := range texts {
+		if !strings.Contains(r.stderr, text) {
+			r.t.Errorf("godwit %s: stderr lacks %q:\n%s", strings.Join(r.args, " "), text, r.stderr)
+		}
+	}
+	return r
+}
+
+// saysNot checks that no text is on stderr or stdout.
+func (r result) saysNot(texts ...string) result {
+	r.t.Helper()
+	for _, text := range texts {
+		if strings.Contains(r.stderr, text) || strings.Contains(r.stdout, text) {
+			r.t.Errorf("godwit %s: output has %q:\n%s\n%s", strings.Join(r.args, " "), text, r.stdout, r.stderr)
+		}
+	}
+	return r
+}
+
+// on runs a script as root on a host, from outside, and gives its output.
+func on(t *testing.T, h *lab.Host, script string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	r := h.Exec(ctx, script)
+	if !r.OK() {
+		t.Fatalf("on %s: %s: %s", h.Name, script, r)
+	}
+	return strings.TrimSpace(r.Stdout)
+}
