@@ -1,0 +1,586 @@
+package nix
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"godwit/internal/event"
+	"godwit/internal/fault"
+)
+
+// Quote writes s as a string literal of the Nix language.
+func Quote(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "${", `\${`, "\n", `\n`, "\r", `\r`, "\t", `\t`).Replace(s) + `"`
+}
+
+// QuoteJSON writes v as an expression of the Nix language that gives v: it goes
+// through JSON, so it holds any text.
+func QuoteJSON(v any) (string, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return "", err
+	}
+	return "(builtins.fromJSON " + Quote(string(b)) + ")", nil
+}
+
+// QuotePath writes an absolute path as an expression of the Nix language. Any
+// path will do; a path literal could not hold a space.
+func QuotePath(path string) string { return "(/. + " + Quote(path) + ")" }
+
+// SystemOption gives the arguments that make builtins.currentSystem system for
+// one evaluation. Since Nix 2.17 there is a setting for just that, eval-system;
+// before, only system itself does it (and then a derivation that is built in
+// the midst of the evaluation is taken to be runnable here).
+func (t *Tool) SystemOption(ctx context.Context, system string) ([]string, error) {
+	if system == "" {
+		return nil, nil
+	}
+	c, err := t.Config(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if system == c.System {
+		if set, _ := c.Get("eval-system"); set == "" || set == system {
+			return nil, nil
+		}
+	}
+	if _, ok := c.Get("eval-system"); ok {
+		return []string{"--option", "eval-system", system}, nil
+	}
+	return []string{"--option", "system", system}, nil
+}
+
+// Evaluation is one Nix expression, evaluated in one process.
+type Evaluation struct {
+	Expr string   // the expression; it goes in on stdin, so its length and its letters do not matter
+	Args []string // further arguments, such as --arg or --attr
+	Env  []string
+	Dir  string // where relative paths in Expr begin; empty: here
+	// Text asks for Nix syntax instead of JSON.
+	Text bool
+	// Scope takes what Nix says meanwhile.
+	Scope event.Scope
+}
+
+// Eval evaluates an expression strictly and gives it as JSON, or as Nix writes
+// it, without the final line break. Derivations that it names are instantiated.
+func (t *Tool) Eval(ctx context.Context, e Evaluation) ([]byte, error) {
+	args := []string{"--eval", "--strict", "--read-write-mode", "--log-format", "internal-json"}
+	if !e.Text {
+		args = append(args, "--json")
+	}
+	if t.settings.ShowTrace {
+		args = append(args, "--show-trace")
+	}
+	args = append(append(args, e.Args...), "-")
+	cmd := t.Command(ctx, "nix-instantiate", args...)
+	cmd.Dir = e.Dir
+	cmd.Env = append(cmd.Env, e.Env...)
+	cmd.Stdin = strings.NewReader(e.Expr)
+	var out strings.Builder
+	cmd.Stdout = &out
+	w := watch{scope: func() event.Scope { return e.Scope }}
+	if err := w.run(cmd); err != nil {
+		return nil, t.Failure(ctx, cmd, err, w.errors())
+	}
+	return []byte(strings.TrimSuffix(out.String(), "\n")), nil
+}
+
+// Each evaluates the same function on many names, in as many processes as the
+// machine has cores and memory for.
+type Each struct {
+	// Names are the work, in order.
+	Names []string
+	// Expr is an expression of the Nix language that gives a function from a
+	// name to a value that has a JSON form. It is called once a process.
+	Expr string
+	Args []string
+	Env  []string
+	Dir  string
+	// System is builtins.currentSystem for a name; nil or "" leaves it alone.
+	// Names with different systems are not evaluated by the same process.
+	System func(name string) string
+	// Workers limits the processes; 0 leaves it to cores and memory.
+	Workers int
+	Sink    event.Sink
+	// Got takes the JSON of one name as soon as it is there. It is called by
+	// several goroutines, one at a time.
+	Got func(name string, value json.RawMessage) error
+	// Failed takes the error of one name that cannot be evaluated, however it
+	// fails; the others go on. It is called like Got.
+	Failed func(name string, err error)
+}
+
+// Evaluation of each name is bracketed by two lines that builtins.trace writes:
+// "MARK begin NAME" and "MARK done NAME JSON". The mark is made up anew for
+// every process, so that nothing a configuration traces can be taken for one.
+// The fold keeps no result: what one host needed can be collected before the
+// next one starts.
+const eachExpr = `let
+  f = %s;
+  step = done: name:
+    builtins.trace (%[2]s + " begin " + name)
+      (let v = builtins.toJSON (f name);
+       in builtins.seq v (builtins.trace (%[2]s + " done " + name + " " + v) (done + 1)));
+in builtins.foldl' step 0 %[3]s
+`
+
+// piece is a run of names that one process works through. Another worker may
+// take its tail over: then end moves.
+type piece struct {
+	names  []string
+	at     int // names[:at] are done or failed; names[at] is being evaluated when busy
+	end    int // names[end:] were taken over
+	busy   bool
+	system string
+	stop   context.CancelFunc
+}
+
+type pool struct {
+	t      *Tool
+	e      Each
+	args   map[string][]string // by system
+	heap   uint64              // GC_INITIAL_HEAP_SIZE of each process, 0: leave it to Nix
+	mu     sync.Mutex
+	wait   []*piece // not begun
+	active []*piece
+	said   map[string]bool // lines that Nix says at every start
+	broken error
+}
+
+// EvalEach runs e. Its error is one that concerns every name: Nix cannot run,
+// ctx ended, Got failed, or evaluation failed before it came to any name.
+//
+// The names are dealt to the workers in equal pieces, since each process pays
+// for importing nixpkgs' lib and modules (about as much as one host costs). A
+// worker that has nothing left takes half of what the slowest one has not begun.
+func (t *Tool) EvalEach(ctx context.Context, e Each) error {
+	if e.Sink == nil {
+		e.Sink = event.Discard
+	}
+	if len(e.Names) == 0 {
+		return nil
+	}
+	p := &pool{t: t, e: e, args: map[string][]string{}, said: map[string]bool{}}
+
+	bySystem := map[string][]string{}
+	var systems []string
+	for _, n := range e.Names {
+		s := ""
+		if e.System != nil {
+			s = e.System(n)
+		}
+		if _, ok := bySystem[s]; !ok {
+			args, err := t.SystemOption(ctx, s)
+			if err != nil {
+				return err
+			}
+			p.args[s] = args
+			systems = append(systems, s)
+		}
+		bySystem[s] = append(bySystem[s], n)
+	}
+
+	workers, heap := plan(len(e.Names), e.Workers, resources())
+	if os.Getenv("GC_INITIAL_HEAP_SIZE") == "" {
+		p.heap = heap
+	}
+	size := (len(e.Names) + workers - 1) / workers
+	for _, s := range systems {
+		for names := bySystem[s]; len(names) > 0; {
+			n := min(size, len(names))
+			p.wait = append(p.wait, &piece{names: names[:n:n], end: n, system: s})
+			names = names[n:]
+		}
+	}
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for {
+				w := p.next()
+				if w == nil {
+					return
+				}
+				if err := p.work(ctx, w); err != nil {
+					p.mu.Lock()
+					if p.broken == nil {
+						p.broken = err
+					}
+					p.mu.Unlock()
+					cancel()
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return p.broken
+}
+
+// next gives a worker something to do: a piece that nobody began, or the second
+// half of what is left of the longest piece; nil when all is being done.
+func (p *pool) next() *piece {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.broken != nil {
+		return nil
+	}
+	if len(p.wait) > 0 {
+		w := p.wait[0]
+		p.wait = p.wait[1:]
+		p.active = append(p.active, w)
+		return w
+	}
+	var victim *piece
+	for _, a := range p.active {
+		if left(a) >= 2 && (victim == nil || left(a) > left(victim)) {
+			victim = a
+		}
+	}
+	if victim == nil {
+		return nil
+	}
+	cut := victim.end - (left(victim)+1)/2
+	names := victim.names[cut:victim.end]
+	w := &piece{names: names, end: len(names), system: victim.system}
+	victim.end = cut
+	p.active = append(p.active, w)
+	return w
+}
+
+// left is how many names of a piece have not been begun.
+func left(a *piece) int {
+	n := a.end - a.at
+	if a.busy {
+		n--
+	}
+	return n
+}
+
+// work evaluates a piece, in a new process after each name that fails.
+func (p *pool) work(ctx context.Context, w *piece) error {
+	defer func() {
+		p.mu.Lock()
+		p.active = slices.DeleteFunc(p.active, func(a *piece) bool { return a == w })
+		p.mu.Unlock()
+	}()
+	killed := 0
+	for {
+		p.mu.Lock()
+		done := w.at >= w.end
+		p.mu.Unlock()
+		if done {
+			return nil
+		}
+		err := p.process(ctx, w)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err == nil {
+			continue
+		}
+		var got *gotError
+		if errors.As(err, &got) {
+			return got.err
+		}
+		p.mu.Lock()
+		busy, name := w.busy, ""
+		if busy {
+			name = w.names[w.at]
+		}
+		p.mu.Unlock()
+		if !busy {
+			return err // before any name: it concerns all of them
+		}
+		if outOfMemory(err) && killed == 0 && (len(p.active) > 1 || w.at > 0) {
+			killed++ // once more, in a fresh process and with less company
+			p.mu.Lock()
+			w.busy = false
+			p.mu.Unlock()
+			continue
+		}
+		p.mu.Lock()
+		w.busy = false
+		w.at++
+		if p.e.Failed != nil {
+			var f *fault.Error
+			if errors.As(err, &f) {
+				f.Host = name
+			}
+			p.e.Failed(name, err)
+		}
+		p.mu.Unlock()
+		event.On(p.e.Sink, name, event.StepEvaluate).End("", err)
+	}
+}
+
+// gotError marks an error of the caller's own.
+type gotError struct{ err error }
+
+func (e *gotError) Error() string { return e.err.Error() }
+
+// process runs one Nix process over what is left of a piece.
+func (p *pool) process(ctx context.Context, w *piece) error {
+	p.mu.Lock()
+	names := slices.Clone(w.names[w.at:w.end])
+	p.mu.Unlock()
+
+	mark := newMark()
+	list, err := QuoteJSON(names)
+	if err != nil {
+		return err
+	}
+	args := []string{"--eval", "--strict", "--json", "--read-write-mode", "--log-format", "internal-json"}
+	if p.t.settings.ShowTrace {
+		args = append(args, "--show-trace")
+	}
+	args = append(append(append(args, p.args[w.system]...), p.e.Args...), "-")
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	cmd := p.t.Command(ctx, "nix-instantiate", args...)
+	cmd.Dir = p.e.Dir
+	cmd.Env = append(cmd.Env, p.e.Env...)
+	if p.heap > 0 {
+		cmd.Env = append(cmd.Env, "GC_INITIAL_HEAP_SIZE="+strconv.FormatUint(p.heap, 10))
+	}
+	cmd.Stdin = strings.NewReader(fmt.Sprintf(eachExpr, p.e.Expr, Quote(mark), list))
+
+	var gotErr error
+	cut := false
+	current := ""
+	on := watch{
+		mark: mark,
+		scope: func() event.Scope {
+			return event.On(p.e.Sink, current, event.StepEvaluate)
+		},
+		once: func(line string) bool {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			first := !p.said[line]
+			p.said[line] = true
+			return first
+		},
+		marked: func(line string) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			word, rest, _ := strings.Cut(line, " ")
+			switch word {
+			case "begin":
+				if w.at >= w.end { // taken over by another worker
+					cut = true
+					stop()
+					return
+				}
+				current, w.busy = rest, true
+				event.On(p.e.Sink, rest, event.StepEvaluate).Start("")
+			case "done":
+				if cut {
+					return
+				}
+				w.busy = false
+				w.at++
+				name := current
+				value := strings.TrimPrefix(rest, name+" ")
+				current = ""
+				if err := p.e.Got(name, json.RawMessage(value)); err != nil {
+					gotErr = err
+					stop()
+					return
+				}
+				event.On(p.e.Sink, name, event.StepEvaluate).End("", nil)
+			}
+		},
+	}
+	err = on.run(cmd)
+	switch {
+	case gotErr != nil:
+		return &gotError{gotErr}
+	case cut:
+		return nil
+	case err != nil:
+		return p.t.Failure(ctx, cmd, err, on.errors())
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w.at < w.end {
+		return fault.New("nix ended without evaluating %s", w.names[w.at])
+	}
+	return nil
+}
+
+func newMark() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // crypto/rand.Read never fails
+	return "godwit-" + hex.EncodeToString(b[:])
+}
+
+// outOfMemory says whether a process was killed, or gave up, for want of memory.
+func outOfMemory(err error) bool {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		if st, ok := exit.Sys().(syscall.WaitStatus); ok && st.Signaled() && st.Signal() == syscall.SIGKILL {
+			return true
+		}
+	}
+	return strings.Contains(err.Error(), "out of memory") || strings.Contains(err.Error(), "Cannot allocate memory")
+}
+
+// watch reads what a Nix process with --log-format internal-json writes on
+// stderr: the marks of EvalEach, errors, and the rest, which become events.
+type watch struct {
+	mark   string
+	marked func(line string)
+	scope  func() event.Scope
+	once   func(line string) bool // whether a line that concerns no name is new; nil: it is
+
+	failed []string // what Nix said at level 0 that is neither trace nor warning
+	tail   []string // the last lines outside Nix's own log
+}
+
+func (w *watch) run(cmd *exec.Cmd) error {
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	r := bufio.NewReaderSize(stderr, 64<<10)
+	for {
+		line, err := r.ReadString('\n')
+		if line != "" {
+			w.line(strings.TrimSuffix(line, "\n"))
+		}
+		if err != nil {
+			if !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrClosed) {
+				_, _ = io.Copy(io.Discard, stderr)
+			}
+			break
+		}
+	}
+	return cmd.Wait()
+}
+
+// errors is what Nix said about its failure, as Explain reads it.
+func (w *watch) errors() string {
+	if len(w.failed) > 0 {
+		return strings.Join(w.failed, "\n")
+	}
+	return strings.Join(w.tail, "\n")
+}
+
+var evalColours = regexp.MustCompile("\x1b\\[[0-9;:]*[A-Za-z]")
+
+// plain removes colours.
+func plain(s string) string {
+	if !strings.Contains(s, "\x1b") {
+		return s
+	}
+	return evalColours.ReplaceAllString(s, "")
+}
+
+func (w *watch) line(line string) {
+	raw, ok := strings.CutPrefix(line, "@nix ")
+	if !ok {
+		w.other(line)
+		return
+	}
+	var m struct {
+		Action string `json:"action"`
+		Level  int    `json:"level"`
+		Msg    string `json:"msg"`
+		Text   string `json:"text"`
+		RawMsg *string
+	}
+	var keys struct {
+		RawMsg *string `json:"raw_msg"`
+	}
+	if err := json.Unmarshal([]byte(raw), &m); err != nil {
+		w.other(line)
+		return
+	}
+	switch m.Action {
+	case "start":
+		if m.Text != "" && m.Level <= 3 { // lvlInfo: downloads and builds in the midst of evaluation
+			w.scope().Emit(event.Event{Kind: event.Progress, Text: oneLine(plain(m.Text))})
+		}
+		return
+	case "msg":
+	default:
+		return
+	}
+	if rest, ok := strings.CutPrefix(m.Msg, "trace: "+w.mark+" "); ok && w.mark != "" {
+		w.marked(rest)
+		return
+	}
+	_ = json.Unmarshal([]byte(raw), &keys)
+	msg := plain(m.Msg)
+	switch {
+	case keys.RawMsg != nil && m.Level == 0, m.Level == 0 && strings.HasPrefix(msg, "error:"):
+		w.failed = append(w.failed, msg)
+	case strings.HasPrefix(msg, "(use '--show-trace'"):
+	default:
+		w.other(msg)
+	}
+}
+
+// other passes on a line that is not an error of Nix's.
+func (w *watch) other(msg string) {
+	msg = strings.TrimRight(plain(msg), "\n")
+	if strings.TrimSpace(msg) == "" {
+		return
+	}
+	if len(w.tail) >= 40 {
+		w.tail = w.tail[1:]
+	}
+	w.tail = append(w.tail, msg)
+	scope := w.scope()
+	if scope.Sink == nil {
+		return
+	}
+	if scope.Host == "" && w.once != nil && !w.once(msg) {
+		return
+	}
+	for _, prefix := range []string{"trace: warning: ", "trace: evaluation warning: ", "evaluation warning: ", "warning: "} {
+		if rest, ok := strings.CutPrefix(msg, prefix); ok {
+			scope.Warn(oneLine(rest))
+			return
+		}
+	}
+	for _, l := range strings.Split(msg, "\n") {
+		scope.Log(printable(l))
+	}
+}
+
+// oneLine joins the lines of a message.
+func oneLine(s string) string { return printable(strings.Join(strings.Fields(s), " ")) }
+
+// printable drops control characters, which an event must not have.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\t' {
+			return ' '
+		}
+		if r < ' ' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,557 @@
+// Package morph reads morph's network.nix: the attribute set of machines that
+// DBCDK/morph deploys. Its Nix code (network.nix beside this file) is godwit's
+// own and needs nothing but builtins until a host's own eval-config.nix runs.
+package morph
+
+import (
+	"context"
+	_ "embed" // network.nix
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"godwit/internal/event"
+	"godwit/internal/fault"
+	"godwit/internal/fleet"
+	"godwit/internal/nix"
+)
+
+//go:embed network.nix
+var networkNix string
+
+// Options say how a network is evaluated.
+type Options struct {
+	// Fallback is the platform of hosts whose configuration does not say one.
+	// Empty: this machine's Linux counterpart (a Mac on arm: aarch64-linux).
+	Fallback string
+	// Systems overrides Fallback host by host.
+	Systems map[string]string
+	// EvalMachines is a replacement for morph's eval-machines.nix, as in
+	// MORPH_NIX_EVAL_MACHINES; Open looks there when it is empty.
+	EvalMachines string
+	// Target (a function from a node to a derivation, as text) or TargetFile (a
+	// file that holds a set of such functions) replace the hosts' systems.
+	Target, TargetFile string
+	// Workers limits evaluating processes; 0: cores and memory decide.
+	Workers int
+	// Sink takes events of step evaluate.
+	Sink event.Sink
+}
+
+// Network is an opened deployment file: its names and what it says of itself.
+type Network struct {
+	File         string // absolute
+	Names        []string
+	Description  string
+	OrderingTags []string
+	NixConfig    map[string]string
+	BuildShell   bool // whether network.buildShell is set
+
+	tool *nix.Tool
+	opts Options
+}
+
+// Open reads the names of the hosts and what the network says of itself, which
+// needs no module system (0.03 s where reading all hosts takes many seconds).
+func Open(ctx context.Context, tool *nix.Tool, file string, opts Options) (*Network, error) {
+	path, err := filepath.Abs(file)
+	if err != nil {
+		return nil, err
+	}
+	st, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		f := fault.New("there is no file `%s'", file).Because(err)
+		if near := nearFile(path); near != "" {
+			f.Hint("did you mean %s?", near)
+		}
+		return nil, f
+	case err != nil:
+		return nil, fault.New("cannot read `%s': %s", file, err).Because(err)
+	case st.IsDir():
+		f := fault.New("`%s' is a directory; name the deployment file in it", file)
+		if near := nearFile(filepath.Join(path, "network.nix")); near != "" {
+			f.Hint("for instance %s", near)
+		}
+		return nil, f
+	}
+	if opts.EvalMachines == "" {
+		opts.EvalMachines = os.Getenv("MORPH_NIX_EVAL_MACHINES")
+	}
+	if opts.Sink == nil {
+		opts.Sink = event.Discard
+	}
+	if opts.Fallback == "" {
+		c, err := tool.Config(ctx)
+		if err != nil {
+			return nil, err
+		}
+		opts.Fallback = LinuxCounterpart(c.System)
+	}
+	if opts.TargetFile != "" {
+		if opts.TargetFile, err = filepath.Abs(opts.TargetFile); err != nil {
+			return nil, err
+		}
+	}
+	n := &Network{File: path, tool: tool, opts: opts}
+	return n, n.open(ctx)
+}
+
+// LinuxCounterpart is the Linux that runs on the same processor: a NixOS host
+// that says nothing is one of these, whatever its deployer is.
+func LinuxCounterpart(system string) string {
+	if cpu, ok := strings.CutSuffix(system, "-darwin"); ok {
+		return cpu + "-linux"
+	}
+	return system
+}
+
+// nearFile is a Nix file that a misspelt path may have meant, as typed from here.
+func nearFile(path string) string {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return ""
+	}
+	var names []string
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".nix") {
+			names = append(names, e.Name())
+		}
+	}
+	base := filepath.Base(path)
+	near := fleet.Nearest(base, names)
+	switch {
+	case slices.Contains(names, base):
+		near = base
+	case near == "" && slices.Contains(names, "network.nix"):
+		near = "network.nix"
+	case near == "" && len(names) == 1:
+		near = names[0]
+	}
+	if near == "" {
+		return ""
+	}
+	found := filepath.Join(filepath.Dir(path), near)
+	if wd, err := os.Getwd(); err == nil {
+		if rel, err := filepath.Rel(wd, found); err == nil && !strings.HasPrefix(rel, "..") {
+			return rel
+		}
+	}
+	return found
+}
+
+// call is the expression that opens the network in Nix.
+func (n *Network) call() string {
+	systems, err := nix.QuoteJSON(n.opts.Systems)
+	if err != nil || n.opts.Systems == nil {
+		systems = "{ }"
+	}
+	targets := "null"
+	switch {
+	case n.opts.TargetFile != "":
+		targets = "(import " + nix.QuotePath(n.opts.TargetFile) + ")"
+	case n.opts.Target != "":
+		targets = "{ out =\n" + n.opts.Target + "\n; }"
+	}
+	return fmt.Sprintf("((%s) { file = %s; systems = %s; fallback = %s; targets = %s; })",
+		networkNix, nix.Quote(n.File), systems, nix.Quote(n.opts.Fallback), targets)
+}
+
+// system is what builtins.currentSystem is while a host is evaluated. A
+// configuration written on Linux says `import <nixpkgs> { }` and means Linux; on
+// a Mac the same words must give the same packages. Where this machine is Linux
+// already nothing is changed, unless the host was found to be something else.
+func (n *Network) system(name string) string {
+	if s := n.opts.Systems[name]; s != "" {
+		return s
+	}
+	return n.opts.Fallback
+}
+
+func (n *Network) open(ctx context.Context) error {
+	if n.opts.EvalMachines != "" {
+		return n.openWith(ctx)
+	}
+	scope := event.On(n.opts.Sink, "", event.StepEvaluate)
+	args, err := n.tool.SystemOption(ctx, n.opts.Fallback)
+	if err != nil {
+		return err
+	}
+	out, err := n.tool.Eval(ctx, nix.Evaluation{
+		Expr: n.call() + ".summary", Args: args, Scope: scope,
+		Env: n.env("info.deployment", nil),
+	})
+	if err != nil {
+		return err
+	}
+	var s struct {
+		Names        []string
+		Description  string
+		OrderingTags []string
+		NixConfig    map[string]string
+		BuildShell   bool
+	}
+	if err := json.Unmarshal(out, &s); err != nil {
+		return fault.New("cannot read what `%s' says of itself: %s", n.File, err).Because(err)
+	}
+	n.Names, n.Description, n.OrderingTags, n.NixConfig, n.BuildShell = s.Names, s.Description, s.OrderingTags, s.NixConfig, s.BuildShell
+	return nil
+}
+
+// Request is what Load is asked for.
+type Request struct {
+	Selection fleet.Selection
+	// Systems asks for the derivation of each selected host's system, besides
+	// its metadata.
+	Systems bool
+	// OnHost takes each selected host as soon as it is evaluated, in no order;
+	// nil when nobody waits for single hosts. It is only called while the
+	// selection cannot drop the host any more. Calls do not overlap.
+	OnHost func(fleet.Host)
+}
+
+// Target is a derivation that --target or --target-file asks for.
+type Target struct{ Name, DrvPath, OutPath string }
+
+// Result is a loaded fleet.
+type Result struct {
+	// Fleet has the selected hosts that could be evaluated, in the order in
+	// which they are to be worked on.
+	Fleet  *fleet.Fleet
+	Counts fleet.Counts
+	// Failed are the hosts that could not be evaluated, in the order of the
+	// configuration. Each of them was selected, or may have been: the tags of a
+	// host that fails are not known.
+	Failed []HostError
+	// Targets are by host and name, when Options ask for targets.
+	Targets map[string][]Target
+}
+
+// HostError is a host that could not be evaluated.
+type HostError struct {
+	Host string
+	Err  error
+}
+
+// Err joins the errors of the hosts that failed; nil when none did.
+func (r *Result) Err() error {
+	var errs []error
+	for _, f := range r.Failed {
+		errs = append(errs, f.Err)
+	}
+	return errors.Join(errs...)
+}
+
+// Load evaluates the hosts that the selection is about.
+//
+// Names are selected first, so a host that --on, --skip, --every or --limit
+// leave out costs nothing. Metadata and systems come from one evaluation of a
+// host, in one process for many hosts: in ten hosts with real NixOS modules,
+// metadata alone takes 4 s, both together what systems alone take. Tags are
+// looked at inside that evaluation, before the system of a host is begun.
+// Only when tags decide about places (--limit with ordering tags, say) is the
+// metadata of all read first and the systems of the selected afterwards.
+func (n *Network) Load(ctx context.Context, r Request) (*Result, error) {
+	sel := r.Selection
+	names, err := sel.Names(n.Names)
+	if err != nil {
+		return nil, selectionFault(err)
+	}
+	counts := fleet.Counts{Total: len(n.Names), Named: len(names)}
+	res := &Result{Targets: map[string][]Target{}}
+	all := &fleet.Fleet{Description: n.Description, OrderingTags: n.OrderingTags, NixConfig: n.NixConfig}
+	rest := sel // what remains to be applied to the evaluated hosts
+	rest.On = nil
+	if !sel.NeedsTags(n.OrderingTags) {
+		names = fleet.Limits(sel, names)
+		rest.Skip, rest.Every, rest.Limit = 0, 1, 0
+	}
+	finish := func(hosts []fleet.Host) (*Result, error) {
+		all.Hosts = hosts
+		chosen, c, err := fleet.Select(all, rest)
+		if err != nil {
+			return nil, selectionFault(err)
+		}
+		// Hosts that failed count as chosen where their names alone chose them.
+		counts.Chosen = c.Chosen
+		if !sel.NeedsTags(n.OrderingTags) {
+			counts.Chosen += len(res.Failed)
+		}
+		all.Hosts = chosen
+		res.Fleet, res.Counts = all, counts
+		return res, nil
+	}
+	if n.opts.EvalMachines != "" {
+		hosts, err := n.loadWith(ctx, names, r, res)
+		if err != nil {
+			return nil, err
+		}
+		return finish(hosts)
+	}
+	if !(rest.Positional() && r.Systems) {
+		q := query{names: names, systems: r.Systems, wanted: sel.Tagged}
+		if !rest.Positional() {
+			q.each = r.OnHost
+		}
+		hosts, err := n.evaluate(ctx, q, res)
+		if err != nil {
+			return nil, err
+		}
+		return finish(hosts)
+	}
+	hosts, err := n.evaluate(ctx, query{names: names}, res)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := finish(hosts); err != nil {
+		return nil, err
+	}
+	chosen := make([]string, len(all.Hosts))
+	for i, h := range all.Hosts {
+		chosen[i] = h.Name
+	}
+	rest.Skip, rest.Every, rest.Limit = 0, 1, 0
+	hosts, err = n.evaluate(ctx, query{names: chosen, systems: true, each: r.OnHost}, res)
+	if err != nil {
+		return nil, err
+	}
+	all.Hosts = fleet.Order(hosts, orderTags(sel, n.OrderingTags))
+	return res, nil
+}
+
+func orderTags(s fleet.Selection, own []string) []string {
+	if len(s.OrderByTags) > 0 {
+		return s.OrderByTags
+	}
+	return own
+}
+
+// selectionFault gives a selection's error the form that a person reads.
+func selectionFault(err error) error {
+	var s *fleet.SelectionError
+	if !errors.As(err, &s) {
+		return err
+	}
+	f := fault.New("%s", s.Msg).Because(err)
+	f.Hints = s.Hints
+	return f
+}
+
+// query is one run of evaluations.
+type query struct {
+	names   []string
+	systems bool
+	wanted  []string // tags without which the system is of no interest
+	each    func(fleet.Host)
+}
+
+// evaluate gives the hosts in the order of q.names and adds failures and targets to res.
+func (n *Network) evaluate(ctx context.Context, q query, res *Result) ([]fleet.Host, error) {
+	got := map[string]fleet.Host{}
+	var mu sync.Mutex
+	fail := func(name string, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		res.Failed = append(res.Failed, HostError{name, err})
+	}
+	wanted, err := nix.QuoteJSON(append([]string{}, q.wanted...))
+	if err != nil {
+		return nil, err
+	}
+	run := event.On(n.opts.Sink, "", event.StepEvaluate)
+	run.Start(fmt.Sprintf("evaluating %d hosts", len(q.names)))
+	began := time.Now()
+	err = n.tool.EvalEach(ctx, nix.Each{
+		Names:   q.names,
+		Expr:    fmt.Sprintf("%s.host { system = %t; wanted = %s; }", n.call(), q.systems, wanted),
+		Env:     n.env("machines", q.names),
+		System:  n.system,
+		Workers: n.opts.Workers,
+		Sink:    n.opts.Sink,
+		Got: func(name string, value json.RawMessage) error {
+			h, targets, selected, err := n.decode(value)
+			if err != nil {
+				return fmt.Errorf("%s: cannot read its metadata: %w", name, err)
+			}
+			if err := n.unfit(h); err != nil {
+				fail(name, err)
+				return nil
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			got[name] = h
+			if len(targets) > 0 {
+				res.Targets[name] = targets
+			}
+			if selected && q.each != nil {
+				q.each(h)
+			}
+			return nil
+		},
+		Failed: func(name string, err error) { fail(name, err) },
+	})
+	if err != nil {
+		run.End("", err)
+		return nil, err
+	}
+	run.End(fmt.Sprintf("%d hosts evaluated in %s", len(got), time.Since(began).Round(100*time.Millisecond)), nil)
+	slices.SortStableFunc(res.Failed, func(a, b HostError) int {
+		return slices.Index(n.Names, a.Host) - slices.Index(n.Names, b.Host)
+	})
+	var hosts []fleet.Host
+	for _, name := range q.names {
+		if h, ok := got[name]; ok {
+			hosts = append(hosts, h)
+		}
+	}
+	return hosts, nil
+}
+
+// unfit says why a host can never be a NixOS: its packages are a Mac's.
+func (n *Network) unfit(h fleet.Host) error {
+	if !strings.HasSuffix(h.System, "-darwin") {
+		return nil
+	}
+	linux := LinuxCounterpart(h.System)
+	f := fault.New("a NixOS host cannot be %s", h.System).On(h.Name)
+	switch h.SystemFrom {
+	case "pkgs":
+		return f.Detail("its packages (network.pkgs or nixpkgs.pkgs) are those of a Mac").
+			Hint(`write pkgs = import <nixpkgs> { system = "%s"; };`, linux)
+	case "hostPlatform":
+		return f.Hint(`write nixpkgs.hostPlatform = "%s";`, linux)
+	default:
+		return f.Hint(`write nixpkgs.system = "%s";`, linux)
+	}
+}
+
+// hostJSON is what network.nix says about a host.
+type hostJSON struct {
+	Name                    string
+	TargetHost              string
+	TargetPort              *int
+	TargetUser              string
+	BuildOnly               bool
+	SubstituteOnDestination bool
+	Tags                    []string
+	BuildOn                 *string
+	Secrets                 map[string]struct {
+		Destination, Source, User, Group, Permissions, UploadAt string
+		Action                                                  []string
+		MkDirs                                                  bool
+	}
+	HealthChecks    checksJSON
+	PreDeployChecks checksJSON
+	Release         string
+	Platform        struct{ System, From string }
+	Selected        bool
+	Toplevel        *drvJSON
+	Targets         map[string]drvJSON
+}
+
+type drvJSON struct{ Drv, Out string }
+
+type checksJSON struct {
+	Cmd []struct {
+		Description     string
+		Cmd             []string
+		Period, Timeout int
+	}
+	HTTP []struct {
+		Description     string
+		Host            *string
+		Scheme, Path    string
+		Port            int
+		Headers         map[string]string
+		InsecureSSL     bool
+		Period, Timeout int
+	} `json:"http"`
+}
+
+func (c checksJSON) checks() fleet.Checks {
+	var out fleet.Checks
+	for _, x := range c.Cmd {
+		out.Cmd = append(out.Cmd, fleet.CmdCheck{
+			Description: x.Description, Cmd: x.Cmd, Period: seconds(x.Period), Timeout: seconds(x.Timeout),
+		})
+	}
+	for _, x := range c.HTTP {
+		h := fleet.HTTPCheck{
+			Description: x.Description, Scheme: x.Scheme, Port: x.Port, Path: x.Path, Headers: x.Headers,
+			InsecureSSL: x.InsecureSSL, Period: seconds(x.Period), Timeout: seconds(x.Timeout),
+		}
+		if x.Host != nil {
+			h.Host = *x.Host
+		}
+		out.HTTP = append(out.HTTP, h)
+	}
+	return out
+}
+
+func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
+
+func (n *Network) decode(value json.RawMessage) (fleet.Host, []Target, bool, error) {
+	var j hostJSON
+	if err := json.Unmarshal(value, &j); err != nil {
+		return fleet.Host{}, nil, false, err
+	}
+	h := fleet.Host{
+		Name: j.Name, TargetHost: j.TargetHost, TargetUser: j.TargetUser,
+		BuildOnly: j.BuildOnly, SubstituteOnDestination: j.SubstituteOnDestination,
+		Tags: j.Tags, HealthChecks: j.HealthChecks.checks(), PreDeployChecks: j.PreDeployChecks.checks(),
+		System: j.Platform.System, SystemFrom: j.Platform.From, Release: j.Release,
+	}
+	if j.TargetPort != nil {
+		h.TargetPort = *j.TargetPort
+	}
+	if j.BuildOn != nil {
+		h.BuildOn = *j.BuildOn
+	}
+	if j.Toplevel != nil {
+		h.DrvPath, h.OutPath = j.Toplevel.Drv, j.Toplevel.Out
+	}
+	for _, name := range slices.Sorted(maps.Keys(j.Secrets)) {
+		s := j.Secrets[name]
+		source := s.Source
+		if !filepath.IsAbs(source) { // relative to the deployment file, not to the module
+			source = filepath.Join(filepath.Dir(n.File), source)
+		}
+		h.Secrets = append(h.Secrets, fleet.Secret{
+			Name: name, Source: source, SourceGiven: s.Source, Destination: s.Destination,
+			User: s.User, Group: s.Group, Permissions: s.Permissions, Action: s.Action,
+			MkDirs: s.MkDirs, UploadAt: s.UploadAt,
+		})
+	}
+	var targets []Target
+	for _, name := range slices.Sorted(maps.Keys(j.Targets)) {
+		targets = append(targets, Target{name, j.Targets[name].Drv, j.Targets[name].Out})
+	}
+	return h, targets, j.Selected, nil
+}
+
+// env is what morph exports to its Nix processes: a configuration may read
+// MORPH_ARGS. The file that MORPH_ARGS_FILE names in morph exists only while it
+// builds; here the same text is in the variable at any time.
+func (n *Network) env(attr string, names []string) []string {
+	s := n.tool.Settings()
+	args := map[string]any{
+		"ArgsFile": "", "Attr": attr, "DeploymentPath": n.File, "Names": names, "NixArgs": nil,
+		"NixBuildTargets": "", "NixConfig": n.NixConfig, "ResultLinkPath": "",
+		"NixContext": map[string]any{
+			"EvalCmd": s.EvalCmd, "BuildCmd": s.BuildCmd, "ShellCmd": s.ShellCmd,
+			"EvalMachines": n.opts.EvalMachines, "ShowTrace": s.ShowTrace,
+		},
+	}
+	b, err := json.Marshal(args)
+	if err != nil {
+		return nil
+	}
+	return []string{"MORPH_ARGS=" + string(b)}
+}

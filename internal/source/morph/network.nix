@@ -1,0 +1,284 @@
+# godwit's reading of a morph network: which hosts there are, what their
+# `deployment' options say, and the derivation of each host's system.
+#
+# Nothing here needs nixpkgs: only builtins, and whatever the network itself
+# names. The module below is evaluated by each host's own eval-config.nix with
+# that one's own lib.
+#
+# It gives a function of one set:
+#   file      the deployment file, an absolute path as a string
+#   systems   host -> platform, for hosts whose configuration says none
+#   fallback  the platform of all other such hosts
+#   targets   what `--target' asks for: name -> function of a node; or null
+{ file, systems ? { }, fallback, targets ? null }:
+
+let
+  inherit (builtins)
+    attrNames compareVersions concatLists elem filter isAttrs isBool isInt isString listToAttrs mapAttrs
+    match pathExists readFile typeOf;
+
+  network =
+    let value = import (/. + file); in
+    if isAttrs value then value
+    else throw "${file} is a ${typeOf value}; a morph network is an attribute set of machines";
+
+  settings = network.network or { };
+
+  # Every other attribute is a machine.
+  reserved = [ "network" "defaults" "resources" "require" "_file" ];
+  names = filter (name: ! elem name reserved) (attrNames network);
+
+  givenPkgs = settings.pkgs or { };
+  hasPkgs = givenPkgs != { };
+  specialArgs = settings.specialArgs or { };
+
+  evalConfigFile =
+    settings.evalConfig
+      or ((if hasPkgs && givenPkgs ? path then toString givenPkgs.path else toString <nixpkgs>) + "/nixos/lib/eval-config.nix");
+  evalConfig = import evalConfigFile;
+
+  # NixOS before 22.05 must be told a system as an argument; later ones take
+  # null and leave the platform to modules, which is what morph does.
+  legacy =
+    let
+      version = /. + (builtins.unsafeDiscardStringContext (toString evalConfigFile) + "/../../../.version");
+      release = match "([0-9]+\\.[0-9]+).*" (readFile version);
+    in
+    pathExists version && release != null && compareVersions (builtins.head release) "22.05" < 0;
+
+  platformOf = pkgs: pkgs.stdenv.hostPlatform.system or pkgs.system;
+
+  # The platform of a host whose configuration does not say one.
+  told = name: if hasPkgs then platformOf givenPkgs else systems.${name} or fallback;
+
+  # Priorities of the module system: mkDefault is 1000, an option's own default 1500.
+  told-priority = 1400;
+
+  deployment = { name, check }: { config, lib, options, ... }: {
+    _file = "godwit/deployment.nix";
+    imports = [ deploymentOptions ];
+    config = {
+      _module = {
+        args = {
+          inherit name;
+          nodes = unchecked;
+        };
+      } // (if check then { } else { check = lib.mkForce false; });
+      networking.hostName = lib.mkDefault name;
+      deployment.targetHost = lib.mkDefault name;
+    }
+    // lib.optionalAttrs (options ? nixpkgs) (
+      # `nixpkgs.system' is the one place where NixOS of every age takes a
+      # platform that anything else may override. The read-only nixpkgs module
+      # has no such option.
+      let
+        byUser = options.nixpkgs.pkgs.isDefined or false;
+        platform = lib.optionalAttrs (options.nixpkgs ? system) {
+          system =
+            if legacy then
+              # Up to 22.05 an assertion compares it with the platform of nixpkgs.pkgs.
+              lib.mkIf byUser (lib.mkOverride 900 (platformOf config.nixpkgs.pkgs))
+            else
+              lib.mkOverride told-priority (if byUser then platformOf config.nixpkgs.pkgs else told name);
+        };
+        pkgs = if hasPkgs then { pkgs = lib.mkDefault givenPkgs; } else { };
+      in
+      { nixpkgs = platform // pkgs; }
+    );
+  };
+
+  evaluate = check: name: evalConfig {
+    inherit specialArgs;
+    system = if legacy then told name else null;
+    modules = [
+      { imports = [ network.${name} ]; }
+      (network.defaults or { })
+      (deployment { inherit name check; })
+    ] ++ (if network ? _file then [{ inherit (network) _file; }] else [ ]);
+  };
+
+  # What modules see as `nodes': evaluated without checks, so that two hosts may
+  # look at each other.
+  unchecked = listToAttrs (map (name: { inherit name; value = evaluate false name; }) names);
+
+  nodes = listToAttrs (map (name: { inherit name; value = evaluate true name; }) names);
+
+  # Where a host's platform comes from, without forcing a package.
+  platform = name: node:
+    let
+      options = node.options.nixpkgs or { };
+      cfg = node.config.nixpkgs;
+      defined = option: options.${option}.isDefined or false;
+      weight = option: options.${option}.highestPrio or 1500;
+      ofSet = set: set.system or (parse set.config);
+      # "aarch64-unknown-linux-gnu" -> "aarch64-linux"
+      parse = config:
+        let m = match "([^-]+)-.*(linux|darwin|freebsd).*" config; in
+        if m == null then config else "${builtins.head m}-${builtins.elemAt m 1}";
+    in
+    if specialArgs ? pkgs then { system = platformOf specialArgs.pkgs; from = "pkgs"; }
+    else if options == { } then { system = told name; from = "fallback"; }
+    else if defined "pkgs" then { system = platformOf cfg.pkgs; from = "pkgs"; }
+    else if defined "hostPlatform" then { system = ofSet cfg.hostPlatform; from = "hostPlatform"; }
+    else if (options ? crossSystem) && cfg.crossSystem != null then { system = ofSet cfg.crossSystem; from = "localSystem"; }
+    else if options ? localSystem && weight "localSystem" < 1500 then { system = ofSet cfg.localSystem; from = "localSystem"; }
+    else if weight "system" < (if legacy then 1000 else told-priority) then { system = cfg.system; from = "system"; }
+    else { system = told name; from = "fallback"; };
+
+  checks = { cmd, http, ... }: {
+    cmd = map (c: { inherit (c) description cmd period timeout; }) cmd;
+    http = map
+      (c: {
+        inherit (c) description host scheme port headers period timeout insecureSSL;
+        path = toString c.path;
+      })
+      http;
+  };
+
+  metadata = name: node:
+    let d = node.config.deployment; in {
+      inherit name;
+      inherit (d) targetHost targetPort targetUser buildOnly substituteOnDestination tags buildOn;
+      secrets = mapAttrs
+        (_: s: {
+          inherit (s) destination permissions action mkDirs uploadAt;
+          source = toString s.source;
+          user = s.owner.user;
+          group = s.owner.group;
+        })
+        d.secrets;
+      healthChecks = checks d.healthChecks;
+      preDeployChecks = checks d.preDeployChecks;
+      release = node.config.system.nixos.release or "";
+      platform = platform name node;
+    };
+
+  # Not named drvPath and outPath: toJSON takes a set with an outPath for a string.
+  output = drv: { drv = drv.drvPath; out = drv.outPath; };
+
+  isDarwin = system: match ".*-darwin" system != null;
+
+  # wanted: tags that a host must have for its system to be of interest.
+  host = { system ? true, wanted ? [ ] }: name:
+    let
+      node = evaluate true name;
+      data = metadata name node;
+      selected = builtins.all (tag: elem tag data.tags) wanted;
+      toplevel = node.config.system.build.toplevel;
+      # pkgs of a darwin machine cannot make a NixOS: what makes it so is said
+      # by the caller, instead of an assertion deep in nixpkgs.
+      buildable = ! isDarwin data.platform.system;
+      # A module may have put pkgs in place by force; then that one counts.
+      real = platformOf node.pkgs;
+      platform =
+        if data.platform.from == "fallback" && (node.pkgs or { }) ? stdenv && real != data.platform.system
+        then { system = real; from = "pkgs"; }
+        else data.platform;
+    in
+    if ! system || ! selected || ! buildable then data // { inherit selected; }
+    else data // {
+      inherit selected platform;
+      toplevel = if targets == null then output toplevel else null;
+      targets = if targets == null then { } else mapAttrs (_: f: output (f node)) targets;
+    };
+
+  nixConfig = mapAttrs
+    (name: value:
+      if isString value then value
+      else throw "nix option '${name}' must have a string typed value")
+    (settings.nixConfig or { });
+
+  deploymentOptions = { config, lib, pkgs, ... }:
+    let
+      inherit (lib) mkOption types;
+
+      option = type: description: mkOption { inherit type description; };
+      optional = type: default: description: mkOption { inherit type default description; };
+      group = description: options: mkOption {
+        inherit description;
+        default = { };
+        type = types.submodule { inherit options; };
+      };
+
+      timing = {
+        period = optional types.int 2 "Seconds between one try and the next.";
+        timeout = optional types.int 5 "Seconds that one try may take.";
+      };
+
+      checks = what: group what {
+        cmd = optional (types.listOf (types.submodule { options = cmdCheck; })) [ ]
+          "Commands that must succeed on the host.";
+        http = optional (types.listOf (types.submodule { options = httpCheck; })) [ ]
+          "Pages that the host must serve.";
+      };
+
+      cmdCheck = timing // {
+        description = option types.str "What is checked, for people.";
+        cmd = optional (types.nullOr (types.listOf types.str)) null "The command and its arguments.";
+      };
+
+      httpCheck = timing // {
+        description = option types.str "What is checked, for people.";
+        host = optional (types.nullOr types.str) null "Where to ask; null is the host's own address.";
+        scheme = optional types.str "http" "http or https.";
+        port = option types.int "Port to ask on.";
+        path = optional types.path "/" "Path of the page.";
+        headers = optional (types.attrsOf types.str) { } "Headers of the request.";
+        insecureSSL = optional types.bool false "Whether a certificate that cannot be verified will do.";
+      };
+
+      secret = {
+        destination = option types.str "Absolute path of the file on the host.";
+        source = option types.str "The file on the deploying machine; a relative path begins at the deployment file.";
+        owner = group "Who owns the file on the host." {
+          user = optional types.str "root" "Owner of the file.";
+          group = optional types.str "root" "Group of the file.";
+        };
+        permissions = optional types.str "0400" "Mode of the file, octal.";
+        action = optional (types.listOf types.str) [ ] "Command to run on the host after the upload.";
+        mkDirs = optional types.bool true "Whether to make the directories that the file is in.";
+        uploadAt = optional (types.enum [ "pre-activation" "post-activation" ]) "pre-activation"
+          "Whether the file goes to the host before or after activation.";
+      };
+
+      words = concatLists (map
+        (c: if c.cmd == null then [ ] else c.cmd)
+        (config.deployment.healthChecks.cmd ++ config.deployment.preDeployChecks.cmd));
+    in
+    {
+      _file = "godwit/deployment.nix";
+
+      options.deployment = {
+        targetHost = optional types.str "" "Name or address that ssh connects to.";
+        targetPort = optional (types.nullOr types.int) null "Port that ssh connects to.";
+        targetUser = optional types.str "" "User that ssh logs in as.";
+        buildOnly = optional types.bool false "Whether the host is built and never touched.";
+        substituteOnDestination = optional types.bool false
+          "Whether the host fetches from its own substituters what they have.";
+        tags = optional (types.listOf types.str) [ ] "Words to select and to order hosts by.";
+        secrets = optional (types.attrsOf (types.submodule { options = secret; })) { }
+          "Files that are copied to the host outside of the Nix store.";
+        healthChecks = checks "What must hold after a deployment.";
+        preDeployChecks = checks "What must hold before a deployment.";
+        buildOn = optional (types.nullOr types.str) null
+          "Where godwit builds this host: auto, local, target, container or the URI of a store.";
+      };
+
+      # Store paths that checks mention must be on the host.
+      config.system.extraDependencies = [
+        (pkgs.writeText "healthcheck-commands.txt" (builtins.concatStringsSep "\n" words))
+      ];
+    };
+in
+{
+  inherit names nodes host;
+
+  summary = {
+    inherit names nixConfig;
+    description = settings.description or "";
+    orderingTags = settings.ordering.tags or [ ];
+    buildShell = settings ? buildShell && settings.buildShell != null;
+  };
+
+  buildShell = output settings.buildShell;
+}
