@@ -1,0 +1,108 @@
+package store
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"syscall"
+	"unicode"
+
+	"godwit/internal/fault"
+)
+
+// ErrDiskFull is the cause of an error where a host's disk is full.
+var ErrDiskFull = errors.New("no space left")
+
+// isClosed tells whether err says that the other side of a pipe is gone.
+func isClosed(err error) bool {
+	return errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, fs.ErrClosed) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// lastError is the last line in which Nix says what went wrong.
+func lastError(lines []string) string {
+	for i := len(lines) - 1; i >= 0; i-- {
+		if t, ok := strings.CutPrefix(lines[i], "error: "); ok {
+			return t
+		}
+	}
+	return ""
+}
+
+// classify adds what to do about well-known failures.
+func classify(e *fault.Error, said string) {
+	has := func(list ...string) bool {
+		for _, s := range list {
+			if strings.Contains(said, s) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case has("No space left on device", "database or disk is full", "Disk quota exceeded"):
+		if e.Err == nil || isClosed(e.Err) || errors.Is(e.Err, io.EOF) || errors.Is(e.Err, io.ErrUnexpectedEOF) {
+			e.Err = ErrDiskFull
+		}
+		e.Hint("free space there with `nix-collect-garbage -d`, then run the same again: what has arrived stays")
+	case has("lacks a valid signature", "lacks a signature by a trusted key"):
+		e.Hint("let godwit elevate there (sudo or doas), log in as root, or add the user to trusted-users of that Nix")
+	case has("a password is required", "a terminal is required"):
+		e.Hint("sudo there wants a password: give one, or allow the user to run nix-store without")
+	case has("command not found", "nix-store: not found", "No such file or directory\nnix-store"):
+		e.Hint("install Nix there, or make `nix-store` reachable for commands that are not interactive")
+	case has("Permission denied", "permission denied") && has("/nix/"):
+		e.Hint("the user may not write the store there: let godwit elevate (sudo or doas) or log in as root")
+	case has("Read-only file system"):
+		e.Hint("the store's file system there is read-only: look at `dmesg` and `mount` on the host")
+	}
+}
+
+// cleanLines splits text into lines without control characters.
+func cleanLines(s string) []string {
+	var out []string
+	for _, l := range strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }) {
+		if l = oneLine(l); l != "" {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// oneLine takes escape sequences and control characters out of s.
+func oneLine(s string) string {
+	var b strings.Builder
+	const (
+		text = iota
+		esc
+		csi
+	)
+	state := text
+	for _, r := range strings.ToValidUTF8(s, "\uFFFD") {
+		switch {
+		case state == esc:
+			state = text
+			if r == '[' {
+				state = csi
+			}
+		case state == csi:
+			if r >= 0x40 && r <= 0x7e {
+				state = text
+			}
+		case r == 0x1b:
+			state = esc
+		case r == '\n' || r == '\t':
+			b.WriteByte(' ')
+		case unicode.IsControl(r):
+		default:
+			b.WriteRune(r)
+		}
+	}
+	t := strings.TrimSpace(b.String())
+	if len(t) > 1000 {
+		t = strings.ToValidUTF8(t[:1000], "") + "…"
+	}
+	return t
+}

@@ -1,0 +1,127 @@
+package store
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"path"
+	"strings"
+)
+
+// nix32 is Nix's base 32: no e, o, t, u (src/libutil/base-nix-32.hh).
+const nix32 = "0123456789abcdfghijklmnpqrsvwxyz"
+
+var nix32Value = func() (v [256]byte) {
+	for i := range v {
+		v[i] = 0xff
+	}
+	for i := range len(nix32) {
+		v[nix32[i]] = byte(i)
+	}
+	return v
+}()
+
+// Hash is a SHA-256.
+type Hash [sha256.Size]byte
+
+// Hex is the form of AddToStoreNar.
+func (h Hash) Hex() string { return hex.EncodeToString(h[:]) }
+
+// String is the form of narinfo files and of Nix's messages: sha256:<nix32>.
+func (h Hash) String() string {
+	const n = (sha256.Size*8 + 4) / 5
+	var out [n]byte
+	for k := range n {
+		// Character k from the end holds bits 5k..5k+4 of the number whose
+		// byte 0 is the least significant.
+		b := 5 * k
+		i, j := b/8, uint(b%8)
+		c := h[i] >> j
+		if i+1 < len(h) {
+			c |= h[i+1] << (8 - j)
+		}
+		out[n-1-k] = nix32[c&31]
+	}
+	return "sha256:" + string(out[:])
+}
+
+// ParseHash reads the forms that are met: sha256:<nix32>, sha256:<hex>,
+// sha256-<base64>, and the bare hex digits.
+func ParseHash(s string) (Hash, error) {
+	var h Hash
+	bad := func() (Hash, error) { return Hash{}, fmt.Errorf("%q is not a SHA-256", s) }
+	if b64, ok := strings.CutPrefix(s, "sha256-"); ok {
+		b, err := base64.StdEncoding.Strict().DecodeString(b64)
+		if err != nil || len(b) != len(h) {
+			return bad()
+		}
+		copy(h[:], b)
+		return h, nil
+	}
+	t := strings.TrimPrefix(s, "sha256:")
+	switch len(t) {
+	case 2 * sha256.Size:
+		if _, err := hex.Decode(h[:], []byte(t)); err != nil {
+			return bad()
+		}
+	case (sha256.Size*8 + 4) / 5:
+		for k := range len(t) {
+			c := nix32Value[t[len(t)-1-k]]
+			if c == 0xff {
+				return bad()
+			}
+			b := 5 * k
+			i, j := b/8, uint(b%8)
+			h[i] |= c << j
+			if carry := c >> (8 - j); carry != 0 {
+				if i+1 >= len(h) {
+					return bad()
+				}
+				h[i+1] |= carry
+			}
+		}
+	default:
+		return bad()
+	}
+	return h, nil
+}
+
+// CheckPath tells whether p is a store path, <dir>/<32 characters>-<name>, as
+// checkName and StorePath in src/libstore/path.cc would have it.
+func CheckPath(p string) error {
+	bad := func() error { return fmt.Errorf("%q is not a store path", p) }
+	dir, base := path.Split(p)
+	if len(dir) < 2 || dir[0] != '/' || path.Clean(dir)+"/" != dir {
+		return bad()
+	}
+	if len(base) < 34 || len(base) > 33+211 || base[32] != '-' {
+		return bad()
+	}
+	for i := range 32 {
+		if nix32Value[base[i]] == 0xff {
+			return bad()
+		}
+	}
+	for i := 33; i < len(base); i++ {
+		c := base[i]
+		switch {
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', strings.IndexByte("+-._?=", c) >= 0:
+		default:
+			return bad()
+		}
+	}
+	return nil
+}
+
+// storeDir is the folder of a store path: nearly always /nix/store.
+func storeDir(p string) string { return path.Dir(p) }
+
+// baseName is a store path without its folder and its hash part, for people.
+func baseName(p string) string {
+	b := path.Base(p)
+	if len(b) > 33 {
+		return b[33:]
+	}
+	return b
+}

@@ -1,0 +1,781 @@
+package store
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"godwit/internal/event"
+	"godwit/internal/fault"
+)
+
+// Dest is a store to copy to.
+type Dest struct {
+	Endpoint
+	// Roots are the paths that must be there in the end, with all they refer to.
+	Roots []string
+	// Substitute lets the host fetch what it can from its own caches first.
+	Substitute bool
+	// Host is the name in events and results; Endpoint.Name if empty.
+	Host string
+	// GCRoot makes what was pushed a garbage collector root. It is called when
+	// everything is there and before the temporary roots end. May be nil.
+	GCRoot func(ctx context.Context) error
+	// FreeBytes tells how much room the host's store has. May be nil.
+	FreeBytes func(ctx context.Context) (int64, error)
+}
+
+// Options are the settings of a Pusher.
+type Options struct {
+	// DryRun only finds out what would be copied.
+	DryRun bool
+	// SpoolDir is where data waits for slow hosts; os.TempDir() if empty.
+	SpoolDir string
+	// SpoolBytes bounds it: 0 is 1 GiB, less than 0 no spool at all.
+	SpoolBytes int64
+	// Idle is how long a peer may be silent while it owes something;
+	// DefaultIdle if 0.
+	Idle time.Duration
+	// SubstituteTimeout bounds the time a host may spend on one batch of paths
+	// that it fetches from its caches; 10 minutes if 0.
+	SubstituteTimeout time.Duration
+	// Sink takes the events of Push; Copy has its own.
+	Sink event.Sink
+}
+
+// Result is what became of one host.
+type Result struct {
+	Host string
+	// Paths and Bytes (of NARs) have arrived; with DryRun they would be sent.
+	Paths int
+	Bytes int64
+	// Substituted is how many paths the host fetched by itself.
+	Substituted int
+	// Skipped is how many paths were there before.
+	Skipped  int
+	Duration time.Duration
+	Err      error
+}
+
+// Pusher copies closures from one source to many hosts. Pushes that run at the
+// same time share the reading of the paths that they have in common.
+type Pusher struct {
+	src    Endpoint
+	opt    Options
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	busy   sync.WaitGroup
+
+	// query is held while the source is asked about closures.
+	query    chan struct{}
+	infos    map[string]*Info    // under query
+	complete map[string]struct{} // paths whose whole closure is in infos
+
+	mu        sync.Mutex
+	conns     []*conn // idle ones
+	objects   map[string]*object
+	lanes     map[*lane]struct{}
+	laneFreed chan struct{}
+	spool     spool
+	free      [][]byte
+	joining   int // pushes that will join soon
+	joined    chan struct{}
+	closed    bool
+
+	// For tests and measurements.
+	read, spooled int64
+	rereads       int
+}
+
+// NewPusher makes a Pusher for a source. Close it.
+func NewPusher(src Endpoint, opt Options) *Pusher {
+	if opt.SpoolDir == "" {
+		opt.SpoolDir = os.TempDir()
+	}
+	if opt.SpoolBytes == 0 {
+		opt.SpoolBytes = 1 << 30
+	}
+	if opt.Idle == 0 {
+		opt.Idle = DefaultIdle
+	}
+	if opt.SubstituteTimeout == 0 {
+		opt.SubstituteTimeout = 10 * time.Minute
+	}
+	if opt.Sink == nil {
+		opt.Sink = event.Discard
+	}
+	p := &Pusher{
+		src:       src,
+		opt:       opt,
+		query:     make(chan struct{}, 1),
+		infos:     make(map[string]*Info),
+		complete:  make(map[string]struct{}),
+		objects:   make(map[string]*object),
+		lanes:     make(map[*lane]struct{}),
+		laneFreed: make(chan struct{}),
+		joined:    make(chan struct{}),
+		spool:     spool{dir: opt.SpoolDir, limit: max(0, opt.SpoolBytes/chunkSize)},
+	}
+	p.ctx, p.cancel = context.WithCancelCause(context.Background())
+	return p
+}
+
+// errPusherClosed is the cause of what Close interrupts.
+var errPusherClosed = errors.New("the copy was stopped")
+
+// Close ends the connections to the source. Pushes that still run fail.
+func (p *Pusher) Close() error {
+	p.mu.Lock()
+	p.closed = true
+	conns := p.conns
+	p.conns = nil
+	p.mu.Unlock()
+	for _, c := range conns {
+		_ = c.close()
+	}
+	p.cancel(errPusherClosed)
+	p.busy.Wait()
+	p.spool.close()
+	return nil
+}
+
+// Copy copies to each of dests what it lacks, all at once, and gives one result
+// for each in the same order. A host that fails does not stop the others.
+func Copy(ctx context.Context, src Endpoint, dests []Dest, opt Options, sink event.Sink) []Result {
+	if sink != nil {
+		opt.Sink = sink
+	}
+	p := NewPusher(src, opt)
+	defer p.Close()
+	p.mu.Lock()
+	p.joining += len(dests)
+	p.mu.Unlock()
+	results := make([]Result, len(dests))
+	var wg sync.WaitGroup
+	for i, d := range dests {
+		wg.Go(func() { results[i] = p.push(ctx, d) })
+	}
+	wg.Wait()
+	return results
+}
+
+// Push copies to d what it lacks. It may be called by many goroutines at once.
+func (p *Pusher) Push(ctx context.Context, d Dest) Result {
+	p.mu.Lock()
+	p.joining++
+	p.mu.Unlock()
+	return p.push(ctx, d)
+}
+
+// joinGrace is how long a push waits for others that are about to begin, so
+// that one reading of the source serves all of them from the first byte on.
+const joinGrace = 250 * time.Millisecond
+
+// ready says that a push that was counted in joining has come to its join, or
+// never will.
+func (p *Pusher) ready() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.joining--; p.joining == 0 {
+		close(p.joined)
+		p.joined = make(chan struct{})
+	}
+}
+
+func (p *Pusher) waitForOthers(ctx context.Context) {
+	p.mu.Lock()
+	wait, ch := p.joining > 0, p.joined
+	p.mu.Unlock()
+	if !wait {
+		return
+	}
+	t := time.NewTimer(joinGrace)
+	defer t.Stop()
+	select {
+	case <-ch:
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+func (p *Pusher) push(ctx context.Context, d Dest) Result {
+	t0 := time.Now()
+	if d.Host == "" {
+		d.Host = d.Name
+	}
+	r := Result{Host: d.Host}
+	scope := event.On(p.opt.Sink, d.Host, event.StepCopy)
+	scope.Start(fmt.Sprintf("copying from %s", p.src.Name))
+	t := &transfer{p: p, d: d, scope: scope, res: &r}
+	t.readyOnce = sync.OnceFunc(p.ready)
+	defer t.readyOnce()
+	err := t.run(ctx)
+	r.Duration = time.Since(t0)
+	if err != nil {
+		var f *fault.Error
+		switch {
+		case errors.As(err, &f):
+			c := *f // one error of the source may go to many hosts
+			c.Host = d.Host
+			c.Msg = strings.TrimPrefix(c.Msg, d.Host+": ")
+			err = &c
+		case ctx.Err() != nil:
+			err = fault.New("the copy was interrupted").On(d.Host).Because(err)
+		default:
+			err = fault.New("%w", err).On(d.Host)
+		}
+		r.Err = err
+		scope.End("copy failed", err)
+		return r
+	}
+	switch {
+	case r.Paths == 0 && r.Substituted == 0:
+		scope.Emit(event.Event{Kind: event.Skipped, Text: fmt.Sprintf("everything is there (%d paths)", r.Skipped)})
+	case p.opt.DryRun:
+		scope.End(fmt.Sprintf("would copy %s, %s", count(r.Paths, "path"), size(r.Bytes)), nil)
+	default:
+		text := fmt.Sprintf("copied %s, %s in %s", count(r.Paths, "path"), size(r.Bytes), r.Duration.Round(10*time.Millisecond))
+		if r.Substituted > 0 {
+			text += fmt.Sprintf("; %s from its own caches", count(r.Substituted, "path"))
+		}
+		scope.Emit(event.Event{Kind: event.Done, Text: text, Done: r.Bytes, Total: r.Bytes, Unit: event.Bytes, Rate: float64(r.Bytes) / max(r.Duration.Seconds(), 1e-3)})
+	}
+	return r
+}
+
+// transfer is one push.
+type transfer struct {
+	p         *Pusher
+	d         Dest
+	scope     event.Scope
+	res       *Result
+	readyOnce func()
+}
+
+func (t *transfer) run(ctx context.Context) error {
+	p, d := t.p, t.d
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(p.ctx, func() { cancel(context.Cause(p.ctx)) })()
+
+	// The host is called while the source is asked: both take round trips.
+	type dialed struct {
+		c   *conn
+		err error
+	}
+	calls := make(chan dialed, 1)
+	go func() {
+		c, err := dial(ctx, d.Endpoint, !p.opt.DryRun, p.opt.Idle)
+		calls <- dialed{c, err}
+	}()
+	closure, err := p.Closure(ctx, d.Roots)
+	if err != nil {
+		cancel(err)
+		go func() {
+			if call := <-calls; call.err == nil {
+				call.c.abandon()
+			}
+		}()
+		return err
+	}
+	call := <-calls
+	c := call.c
+	if call.err != nil {
+		return call.err
+	}
+	defer func() {
+		if c != nil {
+			c.abandon()
+		}
+	}()
+
+	paths := make([]string, len(closure))
+	for k, i := range closure {
+		paths[k] = i.Path
+	}
+	valid, err := c.queryValidPaths(paths, !p.opt.DryRun, false)
+	if err != nil {
+		return err
+	}
+	need, total := lacking(closure, valid)
+	t.res.Skipped = len(closure) - len(need)
+
+	if d.Substitute && !p.opt.DryRun && len(need) > 0 {
+		if c, err = t.substitute(ctx, c, need, paths, valid); err != nil {
+			return err
+		}
+		before := len(need)
+		need, total = lacking(closure, valid)
+		t.res.Substituted = before - len(need)
+	}
+	if p.opt.DryRun {
+		t.res.Paths, t.res.Bytes = len(need), total
+	}
+	if d.FreeBytes != nil && len(need) > 0 {
+		free, err := d.FreeBytes(ctx)
+		switch {
+		case err != nil:
+			t.scope.Warn("cannot tell how much room the store there has: " + oneLine(err.Error()))
+		case free < total:
+			return fault.New("needs %s for %s, and its store has %s free", size(total), count(len(need), "path"), size(free)).
+				Because(ErrDiskFull).
+				Hint("free space there with `nix-collect-garbage -d`")
+		}
+	}
+	if !p.opt.DryRun {
+		if len(need) > 0 {
+			if err := t.send(ctx, c, need, total); err != nil {
+				return err
+			}
+		}
+		if d.GCRoot != nil {
+			if err := d.GCRoot(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	_ = c.close()
+	c = nil
+	return nil
+}
+
+// lacking gives the part of closure that is not valid, in its order.
+func lacking(closure []*Info, valid map[string]bool) (need []*Info, total int64) {
+	for _, i := range closure {
+		if !valid[i.Path] {
+			need = append(need, i)
+			total += i.NarSize
+		}
+	}
+	return need, total
+}
+
+// substituteBatch is how many paths a host is asked to fetch at a time: enough
+// for it to work in parallel, few enough to show progress.
+const substituteBatch = 128
+
+// substitute lets the host fetch what it can. A host whose caches do not answer
+// in time gets everything from us. valid is brought up to date.
+func (t *transfer) substitute(ctx context.Context, c *conn, need []*Info, paths []string, valid map[string]bool) (*conn, error) {
+	p := t.p
+	c.idleFor(p.opt.SubstituteTimeout)
+	done := 0
+	for batch := range slices.Chunk(need, substituteBatch) {
+		var ask []string
+		for _, i := range batch {
+			ask = append(ask, i.Path)
+		}
+		t.scope.Progress(int64(done), int64(len(need)), event.Paths, "the host asks its own caches")
+		got, err := c.queryValidPaths(ask, true, true)
+		if err != nil {
+			if ctx.Err() != nil || !errors.Is(err, errSilent) {
+				return c, err
+			}
+			t.scope.Warn(fmt.Sprintf("the host's caches did not answer within %s: sending everything from here", p.opt.SubstituteTimeout),
+				"turn off substitution for this host, or look at its substituters and its clock")
+			c.abandon()
+			fresh, err := dial(ctx, t.d.Endpoint, true, p.opt.Idle)
+			if err != nil {
+				return c, err
+			}
+			// What did arrive counts, and the locks are taken anew.
+			all, err := fresh.queryValidPaths(paths, true, false)
+			for s, v := range all {
+				valid[s] = v
+			}
+			return fresh, err
+		}
+		for s, v := range got {
+			valid[s] = v
+		}
+		done += len(batch)
+	}
+	c.idleFor(p.opt.Idle)
+	return c, nil
+}
+
+// connWriter writes to a connection under its deadline.
+type connWriter struct{ c *conn }
+
+func (w connWriter) Write(b []byte) (int, error) {
+	if err := w.c.send(b); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// send sends need to the host and waits until all of it is registered there.
+func (t *transfer) send(parent context.Context, c *conn, need []*Info, total int64) error {
+	p := t.p
+	ctx, cancel := context.WithCancelCause(parent)
+	defer cancel(nil)
+	t.readyOnce()
+	p.waitForOthers(ctx)
+	f := p.join(need)
+	defer f.close()
+
+	// Answers are counted apart from the sending: the host answers 1 for every
+	// path that it has registered.
+	var (
+		mu     sync.Mutex
+		sent   int // paths
+		acked  int
+		ackErr error
+		acks   = make(chan struct{})
+	)
+	go func() {
+		defer close(acks)
+		for range need {
+			c.r.begin()
+			n, err := c.r.uint()
+			mu.Lock()
+			switch {
+			case err != nil:
+				err = unexpected(err)
+			case n != 1:
+				err = fmt.Errorf("answered %d where 1 belongs", n)
+			case acked >= sent:
+				err = errors.New("answered before it had a path")
+			default:
+				c.owe(-1)
+				acked++
+				t.res.Paths++
+				t.res.Bytes += need[acked-1].NarSize
+			}
+			if err != nil {
+				ackErr = err
+				mu.Unlock()
+				cancel(err)
+				_ = c.st.Stdin.Close() // unblocks the writing
+				return
+			}
+			mu.Unlock()
+		}
+	}()
+
+	w := bufio.NewWriterSize(connWriter{c}, 32<<10)
+	meter := newMeter(t.scope, total)
+	err := func() error {
+		var head []byte
+		for _, i := range need {
+			name := baseName(i.Path)
+			for off := int64(0); off < i.NarSize; {
+				b, err := f.chunk(ctx, w.Flush)
+				if err != nil {
+					return err
+				}
+				if off == 0 {
+					head = addHeader(head[:0], i)
+					if _, err := w.Write(head); err != nil {
+						return err
+					}
+				}
+				off += int64(len(b))
+				if off == i.NarSize {
+					// From now on the host owes an answer.
+					mu.Lock()
+					sent++
+					mu.Unlock()
+					c.owe(1)
+				}
+				if _, err := w.Write(b); err != nil {
+					return err
+				}
+				f.done(len(b))
+				meter.add(int64(len(b)), name)
+			}
+		}
+		return w.Flush()
+	}()
+	if err != nil {
+		// No more will come. What was sent whole may still be answered.
+		_ = c.st.Stdin.Close()
+	}
+	stop := func() bool { return true }
+	if err != nil {
+		stop = time.AfterFunc(5*time.Second, c.st.Kill).Stop
+	}
+	<-acks
+	stop()
+	mu.Lock()
+	defer mu.Unlock()
+	if err == nil && ackErr == nil {
+		meter.finish()
+		return nil
+	}
+	var source *fault.Error
+	if errors.As(err, &source) && c.reason() == nil {
+		return err // the source failed, not this host
+	}
+	if parent.Err() != nil {
+		return context.Cause(parent)
+	}
+	if ackErr != nil {
+		err = ackErr
+	}
+	at := min(acked, len(need)-1)
+	err = c.explain(err, fmt.Sprintf("while copying %s (path %d of %d)", need[at].Path, at+1, len(need)))
+	return t.addRoom(parent, err, need[acked:])
+}
+
+// addRoom names the numbers when the host's disk is full.
+func (t *transfer) addRoom(ctx context.Context, err error, rest []*Info) error {
+	var f *fault.Error
+	if !errors.Is(err, ErrDiskFull) || !errors.As(err, &f) {
+		return err
+	}
+	left := int64(0)
+	for _, i := range rest {
+		left += i.NarSize
+	}
+	text := fmt.Sprintf("%s of %s have arrived, %s are missing", size(t.res.Bytes), size(t.res.Bytes+left), size(left))
+	if t.d.FreeBytes != nil {
+		if free, err := t.d.FreeBytes(ctx); err == nil {
+			text += fmt.Sprintf(", and its store has %s free", size(free))
+		}
+	}
+	f.Lines = append([]string{text}, f.Lines...)
+	return f
+}
+
+// meter emits progress, at most ten times a second.
+type meter struct {
+	scope       event.Scope
+	done, total int64
+	last        time.Time
+	lastDone    int64
+	rate        float64
+	name        string
+}
+
+func newMeter(s event.Scope, total int64) *meter {
+	s.Progress(0, total, event.Bytes, "")
+	return &meter{scope: s, total: total, last: time.Now()}
+}
+
+func (m *meter) add(n int64, name string) {
+	m.done += n
+	m.name = name
+	if d := time.Since(m.last); d >= 100*time.Millisecond {
+		m.emit(d)
+	}
+}
+
+func (m *meter) emit(d time.Duration) {
+	// The rate follows the last two seconds or so.
+	now := float64(m.done-m.lastDone) / d.Seconds()
+	weight := min(1, d.Seconds()/2)
+	if m.rate == 0 {
+		weight = 1
+	}
+	m.rate += (now - m.rate) * weight
+	m.last, m.lastDone = m.last.Add(d), m.done
+	m.scope.Emit(event.Event{Kind: event.Progress, Done: m.done, Total: m.total, Unit: event.Bytes, Rate: m.rate, Text: m.name})
+}
+
+func (m *meter) finish() {
+	m.scope.Emit(event.Event{Kind: event.Progress, Done: m.done, Total: m.total, Unit: event.Bytes, Rate: m.rate})
+}
+
+// Closure gives everything that roots refer to, the roots included, references
+// before referrers. What was asked before is not asked again.
+func (p *Pusher) Closure(ctx context.Context, roots []string) ([]*Info, error) {
+	if len(roots) == 0 {
+		return nil, nil
+	}
+	select {
+	case p.query <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	defer func() { <-p.query }()
+	var ask []string
+	for _, r := range roots {
+		if err := CheckPath(r); err != nil {
+			return nil, fault.New("%w", err)
+		}
+		if _, ok := p.complete[r]; !ok {
+			ask = append(ask, r)
+		}
+	}
+	if len(ask) > 0 {
+		if err := p.learn(ctx, ask); err != nil {
+			return nil, err
+		}
+	}
+	seen := make(map[string]bool)
+	var out []*Info
+	todo := slices.Clone(roots)
+	for len(todo) > 0 {
+		at := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if seen[at] {
+			continue
+		}
+		seen[at] = true
+		i := p.infos[at]
+		out = append(out, i)
+		todo = append(todo, i.References...)
+	}
+	slices.SortFunc(out, compareInfo)
+	return out, nil
+}
+
+// learn asks the source about the closure of roots. p.query is held.
+func (p *Pusher) learn(ctx context.Context, roots []string) error {
+	for again := false; ; again = true {
+		c, old, err := p.anySource(again)
+		if err != nil {
+			return err
+		}
+		stop := context.AfterFunc(ctx, func() { c.fail(context.Cause(ctx)) })
+		err = p.ask(c, roots)
+		if !stop() && err == nil {
+			err = context.Cause(ctx)
+		}
+		if err == nil {
+			p.putSource(c)
+			return nil
+		}
+		c.abandon()
+		// A connection that had been idle may have gone meanwhile.
+		if !old || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+func (p *Pusher) ask(c *conn, roots []string) error {
+	list, err := c.queryClosure(roots)
+	if err != nil {
+		return err
+	}
+	var unknown []string
+	for _, s := range list {
+		if p.infos[s] == nil {
+			unknown = append(unknown, s)
+		}
+	}
+	fresh, err := c.queryPathInfos(unknown)
+	if err != nil {
+		return err
+	}
+	if len(fresh) != len(unknown) {
+		return fault.New("%s: knows %d of %d paths of the closure: something was deleted there", c.name, len(fresh), len(unknown)).
+			Hint("build it again and keep a root of it")
+	}
+	all := make([]*Info, 0, len(list))
+	got := make(map[string]*Info, len(fresh))
+	for _, i := range fresh {
+		got[i.Path] = i
+	}
+	dir := storeDir(roots[0])
+	for _, s := range list {
+		if storeDir(s) != dir {
+			return fault.New("%s: %s is not in the store %s", c.name, s, dir)
+		}
+		i := got[s]
+		if i == nil {
+			i = p.infos[s]
+		}
+		all = append(all, i)
+	}
+	if err := order(all); err != nil {
+		return fault.New("%s: %w", c.name, err)
+	}
+	for _, i := range fresh {
+		p.infos[i.Path] = i
+	}
+	for _, i := range all {
+		p.complete[i.Path] = struct{}{}
+	}
+	return nil
+}
+
+// source gives a connection to the source: an idle one, unless fresh is asked
+// for.
+func (p *Pusher) source(fresh bool) (*conn, error) {
+	c, _, err := p.anySource(fresh)
+	return c, err
+}
+
+func (p *Pusher) anySource(fresh bool) (c *conn, old bool, err error) {
+	p.mu.Lock()
+	if n := len(p.conns); n > 0 && !fresh {
+		c = p.conns[n-1]
+		p.conns = p.conns[:n-1]
+	}
+	p.mu.Unlock()
+	if c != nil {
+		return c, true, nil
+	}
+	c, err = dial(p.ctx, p.src, false, p.opt.Idle)
+	return c, false, err
+}
+
+// putSource keeps a connection for later.
+func (p *Pusher) putSource(c *conn) {
+	p.mu.Lock()
+	keep := !p.closed && len(p.conns) < 2
+	if keep {
+		p.conns = append(p.conns, c)
+	}
+	p.mu.Unlock()
+	if !keep {
+		_ = c.close()
+	}
+}
+
+// getBuf gives a buffer of n bytes.
+func (p *Pusher) getBuf(n int) []byte {
+	if n < chunkSize {
+		return make([]byte, n)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if k := len(p.free); k > 0 {
+		b := p.free[k-1]
+		p.free = p.free[:k-1]
+		return b
+	}
+	return make([]byte, n)
+}
+
+// putBuf takes a buffer back. Pusher.mu is held.
+func (p *Pusher) putBuf(b []byte) {
+	if cap(b) == chunkSize && len(p.free) < 2*laneWindow/chunkSize {
+		p.free = append(p.free, b[:chunkSize])
+	}
+}
+
+func (p *Pusher) putBufLocked(b []byte) {
+	p.mu.Lock()
+	p.putBuf(b)
+	p.mu.Unlock()
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// size writes a number of bytes for people.
+func size(n int64) string {
+	switch {
+	case n >= 1<<30:
+		return fmt.Sprintf("%.2f GiB", float64(n)/(1<<30))
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	case n >= 1<<10:
+		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	}
+	return fmt.Sprintf("%d B", n)
+}
