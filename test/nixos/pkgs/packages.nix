@@ -23,7 +23,7 @@ let
       (b: let n = baseNameOf b; in "ln -s ${if lib.hasPrefix "/" b then b else "/usr/bin/${b}"} \"$out/bin/${n}\"\n")
       bins;
     meta = { mainProgram = pname; platforms = lib.platforms.unix; } // attrs.meta or { };
-    passthru = attrs.passthru or { };
+    passthru = { labBins = bins; } // attrs.passthru or { };
   };
   # As the real packages that begin with `assert stdenv.isLinux;`.
   onLinux = p: assert (stdenv).isLinux; p;
@@ -146,6 +146,11 @@ in
   linuxPackages_rpi4 = packagesFor final.linux_rpi4;
   linuxPackages_rpi3 = packagesFor final.linux_rpi3;
   linuxKernel = { packages = { linux_6_12 = final.linuxPackages; linux_rpi4 = final.linuxPackages_rpi4; linux_rpi3 = final.linuxPackages_rpi3; linux_latest = final.linuxPackages_latest; }; inherit packagesFor; };
+
+  # What every system has in sw, as one package: builds stay small.
+  lab-base = tool "lab-base" "1" (lib.concatMap (p: p.labBins) (with final; [
+    bash coreutils diffutils findutils gawk gnugrep gnused gnutar gzip iproute2 kmod nix openssh procps shadow sudo systemd util-linux
+  ])) { };
 
   # For tests: a package that fails to build, one that takes five seconds.
   lab-fails = stdenv.mkDerivation { pname = "lab-fails"; version = "1"; buildCommand = "echo 'checking for luck ... no' >&2; exit 1"; };

@@ -6,7 +6,6 @@ let
     merge = loc: defs: let vs = map (d: d.value) defs; in if all isList vs then concatLists vs else mergeEqualOption loc defs;
   });
   show = v: if isList v then concatMapStringsSep ":" toString v else toString v;
-  basics = with pkgs; [ bash coreutils diffutils findutils gawk gnugrep gnused gnutar gzip iproute2 kmod nix openssh procps shadow sudo systemd util-linux ];
   wanted = filter (e: e.enable) (attrValues cfg.etc);
   link = e: ''
     put ${escapeShellArg (toString e.source)} ${escapeShellArg e.target} ${escapeShellArg e.mode} ${escapeShellArg e.owner}
@@ -68,7 +67,7 @@ in
     system.path = mkOption { internal = true; description = "The packages of the system as one."; };
   };
   config = {
-    environment.corePackages = basics;
+    environment.corePackages = [ pkgs.lab-base ];
     environment.pathsToLink = [ "/bin" "/sbin" "/share" "/etc/xdg" ];
     environment.variables.EDITOR = mkDefault "nano";
     environment.etc."nixos-lab/set-environment".text =

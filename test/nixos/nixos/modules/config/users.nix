@@ -74,7 +74,7 @@ in
       + concatStrings (mapAttrsToList
         (_: u: optionalString (u.name != "root" && u.enable) ''
           id -u ${escapeShellArg u.name} >/dev/null 2>&1 || useradd ${if u.isNormalUser then "-N" else "-r"} ${optionalString (u.uid != null) "-u ${toString u.uid} "}-g ${escapeShellArg u.group} -d ${escapeShellArg u.home} ${if u.createHome then "-m" else "-M"} -s ${escapeShellArg (shellOf u)} ${escapeShellArg u.name}
-          ${concatMapStrings (g: "getent group ${escapeShellArg g} >/dev/null && usermod -a -G ${escapeShellArg g} ${escapeShellArg u.name} || :\n") u.extraGroups}
+          ${concatMapStrings (g: "! getent group ${escapeShellArg g} >/dev/null || usermod -a -G ${escapeShellArg g} ${escapeShellArg u.name}\n") u.extraGroups}
         '')
         cfg.users);
     };

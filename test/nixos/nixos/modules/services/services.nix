@@ -22,6 +22,10 @@ let
   ];
   ssh = cfg.openssh;
   value = v: if isBool v then (if v then "yes" else "no") else if isList v then concatStringsSep "," v else toString v;
+  sshdConfig = concatMapStrings (p: "Port ${toString p}\n") ssh.ports
+    + "AuthorizedKeysFile ${toString ssh.authorizedKeysFiles}\n"
+    + concatStrings (mapAttrsToList (k: v: optionalString (v != null) "${k} ${value v}\n") ssh.settings)
+    + ssh.extraConfig;
 in
 {
   options.services = genAttrs known (n: free n)
@@ -75,13 +79,10 @@ in
       })
       daemons);
     services.openssh.authorizedKeysFiles = optional ssh.authorizedKeysInHomedir "%h/.ssh/authorized_keys" ++ [ "/etc/ssh/authorized_keys.d/%u" ];
-    # Debian's own ssh.service reads it; switch-to-configuration restarts that service when it has changed.
-    environment.etc."ssh/sshd_config.d/10-nixos.conf" = mkIf ssh.enable {
-      mode = "0444";
-      text = concatMapStrings (p: "Port ${toString p}\n") ssh.ports
-        + "AuthorizedKeysFile ${toString ssh.authorizedKeysFiles}\n"
-        + concatStrings (mapAttrsToList (k: v: optionalString (v != null) "${k} ${value v}\n") ssh.settings)
-        + ssh.extraConfig;
+    # Debian's own ssh.service reads it. Its drop-in makes switch-to-configuration restart that service when the file changes.
+    environment.etc."ssh/sshd_config.d/10-nixos.conf" = mkIf ssh.enable { text = sshdConfig; };
+    environment.etc."systemd/system/ssh.service.d/10-nixos.conf" = mkIf ssh.enable {
+      text = "[Unit]\nX-Restart-Triggers=${config.environment.etc."ssh/sshd_config.d/10-nixos.conf".source}\n";
     };
     networking.firewall.allowedTCPPorts = mkIf (ssh.enable && ssh.openFirewall) ssh.ports;
   };

@@ -58,7 +58,7 @@ in
   config = {
     system.activationScripts = {
       stdio.text = "";
-      var.text = "mkdir -p /var/empty /var/lib/nixos; mkdir -p -m 1777 /tmp";
+      var.text = "mkdir -p /var/empty /var/lib/nixos";
       etc = {
         deps = [ "users" ];
         text = ''

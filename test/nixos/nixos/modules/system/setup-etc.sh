@@ -65,7 +65,7 @@ done <"$state/wanted"
 while IFS= read -r name; do
   grep -qxF "$name" "$state/links.new" && continue
   [ "$(readlink "/etc/$name" 2>/dev/null)" = "/etc/static/$name" ] || continue
-  echo "removing obsolete symlink ‘/etc/$name’..." >&2
+  case $name in systemd/*) ;; *) echo "removing obsolete symlink ‘/etc/$name’..." >&2 ;; esac
   rm -f "/etc/$name"
   rmdir -p "$(dirname "/etc/$name")" 2>/dev/null || :
 done <"$state/links"

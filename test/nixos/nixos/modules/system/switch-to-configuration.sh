@@ -146,11 +146,15 @@ for d in "$new"/*.wants "$new"/*.requires; do
   if grep -qE "^$t (active|activating) " "$tmp/before"; then quiet=$quiet$t$nl; fi
 done
 
-# Debian's ssh.service reads a file of ours.
-sshd=/etc/ssh/sshd_config.d/10-nixos.conf
-if grep -q '^ssh.service active ' "$tmp/before" && ! cmp -s "$sshd" "$TOPLEVEL$sshd" && { [ -e "$sshd" ] || [ -e "$TOPLEVEL$sshd" ]; }; then
-  restart=${restart}ssh.service$nl
-fi
+# Drop-ins for units that are Debian's own (ssh.service).
+for d in "$old"/*.d "$new"/*.d; do
+  [ -d "$d" ] || continue
+  unit=${d##*/}; unit=${unit%.d}
+  if [ "$(cat "$old/$unit.d"/*.conf 2>/dev/null)" != "$(cat "$new/$unit.d"/*.conf 2>/dev/null)" ] &&
+    grep -qF "$unit active " "$tmp/before" && ! has "$stop$restart" "$unit"; then
+    restart=$restart$unit$nl
+  fi
+done
 
 # What an interrupted run still had to do.
 for l in start restart reload; do

@@ -37,7 +37,7 @@ let
     + triggers "X-Restart-Triggers" u.restartTriggers + triggers "X-Reload-Triggers" u.reloadTriggers;
 
   script = unit: name: text: "${pkgs.writeShellScriptBin "unit-script-${unit}-${name}" "set -e\n${text}"}/bin/unit-script-${unit}-${name}";
-  defaultPath = with pkgs; [ coreutils findutils gnugrep gnused systemd ];
+  defaultPath = [ pkgs.lab-base ];
   pathText = p: "${makeBinPath p}:${makeSearchPath "sbin" p}";
   serviceText = name: u:
     let

@@ -73,7 +73,7 @@ let
       printf '%s' "$nixosVersion" > "$out/nixos-version"
       printf '%s' "$hostSystem" > "$out/system"
       printf '%s' "$nixosLabel" > "$out/configuration-name"
-      printf '%s' ${toString config.system.initInterfaceVersion} > "$out/init-interface-version"
+      printf '%s\n' ${toString config.system.initInterfaceVersion} > "$out/init-interface-version"
       printf '%s' "$bootSpec" > "$out/boot.json"
       printf '%s' "$extraDependencies" > "$out/extra-dependencies"
       [ "$inhibitors" = '{}' ] || printf '%s' "$inhibitors" > "$out/switch-inhibitors"
