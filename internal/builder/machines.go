@@ -1,0 +1,206 @@
+package builder
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Machine is an entry of Nix's `builders` setting or of /etc/nix/machines.
+type Machine struct {
+	URI         string // with its scheme; a bare name has become ssh://name
+	Systems     []string
+	Key         string // ssh identity file
+	MaxJobs     int
+	SpeedFactor float64
+	Features    []string // supported
+	Mandatory   []string // a derivation must ask for these
+	HostKey     string   // the public host key line, decoded
+}
+
+// Can tells whether Nix would give n to the machine (machines.cc:
+// systemSupported, allSupported, mandatoryMet).
+func (m Machine) Can(n Need) bool {
+	if n.System != "builtin" && !slices.Contains(m.Systems, n.System) {
+		return false
+	}
+	for _, f := range n.Features {
+		if !slices.Contains(m.Features, f) && !slices.Contains(m.Mandatory, f) {
+			return false
+		}
+	}
+	for _, f := range m.Mandatory {
+		if !slices.Contains(n.Features, f) {
+			return false
+		}
+	}
+	return true
+}
+
+// ParseMachines reads the value of the `builders` setting: entries separated by
+// newlines or ";", "#" comments, "@file" includes (a missing file is nothing).
+// Fields as in Nix's manual, "Remote builds"; "-" is the default. Entries that
+// cannot be read are reported and left out.
+func ParseMachines(setting, localSystem string) (machines []Machine, problems []string) {
+	return parseMachines(setting, localSystem, os.ReadFile, 0)
+}
+
+func parseMachines(setting, localSystem string, read func(string) ([]byte, error), depth int) (machines []Machine, problems []string) {
+	for _, line := range strings.FieldsFunc(setting, func(r rune) bool { return r == '\n' || r == ';' }) {
+		line, _, _ = strings.Cut(line, "#")
+		line = strings.TrimSpace(line)
+		if line == "" {
+			continue
+		}
+		if file, ok := strings.CutPrefix(line, "@"); ok {
+			file = strings.TrimSpace(file)
+			data, err := read(file)
+			switch {
+			case os.IsNotExist(err):
+			case err != nil:
+				problems = append(problems, fmt.Sprintf("cannot read %s: %s", file, err))
+			case depth == 8:
+				problems = append(problems, file+": included too deeply")
+			default:
+				// Inside a file only lines separate entries.
+				for _, l := range strings.Split(string(data), "\n") {
+					ms, ps := parseMachines(l, localSystem, func(p string) ([]byte, error) {
+						if !filepath.IsAbs(p) {
+							p = filepath.Join(filepath.Dir(file), p)
+						}
+						return read(p)
+					}, depth+1)
+					machines = append(machines, ms...)
+					for _, p := range ps {
+						problems = append(problems, file+": "+p)
+					}
+				}
+			}
+			continue
+		}
+		m, err := parseMachine(line, localSystem)
+		if err != nil {
+			problems = append(problems, err.Error())
+			continue
+		}
+		machines = append(machines, m)
+	}
+	return machines, problems
+}
+
+func parseMachine(line, localSystem string) (Machine, error) {
+	f := strings.Fields(line)
+	get := func(i int) string {
+		if i < len(f) && f[i] != "-" {
+			return f[i]
+		}
+		return ""
+	}
+	list := func(i int) []string {
+		var out []string
+		for _, s := range strings.Split(get(i), ",") {
+			if s != "" {
+				out = append(out, s)
+			}
+		}
+		return out
+	}
+	m := Machine{URI: get(0), Systems: list(1), Key: get(2), MaxJobs: 1, SpeedFactor: 1, Features: list(5), Mandatory: list(6)}
+	if m.URI == "" {
+		return m, fmt.Errorf("a builder without a name: %q", line)
+	}
+	if !strings.Contains(m.URI, "://") && !strings.HasPrefix(m.URI, "local") && m.URI != "auto" && m.URI != "daemon" {
+		m.URI = "ssh://" + m.URI
+	}
+	if len(m.Systems) == 0 {
+		m.Systems = []string{localSystem}
+	}
+	if s := get(3); s != "" {
+		n, err := strconv.ParseUint(s, 10, 31)
+		if err != nil {
+			return m, fmt.Errorf("builder %s: bad number of jobs %q", m.URI, s)
+		}
+		m.MaxJobs = int(n)
+	}
+	if s := get(4); s != "" {
+		v, err := strconv.ParseFloat(s, 64)
+		if err != nil || v < 0 {
+			return m, fmt.Errorf("builder %s: bad speed factor %q", m.URI, s)
+		}
+		m.SpeedFactor = v
+	}
+	if s := get(7); s != "" {
+		b, err := base64.StdEncoding.DecodeString(s)
+		if err != nil {
+			return m, fmt.Errorf("builder %s: the host key is not base64", m.URI)
+		}
+		m.HostKey = strings.TrimSpace(string(b))
+	}
+	return m, nil
+}
+
+// StoreURI is a parsed ssh store address.
+type StoreURI struct {
+	Scheme     string // "ssh" or "ssh-ng"
+	User, Host string
+	Port       int
+	Key        string // parameter ssh-key
+	Remote     string // parameter remote-store
+	Text       string // as given
+}
+
+// ParseStoreURI reads ssh://[user@]host[:port][?params] and the same with
+// ssh-ng. Nix itself knows the port only from 2.31 on; godwit always does.
+func ParseStoreURI(s string) (StoreURI, error) {
+	u := StoreURI{Text: s}
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok || scheme != "ssh" && scheme != "ssh-ng" {
+		return u, fmt.Errorf("%q is not an ssh store: write ssh-ng://user@host or ssh://user@host", s)
+	}
+	u.Scheme = scheme
+	rest, query, _ := strings.Cut(rest, "?")
+	rest = strings.TrimSuffix(rest, "/")
+	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
+		u.User, rest = rest[:i], rest[i+1:]
+	}
+	if h, port, ok := splitPort(rest); ok {
+		n, err := strconv.ParseUint(port, 10, 16)
+		if err != nil || n == 0 {
+			return u, fmt.Errorf("%q: bad port %q", s, port)
+		}
+		rest, u.Port = h, int(n)
+	}
+	u.Host = strings.TrimSuffix(strings.TrimPrefix(rest, "["), "]")
+	if u.Host == "" || strings.HasPrefix(u.Host, "-") || strings.HasPrefix(u.User, "-") || strings.ContainsAny(u.Host+u.User, " \t\n/'\"") {
+		return u, fmt.Errorf("%q has no usable host name", s)
+	}
+	if query != "" {
+		v, err := url.ParseQuery(query)
+		if err != nil {
+			return u, fmt.Errorf("%q: %s", s, err)
+		}
+		u.Key, u.Remote = v.Get("ssh-key"), v.Get("remote-store")
+	}
+	return u, nil
+}
+
+// splitPort takes "host:port" and "[::1]:port" apart; a bare IPv6 address has no port.
+func splitPort(s string) (host, port string, ok bool) {
+	if strings.HasPrefix(s, "[") {
+		i := strings.IndexByte(s, ']')
+		if i < 0 || !strings.HasPrefix(s[i+1:], ":") {
+			return s, "", false
+		}
+		return s[:i+1], s[i+2:], true
+	}
+	if strings.Count(s, ":") != 1 {
+		return s, "", false
+	}
+	host, port, _ = strings.Cut(s, ":")
+	return host, port, true
+}

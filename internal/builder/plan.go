@@ -1,0 +1,99 @@
+package builder
+
+import (
+	"context"
+	"time"
+
+	"godwit/internal/event"
+	"godwit/internal/fleet"
+	"godwit/internal/nix"
+	"godwit/internal/ssh"
+)
+
+// Inputs are what the choice depends on.
+type Inputs struct {
+	Tool  *nix.Tool
+	Hosts []fleet.Host // evaluated: with DrvPath
+	// Wanted is the command line's --builder or --build-on; "" and "auto" leave
+	// the choice to the hosts, the user's file, and godwit.
+	Wanted   string
+	Settings Settings // of the user's file, with the command line's on top
+	// SSH reaches ssh stores and targets; nil: neither can be used.
+	SSH  *ssh.Pool
+	Sink event.Sink
+	// Wait bounds the waiting for substituters; 0: nix.DefaultMissingWait.
+	Wait time.Duration
+}
+
+// Choose finds out what is to be built for the hosts, and where. The error is
+// for what concerns the whole run; hosts that nothing can build are in
+// Plan.Failed. Nothing is started yet.
+func Choose(ctx context.Context, in Inputs) (*Plan, error) {
+	if in.Sink == nil {
+		in.Sink = event.Discard
+	}
+	config, err := in.Tool.Config(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var drvs []string
+	seen := map[string]bool{}
+	for _, h := range in.Hosts {
+		if !seen[h.DrvPath] {
+			seen[h.DrvPath] = true
+			drvs = append(drvs, h.DrvPath)
+		}
+	}
+	m, err := in.Tool.MissingFor(ctx, drvs, in.Wait)
+	if err != nil {
+		return nil, err
+	}
+	needs, err := Needs(in.Hosts, m, nix.ReadDerivation)
+	if err != nil {
+		return nil, err
+	}
+	if m.Silent && len(m.Warnings) > 0 {
+		event.On(in.Sink, "", event.StepBuilder).Warn("a cache does not answer, so more may be built than is needed: " + m.Warnings[0])
+	}
+
+	c := &chooser{
+		here:     ThisMachine(config),
+		stores:   in.Settings.SSH,
+		wanted:   in.Wanted,
+		standard: in.Settings.Default,
+		probe:    func(ctx context.Context, m Machine) error { return probeMachine(ctx, in.Tool, m) },
+		byName:   map[string]fleet.Host{},
+	}
+	c.machines, c.problems = ParseMachines(config.Builders, config.System)
+	for _, h := range in.Hosts {
+		c.byName[h.Name] = h
+	}
+	c.local = func() Builder { return Local(in.Tool) }
+	c.configured = func(uris []string) Builder { return Configured(in.Tool, uris) }
+	engines := &Engines{}
+	c.engine = func(ctx context.Context) EngineFacts { return engines.Facts(ctx, in.Settings.Engine) }
+	c.container = func(system string) Builder { return NewContainer(in.Tool, engines, in.Settings, system) }
+	c.ssh = func(uri string) (Builder, error) { return NewSSH(in.Tool, in.SSH, uri) }
+	c.target = func(h fleet.Host) (Builder, error) { return NewTarget(in.Tool, in.SSH, h) }
+
+	p := &Plan{Missing: m, Failed: map[string]error{}}
+	for _, h := range in.Hosts {
+		var mine []Need
+		for _, n := range needs {
+			if n.Host == h.Name {
+				mine = append(mine, n)
+			}
+		}
+		a, err := c.decide(ctx, h, mine, len(m.Fetch))
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err != nil {
+			p.Failed[h.Name] = err
+			continue
+		}
+		p.Assignments = append(p.Assignments, a)
+		say(in.Sink, a)
+	}
+	return p, nil
+}
