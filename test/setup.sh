@@ -29,11 +29,13 @@ own_engine() {
 	[ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dockerd ] && [ "$(start_time "$pid")" = "$start" ] && echo "$pid"
 }
 start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20; }
+# Flag F: in containers, too. Flag C: setuid programs (sudo) become root, too.
 can_run_arm64() {
+	local entry=/proc/sys/fs/binfmt_misc/qemu-aarch64
 	case $machine in
 	aarch64 | arm64) return 0 ;;
 	esac
-	grep -qs '^enabled' /proc/sys/fs/binfmt_misc/qemu-aarch64 && grep -q '^flags:.*F' /proc/sys/fs/binfmt_misc/qemu-aarch64
+	grep -qs '^enabled' "$entry" && grep -q '^flags:.*C.*F' "$entry"
 }
 
 stop_engine() {
@@ -121,12 +123,28 @@ enable_arm64() {
 		mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc ||
 			die "cannot mount binfmt_misc: load it outside of this container (modprobe binfmt_misc)"
 	fi
-	if ! can_run_arm64; then
-		say "enabling arm64 programs (qemu-aarch64)"
+	local entry=/proc/sys/fs/binfmt_misc/qemu-aarch64 magic mask interpreter flags
+	if ! grep -qs '^enabled' "$entry"; then
 		update-binfmts --import qemu-aarch64 >/dev/null 2>&1 || true
 		update-binfmts --enable qemu-aarch64 >>"$log" 2>&1 || true
 	fi
-	can_run_arm64 || die "arm64 programs do not run: /proc/sys/fs/binfmt_misc/qemu-aarch64 must be enabled with flag F (update-binfmts --display qemu-aarch64)"
+	grep -qs '^enabled' "$entry" ||
+		die "cannot enable arm64 programs; see update-binfmts --display qemu-aarch64 and $log"
+	if ! can_run_arm64; then
+		# Debian's entry lacks the flag C: registered again, until the next boot.
+		say "enabling arm64 programs in containers, setuid programs included"
+		field() { sed -n "s/^$1 //p" "$entry"; }
+		escape() { sed 's/../\\x&/g'; }
+		magic=$(field magic | escape) mask=$(field mask | escape)
+		interpreter=$(field interpreter)
+		flags=FC
+		case $(field flags:) in
+		*P*) flags=PFC ;;
+		esac
+		echo -1 >"$entry"
+		printf '%s' ":qemu-aarch64:M::$magic:$mask:$interpreter:$flags" >/proc/sys/fs/binfmt_misc/register
+	fi
+	can_run_arm64 || die "arm64 programs do not run: $entry must be enabled with the flags F and C"
 }
 
 case ${1:-} in

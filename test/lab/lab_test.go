@@ -228,8 +228,8 @@ systemctl is-system-running`))
 		{args: "dry-activate", want: 0},
 		{args: "test", want: 0},
 		{args: "nonsense", want: 1},
-		{args: "switch", prepare: "printf '[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/false\n[Install]\nWantedBy=multi-user.target\n' >/etc/systemd/system/broken.service; systemctl daemon-reload; systemctl enable broken; systemctl start broken", want: 0},
-		{args: "switch", prepare: "rm /etc/NIXOS", want: 1},
+		{args: "switch", prepare: "printf '[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/false\n[Install]\nWantedBy=multi-user.target\n' >/etc/systemd/system/broken.service; systemctl daemon-reload; systemctl enable broken; systemctl start broken", want: 4},
+		{args: "switch", prepare: "rm /etc/systemd/system/*/broken.service /etc/systemd/system/broken.service; rm /etc/NIXOS", want: 1},
 	} {
 		h.Exec(ctx, c.prepare)
 		if r := h.Exec(ctx, "/run/current-system/bin/switch-to-configuration "+c.args); r.Exit != c.want {
