@@ -29,16 +29,18 @@ let
 
   condition = v: if isBool v.condition then v.condition else throw "mkIf called with a non-Boolean condition";
 
-  # A definition's value without its wrappers: list of { file, value, prio, order }. Conditions are decided here.
+  # A definition's value without merges and conditions: list of { file, value, prio, order }. Conditions are decided here.
+  # The content of an override stays untouched (`inner`) until it is known to be the strongest: it may throw.
   flatten = file: prio: order: v:
     let t = v._type or null; in
     if t == null then [{ inherit file prio order; value = v; }]
     else if t == "merge" then concatMap (flatten file prio order) v.contents
     else if t == "if" then (if condition v then flatten file prio order v.content else [ ])
-    else if t == "override" then flatten file v.priority order v.content
+    else if t == "override" then [{ inherit file order; prio = v.priority; value = v.content; inner = true; }]
     else if t == "order" then flatten file prio v.priority v.content
     else if t == "definition" then flatten v.file prio order v.value
     else [{ inherit file prio order; value = v; }];
+  flattenInner = d: if d ? inner then concatMap flattenInner (flatten d.file d.prio d.order d.value) else [ d ];
 
   # Wrappers around a set of definitions moved onto its members. Conditions stay undecided.
   pushDown = v:
@@ -53,7 +55,7 @@ let
   strongest = defs:
     let
       min = foldl' (m: d: if d.prio < m then d.prio else m) 9999 defs;
-      kept = filter (d: d.prio == min) defs;
+      kept = concatMap flattenInner (filter (d: d.prio == min) defs);
     in
     {
       prio = min;
@@ -66,10 +68,10 @@ let
     best = strongest flat;
     values = best.defs;
     defsFinal = values;
-    isDefined = values != [ ];
+    isDefined = flat != [ ];
     optionalValue = if isDefined then { value = mergedValue; } else { };
     mergedValue =
-      if !isDefined then throw "The option `${showOption loc}' is used but not defined."
+      if values == [ ] then throw "The option `${showOption loc}' is used but not defined."
       else if all (d: type.check d.value) values then type.merge loc values
       else throw "A definition for option `${showOption loc}' is not of type `${type.description}'. Definition values:${showDefs (filter (d: !(type.check d.value)) values)}";
   };

@@ -6,6 +6,7 @@ let
   checked = drv:
     if failed != [ ] then throw "\nFailed assertions:\n${concatMapStringsSep "\n" (m: "- ${m}") failed}"
     else showWarnings config.warnings drv;
+  hasKernel = !config.boot.isContainer;
   kernelFile = pkgs.stdenv.hostPlatform.linux-kernel.target;
   activation = pkgs.writeText "activation-script" cfg.activationBody;
   dryActivation = pkgs.writeText "dry-activation-script" cfg.dryActivationBody;
@@ -27,8 +28,9 @@ let
     # Like the real one: the system is built on the machine type it is for, unless it is cross-built.
     env = {
       inherit activation dryActivation preSwitch;
-      inherit (cfg.build) etc kernel;
-      initrd = cfg.build.initialRamdisk;
+      inherit (cfg.build) etc;
+      kernel = optionalString hasKernel "${cfg.build.kernel}";
+      initrd = optionalString hasKernel "${cfg.build.initialRamdisk}";
       systemPath = cfg.path;
       kernelParams = config.boot.kernelParams;
       extraDependencies = cfg.extraDependencies;
@@ -43,8 +45,9 @@ let
         "org.nixos.bootspec.v1" = {
           system = pkgs.stdenv.hostPlatform.system;
           label = "NixOS ${cfg.nixos.codeName} ${cfg.nixos.label}";
-          kernel = "${cfg.build.kernel}/${kernelFile}";
           kernelParams = config.boot.kernelParams;
+        } // optionalAttrs hasKernel {
+          kernel = "${cfg.build.kernel}/${kernelFile}";
           initrd = "${cfg.build.initialRamdisk}/initrd";
         };
       };
@@ -66,9 +69,11 @@ let
       ln -s "$etc/etc" "$out/etc"
       ln -s "$etc/copy" "$out/etc-copies"
       ln -s "$systemPath" "$out/sw"
-      ln -s "$kernel" "$out/kernel-modules"
-      ln -s "$kernel/${kernelFile}" "$out/kernel"
-      ln -s "$initrd/initrd" "$out/initrd"
+      if [ -n "$kernel" ]; then
+        ln -s "$kernel" "$out/kernel-modules"
+        ln -s "$kernel/${kernelFile}" "$out/kernel"
+        ln -s "$initrd/initrd" "$out/initrd"
+      fi
       printf '%s' "$kernelParams" > "$out/kernel-params"
       printf '%s' "$nixosVersion" > "$out/nixos-version"
       printf '%s' "$hostSystem" > "$out/system"

@@ -1,0 +1,2 @@
+# Which package set the examples use: whatever NIX_PATH says.
+<nixpkgs>

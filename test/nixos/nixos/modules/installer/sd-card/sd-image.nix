@@ -1,0 +1,2 @@
+{ ... }:
+{ imports = [ ./sd-image-aarch64.nix ]; }
