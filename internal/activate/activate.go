@@ -1,0 +1,652 @@
+// Package activate makes a host run a system that its store holds, so that
+// whatever goes wrong the host ends up with exactly the new system, confirmed
+// over a connection that was opened after the change, or exactly the old one.
+//
+// The host does it with its own tools: a few lines of POSIX sh (scripts/) in a
+// folder below /run, run by transient units of its systemd. The deployer only
+// arms, listens, checks and confirms; when it goes away the host goes back by
+// itself. In short:
+//
+//	arm      the deadman timer first, then the activation in a unit of its own
+//	apply    switch-to-configuration test: the boot default stays the old one
+//	check    what the caller wants to see working
+//	confirm  over a new connection, with the same elevation: the profile, then
+//	         switch-to-configuration boot
+//
+// Facts that this rests on, and the failures it was tried against, are in
+// docs/ and in test/faults.
+package activate
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"godwit/internal/event"
+	"godwit/internal/fault"
+	"godwit/internal/ssh"
+)
+
+// DefaultProfile is the profile of a NixOS system.
+const DefaultProfile = "/nix/var/nix/profiles/system"
+
+// Defaults of the time limits.
+const (
+	DefaultActivateTimeout = 5 * time.Minute
+	DefaultConfirmTimeout  = time.Minute
+)
+
+// Exit codes that the errors of this package ask for.
+const (
+	ExitFailed     = 1
+	ExitRolledBack = 3
+	ExitBusy       = 75 // another deployment is pending on the host (EX_TEMPFAIL)
+)
+
+// Runner runs commands on one host; *ssh.Host is one.
+type Runner interface {
+	Run(ctx context.Context, c ssh.Cmd) error
+}
+
+// Action is what to do with the new system.
+type Action string
+
+// The actions of switch-to-configuration.
+const (
+	Switch      Action = "switch"
+	Boot        Action = "boot"
+	Test        Action = "test"
+	DryActivate Action = "dry-activate"
+)
+
+// Phase is how far a deployment is.
+type Phase string
+
+// Phases that callers meet.
+const (
+	Armed     Phase = "armed"     // the deadman is set, the activation starts
+	Activated Phase = "activated" // the new system runs, not yet confirmed
+	Confirmed Phase = "confirmed" // the new system is permanent
+)
+
+// Request says what to run on a host.
+type Request struct {
+	// Host is the host's name in the configuration, for messages.
+	Host string
+	// NewSystem is the toplevel: a store path that the host has.
+	NewSystem string
+	// Activation is the system to activate when it is not NewSystem itself: a
+	// path below it, .../specialisation/NAME. Profile and boot default are
+	// always NewSystem.
+	Activation string
+	Action     Action
+	// NoGuard activates without deadman, confirmation and rollback, as
+	// nixos-rebuild does; still detached from the connection.
+	NoGuard bool
+	// Profile is the system profile; empty means DefaultProfile.
+	Profile string
+	// ActivateTimeout bounds the activation, ConfirmTimeout the time from its
+	// end to the confirmation, checks included. 0 means the default.
+	ActivateTimeout, ConfirmTimeout time.Duration
+	// IgnoreUnits are names or shell patterns of units whose failure does not
+	// matter.
+	IgnoreUnits []string
+	// SkipUnchanged leaves a host alone that runs and boots NewSystem already.
+	SkipUnchanged bool
+	// Checks is run while the new system is activated and not yet confirmed
+	// (Activated), its context bounded by what is left of ConfirmTimeout. An
+	// error rolls back.
+	Checks func(context.Context, Phase) error
+	// OnPhase is told about phases as they are reached.
+	OnPhase func(Phase)
+	// Meta goes into the record on the host: who, commit, plan, ...
+	Meta map[string]string
+	// LastResort is empty, or "reboot": reboot into the (old) boot default when
+	// three attempts to roll back have failed.
+	LastResort string
+	// DryRun looks and says what would be done.
+	DryRun bool
+
+	at places // tests of the scripts
+}
+
+// Result is how it ended.
+type Result struct {
+	// Outcome is one of event's outcomes: changed, unchanged, rolled-back,
+	// failed, skipped, interrupted, unreachable.
+	Outcome string
+	// ID names the deployment on the host, in its record and its log.
+	ID                   string
+	OldSystem, NewSystem string
+	// Running is what the host ran when last heard of; empty when not known.
+	Running string
+	// ExitCode is switch-to-configuration's; -1 when there is none. Meaning
+	// says it in words.
+	ExitCode int
+	Meaning  string
+	// Reason says why it was not confirmed.
+	Reason string
+	// Log holds the last lines of the activation's log.
+	Log []string
+	// NewlyFailed are the units that failed and had not failed before.
+	NewlyFailed []string
+	// NeedsReboot tells that kernel, initrd or their parameters differ from
+	// what was booted; Differs lists the parts.
+	NeedsReboot bool
+	Differs     []string
+	Drops       int // connections lost on the way
+	Duration    time.Duration
+}
+
+const logKept = 200
+
+var (
+	systemPath = regexp.MustCompile(`^/[A-Za-z0-9/+._?=:@,-]+$`)
+	unitNames  = regexp.MustCompile(`^[A-Za-z0-9:_.@*?,-]+$`)
+)
+
+func (r *Request) normalize() error {
+	r.at = r.at.or(hostPlaces)
+	if r.Profile != "" {
+		r.at.Profile = r.Profile
+	}
+	r.Profile = r.at.Profile
+	if r.Activation == "" || r.Action == Boot {
+		r.Activation = r.NewSystem
+	}
+	if r.ActivateTimeout <= 0 {
+		r.ActivateTimeout = DefaultActivateTimeout
+	}
+	if r.ConfirmTimeout <= 0 {
+		r.ConfirmTimeout = DefaultConfirmTimeout
+	}
+	switch r.Action {
+	case Switch, Boot, Test, DryActivate:
+	default:
+		return fault.New("unknown action %q", r.Action).On(r.Host).Hint("use switch, boot, test or dry-activate")
+	}
+	for _, p := range []string{r.NewSystem, r.Activation, r.Profile} {
+		if !systemPath.MatchString(p) {
+			return fault.New("not the path of a system: %q", p).On(r.Host)
+		}
+	}
+	for _, u := range r.IgnoreUnits {
+		if !unitNames.MatchString(u) {
+			return fault.New("not the name or pattern of a unit: %q", u).On(r.Host)
+		}
+	}
+	if r.LastResort != "" && r.LastResort != "reboot" {
+		return fault.New("unknown last resort %q", r.LastResort).On(r.Host).Hint("use reboot, or leave it empty")
+	}
+	return nil
+}
+
+func (p places) or(q places) places {
+	if p == (places{}) {
+		return q
+	}
+	return p
+}
+
+func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
+
+// newID is the UTC time and some random characters: it sorts by time.
+func newID() string {
+	b := make([]byte, 3)
+	_, _ = rand.Read(b)
+	return time.Now().UTC().Format("20060102T150405") + "-" + hex.EncodeToString(b)
+}
+
+// run is one deployment as the deployer sees it.
+type run struct {
+	r      Runner
+	req    Request
+	sc     event.Scope
+	fr     frames
+	id     string
+	res    Result
+	state  State
+	begun  time.Time
+	lastOK time.Time // when the host was last heard
+	// unit of the limits: the same numbers that the host got
+	activate, confirm, stop, deadman, rollbackMax, commitMax time.Duration
+}
+
+// Run does what req says on the host behind r. It returns a Result in every
+// case; the error is nil when the host runs (or will boot) the new system.
+func Run(ctx context.Context, r Runner, req Request, sink event.Sink) (Result, error) {
+	d := &run{r: r, req: req, sc: event.On(sink, req.Host, event.StepActivate), begun: time.Now()}
+	d.res = Result{Outcome: "failed", NewSystem: req.NewSystem, ExitCode: -1}
+	if err := d.req.normalize(); err != nil {
+		return d.res, err
+	}
+	d.sc.Start(string(req.Action))
+	err := d.run(ctx)
+	d.res.Duration = time.Since(d.begun)
+	d.sc.End(d.summary(), err)
+	return d.res, err
+}
+
+func (d *run) summary() string {
+	switch d.res.Outcome {
+	case "changed", "unchanged":
+		switch d.req.Action {
+		case Boot:
+			return "boots the new system from now on"
+		case DryActivate:
+			return "looked at what would change"
+		case Test:
+			return "runs the new system until the next boot"
+		}
+		if d.req.NoGuard {
+			return "switched"
+		}
+		return "switched, confirmed"
+	case "rolled-back":
+		return "rolled back to the system it ran before"
+	}
+	return d.res.Outcome
+}
+
+func (d *run) run(ctx context.Context) error {
+	var err error
+	d.state, err = Preflight(ctx, d.r, d.req)
+	if err != nil {
+		if ctx.Err() != nil {
+			d.res.Outcome = "interrupted"
+		}
+		return err
+	}
+	d.res.OldSystem, d.res.Running = d.state.Current, d.state.Current
+	d.res.Differs, d.res.NeedsReboot = d.state.Differs, d.state.NeedsReboot()
+	if err := d.state.allows(d.req); err != nil {
+		return err
+	}
+	for _, w := range d.state.warnings(d.req) {
+		d.sc.Warn(w)
+	}
+	if d.req.SkipUnchanged && d.state.Current == d.req.Activation && (d.req.Action == Test || d.state.Profile == d.req.NewSystem) && d.req.Action != DryActivate {
+		d.res.Outcome, d.res.ExitCode, d.res.Meaning = "unchanged", 0, "the host runs this system already"
+		return nil
+	}
+	if d.req.DryRun {
+		d.sc.Note(fmt.Sprintf("would %s %s", d.req.Action, d.req.NewSystem))
+		d.res.Outcome, d.res.Meaning = "skipped", "a dry run"
+		return nil
+	}
+	if err := d.arm(ctx); err != nil {
+		return err
+	}
+	guarded := d.guarded()
+	if err := d.follow(ctx, "activated"); err != nil {
+		return d.broken(ctx, err)
+	}
+	if guarded && d.fr.fact("final") == "" && !d.fr.has("gone") {
+		d.phase(Activated)
+		if err := d.checkAndConfirm(ctx); err != nil {
+			return d.broken(ctx, err)
+		}
+	}
+	return d.conclude()
+}
+
+func (d *run) phase(p Phase) {
+	if d.req.OnPhase != nil {
+		d.req.OnPhase(p)
+	}
+}
+
+func (d *run) guarded() bool {
+	return !d.req.NoGuard && (d.req.Action == Switch || d.req.Action == Test)
+}
+
+// limits computes what the host is told, once.
+func (d *run) limits() {
+	d.activate, d.confirm = d.req.ActivateTimeout, d.req.ConfirmTimeout
+	d.stop = 10 * time.Second
+	d.rollbackMax = d.activate + time.Minute
+	d.commitMax = max(d.activate, 2*time.Minute)
+	if d.req.at.Run != hostPlaces.Run || d.activate < 30*time.Second { // tests: quick
+		d.rollbackMax, d.commitMax = d.activate+10*time.Second, max(d.activate, 30*time.Second)
+		d.stop = 3 * time.Second
+	}
+	d.deadman = d.activate + 2*d.stop + d.confirm + 30*time.Second
+}
+
+func (d *run) variables() variables {
+	mode, apply := "guard", "test"
+	if !d.guarded() {
+		mode, apply = "plain", string(d.req.Action)
+		if d.state.Systemd == 0 {
+			mode = "detached"
+		}
+	}
+	sec := func(t time.Duration) string { return strconv.Itoa(seconds(t)) }
+	return variables{
+		"ID": d.id, "NEW": d.req.Activation, "TOPLEVEL": d.req.NewSystem, "ACTION": string(d.req.Action),
+		"MODE": mode, "APPLY_ACTION": apply, "IGNORE": strings.Join(d.req.IgnoreUnits, " "),
+		"LAST_RESORT": d.req.LastResort, "ACTIVATE": sec(d.activate), "CONFIRM": sec(d.confirm), "STOP": sec(d.stop),
+		"DEADMAN": sec(d.deadman), "ROLLBACK_MAX": sec(d.rollbackMax), "COMMIT_MAX": sec(d.commitMax),
+	}
+}
+
+func (d *run) meta() string {
+	m := map[string]string{"host": d.req.Host}
+	for k, v := range d.req.Meta {
+		m[k] = v
+	}
+	b, _ := json.Marshal(m)
+	return string(b)
+}
+
+// call runs a script and reads its frames. An answer that ended is no error,
+// whatever became of the connection after it. A connection that says nothing
+// for a while is cut: the scripts speak every two seconds.
+func (d *run) call(ctx context.Context, script string, fresh bool, quiet time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	alarm := time.AfterFunc(quiet, cancel)
+	defer alarm.Stop()
+	d.fr.begin()
+	d.fr.heard = func() {
+		d.lastOK = time.Now()
+		alarm.Reset(min(quiet, 15*time.Second))
+	}
+	err := d.r.Run(ctx, ssh.Cmd{Script: script, Elevate: true, Fresh: fresh, Stdout: &d.fr})
+	if d.fr.ended || d.fr.has("refused") {
+		return nil
+	}
+	if err == nil {
+		err = errors.New("the answer of the host was cut off")
+	}
+	return err
+}
+
+func (d *run) attach(ctx context.Context, verb, a2 string, fresh bool) error {
+	script, err := d.req.at.attachScript(d.id, verb, strconv.FormatInt(d.fr.received, 10), a2)
+	if err != nil {
+		return err
+	}
+	return d.call(ctx, script, fresh, 30*time.Second)
+}
+
+func (d *run) line(s string) {
+	d.sc.Log(s)
+	d.res.Log = append(d.res.Log, s)
+	if n := len(d.res.Log); n > logKept {
+		d.res.Log = append(d.res.Log[:0:0], d.res.Log[n-logKept:]...)
+	}
+}
+
+// arm sets the deadman and starts the activation; the same connection then
+// follows it. When the answer is lost, the host is asked how far it came.
+func (d *run) arm(ctx context.Context) error {
+	d.id = newID()
+	d.res.ID = d.id
+	d.fr.line = d.line
+	d.limits()
+	script, err := d.req.at.armScript(d.variables(), d.meta())
+	if err != nil {
+		return fault.New("%w", err).On(d.req.Host)
+	}
+	var last error
+	for try := range 3 {
+		if try > 0 {
+			if err := pause(ctx, time.Second); err != nil {
+				return d.interrupted(ctx, false)
+			}
+		}
+		d.lastOK = time.Now()
+		last = d.call(ctx, script, false, 45*time.Second)
+		if refused := d.fr.fact("refused"); refused != "" && !strings.HasPrefix(refused, "76 ") {
+			return d.refused(refused)
+		}
+		if last == nil && d.fr.fact("refused") == "" || d.fr.has("armed") {
+			d.phase(Armed)
+			return nil
+		}
+		if ctx.Err() != nil {
+			return d.interrupted(ctx, true)
+		}
+		var exit *ssh.ExitError
+		if errors.As(last, &exit) && !d.fr.has("armed") {
+			break // the script itself, or sudo, failed
+		}
+		// Was it armed? The host knows.
+		d.res.Drops++
+		for {
+			if err := d.attach(ctx, "follow", "activated", false); err == nil {
+				break
+			} else if ctx.Err() != nil {
+				return d.interrupted(ctx, true)
+			} else if time.Since(d.lastOK) > d.deadman {
+				return d.lost(err)
+			}
+			if pause(ctx, 500*time.Millisecond) != nil {
+				return d.interrupted(ctx, true)
+			}
+		}
+		if !d.fr.has("gone") {
+			if !d.fr.has("started") && d.fr.fact("final") == "" && d.fr.fact("phase") == "" {
+				// Cut between deadman and activation: nothing will come.
+				_ = d.attach(ctx, "cancel", "arming was cut off", false)
+			}
+			d.phase(Armed)
+			return nil
+		}
+	}
+	f := fault.New("could not arm the deployment; nothing was changed").On(d.req.Host).Because(last)
+	if last != nil {
+		f.Msg = "could not arm the deployment, nothing was changed: " + trimHost(last, d.req.Host)
+	}
+	return f.Detail(d.fr.noise...)
+}
+
+// refused explains why arming was turned down. Nothing was touched.
+func (d *run) refused(words string) error {
+	code, why, _ := strings.Cut(words, " ")
+	switch code {
+	case "75":
+		return fault.New("another deployment is under way on this host (%s)", why).On(d.req.Host).Exit(ExitBusy).
+			Hint("godwit status %s shows it; godwit confirm %s or godwit rollback %s ends it", d.req.Host, d.req.Host, d.req.Host)
+	case "66":
+		return fault.New("%s; nothing was changed", why).On(d.req.Host).Hint("make room on the host: godwit gc %s", d.req.Host)
+	}
+	return fault.New("%s; nothing was changed", why).On(d.req.Host)
+}
+
+func pause(ctx context.Context, t time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(t):
+		return nil
+	}
+}
+
+// follow listens until the deployment is activated (or final), over as many
+// connections as it takes, from the byte that was reached.
+func (d *run) follow(ctx context.Context, until string) error {
+	for {
+		if d.fr.ended && (d.fr.fact("final") != "" || d.fr.has("gone") || (until == "activated" && d.fr.fact("phase") == "activated")) {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err := d.expired(); err != nil {
+			return err
+		}
+		if err := d.attach(ctx, "follow", until, false); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			d.res.Drops++
+			if pause(ctx, 500*time.Millisecond) != nil {
+				return ctx.Err()
+			}
+		}
+	}
+}
+
+var errLost = errors.New("lost")
+
+// expired bounds the wait: the deadman and three attempts to roll back while
+// the host answers, the deadman and one attempt while it does not.
+func (d *run) expired() error {
+	bound := d.deadman + 3*(d.rollbackMax+5*time.Second)
+	if !d.guarded() {
+		bound = d.activate + 2*d.stop + d.commitMax
+	}
+	if time.Since(d.begun) > bound+time.Minute || time.Since(d.lastOK) > min(bound, d.deadman+d.rollbackMax)+30*time.Second {
+		return errLost
+	}
+	return nil
+}
+
+// checkAndConfirm runs the caller's checks, then confirms over new connections
+// until the host says how it ended or the time for it is over.
+func (d *run) checkAndConfirm(ctx context.Context) error {
+	until := time.Now().Add(d.confirm)
+	if d.req.Checks != nil {
+		checkCtx, cancel := context.WithDeadline(ctx, until.Add(-min(3*time.Second, d.confirm/4)))
+		err := d.req.Checks(checkCtx, Activated)
+		cancel()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			d.res.Reason = "checks failed: " + trimHost(err, d.req.Host)
+			d.sc.Warn("the checks failed: going back to the system that ran before")
+			return d.cancel(ctx, "the checks failed")
+		}
+	}
+	wait := 300 * time.Millisecond
+	for {
+		err := d.attach(ctx, "confirm", "", true)
+		if err == nil && d.fr.fact("phase") != "activated" {
+			return d.follow(ctx, "final")
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			if d.res.Drops++; time.Now().Before(until) {
+				d.sc.Note("no confirmation yet: " + trimHost(err, d.req.Host))
+			}
+			d.res.Reason = "the new system did not answer on a new connection within " + d.confirm.String() + ": " + trimHost(err, d.req.Host)
+		}
+		if time.Now().After(until) {
+			return d.follow(ctx, "final")
+		}
+		if pause(ctx, wait) != nil {
+			return ctx.Err()
+		}
+		wait = min(2*wait, 3*time.Second)
+	}
+}
+
+// cancel asks the host to go back now and waits until it has.
+func (d *run) cancel(ctx context.Context, reason string) error {
+	for {
+		err := d.attach(ctx, "cancel", safeWords(reason), false)
+		if err == nil {
+			return d.follow(ctx, "final")
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if d.expired() != nil {
+			return errLost
+		}
+		if pause(ctx, time.Second) != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// broken ends a run whose wait was broken off.
+func (d *run) broken(ctx context.Context, err error) error {
+	d.fr.flush()
+	if ctx.Err() != nil {
+		return d.interrupted(ctx, true)
+	}
+	if errors.Is(err, errLost) {
+		return d.lost(nil)
+	}
+	return fault.New("%w", err).On(d.req.Host)
+}
+
+// interrupted is Ctrl-C: ask the host to go back now; if that does not reach
+// it, it goes back by itself.
+func (d *run) interrupted(ctx context.Context, armed bool) error {
+	d.res.Outcome = "interrupted"
+	f := fault.New("interrupted").On(d.req.Host).Because(context.Canceled)
+	if !armed {
+		f.Msg = "interrupted before anything was changed"
+		return f
+	}
+	if !d.guarded() {
+		f.Msg = "interrupted; the activation goes on on the host, and nobody watches it"
+		return f.Hint("godwit status %s", d.req.Host)
+	}
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), 8*time.Second)
+	defer stop()
+	if err := d.attach(ctx, "cancel", "interrupted by the deployer", false); err == nil || d.fr.has("phase") {
+		d.fr.flush()
+		switch word, _, _ := strings.Cut(d.fr.fact("final"), " "); word {
+		case "rolled-back":
+			d.res.Running = d.fr.fact("current")
+			f.Msg = "interrupted; the host went back to the system it ran before"
+		case "aborted":
+			f.Msg = "interrupted before anything was changed"
+		case "committed":
+			f.Msg = "interrupted, but the new system had been confirmed already"
+			d.res.Running = d.fr.fact("current")
+		default:
+			f.Msg = "interrupted; the host is going back to the system it ran before"
+		}
+		return f
+	}
+	f.Msg = fmt.Sprintf("interrupted; unless somebody confirms, the host goes back by itself within %ds", seconds(d.deadman))
+	return f.Hint("godwit status %s", d.req.Host)
+}
+
+// lost is a host that did not come back in all the time that it had.
+func (d *run) lost(err error) error {
+	d.fr.flush()
+	d.res.Outcome, d.res.Running = "unreachable", ""
+	f := fault.New("no answer since %s ago", time.Since(d.lastOK).Round(time.Second)).On(d.req.Host).Because(err)
+	if d.guarded() {
+		f.Detail(
+			"the activation was not confirmed, so the host must have gone back to",
+			"  "+d.res.OldSystem,
+			"by itself; every reboot starts that system, too")
+	}
+	d.lastLines(f)
+	return f.Hint("power-cycle the host: it boots %s", d.res.OldSystem).Hint("godwit status %s", d.req.Host)
+}
+
+func (d *run) lastLines(f *fault.Error) {
+	lines := d.res.Log
+	if len(lines) > 8 {
+		lines = lines[len(lines)-8:]
+	}
+	if len(lines) > 0 {
+		f.Detail("last lines of its activation log:")
+		for _, l := range lines {
+			f.Detail("  | " + l)
+		}
+	}
+}
+
+func trimHost(err error, host string) string {
+	return strings.TrimPrefix(err.Error(), host+": ")
+}

@@ -1,0 +1,204 @@
+package activate
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"godwit/internal/event"
+	"godwit/internal/fault"
+)
+
+// exits reads what is known about how the activation ended.
+func (d *run) exits() {
+	if rc, _, _ := strings.Cut(d.fr.fact("apply-rc"), " "); rc != "" {
+		d.res.ExitCode, _ = strconv.Atoi(rc)
+		d.res.Meaning = ExitMeaning(d.res.ExitCode)
+	} else if d.fr.has("started") || d.fr.has("apply-result") {
+		d.res.Meaning = "the activation " + unitMeaning(d.fr.fact("apply-result"), d.activate.String())
+	}
+	d.res.NewlyFailed = d.fr.facts["failed-new"]
+	if r := d.fr.fact("reason"); r != "" && d.res.Reason == "" {
+		d.res.Reason = r
+	}
+}
+
+// conclude turns the final state into a result and, if it is not the new
+// system, into an error that says what runs now, why, and what to do.
+func (d *run) conclude() error {
+	d.fr.flush()
+	d.exits()
+	if c := d.fr.fact("current"); c != "" {
+		d.res.Running = c
+	}
+	if old := d.fr.fact("old"); old != "" {
+		d.res.OldSystem = old
+	}
+	if d.fr.has("gone") {
+		return d.rebooted()
+	}
+	return d.final(d.fr.fact("final"))
+}
+
+func (d *run) final(final string) error {
+	word, _, _ := strings.Cut(final, " ")
+	host := d.req.Host
+	fail := func(format string, args ...any) *fault.Error {
+		return fault.New(format, args...).On(host).Exit(ExitFailed)
+	}
+	switch word {
+	case "committed", "done":
+		d.res.Outcome = "changed"
+		if d.res.OldSystem == d.req.Activation {
+			d.res.Outcome = "unchanged"
+		}
+		d.res.Reason = ""
+		if word == "committed" {
+			d.phase(Confirmed)
+		}
+		if d.res.ExitCode == 4 {
+			d.sc.Warn("some units failed, all of which had failed before or are ignored")
+		}
+		return nil
+
+	case "rolled-back":
+		d.res.Outcome = "rolled-back"
+		f := fail("%s; it went back by itself", d.why()).Exit(ExitRolledBack)
+		f.Detail(fmt.Sprintf("running now   %s (as before the deploy)", d.res.Running))
+		if d.res.Running != d.res.OldSystem {
+			f.Detail("expected      " + d.res.OldSystem)
+		}
+		d.failedUnits(f)
+		d.lastLines(f)
+		if strings.HasSuffix(final, " 4") {
+			d.sc.Warn("some units of the old system failed during the rollback", "ssh "+host+" systemctl --failed")
+		}
+		return f.Hint("godwit diff %s shows what would have changed; godwit history %s keeps the record", host, host)
+
+	case "aborted":
+		if d.fr.has("untouched") {
+			return d.needsBoot("switch-to-configuration refused, because " + ExitMeaning(100))
+		}
+		return fail("%s; nothing was changed", d.why())
+
+	case "superseded":
+		f := fail("somebody else switched this host to another system meanwhile; godwit touched nothing more")
+		return f.Detail("running now   "+d.res.Running, "godwit's old  "+d.res.OldSystem, "godwit's new  "+d.req.Activation).
+			Hint("godwit status %s", host)
+
+	case "rollback-failed":
+		f := fail("%s, and three attempts to go back failed", d.why())
+		f.Detail("running now   "+d.res.Running, "should run    "+d.res.OldSystem, "the boot default is the old system, and its gc root is kept")
+		d.lastLines(f)
+		return f.Hint("ssh %s sudo %s/bin/switch-to-configuration test", host, d.res.OldSystem).
+			Hint("or reboot %s: it boots the old system", host)
+
+	case "failed": // without the guard
+		f := fail("%s failed: %s", d.req.Action, d.meaning())
+		switch d.req.Action {
+		case Boot:
+			f.Detail("the profile was put back; the host boots what it booted before")
+		case Switch:
+			if d.res.ExitCode == 100 {
+				f.Msg = "the new system is the boot default, but it cannot be switched to: " + ExitMeaning(100)
+				f.Hint("godwit exec %s reboot", host)
+			} else {
+				f.Detail("there was no guard: the profile names the new system, and the host may run a mix of both")
+				f.Hint("ssh %s sudo %s/bin/switch-to-configuration switch goes back", host, d.res.OldSystem)
+			}
+		case Test:
+			f.Detail("there was no guard: the host may run a mix of both systems until it reboots")
+		}
+		d.failedUnits(f)
+		d.lastLines(f)
+		return f
+	}
+	return fail("the deployment ended in a state that this godwit does not know: %q", final)
+}
+
+// why says in one clause why the new system was not confirmed.
+func (d *run) why() string {
+	reason := d.res.Reason
+	switch {
+	case strings.HasPrefix(reason, "the activation"):
+		return d.meaning()
+	case strings.HasPrefix(reason, "checks failed"), strings.HasPrefix(reason, "the new system"), strings.HasPrefix(reason, "the boot default"):
+		return reason
+	case strings.HasPrefix(reason, "units failed after"):
+		return "units failed after the activation: " + strings.Join(d.res.NewlyFailed, ", ")
+	case strings.HasPrefix(reason, "not confirmed"):
+		return "the new system was not confirmed within " + d.confirm.String()
+	case reason == "":
+		return "the deployment was not confirmed"
+	}
+	return "the new system was not confirmed (" + reason + ")"
+}
+
+func (d *run) meaning() string {
+	if d.res.ExitCode > 0 {
+		return fmt.Sprintf("%s (exit %d)", d.res.Meaning, d.res.ExitCode)
+	}
+	if d.res.Meaning == "" || d.res.ExitCode == 0 {
+		return "the activation " + unitMeaning(d.fr.fact("apply-result"), d.activate.String())
+	}
+	return d.res.Meaning
+}
+
+func (d *run) failedUnits(f *fault.Error) {
+	if n := d.res.NewlyFailed; len(n) > 0 {
+		f.Detail("newly failed  " + strings.Join(n, " "))
+		f.Hint("ssh %s journalctl -b -u %s", d.req.Host, n[0])
+	}
+}
+
+// rebooted: the deployment's folder is gone, so the host has booted since. The
+// record in /var/lib outlives that, and says whether it had been confirmed.
+func (d *run) rebooted() error {
+	var rec Record
+	if r := d.fr.fact("record"); r != "" && json.Unmarshal([]byte(r), &rec) == nil {
+		if d.res.Reason == "" {
+			d.res.Reason = rec.Reason
+		}
+		if rec.Result == "committed" || strings.HasPrefix(rec.Result, "done") {
+			if d.res.Running == d.req.Activation || d.res.Running == d.req.NewSystem || d.req.Action == Test || d.req.Action == Boot {
+				d.sc.Note("the host rebooted after it had been confirmed")
+				d.res.Outcome = "changed"
+				return nil
+			}
+		}
+	}
+	host := d.req.Host
+	if d.fr.fact("boot-id") == d.state.BootID {
+		return fault.New("somebody removed the deployment's folder in %s on the host", d.req.at.Run).On(host).Exit(ExitFailed).
+			Detail("running now   "+d.res.Running).Hint("godwit status %s", host)
+	}
+	f := fault.New("the host rebooted before the new system was confirmed").On(host)
+	f.Detail("running now   " + d.res.Running)
+	switch d.res.Running {
+	case d.state.Current:
+		d.res.Outcome = "rolled-back"
+		d.res.Reason = "the host rebooted"
+		f.Msg += "; it booted the system that it ran before"
+		return f.Exit(ExitRolledBack).Hint("run the same deploy again")
+	case d.req.NewSystem:
+		// Cut after the boot default was set and before the record of it.
+		d.res.Outcome = "changed"
+		d.sc.Warn("the host rebooted during the confirmation, into the new system")
+		return nil
+	}
+	if d.res.Running == d.state.BootDefaultGuess() {
+		d.res.Outcome = "rolled-back"
+	}
+	return f.Exit(ExitFailed).Hint("godwit status %s", host)
+}
+
+// needsBoot is the way out for a system that cannot be switched to.
+func (d *run) needsBoot(why string) error { return needsBoot(d.req.Host, why) }
+
+func needsBoot(host, why string) *fault.Error {
+	return fault.New("%s; nothing was changed", why).On(host).Exit(ExitFailed).
+		Hint("godwit deploy boot --reboot --on %s makes it the system of the next boot and reboots", host)
+}
+
+var _ = event.Log

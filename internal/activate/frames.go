@@ -1,0 +1,164 @@
+package activate
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+)
+
+// frames reads what the scripts answer (scripts/follow.sh). Log bytes carry
+// their offset in the log file, so a line is neither lost nor read twice
+// however often the connection goes away in the middle of it.
+type frames struct {
+	received int64             // log bytes read so far, over all connections
+	line     func(line string) // gets every whole line of the log
+	heard    func()            // called when anything arrives
+
+	facts map[string][]string // of this answer
+	ended bool                // the answer is whole
+	noise []string            // lines that are no frames
+
+	buf  []byte // an unfinished frame line
+	left int64  // bytes of a data frame still to come
+	part []byte // an unfinished log line
+}
+
+const maxLine = 4096
+
+// begin forgets what belongs to one connection.
+func (f *frames) begin() {
+	f.facts, f.ended, f.noise, f.buf, f.left = map[string][]string{}, false, nil, nil, 0
+}
+
+func (f *frames) Write(p []byte) (int, error) {
+	n := len(p)
+	if f.heard != nil {
+		f.heard()
+	}
+	for len(p) > 0 {
+		if f.left > 0 {
+			k := min(f.left, int64(len(p)))
+			f.log(p[:k])
+			f.left -= k
+			p = p[k:]
+			continue
+		}
+		i := bytes.IndexByte(p, '\n')
+		if i < 0 {
+			if len(f.buf) < maxLine {
+				f.buf = append(f.buf, p...)
+			}
+			break
+		}
+		line := string(f.buf) + string(p[:i])
+		f.buf = nil
+		p = p[i+1:]
+		f.frame(line)
+	}
+	return n, nil
+}
+
+func (f *frames) frame(line string) {
+	rest, ok := strings.CutPrefix(line, "::godwit ")
+	if !ok {
+		if line != "" && len(f.noise) < 20 {
+			f.noise = append(f.noise, cleanLine(line))
+		}
+		return
+	}
+	word, rest, _ := strings.Cut(rest, " ")
+	switch word {
+	case "data":
+		at, size, _ := strings.Cut(rest, " ")
+		offset, err1 := strconv.ParseInt(at, 10, 64)
+		left, err2 := strconv.ParseInt(size, 10, 64)
+		if err1 != nil || err2 != nil || left < 0 {
+			return
+		}
+		// The log starts anew only when a full /run made the host empty it.
+		f.received, f.left = offset, left
+	case "fact", "refused":
+		name, value := word, rest
+		if word == "fact" {
+			name, value, _ = strings.Cut(rest, " ")
+		}
+		f.facts[name] = append(f.facts[name], value)
+	case "end":
+		f.ended = true
+	}
+}
+
+// fact is the last value of a fact of this answer.
+func (f *frames) fact(name string) string {
+	if v := f.facts[name]; len(v) > 0 {
+		return v[len(v)-1]
+	}
+	return ""
+}
+
+func (f *frames) has(name string) bool { return len(f.facts[name]) > 0 }
+
+func (f *frames) log(p []byte) {
+	f.received += int64(len(p))
+	for len(p) > 0 {
+		i := bytes.IndexByte(p, '\n')
+		if i < 0 {
+			if room := maxLine - len(f.part); room > 0 {
+				f.part = append(f.part, p[:min(room, len(p))]...)
+			}
+			return
+		}
+		if room := maxLine - len(f.part); room > 0 {
+			f.part = append(f.part, p[:min(room, i)]...)
+		}
+		f.emit()
+		p = p[i+1:]
+	}
+}
+
+func (f *frames) emit() {
+	if f.line != nil {
+		f.line(cleanLine(string(f.part)))
+	}
+	f.part = nil
+}
+
+// flush emits a last line that has no line break.
+func (f *frames) flush() {
+	if len(f.part) > 0 {
+		f.emit()
+	}
+}
+
+// cleanLine drops escape sequences and control characters: a host's log is
+// shown on somebody's terminal.
+func cleanLine(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); {
+		c := s[i]
+		switch {
+		case c == 0x1b && i+1 < len(s) && s[i+1] == '[':
+			i += 2
+			for i < len(s) && (s[i] < 0x40 || s[i] > 0x7e) {
+				i++
+			}
+			i++
+		case c == 0x1b:
+			i += 2
+		case c == '\t':
+			b.WriteByte(' ')
+			i++
+		case c == '\r':
+			if i+1 < len(s) { // what a terminal would overwrite
+				b.Reset()
+			}
+			i++
+		case c < 0x20 || c == 0x7f:
+			i++
+		default:
+			b.WriteByte(c)
+			i++
+		}
+	}
+	return strings.TrimRight(strings.ToValidUTF8(b.String(), "?"), " ")
+}

@@ -1,0 +1,188 @@
+package activate
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+
+	"godwit/internal/event"
+	"godwit/internal/fault"
+	"godwit/internal/ssh"
+)
+
+// Deployment is one deployment as the host knows it.
+type Deployment struct {
+	ID        string
+	Phase     string // "", activated, failed, rolling-back, committing
+	Decision  string // "", commit, rollback
+	Final     string // "" while it is pending
+	Reason    string
+	Old, New  string
+	Toplevel  string
+	Action    Action
+	Guarded   bool
+	ExitCode  int // switch-to-configuration's; -1 when not known
+	Started   time.Time
+	Confirm   time.Duration // how long it waits for a confirmation
+	NewFailed []string
+	Meta      map[string]string
+}
+
+// Pending says whether it can still be confirmed or rolled back.
+func (d *Deployment) Pending() bool { return d != nil && d.Final == "" }
+
+// Record is one line of the host's own history.
+type Record struct {
+	ID       string            `json:"id"`
+	Action   Action            `json:"action"`
+	Mode     string            `json:"mode"` // guard, plain, detached
+	Old      string            `json:"old"`
+	New      string            `json:"new"`
+	Toplevel string            `json:"toplevel"`
+	Result   string            `json:"result"` // committed, rolled-back N, aborted, superseded, rollback-failed, done N, failed N
+	Exit     string            `json:"exit"`
+	Reason   string            `json:"reason"`
+	Started  int64             `json:"started"` // Unix seconds, the host's clock
+	Ended    int64             `json:"ended"`
+	Meta     map[string]string `json:"meta"`
+}
+
+// Status looks at the host and at the deployment that is pending on it, or the
+// last one that ended since it booted (nil if there is none). It works from
+// any machine that may log in.
+func Status(ctx context.Context, r Runner, host string) (State, *Deployment, error) {
+	s, err := Preflight(ctx, r, Request{Host: host})
+	if err != nil {
+		return s, nil, err
+	}
+	d, err := deployment(ctx, r, host, "current")
+	return s, d, err
+}
+
+func deployment(ctx context.Context, r Runner, host, id string) (*Deployment, error) {
+	d := &run{r: r, req: Request{Host: host, at: hostPlaces}, id: id}
+	if err := d.attach(ctx, "facts", "", false); err != nil {
+		return nil, fault.New("cannot ask for the pending deployment: %s", trimHost(err, host)).On(host).Because(err)
+	}
+	return d.deployment(), nil
+}
+
+func (d *run) deployment() *Deployment {
+	f := &d.fr
+	if f.has("gone") || f.fact("id") == "" {
+		return nil
+	}
+	out := &Deployment{
+		ID: f.fact("id"), Phase: f.fact("phase"), Decision: f.fact("decision"), Final: f.fact("final"), Reason: f.fact("reason"),
+		Old: f.fact("old"), New: f.fact("new"), Toplevel: f.fact("toplevel"), Action: Action(f.fact("action")),
+		Guarded: f.fact("mode") == "guard", ExitCode: -1, NewFailed: f.facts["failed-new"],
+	}
+	if rc, _, _ := strings.Cut(f.fact("apply-rc"), " "); rc != "" {
+		out.ExitCode, _ = strconv.Atoi(rc)
+	}
+	if n, err := strconv.ParseInt(f.fact("since"), 10, 64); err == nil {
+		out.Started = time.Unix(n, 0)
+	}
+	if n, err := strconv.Atoi(f.fact("confirm")); err == nil {
+		out.Confirm = time.Duration(n) * time.Second
+	}
+	_ = json.Unmarshal([]byte(f.fact("meta")), &out.Meta)
+	return out
+}
+
+// resume finds the pending deployment of a host so that it can be ended.
+func resume(ctx context.Context, r Runner, host, id string, sink event.Sink) (*run, *Deployment, error) {
+	if id == "" {
+		id = "current"
+	}
+	dep, err := deployment(ctx, r, host, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	if dep == nil || !dep.Pending() && id == "current" {
+		return nil, dep, fault.New("no deployment is pending").On(host).Exit(ExitFailed).Hint("godwit history %s", host)
+	}
+	d := &run{r: r, id: dep.ID, sc: event.On(sink, host, event.StepActivate), begun: time.Now(), lastOK: time.Now()}
+	d.req = Request{Host: host, NewSystem: dep.Toplevel, Activation: dep.New, Action: dep.Action, NoGuard: !dep.Guarded, ConfirmTimeout: dep.Confirm}
+	if err := d.req.normalize(); err != nil {
+		return nil, dep, err
+	}
+	d.limits()
+	d.fr.line = d.line
+	d.res = Result{Outcome: "failed", ID: dep.ID, OldSystem: dep.Old, NewSystem: dep.Toplevel, ExitCode: -1}
+	d.state.Current = dep.Old
+	return d, dep, nil
+}
+
+// Confirm makes the pending deployment permanent, over a new connection. An
+// empty id means the one that is pending.
+func Confirm(ctx context.Context, r Runner, host, id string, sink event.Sink) (Result, error) {
+	d, dep, err := resume(ctx, r, host, id, sink)
+	if err != nil {
+		return Result{Outcome: "failed", ExitCode: -1}, err
+	}
+	if !dep.Guarded {
+		return d.res, fault.New("this deployment has no guard, so there is nothing to confirm").On(host)
+	}
+	d.sc.Start("confirming " + dep.ID)
+	if err = d.attach(ctx, "confirm", "force", true); err == nil && d.fr.fact("phase") == "" {
+		err = fault.New("the activation has not ended yet").On(host).Hint("godwit status %s", host)
+	} else if err == nil {
+		if err = d.follow(ctx, "final"); err == nil {
+			err = d.conclude()
+		}
+	}
+	d.res.Duration = time.Since(d.begun)
+	d.sc.End(d.summary(), err)
+	return d.res, err
+}
+
+// Rollback ends the pending deployment by going back to the system that ran
+// before it. Success is the outcome "rolled-back", or "failed" with no error
+// when it had not begun to change anything.
+func Rollback(ctx context.Context, r Runner, host, id, reason string, sink event.Sink) (Result, error) {
+	d, dep, err := resume(ctx, r, host, id, sink)
+	if err != nil {
+		return Result{Outcome: "failed", ExitCode: -1}, err
+	}
+	if !dep.Guarded {
+		return d.res, fault.New("this deployment has no guard, so it cannot be rolled back").On(host).
+			Hint("ssh %s sudo %s/bin/switch-to-configuration switch", host, dep.Old)
+	}
+	if reason == "" {
+		reason = "asked for by a person"
+	}
+	d.sc.Start("rolling back " + dep.ID)
+	if err = d.cancel(ctx, reason); err == nil {
+		err = d.conclude()
+		switch word, _, _ := strings.Cut(d.fr.fact("final"), " "); word {
+		case "rolled-back", "aborted":
+			err = nil
+		case "committed":
+			err = fault.New("too late: the new system was confirmed").On(host).Hint("godwit rollback %s GENERATION", host)
+		}
+	}
+	d.res.Duration = time.Since(d.begun)
+	d.sc.End(d.summary(), err)
+	return d.res, err
+}
+
+// History reads the last n records of the host's own history, oldest first.
+func History(ctx context.Context, r Runner, host string, n int) ([]Record, error) {
+	var out bytes.Buffer
+	script := compound("tail -n " + strconv.Itoa(n) + " " + hostPlaces.State + "/history.jsonl 2>/dev/null\ntrue")
+	if err := r.Run(ctx, ssh.Cmd{Script: script, Elevate: true, Stdout: &out}); err != nil {
+		return nil, err
+	}
+	var records []Record
+	for line := range strings.Lines(out.String()) {
+		var rec Record
+		if json.Unmarshal([]byte(line), &rec) == nil && rec.ID != "" { // a torn line is left out
+			records = append(records, rec)
+		}
+	}
+	return records, nil
+}

@@ -1,0 +1,157 @@
+package activate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"godwit/internal/fault"
+	"godwit/internal/ssh"
+)
+
+// State is what a host looks like before anything is done to it.
+type State struct {
+	BootID string
+	// Current runs, Booted was booted, Profile is what the profile names, by
+	// its generation's link (system-41-link).
+	Current, Booted, Profile, Generation string
+	Root                                 bool // the scripts run as root
+	Systemd                              int  // version; 0: systemd does not run the host
+	Missing                              []string
+	FailedUnits                          []string         // the baseline
+	Free                                 map[string]int64 // bytes in /nix, /boot, /run
+	Pending                              string           // ID of a deployment that is under way
+	Interrupted                          string           // ID of a commit that a power cut interrupted
+	Rebuild                              string           // a nixos-rebuild switch that is under way
+	// About the new system:
+	Absent, NoSwitch []string // paths that are not there, or have no switch-to-configuration
+	Differs          []string // kernel, initrd, kernel-modules, kernel-params, systemd
+	InitChanged      bool     // exit 100 would be the answer
+	Inhibited        bool     // system.switch.inhibitors differ from the booted system's
+	CheckFailed      bool     // its pre-switch checks failed
+	CheckLog         []string
+}
+
+// NeedsReboot says whether parts differ that only a reboot changes.
+func (s State) NeedsReboot() bool {
+	return slices.ContainsFunc(s.Differs, func(p string) bool { return p != "systemd" })
+}
+
+// BootDefaultGuess is what the profile names, which is what most hosts boot.
+func (s State) BootDefaultGuess() string { return s.Profile }
+
+// Preflight looks at the host and changes nothing. With req.NewSystem empty
+// only the host itself is looked at. It runs the new system's own pre-switch
+// checks when the action is switch or test and the system can run them alone.
+func Preflight(ctx context.Context, r Runner, req Request) (State, error) {
+	at := req.at.or(hostPlaces)
+	if req.Profile != "" {
+		at.Profile = req.Profile
+	}
+	v := at.variables()
+	v["NEW"], v["TOPLEVEL"], v["CHECK"] = req.Activation, req.NewSystem, ""
+	if v["NEW"] == "" {
+		v["NEW"] = req.NewSystem
+	}
+	if req.Action == Switch || req.Action == Test {
+		v["CHECK"] = "1"
+	}
+	script, err := v.script("preflight")
+	if err != nil {
+		return State{}, fault.New("%w", err).On(req.Host)
+	}
+	var f frames
+	f.begin()
+	err = r.Run(ctx, ssh.Cmd{Script: script, Elevate: true, Stdout: &f})
+	if !f.ended {
+		if err == nil {
+			err = errors.New("the answer of the host was cut off")
+		}
+		var fe *fault.Error
+		if errors.As(err, &fe) {
+			return State{}, err
+		}
+		return State{}, fault.New("cannot look at the host: %s", trimHost(err, req.Host)).On(req.Host).Because(err).Detail(f.noise...)
+	}
+	s := State{
+		BootID: f.fact("boot-id"), Current: f.fact("current"), Booted: f.fact("booted"), Profile: f.fact("profile"),
+		Generation: f.fact("generation"), Root: f.fact("uid") == "0", Missing: f.facts["missing"],
+		FailedUnits: f.facts["failed"], Pending: f.fact("pending"), Interrupted: f.fact("interrupted"), Rebuild: f.fact("rebuild"),
+		Absent: f.facts["absent"], NoSwitch: f.facts["no-switch"], Differs: f.facts["differs"],
+		InitChanged: f.has("init-changed"), Inhibited: f.has("inhibited"), CheckFailed: f.has("check-failed"), CheckLog: f.facts["check-line"],
+		Free: map[string]int64{},
+	}
+	s.Systemd, _ = strconv.Atoi(f.fact("systemd"))
+	for _, line := range f.facts["free"] {
+		folder, kib, _ := strings.Cut(line, " ")
+		if n, err := strconv.ParseInt(kib, 10, 64); err == nil {
+			s.Free[folder] = n << 10
+		}
+	}
+	return s, nil
+}
+
+// CanGuard says whether the host has what the guard needs, and if not, what
+// is missing. StandardOutput=append: came with systemd 240.
+func (s State) CanGuard() (bool, string) {
+	switch {
+	case s.Systemd == 0:
+		return false, "systemd does not run this host"
+	case s.Systemd < 240:
+		return false, fmt.Sprintf("systemd %d is too old (240 is needed)", s.Systemd)
+	}
+	for _, tool := range s.Missing {
+		if tool != "setsid" {
+			return false, tool + " is missing on the host"
+		}
+	}
+	return true, ""
+}
+
+// allows says why req cannot be done on a host in this state; nothing has been
+// touched then.
+func (s State) allows(req Request) error {
+	no := func(format string, args ...any) *fault.Error {
+		return fault.New(format, args...).On(req.Host).Exit(ExitFailed)
+	}
+	guarded := !req.NoGuard && (req.Action == Switch || req.Action == Test)
+	switch {
+	case !s.Root && req.at == hostPlaces:
+		return no("activating a system needs root, and the login user is not").Hint("let the user use sudo or doas, or deploy as root")
+	case len(s.Absent) > 0:
+		return no("the host does not have %s", s.Absent[0]).Hint("godwit push first")
+	case len(s.NoSwitch) > 0:
+		return no("%s has no bin/switch-to-configuration", s.NoSwitch[0]).
+			Hint("system.switch.enable = true in its configuration")
+	case s.Rebuild != "":
+		return no("nixos-rebuild is switching this host right now (%s)", s.Rebuild).Hint("wait until it has ended").Exit(ExitBusy)
+	case guarded:
+		if ok, why := s.CanGuard(); !ok {
+			return no("no rollback guard on this host: %s", why).Hint("--no-guard activates without it")
+		}
+	}
+	if req.Action == Switch || req.Action == Test {
+		switch {
+		case s.InitChanged:
+			return needsBoot(req.Host, ExitMeaning(100))
+		case s.Inhibited:
+			return needsBoot(req.Host, "the new system must be booted, not switched to (system.switch.inhibitors differ)").Detail(s.CheckLog...)
+		case s.CheckFailed:
+			return no("the new system's pre-switch checks failed; nothing was changed").Detail(s.CheckLog...)
+		}
+	}
+	return nil
+}
+
+func (s State) warnings(req Request) []string {
+	var w []string
+	if s.Interrupted != "" {
+		w = append(w, "an earlier deployment ("+s.Interrupted+") was cut off by a reboot while it was made permanent; its profile is put right first")
+	} else if s.Profile != "" && s.Profile != s.Current && req.Action != DryActivate && !strings.HasPrefix(s.Current, s.Profile+"/") {
+		w = append(w, "the profile names another system than the one that runs: a reboot may lead to "+s.Profile)
+	}
+	return w
+}

@@ -1,0 +1,54 @@
+# The activation, and what follows from the way it ended.
+
+# apply: runs in its own unit. Only `test` is asked of the new system, so
+# until the commit every reboot and power cut leads back to the old one.
+apply() {
+	if [ "$(decided)" = rollback ]; then
+		say "too late: the rollback was decided before the activation began"
+		exit 3
+	fi
+	put started 1 || exit 73
+	NIXOS_INSTALL_BOOTLOADER=0 "$NEW/bin/switch-to-configuration" "$APPLY_ACTION" </dev/null
+	rc=$?
+	verdict=bad
+	case $rc in
+	0) verdict=ok ;;
+	4) # some unit failed: only one that had not failed before counts
+		newly_failed >"$D/failed-new"
+		[ -s "$D/failed-new" ] || verdict=ok
+		;;
+	100) # init's interface changed: told before anything is stopped
+		cmp -s "$NEW/init-interface-version" "$OLD/init-interface-version" || put untouched "$rc"
+		;;
+	esac
+	put apply-rc "$rc $verdict" || exit 73
+	[ "$verdict" = ok ] || exit "$rc"
+}
+
+# apply-ended: ExecStopPost, after success, failure, time-out and SIGKILL.
+# A stop or SIGTERM counts as success for systemd: only apply-rc tells.
+apply_ended() {
+	put apply-result "${SERVICE_RESULT:-} ${EXIT_CODE:-} ${EXIT_STATUS:-}"
+	[ "$(decided)" != rollback ] || return 0 # the rollback waits for our end
+	case ${SERVICE_RESULT:-}/$(get apply-rc) in
+	success/*' ok')
+		if try 6 unit_confirm && put phase activated; then
+			say "activated; goes back in ${CONFIRM}s unless confirmed"
+			return 0
+		fi
+		start_rollback "the deadline for the confirmation could not be set"
+		;;
+	success/*) start_rollback "the activation was stopped" ;;
+	timeout/*) start_rollback "the activation took longer than ${ACTIVATE}s" ;;
+	*/[0-9]*) start_rollback "the activation failed" ;;
+	*) start_rollback "the activation was killed" ;;
+	esac
+	put phase failed
+}
+
+# expire: nobody confirmed in time.
+expire() {
+	[ ! -e "$D/final" ] || return 0
+	[ "$(decided)" != commit ] || return 0
+	start_rollback "not confirmed within ${CONFIRM}s"
+}

@@ -1,0 +1,15 @@
+# attach.sh: a verb of a deployment that exists: VERB, ID (or "current"), A1, A2.
+PATH=/run/current-system/sw/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
+[ "$ID" != current ] || ID=$(readlink "$RUN/current") || {
+	# nothing pending: the last one that ended since the boot, if any
+	[ "$VERB" = facts ] && ID=$(cd "$RUN" 2>/dev/null && find . -mindepth 2 -maxdepth 2 -name final | sort | tail -n 1)
+	ID=${ID#./}
+	ID=${ID%/final}
+}
+if [ -n "$ID" ] && [ -r "$RUN/$ID/run.sh" ]; then
+	exec sh "$RUN/$ID/run.sh" "$VERB" "$A1" "$A2"
+fi
+printf '::godwit fact %s %s\n' gone 1 boot-id "$(cat /proc/sys/kernel/random/boot_id)" current "$(readlink -f "$CURRENT")" profile "$(readlink -f "$PROFILE")"
+[ -z "$ID" ] || grep -sF "\"id\":\"$ID\"" "$STATE/history.jsonl" | tail -n 1 | sed 's/^/::godwit fact record /'
+printf '::godwit end\n'

@@ -1,0 +1,73 @@
+# Words that every verb of the guard uses. $D is the folder of this deployment
+# below /run; the other variables come from $D/env, written by arm.sh.
+
+say() { printf 'godwit: %s\n' "$*"; }
+
+# put NAME VALUE: replaces $D/NAME in one step, also when /run is full.
+put() {
+	for put_try in 1 2 3; do
+		if printf '%s\n' "$2" >"$D/.$1.$$" && [ -s "$D/.$1.$$" ] && mv -f "$D/.$1.$$" "$D/$1"; then
+			return 0
+		fi
+		rm -f "$D/reserve"
+		[ "$put_try" = 1 ] || printf '' >"$D/log"
+	done 2>/dev/null
+	return 1
+}
+
+# get NAME: the first line of $D/NAME, or nothing.
+get() {
+	get_line=
+	[ ! -r "$D/$1" ] || IFS= read -r get_line <"$D/$1"
+	printf '%s' "$get_line"
+}
+
+# decide commit|rollback: the one decision. Creating a symlink is atomic and
+# carries its value: the first wins, and everybody gets to know what holds.
+decide() {
+	ln -sn "$1" "$D/decision" 2>/dev/null
+	readlink "$D/decision"
+}
+decided() { readlink "$D/decision" 2>/dev/null; }
+
+current() { readlink -f "$CURRENT"; }
+
+# try N COMMAND...: PID 1 does not answer for a moment while it re-executes itself.
+try() {
+	try_left=$1
+	shift
+	until "$@"; do
+		try_left=$((try_left - 1))
+		[ "$try_left" -gt 0 ] || return 1
+		sleep 0.5
+	done
+}
+
+failed_units() {
+	systemctl list-units --state=failed --plain --no-legend --no-pager 2>/dev/null |
+		while read -r failed_unit failed_rest; do
+			[ -z "$failed_unit" ] || printf '%s\n' "$failed_unit"
+		done
+}
+
+# newly_failed: the failed units that had not failed before and are not ignored.
+newly_failed() {
+	failed_units | while read -r unit; do
+		! grep -qxF -e "$unit" "$D/failed-before" 2>/dev/null || continue
+		set -f
+		for pattern in $IGNORE; do
+			# shellcheck disable=SC2254 # a pattern on purpose
+			case $unit in $pattern) continue 2 ;; esac
+		done
+		set +f
+		printf '%s\n' "$unit"
+	done
+}
+
+# start_rollback REASON: the unit that rolls back. Never waits for it.
+start_rollback() {
+	[ -s "$D/reason" ] || put reason "$1"
+	systemctl start --no-block "godwit-rollback-$ID.service" 2>/dev/null ||
+		try 6 unit_rollback 2>/dev/null ||
+		try 4 systemctl start --no-block "godwit-rollback-$ID.service"
+}

@@ -1,0 +1,41 @@
+# The end of a deployment: its record, then its result, then the traces of it.
+
+# finish RESULT: called once; a killed finish is repeated by whoever comes next.
+finish() {
+	systemctl stop --no-block "godwit-confirm-$ID.timer" 2>/dev/null
+	record "$1"
+	rm -f "$STATE/pending"
+	put final "$1"
+	release
+}
+
+# release: the lock, the gc roots and the deadman. A failed rollback keeps the
+# gc roots: somebody will need the old system.
+release() {
+	case $(get final) in
+	rollback-failed*) ;;
+	*) rm -f "$GCROOTS/godwit-$ID-new" "$GCROOTS/godwit-$ID-old" ;;
+	esac
+	[ "$(readlink "$RUN/current")" != "$ID" ] || rm -f "$RUN/current"
+	rm -f "$D/reserve"
+	systemctl stop --no-block "godwit-confirm-$ID.timer" "godwit-rollback-$ID.timer" 2>/dev/null
+}
+
+# record RESULT: one line of JSON in the host's own history. Nothing in it
+# needs quoting, except what the deployer sent as ready JSON (meta.json).
+record() {
+	case $ACTION in dry-activate) return ;; esac
+	(umask 022 && mkdir -p "$STATE")
+	history=$STATE/history.jsonl
+	if [ -s "$history" ]; then
+		! tail -n 30 "$history" | grep -qF "\"id\":\"$ID\"" || return 0
+		[ -z "$(tail -c 1 "$history")" ] || echo >>"$history" # torn by a power cut
+	fi
+	now=$(date +%s)
+	(
+		umask 022
+		printf '{"id":"%s","action":"%s","mode":"%s","old":"%s","new":"%s","toplevel":"%s","result":"%s","exit":"%s","reason":"%s","started":%s,"ended":%s,"meta":%s}\n' \
+			"$ID" "$ACTION" "$MODE" "$OLD" "$NEW" "$TOPLEVEL" "$1" "$(get apply-rc | sed 's/ .*//')" \
+			"$(get reason | tr -cd 'A-Za-z0-9 ._,:;/()@+=-')" "$STARTED" "$now" "$(get meta.json)" >>"$history"
+	) || say "no record was written to $history"
+}

@@ -1,0 +1,63 @@
+# What the deployer reads. Every answer is a frame: "::godwit data OFFSET N"
+# and N bytes of the log; "::godwit fact NAME VALUE"; "::godwit end".
+
+# follow OFFSET activated|final: new bytes of the log until that state, for at
+# most half a minute or so. The state is read before the log, so that all that
+# led to it is in the log.
+follow() {
+	offset=$1 rounds=0
+	while :; do
+		reached=
+		if [ -e "$D/final" ] || [ "$rounds" -gt 170 ]; then reached=1; fi
+		if [ "$2" = activated ] && [ "$(get phase)" = activated ]; then reached=1; fi
+		size=$(stat -c %s "$D/log") || break
+		[ "$size" -ge "$offset" ] || offset=0 # emptied because /run was full
+		if [ "$size" -gt "$offset" ]; then
+			printf '::godwit data %s %s\n' "$offset" "$((size - offset))"
+			tail -c "+$((offset + 1))" "$D/log" | head -c "$((size - offset))"
+			offset=$size
+		elif [ "$((rounds % 10))" = 0 ]; then
+			printf '::godwit beat\n'
+		fi
+		[ -z "$reached" ] || break
+		rounds=$((rounds + 1))
+		if [ "$rounds" -lt 20 ]; then sleep 0.05; else sleep 0.2; fi
+	done
+	facts
+}
+
+# facts: the whole state, and the end of the answer.
+facts() {
+	for fact in phase final apply-rc apply-result rollback-rc attempts commit-failed reason untouched restored started; do
+		[ ! -e "$D/$fact" ] || printf '::godwit fact %s %s\n' "$fact" "$(get "$fact")"
+	done
+	[ ! -L "$D/decision" ] || printf '::godwit fact decision %s\n' "$(decided)"
+	[ ! -s "$D/failed-new" ] || sed 's/^/::godwit fact failed-new /' "$D/failed-new"
+	printf '::godwit fact %s %s\n' id "$ID" old "$OLD" new "$NEW" toplevel "$TOPLEVEL" action "$ACTION" mode "$MODE" \
+		since "$STARTED" confirm "$CONFIRM" current "$(current)" profile "$(readlink -f "$PROFILE")"
+	printf '::godwit fact meta %s\n' "$(get meta.json)"
+	printf '::godwit end\n'
+}
+
+# confirm OFFSET [force]: asked over a connection that was opened after the
+# activation. Units that failed since then speak against it.
+confirm() {
+	if [ "$(get phase)" = activated ] && [ ! -L "$D/decision" ]; then
+		[ "$2" = force ] || newly_failed >"$D/failed-new"
+		if [ -s "$D/failed-new" ] && [ "$2" != force ]; then
+			start_rollback "units failed after the activation"
+		else
+			unit_commit 2>/dev/null
+		fi
+	fi
+	case $(get phase)/$(decided)/$(get final) in
+	activated/* | committing/* | rolling-back/* | failed/* | */rollback/* | */?*) follow "$1" final ;;
+	*) facts ;; # armed or applying: there is nothing to confirm yet
+	esac
+}
+
+# cancel OFFSET REASON: back to the old system, asked by somebody.
+cancel() {
+	[ -e "$D/final" ] || [ "$(decided)" = commit ] || start_rollback "$2"
+	follow "$1" final
+}

@@ -1,0 +1,48 @@
+# Without the guard: boot, dry-activate, and switch or test with --no-guard.
+
+# plain: the profile first, then the action, as nixos-rebuild does it.
+plain() {
+	put started 1 || exit 73
+	case $ACTION in
+	switch | boot) profile_set "$TOPLEVEL" || {
+		say "the profile could not be set"
+		profile_back
+		put apply-rc "1 bad"
+		exit 1
+	} ;;
+	esac
+	NIXOS_INSTALL_BOOTLOADER=0 "$NEW/bin/switch-to-configuration" "$APPLY_ACTION" </dev/null
+	rc=$?
+	verdict=bad
+	case $rc in
+	0) verdict=ok ;;
+	4)
+		newly_failed >"$D/failed-new"
+		[ -s "$D/failed-new" ] || verdict=ok
+		;;
+	esac
+	if [ "$ACTION/$verdict" = boot/bad ]; then
+		say "setting the boot default failed (exit $rc): going back"
+		profile_back
+		boot_back
+		put restored 1
+	fi
+	put apply-rc "$rc $verdict"
+	[ "$verdict" = ok ] || exit "$rc"
+}
+
+# plain-ended: ExecStopPost. A killed `boot` leaves the profile as it was.
+plain_ended() {
+	put apply-result "${SERVICE_RESULT:-} ${EXIT_CODE:-} ${EXIT_STATUS:-}"
+	rc=$(get apply-rc)
+	case $rc in
+	*' ok') finish "done ${rc% *}" ;;
+	*)
+		if [ "$ACTION" = boot ] && [ ! -e "$D/restored" ]; then
+			profile_back
+			boot_back
+		fi
+		finish "failed ${rc% *}"
+		;;
+	esac
+}

@@ -1,0 +1,40 @@
+# preflight.sh: reads, changes nothing. Answers "name value" lines.
+PATH=$(readlink -f /run/current-system/sw)/bin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
+tell() { [ -z "$2" ] || printf '::godwit fact %s %s\n' "$1" "$2"; }
+same() { [ "$(readlink -f "$1")" = "$(readlink -f "$2")" ]; }
+tell uid "$(id -u)"
+tell boot-id "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)"
+tell current "$(readlink -f "$CURRENT")"
+tell booted "$(readlink -f /run/booted-system)"
+tell profile "$(readlink -f "$PROFILE")"
+tell generation "$(readlink "$PROFILE")"
+[ ! -d /run/systemd/system ] || tell systemd "$(systemctl --version 2>/dev/null | sed -n '1s/^systemd \([0-9]*\).*/\1/p')"
+for tool in systemd-run systemctl flock nix-env base64 setsid; do
+	command -v "$tool" >/dev/null || tell missing "$tool"
+done
+systemctl list-units --state=failed --plain --no-legend --no-pager 2>/dev/null | while read -r unit _; do tell failed "$unit"; done
+tell rebuild "$(systemctl list-units --plain --no-legend --no-pager 'nixos-rebuild-switch-to-configuration*' 2>/dev/null | head -n 1 | sed 's/ .*//')"
+for folder in /nix /boot /run; do
+	tell free "$folder $(df -Pk "$folder" 2>/dev/null | { read -r _; read -r _ _ _ free _ && echo "$free"; })"
+done
+tell pending "$(pending=$(readlink "$RUN/current") && [ -d "$RUN/$pending" ] && [ ! -e "$RUN/$pending/final" ] && echo "$pending")"
+[ ! -s "$STATE/pending" ] || tell interrupted "$(head -n 1 "$STATE/pending")"
+if [ -n "$NEW" ]; then
+	for system in "$NEW" "$TOPLEVEL"; do
+		if [ ! -e "$system" ]; then tell absent "$system"; elif [ ! -x "$system/bin/switch-to-configuration" ]; then tell no-switch "$system"; fi
+	done
+	[ -x "$CURRENT/bin/switch-to-configuration" ] || tell no-switch "$(readlink -f "$CURRENT")"
+	for part in kernel initrd kernel-modules kernel-params systemd; do
+		{ [ ! -e "$NEW/$part" ] && [ ! -e "/run/booted-system/$part" ]; } || same "$NEW/$part" "/run/booted-system/$part" ||
+			cmp -s "$NEW/$part" "/run/booted-system/$part" || tell differs "$part"
+	done
+	if [ -e "$NEW/init-interface-version" ] && ! cmp -s "$NEW/init-interface-version" "$CURRENT/init-interface-version"; then tell init-changed yes; fi
+	if [ -e "$NEW/switch-inhibitors" ] && [ -e /run/booted-system/switch-inhibitors ] &&
+		! cmp -s "$NEW/switch-inhibitors" /run/booted-system/switch-inhibitors; then tell inhibited yes; fi
+	if [ -n "$CHECK" ] && grep -qs PRE_SWITCH_CHECK "$NEW/bin/switch-to-configuration"; then
+		check=$("$NEW/bin/switch-to-configuration" check 2>&1 </dev/null) || tell check-failed "$?"
+		printf '%s\n' "$check" | tail -n 40 | while IFS= read -r line; do tell check-line "$line"; done
+	fi
+fi
+printf '::godwit end\n'

@@ -1,0 +1,45 @@
+# The transient units. They belong to PID 1, so nothing that happens to the
+# connection or to the deployer reaches them. Output goes to a file, never to
+# the connection: a program that writes to a dead connection dies of it.
+
+# run_unit NAME VERB [systemd-run options]: runs a verb of this script.
+run_unit() {
+	unit_name=$1 unit_verb=$2
+	shift 2
+	systemd-run --quiet --collect --no-ask-password --unit="$unit_name-$ID" \
+		-p "StandardOutput=append:$D/log" -p "StandardError=append:$D/log" \
+		-p IgnoreOnIsolate=yes -p StartLimitIntervalSec=0 \
+		"$@" "$SH" "$D/run.sh" "$unit_verb" </dev/null
+}
+
+# The deadman: a timer of its own for the service that rolls back. The timer
+# is monotonic and says its accuracy (the default is a minute).
+unit_deadman() {
+	unit_rollback --on-active="${DEADMAN}s" --timer-property=AccuracySec=500ms \
+		--timer-property=RemainAfterElapse=no --timer-property=IgnoreOnIsolate=yes
+}
+unit_rollback() {
+	run_unit godwit-rollback rollback "$@" -p Type=exec -p Restart=on-failure -p RestartSec=3 \
+		-p "RuntimeMaxSec=$ROLLBACK_MAX" -p TimeoutStopSec=10 -p OOMScoreAdjust=-900 \
+		-p "ExecStopPost=$SH $D/run.sh rollback-ended"
+}
+
+unit_apply() {
+	run_unit godwit-apply "$1" --no-block -p Type=exec -p "RuntimeMaxSec=$ACTIVATE" \
+		-p "TimeoutStopSec=$STOP" -p OOMScoreAdjust=-500 -p "ExecStopPost=$SH $D/run.sh $1-ended"
+}
+
+# The short deadline between activation and confirmation. Its service only
+# starts the unit that rolls back, which is bounded and tries again.
+unit_confirm() {
+	run_unit godwit-confirm expire --on-active="${CONFIRM}s" --timer-property=AccuracySec=250ms \
+		--timer-property=RemainAfterElapse=no --timer-property=IgnoreOnIsolate=yes \
+		-p Type=exec -p RuntimeMaxSec=30 ||
+		systemctl is-active --quiet "godwit-confirm-$ID.timer"
+}
+
+unit_commit() {
+	run_unit godwit-commit commit --no-block -p Type=exec -p Restart=on-failure -p RestartSec=1 \
+		-p "RuntimeMaxSec=$COMMIT_MAX" -p "TimeoutStopSec=$COMMIT_MAX" -p OOMScoreAdjust=-900 \
+		-p "ExecStopPost=$SH $D/run.sh commit-ended"
+}

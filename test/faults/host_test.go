@@ -1,0 +1,185 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"godwit/internal/activate"
+	"godwit/internal/event"
+	"godwit/internal/ssh"
+	"godwit/test/lab"
+)
+
+// host is a lab host with the suite's systems in its store.
+type host struct {
+	*lab.Host
+	t       testing.TB
+	systems map[string]string
+	pool    *ssh.Pool
+	r       *ssh.Host
+}
+
+// suites are what the tests run on: one by default, all on request.
+func suites() []string {
+	if v := os.Getenv("GODWIT_FAULT_SUITES"); v == "all" {
+		return lab.Suites
+	} else if v != "" {
+		return strings.Split(v, ",")
+	}
+	return []string{"trixie"}
+}
+
+func newHost(t testing.TB, suite string, runArgs ...string) *host {
+	t.Helper()
+	h := &host{t: t, systems: map[string]string{}}
+	h.Host = lab.New(t, lab.Spec{Suite: suite, RunArgs: runArgs})
+	out := h.must(installScript())
+	for line := range strings.Lines(out) {
+		if name, path, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
+			h.systems[name] = path
+		}
+	}
+	h.r = h.client(t, "deploy")
+	return h
+}
+
+// client is godwit's own ssh to the host.
+func (h *host) client(t testing.TB, user string) *ssh.Host {
+	t.Helper()
+	pool, err := ssh.NewPool(ssh.Options{
+		ConfigFile: "none", IdentityFile: h.Identity, ConnectTimeout: 3 * time.Second,
+		ExtraArgs: []string{"-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-o", "UserKnownHostsFile=" + h.KnownHosts,
+			"-o", "GlobalKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=yes", "-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=3"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = pool.Close() })
+	if h.pool == nil {
+		h.pool = pool
+	}
+	return pool.Host(ssh.Target{Name: h.Name, Host: "127.0.0.1", User: user, Port: h.Port})
+}
+
+func (h *host) must(script string) string {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	r := h.Exec(ctx, script)
+	if !r.OK() {
+		h.t.Fatalf("on %s: %s\n%s", h.Name, script[:min(len(script), 200)], r)
+	}
+	return strings.TrimSpace(r.Stdout)
+}
+
+// reset brings the host back to system old, with no trace of earlier cases.
+func (h *host) reset(old string) {
+	h.t.Helper()
+	h.must(`export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+systemctl stop 'godwit-*.timer' 'godwit-*.service' 2>/dev/null
+mountpoint -q /nix/var/nix/gcroots/auto && umount /nix/var/nix/gcroots/auto
+mount -o remount,size=50% /run 2>/dev/null
+rm -rf /run/godwit /var/lib/fault/* /var/lib/godwit /nix/var/nix/gcroots/auto/godwit-* /run/fault-* /run/filler /var/log/stc-runs
+nix-env -p /nix/var/nix/profiles/system --set ` + h.systems[old] + ` && nix-env -p /nix/var/nix/profiles/system --delete-generations old 2>/dev/null
+` + h.systems[old] + `/bin/switch-to-configuration switch >/dev/null 2>&1
+systemctl reset-failed; rm -f /var/log/stc-runs; true`)
+}
+
+// seen is the host from outside.
+type seen struct {
+	current, boot, profile, booted string
+	generations                    int
+	left                           []string
+}
+
+func (h *host) look() seen {
+	h.t.Helper()
+	out := strings.Split(h.must(`readlink -f /run/current-system; head -n1 /boot/loader/default; readlink -f /nix/var/nix/profiles/system
+readlink -f /run/booted-system; ls -d /nix/var/nix/profiles/system-*-link | wc -l`), "\n")
+	s := seen{current: out[0], boot: out[1], profile: out[2], booted: out[3]}
+	fmt.Sscan(out[4], &s.generations)
+	return s
+}
+
+// settled waits until nothing of a deployment is left and returns what stays.
+func (h *host) settled(wait time.Duration) []string {
+	ctx, cancel := context.WithTimeout(context.Background(), wait+20*time.Second)
+	defer cancel()
+	end := time.Now().Add(wait)
+	for {
+		r := h.Exec(ctx, `
+systemctl list-units --all --plain --no-legend --no-pager 'godwit*' | awk '{print "unit " $1}'
+for f in /nix/var/nix/gcroots/auto/godwit-*; do [ ! -L "$f" ] || { [ ! -e "$f" ] && [ ! -d /run/godwit ]; } || echo "gc root $f"; done
+[ ! -L /run/godwit/current ] || echo "lock"
+[ ! -e /var/lib/godwit/pending ] || echo "note of an unfinished commit"
+find /run/godwit -name reserve 2>/dev/null; ls -A /nix/var/nix/profiles | grep godwit; ls -A /nix/var/nix/gcroots/auto | grep '^\.'
+for d in /run/godwit/*/; do [ ! -d "$d" ] || [ -e "$d/final" ] || echo "unfinished $d"; done; true`)
+		var left []string
+		for line := range strings.Lines(r.Stdout) {
+			left = append(left, strings.TrimSpace(line))
+		}
+		if !r.OK() {
+			left = append(left, r.String())
+		}
+		if len(left) == 0 || time.Now().After(end) {
+			return left
+		}
+		time.Sleep(150 * time.Millisecond)
+	}
+}
+
+// invariant checks from outside that the host is exactly old or exactly new.
+func (h *host) invariant(t testing.TB, old, want string) {
+	t.Helper()
+	left := h.settled(10 * time.Second)
+	s := h.look()
+	if s.current != want || s.boot != want || s.profile != want {
+		t.Errorf("want all to be %s:\n current %s\n boot    %s\n profile %s", want, s.current, s.boot, s.profile)
+	}
+	if s.profile == old && s.generations != 1 {
+		t.Errorf("%d generations are left, want 1", s.generations)
+	}
+	if len(left) > 0 {
+		t.Errorf("left over: %s", strings.Join(left, "; "))
+	}
+}
+
+// listener keeps a run's log.
+type listener struct {
+	t    testing.TB
+	logs []string
+}
+
+func (l *listener) Emit(e event.Event) {
+	if e.Kind == event.Log {
+		l.logs = append(l.logs, e.Text)
+	}
+	if testing.Verbose() && os.Getenv("GODWIT_FAULT_LOG") != "" {
+		l.t.Logf("%s %s %s %s", e.Time.Format("05.000"), e.Kind, e.Text, e.Error)
+	}
+}
+
+func (l *listener) count(line string) int {
+	n := 0
+	for _, s := range l.logs {
+		if s == line {
+			n++
+		}
+	}
+	return n
+}
+
+func (h *host) request(name string) activate.Request {
+	return activate.Request{
+		Host: h.Name, NewSystem: h.systems[name], Action: activate.Switch,
+		ActivateTimeout: 12 * time.Second, ConfirmTimeout: 5 * time.Second,
+		Meta: map[string]string{"who": "o'test", "commit": "4f2a91c"},
+	}
+}
+
+var _ = slices.Contains[[]string]

@@ -1,0 +1,106 @@
+// Package faults tries the activation guard against what goes wrong on real
+// hosts: containers with systemd, sshd, sudo and Nix (godwit/test/lab), whose
+// power can be cut. The systems that it deploys are small fakes whose
+// switch-to-configuration has one behaviour each.
+package faults
+
+import (
+	_ "embed"
+	"fmt"
+	"sort"
+	"strings"
+)
+
+//go:embed system.sh
+var switchScript string
+
+// behaviours run in the middle of `switch` and `test`, before the system is
+// made the current one. $status is what the script exits with.
+var behaviours = map[string]string{
+	"old":        `heal; [ ! -e /var/lib/fault/old-slow ] || sleep "$(cat /var/lib/fault/old-slow)"`,
+	"good":       `heal; echo "setting up /etc..." >&2; sleep "$(cat /var/lib/fault/good-slow 2>/dev/null || echo 1)"`,
+	"instant":    `:`,
+	"sshrestart": `sleep 0.5; systemctl restart ssh.service; sleep 0.5`,
+	"reexec":     `systemctl daemon-reexec; sleep 1`,
+	"dropssh":    `for i in 1 2 3; do echo "line $i" >&2; done; pkill -KILL -u deploy sshd; for i in 4 5 6 7 8 9; do echo "line $i" >&2; sleep 0.2; done`,
+	"fail2":      `echo "Activation script snippet 'x' failed (1)" >&2; status=2`,
+	"crash101":   `exit 101`,
+	"hang":       `echo "waiting for ever" >&2; sleep 1000`,
+	"hangignore": `trap '' TERM; echo "deaf" >&2; sleep 1000; sleep 1000; sleep 1000`,
+	"nonet":      `nft 'add table inet fw; add chain inet fw in { type filter hook input priority 0; policy drop; }'`,
+	"nosshd":     `systemctl stop ssh.service ssh.socket; pkill -KILL sshd`,
+	"linkdown":   `ip link set eth0 down`,
+	"nosudo":     `rm -f /etc/sudoers.d/deploy`,
+	"killapply":  `echo "out of memory" >&2; systemctl kill -s KILL "$(cat /proc/self/cgroup | sed -n 's,.*/,,;$p')"; sleep 30`,
+	"oom":        `kill -9 $PPID $$`,
+	"term":       `kill -TERM $PPID; sleep 1`,
+	"hup":        `kill -HUP $PPID; sleep 1`,
+	"flood":      `head -c 400000000 /dev/zero | tr '\0' 'x' >&2; status=2`,
+	"rbhang":     `[ -e /run/godwit/current ] && [ "$action" = test ] && sleep 1000; heal`,
+	"rbflaky":    `if rm /var/lib/fault/flaky 2>/dev/null; then echo "flaky" >&2; exit 1; fi; heal`,
+	"rbfail":     `[ -e /run/godwit/current ] && exit 1; heal`,
+	"rbtwo":      `heal; status=2`,
+	"initchange": `:`,
+	"inhibited":  `:`,
+	"checkfails": `:`,
+}
+
+// late runs after the failed units were reset, as restarting units does.
+var late = map[string]string{
+	"fail4":    `systemctl start fault-broken.service; status=4`,
+	"fail4old": `systemctl start fault-known.service; status=4`,
+	"faillate": `systemd-run --quiet --on-active=1s --timer-property=AccuracySec=50ms --unit=fault-late /bin/false`,
+}
+
+// installScript puts all systems into the host's store and prints "NAME PATH".
+func installScript() string {
+	names := map[string]bool{}
+	for n := range behaviours {
+		names[n] = true
+	}
+	for n := range late {
+		names[n] = true
+	}
+	sorted := make([]string, 0, len(names))
+	for n := range names {
+		sorted = append(sorted, n)
+	}
+	sort.Strings(sorted)
+	var b strings.Builder
+	b.WriteString("set -eu\nexport HOME=/root NIX_REMOTE= PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nfactory=$(readlink -f /nix/var/nix/gcroots/lab-factory)\n")
+	b.WriteString("mkdir -p /var/lib/fault /nix/var/nix/gcroots/fault /etc/systemd/system\n")
+	for _, unit := range []string{"broken", "known"} {
+		fmt.Fprintf(&b, "printf '[Service]\\nType=oneshot\\nExecStart=/bin/false\\n' >/etc/systemd/system/fault-%s.service\n", unit)
+	}
+	b.WriteString("systemctl daemon-reload\nwork=$(mktemp -d)\n")
+	for _, n := range sorted {
+		behaviour := behaviours[n]
+		if behaviour == "" {
+			behaviour = ":"
+		}
+		fmt.Fprintf(&b, "d=$work/nixos-system-%s; mkdir -p $d/bin\n", n)
+		fmt.Fprintf(&b, "cat >$d/behaviour <<'EOF'\n%s\nEOF\n", behaviour)
+		if l, ok := late[n]; ok {
+			fmt.Fprintf(&b, "cat >$d/late <<'EOF'\n%s\nEOF\n", l)
+		}
+		switch n {
+		case "initchange":
+			b.WriteString("echo 3 >$d/init-interface-version\n")
+		case "inhibited":
+			b.WriteString("echo '[\"dbus\"]' >$d/switch-inhibitors\n")
+		case "old":
+			b.WriteString("echo '[\"dbus-broker\"]' >$d/switch-inhibitors\n")
+		case "checkfails":
+			b.WriteString("touch $d/check-fails\n")
+		}
+		b.WriteString("[ -e $d/init-interface-version ] || echo 2 >$d/init-interface-version\n")
+		fmt.Fprintf(&b, "printf 26.05.%s >$d/nixos-version; ln -s $factory/sw $d/sw\n", n)
+		b.WriteString("cat >$d/activate <<'EOF'\n#!/bin/sh\nsystem=$(readlink -f \"$0\")\nln -sfn \"${system%/activate}\" /run/current-system\n[ -e /etc/sudoers.d/deploy ] || install -m 0440 \"$(readlink -f /nix/var/nix/gcroots/lab-factory)/etc/sudoers.d/deploy\" /etc/sudoers.d/deploy\nEOF\n")
+		fmt.Fprintf(&b, "{ echo '#!/bin/sh'; echo '# PRE_SWITCH_CHECK'; cat <<'EOF'\n%sEOF\n} >$d/bin/switch-to-configuration\n", switchScript)
+		b.WriteString("chmod +x $d/activate $d/bin/switch-to-configuration\n")
+		b.WriteString("p=$(nix-store --add $d)\n")
+		fmt.Fprintf(&b, "ln -sfn $p /nix/var/nix/gcroots/fault/%s; echo \"%s $p\"\n", n, n)
+	}
+	b.WriteString("rm -rf $work\n")
+	return b.String()
+}
