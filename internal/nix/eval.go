@@ -64,6 +64,12 @@ func (t *Tool) SystemOption(ctx context.Context, system string) ([]string, error
 	return []string{"--option", "system", system}, nil
 }
 
+// evalArgs begin every evaluation. Derivations are written to the store, since
+// metadata may need one built (import from derivation), which morph's read-only
+// evaluation cannot. The trace is always asked for: it is where Explain finds
+// the person's own file, and only Explain decides whether they see it.
+var evalArgs = []string{"--eval", "--strict", "--read-write-mode", "--log-format", "internal-json", "--show-trace"}
+
 // Evaluation is one Nix expression, evaluated in one process.
 type Evaluation struct {
 	Expr string   // the expression; it goes in on stdin, so its length and its letters do not matter
@@ -79,12 +85,9 @@ type Evaluation struct {
 // Eval evaluates an expression strictly and gives it as JSON, or as Nix writes
 // it, without the final line break. Derivations that it names are instantiated.
 func (t *Tool) Eval(ctx context.Context, e Evaluation) ([]byte, error) {
-	args := []string{"--eval", "--strict", "--read-write-mode", "--log-format", "internal-json"}
+	args := slices.Clone(evalArgs)
 	if !e.Text {
 		args = append(args, "--json")
-	}
-	if t.settings.ShowTrace {
-		args = append(args, "--show-trace")
 	}
 	args = append(append(args, e.Args...), "-")
 	cmd := t.Command(ctx, "nix-instantiate", args...)
@@ -120,6 +123,9 @@ type Each struct {
 	// Got takes the JSON of one name as soon as it is there. It is called by
 	// several goroutines, one at a time.
 	Got func(name string, value json.RawMessage) error
+	// Explain, when set, may make an error better before Failed and the event
+	// of the failure see it. It may take its time: nothing waits but its worker.
+	Explain func(ctx context.Context, name string, err error) error
 	// Failed takes the error of one name that cannot be evaluated, however it
 	// fails; the others go on. It is called like Got.
 	Failed func(name string, err error)
@@ -316,14 +322,17 @@ func (p *pool) work(ctx context.Context, w *piece) error {
 			p.mu.Unlock()
 			continue
 		}
+		var f *fault.Error
+		if errors.As(err, &f) {
+			f.Host = name
+		}
+		if p.e.Explain != nil {
+			err = p.e.Explain(ctx, name, err)
+		}
 		p.mu.Lock()
 		w.busy = false
 		w.at++
 		if p.e.Failed != nil {
-			var f *fault.Error
-			if errors.As(err, &f) {
-				f.Host = name
-			}
 			p.e.Failed(name, err)
 		}
 		p.mu.Unlock()
@@ -347,10 +356,7 @@ func (p *pool) process(ctx context.Context, w *piece) error {
 	if err != nil {
 		return err
 	}
-	args := []string{"--eval", "--strict", "--json", "--read-write-mode", "--log-format", "internal-json"}
-	if p.t.settings.ShowTrace {
-		args = append(args, "--show-trace")
-	}
+	args := append(slices.Clone(evalArgs), "--json")
 	args = append(append(append(args, p.args[w.system]...), p.e.Args...), "-")
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()

@@ -1,20 +1,575 @@
 package nix
 
 import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"godwit/internal/fault"
 )
 
-// Explain turns what a Nix program wrote on stderr into an error that a person
-// reads. It gives nil when stderr holds no error of Nix's.
-func Explain(stderr string) *fault.Error {
-	for _, l := range strings.Split(stderr, "\n") {
-		if m, ok := strings.CutPrefix(strings.TrimSpace(l), "error: "); ok {
-			return fault.New("%s", m)
+// UnknownOption is the cause of an error about an option that does not exist.
+type UnknownOption struct {
+	Option []string // its path, such as services, openshh
+	File   string   // where it is set; may be empty
+}
+
+func (e *UnknownOption) Error() string {
+	return "unknown option " + strings.Join(e.Option, ".")
+}
+
+// ForeignSystem is the cause of an error about a derivation that this machine
+// cannot build. While evaluating that is "import from derivation".
+type ForeignSystem struct {
+	DrvPath, System, Here string
+	Features              []string
+}
+
+func (e *ForeignSystem) Error() string { return "cannot build for " + e.System }
+
+// trace is what Nix said about one failure. Until Nix 2.19 the message comes
+// first and the frames after it, from the inside out; since 2.20 the frames
+// come first, from the outside in, and the message last.
+type trace struct {
+	msg    []string // the message, its lines without indentation
+	at     position
+	mean   string     // Nix's own "Did you mean ...?"
+	frames []position // from the inside out
+	all    []string   // everything, as Nix wrote it
+	option string     // the innermost option that was being evaluated
+	from   string     // the file that defines it
+}
+
+type position struct {
+	file      string
+	line, col int
+}
+
+func (p position) known() bool { return p.file != "" }
+
+// foreign says whether a position is in code that is not the person's own.
+func (p position) foreign() bool {
+	if !p.known() || !filepath.IsAbs(p.file) || strings.HasPrefix(p.file, "/nix/store/") {
+		return true
+	}
+	for _, entry := range filepath.SplitList(os.Getenv("NIX_PATH")) {
+		if name, dir, ok := strings.Cut(entry, "="); ok && strings.HasPrefix(name, "nixpkgs") && strings.HasPrefix(p.file, filepath.Clean(dir)+"/") {
+			return true
 		}
 	}
-	return nil
+	for _, part := range []string{"/nixos/modules/", "/nixos/lib/", "/pkgs/stdenv/", "/pkgs/top-level/", "/pkgs/build-support/", "/pkgs/by-name/"} {
+		if strings.Contains(p.file, part) {
+			return true
+		}
+	}
+	// nixpkgs' lib, wherever it is
+	dir := filepath.Dir(p.file)
+	return filepath.Base(dir) == "lib" && slices.Contains([]string{
+		"modules.nix", "types.nix", "options.nix", "attrsets.nix", "lists.nix", "strings.nix", "trivial.nix",
+		"customisation.nix", "asserts.nix", "derivations.nix", "fixed-points.nix", "meta.nix",
+	}, filepath.Base(p.file))
+}
+
+func (p position) String() string {
+	if p.line == 0 {
+		return short(p.file)
+	}
+	return fmt.Sprintf("%s:%d:%d", short(p.file), p.line, p.col)
+}
+
+// short writes a path as one would type it from here.
+func short(path string) string {
+	wd, err := os.Getwd()
+	if err != nil || !filepath.IsAbs(path) {
+		return path
+	}
+	rel, err := filepath.Rel(wd, path)
+	if err != nil || strings.HasPrefix(rel, "..") {
+		return path
+	}
+	return rel
+}
+
+var (
+	errorLine = regexp.MustCompile(`^(\s*)error:(?:\s+(.*))?$`)
+	// at /a/b.nix:3:5:      at «stdin»:1:2:      at (string):1:2:
+	atLine      = regexp.MustCompile(`^\s*at (.+):(\d+):(\d+):?$`)
+	frameLine   = regexp.MustCompile(`^\s*… `)
+	codeLine    = regexp.MustCompile(`^\s*\d*\s*\|`)
+	meanLine    = regexp.MustCompile(`^\s*Did you mean (?:one of )?(.*)\?$`)
+	optionFrame = regexp.MustCompile("^\\s*… while evaluating the option [`'‘](.+?)['’]:?$")
+	fromFrame   = regexp.MustCompile("^\\s*… while evaluating definitions from [`'‘](.+?)['’]:?$")
+	// in a message: syntax error ... at /a/b.nix:3:5   (Nix before 2.4 and some messages since)
+	atWithin = regexp.MustCompile(`,? at (/\S+|«\S+»):(\d+):(\d+)$`)
+)
+
+// parse finds the first failure in what a Nix program wrote.
+func parse(stderr string) *trace {
+	var lines []string
+	for _, l := range strings.Split(strings.TrimRight(stderr, "\n"), "\n") {
+		if raw, ok := strings.CutPrefix(l, "@nix "); ok {
+			var m struct{ Action, Msg string }
+			if json.Unmarshal([]byte(raw), &m) != nil || m.Action != "msg" {
+				continue
+			}
+			lines = append(lines, strings.Split(plain(m.Msg), "\n")...)
+			continue
+		}
+		lines = append(lines, plain(l))
+	}
+	first := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "error:") })
+	if first < 0 {
+		return nil
+	}
+	// The next line that begins with "error:" is another failure.
+	end := len(lines)
+	if i := slices.IndexFunc(lines[first+1:], func(l string) bool { return strings.HasPrefix(l, "error:") }); i >= 0 {
+		end = first + 1 + i
+	}
+	t := &trace{all: lines[first:end]}
+	body := t.all
+	start := 0
+	after := true // frames after the message, from the inside out
+	if m := errorLine.FindStringSubmatch(body[0]); m[2] == "" && len(body) > 1 {
+		for i := len(body) - 1; i > 0; i-- {
+			if m := errorLine.FindStringSubmatch(body[i]); m != nil && m[2] != "" && len(m[1]) == 7 {
+				start, after = i, false
+				break
+			}
+		}
+		if start == 0 { // "error:" alone, the message on the lines below it
+			body = append([]string{"error: " + strings.TrimSpace(body[1])}, body[2:]...)
+		}
+	}
+	var outer []position
+	if !after {
+		outer = frames(body[:start])
+		slices.Reverse(outer)
+	}
+	m := errorLine.FindStringSubmatch(body[start])
+	t.msg = []string{strings.TrimSpace(m[2])}
+	i := start + 1
+	for ; i < len(body); i++ {
+		l := body[i]
+		if atLine.MatchString(l) || frameLine.MatchString(l) || strings.HasPrefix(l, "(use '--show-trace'") {
+			break
+		}
+		if d := meanLine.FindStringSubmatch(l); d != nil && len(t.msg) > 0 && strings.TrimSpace(body[max(i-1, 0)]) == "" {
+			t.mean = d[1]
+			continue
+		}
+		t.msg = append(t.msg, strings.TrimRight(strings.TrimPrefix(l, "       "), " "))
+	}
+	for len(t.msg) > 1 && strings.TrimSpace(t.msg[len(t.msg)-1]) == "" {
+		t.msg = t.msg[:len(t.msg)-1]
+	}
+	if i < len(body) && atLine.MatchString(body[i]) {
+		t.at = at(body[i])
+		i++
+	} else if a := atWithin.FindStringSubmatch(t.msg[0]); a != nil {
+		t.at = number(a[1], a[2], a[3])
+		t.msg[0] = strings.TrimSuffix(t.msg[0], a[0])
+	}
+	for j := i; j < len(body); j++ {
+		if d := meanLine.FindStringSubmatch(body[j]); d != nil && t.mean == "" {
+			t.mean = d[1]
+		}
+	}
+	t.frames = append(frames(body[i:]), outer...)
+	// What the module system adds: the option, and the file of its definitions.
+	contexts := body[i:]
+	if !after {
+		contexts = slices.Clone(body[:start])
+		slices.Reverse(contexts)
+	}
+	for _, l := range contexts {
+		if m := optionFrame.FindStringSubmatch(l); m != nil && t.option == "" {
+			t.option = m[1]
+		} else if m := fromFrame.FindStringSubmatch(l); m != nil && t.from == "" {
+			t.from = m[1]
+		}
+	}
+	return t
+}
+
+func at(line string) position {
+	m := atLine.FindStringSubmatch(line)
+	return number(m[1], m[2], m[3])
+}
+
+func number(file, line, col string) position {
+	p := position{file: file}
+	p.line, _ = strconv.Atoi(line)
+	p.col, _ = strconv.Atoi(col)
+	return p
+}
+
+// frames are the positions in the lines of a trace, in their order.
+func frames(lines []string) []position {
+	var out []position
+	for _, l := range lines {
+		if atLine.MatchString(l) && !codeLine.MatchString(l) {
+			out = append(out, at(l))
+		}
+	}
+	return out
+}
+
+// own is the innermost position in the person's own files.
+func (t *trace) own() position {
+	for _, p := range append([]position{t.at}, t.frames...) {
+		if !p.foreign() {
+			return p
+		}
+	}
+	if p := (position{file: t.from}); !p.foreign() {
+		return locate(t.from, splitOption(t.option), "")
+	}
+	return position{}
+}
+
+var (
+	optionMissing  = regexp.MustCompile("^The option [`'‘](.+?)['’](?: defined in [`'‘](.+)['’])? does not exist\\.")
+	optionType     = regexp.MustCompile("^A definition for option [`'‘](.+?)['’] is not of type [`'‘](.+?)['’]\\.")
+	optionTypeOld  = regexp.MustCompile("^The option value [`'‘](.+?)['’] in [`'‘](.+)['’] is not of type [`'‘](.+?)['’]\\.")
+	optionConflict = regexp.MustCompile("^The (?:unique )?option [`'‘](.+?)['’] (?:has conflicting definition|is defined multiple times)")
+	optionUndef    = regexp.MustCompile("^The option [`'‘](.+?)['’] (?:is used but not defined|was accessed but has no value defined)")
+	listEntry      = regexp.MustCompile(`\."\[definition \d+-entry (\d+)\]"`)
+	optionWhere    = regexp.MustCompile("^\\s*- In [`'‘](.+?)['’](?:: ?(.*))?$")
+	foreignOld     = regexp.MustCompile(`^a '([^']+)' with features \{([^}]*)\} is required to build '([^']+)', but I am a '([^']+)'`)
+	foreignReq     = regexp.MustCompile(`Required system: '([^']+)'(?: with features \{([^}]*)\})?`)
+	foreignCur     = regexp.MustCompile(`Current system: '([^']+)'`)
+	foreignDrv     = regexp.MustCompile(`(?i)cannot build '([^']+\.drv)'`)
+	isLinux        = regexp.MustCompile(`^assertion '.*\b(isLinux|isNixOS)\b.*' failed`)
+	searchPath     = regexp.MustCompile(`^file '([^']+)' was not found in the Nix search path`)
+	noFile         = regexp.MustCompile(`^(?:getting status of|opening file|opening directory|reading (?:file|directory)) '([^']+)': No such file or directory|^path '([^']+)' does not exist`)
+	tmpPaths       = regexp.MustCompile(`^/nix/store/[0-9a-z]{32}-`)
+)
+
+// Explain turns what a Nix program wrote on stderr into an error that a person
+// reads: the one true line with the place in the person's own file, what it
+// means where Nix does not say, and what to do. It gives nil when stderr holds
+// no error of Nix's. Both orders of traces and internal-json are understood.
+func Explain(stderr string) *fault.Error {
+	t := parse(stderr)
+	if t == nil {
+		return nil
+	}
+	f := t.explain()
+	if len(t.frames) > 0 || strings.Contains(stderr, "--show-trace") {
+		if len(f.Hints) == 0 {
+			f.Hint("--show-trace shows how evaluation came there")
+		}
+	}
+	return f
+}
+
+func (t *trace) explain() *fault.Error {
+	first := t.msg[0]
+	if first == "" && len(t.msg) > 1 {
+		t.msg = t.msg[1:]
+		first = t.msg[0]
+	}
+	rest := strings.Join(t.msg, "\n")
+	where := t.own()
+	// say makes the error with the place in front of it.
+	say := func(p position, format string, args ...any) *fault.Error {
+		msg := fmt.Sprintf(format, args...)
+		if p.known() && !strings.HasPrefix(p.file, "«") && !strings.HasPrefix(p.file, "(") {
+			msg = p.String() + ": " + msg
+		}
+		return fault.New("%s", msg)
+	}
+
+	switch {
+	case optionMissing.MatchString(first):
+		m := optionMissing.FindStringSubmatch(first)
+		file, _ := definitions(t.msg)
+		if file == "" {
+			file = m[2]
+		}
+		path := splitOption(m[1])
+		msg := fmt.Sprintf("the option `%s' does not exist", m[1])
+		if s := nixosSuggestion(t.msg); s != "" {
+			msg += fmt.Sprintf(" (did you mean %s?)", s)
+		}
+		return say(locate(file, path, ""), "%s", msg).Because(&UnknownOption{Option: path, File: file})
+
+	case optionType.MatchString(first), optionTypeOld.MatchString(first):
+		m := optionType.FindStringSubmatch(first)
+		file, value := definitions(t.msg)
+		if m == nil {
+			o := optionTypeOld.FindStringSubmatch(first)
+			m, file = []string{"", o[1], o[3]}, o[2]
+		}
+		msg := fmt.Sprintf("the option `%s' takes a value of type %s", m[1], m[2])
+		if value != "" {
+			msg += ", not " + value
+		}
+		return say(locate(file, splitOption(m[1]), value), "%s", msg)
+
+	case optionConflict.MatchString(first):
+		m := optionConflict.FindStringSubmatch(first)
+		f := fault.New("the option `%s' is given several values that do not go together", m[1])
+		for _, l := range t.msg {
+			if w := optionWhere.FindStringSubmatch(l); w != nil {
+				f.Detail(strings.TrimSpace(locate(w[1], splitOption(m[1]), w[2]).String() + ": " + w[2]))
+			}
+		}
+		return f.Hint("say which one wins: lib.mkForce VALUE, or lib.mkDefault VALUE for the one that loses")
+
+	case optionUndef.MatchString(first):
+		m := optionUndef.FindStringSubmatch(first)
+		name := listEntry.ReplaceAllString(m[1], "[$1]")
+		f := say(where, "the option `%s' has no value", name)
+		if name == m[1] {
+			f.Hint("set it: %s = ...;", name)
+		}
+		return f
+
+	case foreignOld.MatchString(first):
+		m := foreignOld.FindStringSubmatch(first)
+		return foreignBuild(m[3], m[1], m[4], m[2])
+	case foreignReq.MatchString(rest):
+		m := foreignReq.FindStringSubmatch(rest)
+		drv, here := "", ""
+		if d := foreignDrv.FindStringSubmatch(rest); d != nil {
+			drv = d[1]
+		}
+		if c := foreignCur.FindStringSubmatch(rest); c != nil {
+			here = c[1]
+		}
+		return foreignBuild(drv, m[1], here, m[2])
+
+	case isLinux.MatchString(first):
+		return say(where, "packages for a Mac cannot make a NixOS system").
+			Hint(`let pkgs be those of the host: pkgs = import <nixpkgs> { system = "aarch64-linux"; }`)
+
+	case strings.Contains(rest, "nor the legacy option") && strings.Contains(rest, "nixpkgs.system"):
+		return say(where, "the configuration does not say which platform the host is").
+			Hint(`say it in the host's configuration: nixpkgs.hostPlatform = "aarch64-linux";`)
+
+	case searchPath.MatchString(first):
+		m := searchPath.FindStringSubmatch(first)
+		f := say(where, "<%s> is not in Nix's search path", m[1])
+		if strings.HasPrefix(m[1], "nixpkgs") {
+			return f.Hint("say where nixpkgs is: export NIX_PATH=nixpkgs=https://github.com/NixOS/nixpkgs/archive/nixos-25.05.tar.gz").
+				Hint("or pin it in the deployment file: network.pkgs = import ./nixpkgs { system = \"aarch64-linux\"; };")
+		}
+		return f.Hint("say where it is: export NIX_PATH=%s=/path/to/it", m[1])
+
+	case noFile.MatchString(first) && !tmpPaths.MatchString(first):
+		m := noFile.FindStringSubmatch(first)
+		return say(where, "there is no file %s", short(m[1]+m[2]))
+
+	case strings.HasPrefix(first, "infinite recursion encountered"):
+		return say(where, "infinite recursion: a value is needed to work out itself").
+			Hint("often a module's `imports', or which options it sets, depends on `config' or `pkgs'; --show-trace shows the circle")
+
+	case strings.HasPrefix(first, "stack overflow"):
+		return say(where, "stack overflow: a value is needed to work out itself, or is nested without end").
+			Hint("--show-trace shows where")
+
+	case strings.HasPrefix(first, "Failed assertions:"), strings.HasSuffix(first, "Failed assertions:"):
+		var failed []string
+		for _, l := range t.msg[1:] {
+			if a, ok := strings.CutPrefix(strings.TrimSpace(l), "- "); ok {
+				failed = append(failed, a)
+			} else if len(failed) > 0 && strings.TrimSpace(l) != "" {
+				failed[len(failed)-1] += " " + strings.TrimSpace(l)
+			}
+		}
+		if len(failed) == 0 {
+			return fault.New("an assertion of the configuration does not hold")
+		}
+		if len(failed) == 1 {
+			return fault.New("an assertion of the configuration does not hold: %s", failed[0])
+		}
+		return fault.New("%d assertions of the configuration do not hold", len(failed)).Detail(failed...)
+
+	case strings.HasPrefix(first, "cannot connect to socket at") || strings.Contains(first, "daemon-socket"):
+		return fault.New("the Nix daemon does not answer: %s", first).
+			Hint("start it: sudo systemctl start nix-daemon; on a Mac: sudo launchctl kickstart system/org.nixos.nix-daemon")
+	}
+
+	if m, ok := strings.CutPrefix(first, "evaluation aborted with the following error message: "); ok {
+		first = "evaluation aborted: " + strings.Trim(m, "'‘’\"")
+	}
+	first = strings.TrimSuffix(first, ".")
+	if t.mean != "" {
+		first += fmt.Sprintf(" (did you mean %s?)", t.mean)
+	}
+	f := say(where, "%s", first)
+	var facts []string
+	for _, l := range t.msg[1:] {
+		if l = strings.TrimSpace(l); l != "" {
+			facts = append(facts, l)
+		}
+	}
+	if len(facts) > 12 { // the rest is under --show-trace
+		facts = facts[:12]
+	}
+	f.Detail(facts...)
+	if t.at.known() && t.at != where && filepath.IsAbs(t.at.file) {
+		f.Detail("raised at " + t.at.String())
+	}
+	return f
+}
+
+func foreignBuild(drv, system, here, features string) *fault.Error {
+	cause := &ForeignSystem{DrvPath: drv, System: system, Here: here}
+	for _, w := range strings.Split(features, ",") {
+		if w = strings.TrimSpace(w); w != "" {
+			cause.Features = append(cause.Features, w)
+		}
+	}
+	what := "a derivation"
+	if drv != "" {
+		what = drvName(drv)
+	}
+	f := fault.New("%s has to be built on %s, and this machine builds %s", what, system, here)
+	if here == "" {
+		f = fault.New("%s has to be built on %s, which this machine cannot", what, system)
+	}
+	if len(cause.Features) > 0 {
+		f.Detail("features it asks for: " + strings.Join(cause.Features, ", "))
+	}
+	if drv != "" {
+		f.Detail(drv)
+	}
+	return f.Because(cause)
+}
+
+// drvName is the name in a derivation's path.
+func drvName(drv string) string {
+	base := strings.TrimSuffix(filepath.Base(drv), ".drv")
+	if len(base) > 33 && base[32] == '-' {
+		return base[33:]
+	}
+	return base
+}
+
+// definitions reads the first "- In `FILE': VALUE" of a module system's message.
+func definitions(msg []string) (file, value string) {
+	for i, l := range msg {
+		m := optionWhere.FindStringSubmatch(l)
+		if m == nil {
+			continue
+		}
+		file, value = m[1], strings.TrimSpace(m[2])
+		if value == "" && i+1 < len(msg) { // a set is written on the lines below
+			value = strings.TrimSpace(msg[i+1])
+			if value == "{" {
+				value = "a set"
+			}
+		}
+		if len(value) > 60 {
+			value = value[:57] + "..."
+		}
+		// "FILE, via option x.y"
+		file, _, _ = strings.Cut(file, ", via option")
+		return file, value
+	}
+	return "", ""
+}
+
+var (
+	didYouMean = regexp.MustCompile("(?i)did you mean (?:one of )?[`'‘](.+?)['’]")
+)
+
+// nixosSuggestion is the suggestion of NixOS's own module system, which it
+// makes since 23.11 for some options.
+func nixosSuggestion(msg []string) string {
+	if m := didYouMean.FindStringSubmatch(strings.Join(msg, " ")); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
+// splitOption takes services.nginx.virtualHosts."a.b" apart.
+func splitOption(path string) []string {
+	var parts []string
+	var b strings.Builder
+	quoted := false
+	for _, r := range path {
+		switch {
+		case r == '"':
+			quoted = !quoted
+		case r == '.' && !quoted:
+			parts = append(parts, b.String())
+			b.Reset()
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return append(parts, b.String())
+}
+
+// locate finds where in a file an option is set. The module system only names
+// the file and the value, so this looks for the option's last word, on a line
+// with the value or with the word before it. It gives the file alone rather
+// than a line that may be another host's.
+func locate(file string, option []string, value string) position {
+	if !filepath.IsAbs(file) {
+		return position{}
+	}
+	p := position{file: file}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return p
+	}
+	lines := strings.Split(string(b), "\n")
+	var last string
+	var found []position
+	for i := len(option) - 1; i >= 0 && len(found) == 0; i-- {
+		last = option[i]
+		re, err := regexp.Compile(`(^|[^A-Za-z0-9_'-])(` + regexp.QuoteMeta(last) + `)($|[^A-Za-z0-9_'-])`)
+		if err != nil || last == "" {
+			continue
+		}
+		for n, l := range lines {
+			code, _, _ := strings.Cut(l, "#")
+			if m := re.FindStringSubmatchIndex(code); m != nil {
+				found = append(found, position{file: file, line: n + 1, col: m[4] + 1})
+			}
+		}
+		if len(found) > 1 && i > 0 {
+			before := option[i-1] + "."
+			found = narrow(found, func(q position) bool { return strings.Contains(lines[q.line-1], before+last) })
+		}
+	}
+	if len(found) > 1 && value != "" {
+		found = narrow(found, func(q position) bool { return strings.Contains(lines[q.line-1], value) })
+	}
+	if len(found) != 1 {
+		return p
+	}
+	p = found[0]
+	// Point at the first word of the attribute path.
+	line := lines[p.line-1][:p.col-1]
+	if i := strings.LastIndexAny(line, " \t={[(;") + 1; i < len(line) {
+		p.col = i + 1
+	}
+	return p
+}
+
+// narrow keeps those that fit, or all when none does.
+func narrow(list []position, fits func(position) bool) []position {
+	var out []position
+	for _, p := range list {
+		if fits(p) {
+			out = append(out, p)
+		}
+	}
+	if len(out) == 0 {
+		return list
+	}
+	return out
 }
 
 // Explain is the function Explain, with the whole trace as facts when the
@@ -22,7 +577,8 @@ func Explain(stderr string) *fault.Error {
 func (t *Tool) Explain(stderr string) *fault.Error {
 	f := Explain(stderr)
 	if f != nil && t.settings.ShowTrace {
-		f.Lines = strings.Split(strings.TrimRight(stderr, "\n"), "\n")
+		f.Lines = parse(stderr).all
+		f.Hints = slices.DeleteFunc(f.Hints, func(h string) bool { return strings.HasPrefix(h, "--show-trace") })
 	}
 	return f
 }

@@ -7,6 +7,7 @@ package nix
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -237,7 +238,7 @@ func (t *Tool) Failure(ctx context.Context, cmd *exec.Cmd, err error, stderr str
 		return ctx.Err()
 	}
 	if f := t.Explain(stderr); f != nil {
-		return f.Because(err)
+		return f.Because(errors.Join(f.Err, err)) // f.Err: what Explain found out, if anything
 	}
 	return fault.New("%s failed: %s", filepath.Base(cmd.Path), failure(err)).Because(err)
 }

@@ -395,7 +395,8 @@ func (n *Network) evaluate(ctx context.Context, q query, res *Result) ([]fleet.H
 			}
 			return nil
 		},
-		Failed: func(name string, err error) { fail(name, err) },
+		Explain: n.suggest,
+		Failed:  func(name string, err error) { fail(name, err) },
 	})
 	if err != nil {
 		run.End("", err)
@@ -412,6 +413,37 @@ func (n *Network) evaluate(ctx context.Context, q query, res *Result) ([]fleet.H
 		}
 	}
 	return hosts, nil
+}
+
+// suggest adds to the error about an option that does not exist the name of the
+// one that was most likely meant. It costs one more evaluation of the host's
+// modules, and only the person who misspelt an option waits for it.
+func (n *Network) suggest(ctx context.Context, host string, err error) error {
+	var f *fault.Error
+	var unknown *nix.UnknownOption
+	if !errors.As(err, &f) || !errors.As(err, &unknown) || strings.Contains(f.Msg, "did you mean") {
+		return err
+	}
+	parent := unknown.Option[:len(unknown.Option)-1]
+	path, err2 := nix.QuoteJSON(append([]string{}, parent...))
+	if err2 != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	out, err2 := n.tool.Eval(ctx, nix.Evaluation{
+		Expr: fmt.Sprintf("%s.siblings %s %s", n.call(), nix.Quote(host), path),
+		Env:  n.env("info.deployment", nil),
+	})
+	var names []string
+	if err2 != nil || json.Unmarshal(out, &names) != nil {
+		return err
+	}
+	if near := fleet.Nearest(unknown.Option[len(parent)], names); near != "" {
+		f.Msg += fmt.Sprintf(" (did you mean %s?)", strings.Join(append(slices.Clone(parent), near), "."))
+		f.Hints = nil
+	}
+	return err
 }
 
 // unfit says why a host can never be a NixOS: its packages are a Mac's.

@@ -14,7 +14,7 @@
 
 let
   inherit (builtins)
-    attrNames compareVersions concatLists elem filter isAttrs isBool isInt isString listToAttrs mapAttrs
+    attrNames compareVersions concatLists elem filter isAttrs isString listToAttrs mapAttrs
     match pathExists readFile typeOf;
 
   network =
@@ -91,8 +91,9 @@ let
     inherit specialArgs;
     system = if legacy then told name else null;
     modules = [
-      { imports = [ network.${name} ]; }
-      (network.defaults or { })
+      # Messages then name the deployment file where a module has no file of its own.
+      { _file = file; imports = [ network.${name} ]; }
+      { _file = file; imports = [ (network.defaults or { }) ]; }
       (deployment { inherit name check; })
     ] ++ (if network ? _file then [{ inherit (network) _file; }] else [ ]);
   };
@@ -281,4 +282,12 @@ in
   };
 
   buildShell = output settings.buildShell;
+
+  # The names beside an option that does not exist, for a suggestion.
+  siblings = name: path:
+    let
+      step = set: word: if set == null || ! isAttrs set || (set._type or null) == "option" then null else set.${word} or null;
+      parent = builtins.foldl' step unchecked.${name}.options path;
+    in
+    if isAttrs parent && (parent._type or null) != "option" then attrNames parent else [ ];
 }
