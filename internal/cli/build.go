@@ -1,0 +1,290 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"godwit/internal/activate"
+	"godwit/internal/deploy"
+	"godwit/internal/fault"
+	"godwit/internal/fleet"
+	"godwit/internal/source/morph"
+)
+
+// buildOptions are what build, push and deploy have in common.
+type buildOptions struct {
+	file       string
+	selection  fleet.Selection
+	buildArgs  []string
+	target     string
+	targetFile string
+}
+
+func newBuild(a *app) *cobra.Command {
+	var o buildOptions
+	c := &cobra.Command{
+		Use:   "build DEPLOYMENT",
+		Short: "build the systems of hosts",
+		Long: `build evaluates the deployment file and builds the systems of the selected hosts,
+each on something that can build it. No host is touched. The path of a directory
+with a link for each host goes to stdout.` + "\n" + exitStatusHelp,
+		Example: `  godwit build network.nix
+  godwit build network.nix --on 'web*' --keep-result
+  godwit build network.nix --target 'node: node.config.system.build.sdImage'`,
+		Args: deploymentArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			o.file = args[0]
+			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
+				return s.deploy(ctx, o, deploy.Options{Goal: deploy.GoalBuild}, nil)
+			})
+		},
+	}
+	selectFlags(c, &o.selection)
+	buildFlags(c, &o)
+	c.Flags().StringVar(&o.target, "target", "", "build what this Nix `LAMBDA` makes of each node, instead of its system")
+	c.Flags().StringVar(&o.targetFile, "target-file", "", "build what the functions in this `FILE` (a Nix attribute set) make of each node")
+	c.MarkFlagsMutuallyExclusive("target", "target-file")
+	return c
+}
+
+func buildFlags(c *cobra.Command, o *buildOptions) {
+	c.Flags().StringArrayVar(&o.buildArgs, "build-arg", nil, "further `ARG` for Nix's build")
+	_ = c.Flags().MarkDeprecated("build-arg", "use --option NAME VALUE")
+}
+
+func newPush(a *app) *cobra.Command {
+	var o buildOptions
+	var p passwords
+	c := &cobra.Command{
+		Use:   "push DEPLOYMENT",
+		Short: "build systems and copy them to their hosts",
+		Long: `push builds the systems of the selected hosts and copies them into the hosts'
+stores. Nothing is activated.` + "\n" + exitStatusHelp,
+		Args: deploymentArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			o.file = args[0]
+			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
+				return s.deploy(ctx, o, deploy.Options{Goal: deploy.GoalPush}, &p)
+			})
+		},
+	}
+	selectFlags(c, &o.selection)
+	buildFlags(c, &o)
+	passwordFlags(c, &p)
+	return c
+}
+
+func newDeploy(a *app) *cobra.Command {
+	var o buildOptions
+	var d deploy.Options
+	var p passwords
+	var timeout, activateTimeout, confirmTimeout, rebootTimeout int
+	c := &cobra.Command{
+		Use:   "deploy DEPLOYMENT {switch|boot|test|dry-activate}",
+		Short: "build, copy, activate and check",
+		Long: `deploy builds the systems of the selected hosts, copies them, activates them and
+runs their health checks. A host that does not come back healthy goes back to
+the system that it ran before, even when this machine is gone.
+
+  switch        run the system now and boot it from now on
+  test          run the system until the next reboot
+  boot          boot the system from the next reboot on
+  dry-activate  show which units would change; changes nothing` + "\n" + exitStatusHelp,
+		Example: `  godwit deploy network.nix switch
+  godwit deploy network.nix switch --on 'web*' --upload-secrets
+  godwit deploy network.nix boot --reboot --parallel activate=1`,
+		Args:      deploymentArgs(2),
+		ValidArgs: []string{"switch", "boot", "test", "dry-activate"},
+		RunE: func(c *cobra.Command, args []string) error {
+			o.file = args[0]
+			action, err := parseAction(args[1])
+			if err != nil {
+				return err
+			}
+			d.Goal, d.Action = deploy.GoalActivate, action
+			if timeout < 0 || activateTimeout < 0 || confirmTimeout < 0 || rebootTimeout < 0 {
+				return fault.New("a time limit cannot be negative")
+			}
+			d.CheckTimeout = time.Duration(timeout) * time.Second
+			d.ActivateTimeout = time.Duration(activateTimeout) * time.Second
+			d.ConfirmTimeout = time.Duration(confirmTimeout) * time.Second
+			d.RebootTimeout = time.Duration(rebootTimeout) * time.Second
+			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
+				return s.deploy(ctx, o, d, &p)
+			})
+		},
+	}
+	selectFlags(c, &o.selection)
+	buildFlags(c, &o)
+	passwordFlags(c, &p)
+	f := c.Flags()
+	f.IntVar(&timeout, "timeout", 0, "`SECONDS` that all checks of a host may take (0: 120)")
+	f.IntVar(&activateTimeout, "activate-timeout", 0, "`SECONDS` that an activation may take (0: 300)")
+	f.IntVar(&confirmTimeout, "confirm-timeout", 0, "`SECONDS` between activation and confirmation, checks included (0: what the checks may take and a minute)")
+	f.IntVar(&rebootTimeout, "reboot-timeout", 0, "`SECONDS` to wait for a host that reboots (0: 600)")
+	f.BoolVar(&d.UploadSecrets, "upload-secrets", false, "upload secrets, too")
+	f.BoolVar(&d.SkipHealthChecks, "skip-health-checks", false, "do not run health checks")
+	f.BoolVar(&d.SkipPreChecks, "skip-pre-deploy-checks", false, "do not run pre-deploy checks")
+	f.BoolVar(&d.Reboot, "reboot", false, "reboot hosts after the activation and wait for them")
+	f.BoolVar(&d.NoGuard, "no-guard", false, "activate without deadman, confirmation and rollback, as morph does")
+	return c
+}
+
+func parseAction(word string) (activate.Action, error) {
+	all := []string{string(activate.DryActivate), string(activate.Test), string(activate.Switch), string(activate.Boot)}
+	for _, w := range all {
+		if w == word {
+			return activate.Action(w), nil
+		}
+	}
+	f := fault.New("%q is not a switch action: there is dry-activate, test, switch and boot", word)
+	if near := fleet.Nearest(word, all); near != "" {
+		f.Hint("did you mean %s?", near)
+	}
+	return "", f
+}
+
+// deploymentArgs wants n arguments, the first of them a deployment file.
+func deploymentArgs(n int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) == n {
+			return nil
+		}
+		return fault.New("%s takes %d argument(s), not %d", c.CommandPath(), n, len(args)).Hint("%s", c.UseLine())
+	}
+}
+
+// deploy is the run behind build, push and deploy.
+func (s *session) deploy(ctx context.Context, o buildOptions, d deploy.Options, p *passwords) error {
+	g := s.app.globals
+	d.DryRun = g.dryRun
+	l, err := g.limits()
+	if err != nil {
+		return err
+	}
+	d.Builds, d.Copies, d.Activations = or(l.build, max(2, runtime.NumCPU())), or(l.copy, 10), or(l.activate, 10)
+	if err := s.findNix(ctx); err != nil {
+		return err
+	}
+	if p != nil {
+		if err := s.openPool(p); err != nil {
+			return err
+		}
+	}
+	err = s.load(ctx, loadRequest{
+		file: o.file, selection: o.selection, systems: true, header: true, probe: true,
+		options: morph.Options{Target: o.target, TargetFile: o.targetFile},
+	})
+	if err != nil {
+		return err
+	}
+	if d.UploadSecrets {
+		if err := preflightSecrets(s.hosts); err != nil {
+			return err
+		}
+	}
+	if o.target != "" || o.targetFile != "" {
+		return s.buildTargets(ctx)
+	}
+	if s.net.BuildShell && g.allowBuildShell {
+		if s.tool, err = s.net.InBuildShell(ctx, s.tool); err != nil {
+			return err
+		}
+	}
+
+	plan, err := s.chooseBuilders(ctx, s.hosts)
+	if err != nil {
+		return err
+	}
+	outcomes := s.brokenOutcomes()
+	var jobs []deploy.Job
+	links, err := s.rootLinks(o.file)
+	if err != nil {
+		return err
+	}
+	for _, h := range s.hosts {
+		if err := plan.Failed[h.Name]; err != nil {
+			outcomes = append(outcomes, deploy.Fail(s.ui, h.Name, err))
+			continue
+		}
+		a := plan.Of(h.Name)
+		jobs = append(jobs, deploy.Job{Host: h, Builder: a.Builder, Prepare: a.Prepare, Link: links(h.Name)})
+	}
+	d.Meta = s.meta()
+	run := &deploy.Run{Options: d, Pool: s.pool, Sink: s.ui, Pushers: s.pushers(), OnBuilt: s.showResult(ctx)}
+	outcomes = append(outcomes, run.Hosts(ctx, jobs)...)
+	return s.finish(ctx, outcomes)
+}
+
+func or(n, otherwise int) int {
+	if n > 0 {
+		return n
+	}
+	return otherwise
+}
+
+// rootLinks gives each host the place of its GC root on this machine: beside
+// the deployment file with --keep-result, else in a directory that goes away
+// with the run.
+func (s *session) rootLinks(file string) (func(host string) string, error) {
+	if s.app.globals.dryRun {
+		return func(string) string { return "" }, nil
+	}
+	var dir string
+	if s.app.globals.keepResult {
+		abs, err := filepath.Abs(file)
+		if err != nil {
+			return nil, err
+		}
+		dir = filepath.Join(filepath.Dir(abs), ".gcroots", filepath.Base(abs))
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			s.println(fmt.Sprintf("Unable to create GC root, skipping: %v", err))
+			dir = ""
+		}
+	}
+	if dir == "" {
+		var err error
+		if dir, err = os.MkdirTemp("", "godwit-roots-"); err != nil {
+			return nil, fault.New("cannot make a directory for GC roots: %w", err)
+		}
+		s.closers = append(s.closers, func() { _ = os.RemoveAll(dir) })
+	}
+	return func(host string) string { return filepath.Join(dir, host) }, nil
+}
+
+// showResult prints morph's result path when everything that could be built is built.
+func (s *session) showResult(ctx context.Context) func(map[string]string) {
+	if s.app.globals.dryRun {
+		return nil
+	}
+	return func(systems map[string]string) {
+		if len(systems) == 0 || ctx.Err() != nil {
+			return
+		}
+		path, err := s.tool.ResultDir(ctx, systems)
+		if err != nil {
+			s.println("warning: cannot make the result directory: " + err.Error())
+			return
+		}
+		s.println("nix result path: ")
+		s.output(path)
+	}
+}
+
+// meta is what the record on the host says of this run.
+func (s *session) meta() map[string]string {
+	m := map[string]string{"godwit": version()}
+	if who := s.app.getenv("USER"); who != "" {
+		m["user"] = who
+	}
+	if host, err := os.Hostname(); err == nil {
+		m["deployer"] = host
+	}
+	return m
+}

@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"godwit/internal/deploy"
+	"godwit/internal/event"
+	"godwit/internal/fault"
+	"godwit/internal/ui"
+)
+
+// outcomes of hosts that never came to their pipeline.
+func (s *session) brokenOutcomes() []deploy.Outcome {
+	var out []deploy.Outcome
+	for _, b := range s.broken {
+		out = append(out, deploy.Fail(s.ui, b.Host, b.Err))
+	}
+	return out
+}
+
+// finish ends a run over hosts: the view, the reasons of those that failed, a
+// table of all, and the exit code.
+func (s *session) finish(ctx context.Context, outcomes []deploy.Outcome) error {
+	s.close()
+	var bad []deploy.Outcome
+	for _, o := range outcomes {
+		if o.Bad() {
+			bad = append(bad, o)
+		}
+	}
+	interrupted := errors.Is(context.Cause(ctx), errInterrupted)
+	if s.quiet() {
+		s.ui.Emit(event.Event{Time: time.Now(), Kind: event.Result, Outcome: word(bad, interrupted), Text: s.sum(outcomes)})
+	} else {
+		for _, o := range bad {
+			if o.State == deploy.Interrupted {
+				continue
+			}
+			fmt.Fprintf(s.app.stderr, "\n%s", fault.Render(o.Err))
+		}
+		if len(outcomes) > 1 {
+			fmt.Fprintf(s.app.stderr, "\n%s", s.table(outcomes))
+		}
+		fmt.Fprintf(s.app.stderr, "%s\n", s.sum(outcomes))
+	}
+	return exitOf(outcomes, bad, interrupted)
+}
+
+func word(bad []deploy.Outcome, interrupted bool) string {
+	switch {
+	case interrupted:
+		return "interrupted"
+	case len(bad) > 0:
+		return "failed"
+	}
+	return "ok"
+}
+
+func exitOf(all, bad []deploy.Outcome, interrupted bool) error {
+	switch {
+	case interrupted:
+		return silent{ExitInterrupted}
+	case len(bad) == 0:
+		return nil
+	}
+	noBuilder := 0
+	for _, o := range bad {
+		var f *fault.Error
+		if errors.As(o.Err, &f) && f.Code == ExitNoBuilder {
+			noBuilder++
+		}
+	}
+	if noBuilder == len(all) {
+		return silent{ExitNoBuilder}
+	}
+	return silent{ExitHosts}
+}
+
+func (s *session) table(outcomes []deploy.Outcome) string {
+	rows := make([][]string, len(outcomes))
+	for i, o := range outcomes {
+		rows[i] = []string{o.Host, string(o.State), ui.Elapsed(o.Duration), o.Detail}
+	}
+	return ui.Table(s.ui.Width(), []string{"HOST", "RESULT", "TIME", ""}, rows)
+}
+
+// sum is the last line: how many hosts ended how.
+func (s *session) sum(outcomes []deploy.Outcome) string {
+	n := map[deploy.State]int{}
+	var order []deploy.State
+	for _, o := range outcomes {
+		if n[o.State] == 0 {
+			order = append(order, o.State)
+		}
+		n[o.State]++
+	}
+	slices.Sort(order)
+	parts := make([]string, len(order))
+	for i, st := range order {
+		parts[i] = fmt.Sprintf("%d %s", n[st], st)
+	}
+	noun := "hosts"
+	if len(outcomes) == 1 {
+		noun = "host"
+	}
+	return fmt.Sprintf("%d %s: %s, in %s", len(outcomes), noun, strings.Join(parts, ", "), ui.Elapsed(time.Since(s.start)))
+}
+
+func sortedPairs(m map[string]string) [][2]string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	out := make([][2]string, len(keys))
+	for i, k := range keys {
+		out[i] = [2]string{k, m[k]}
+	}
+	return out
+}

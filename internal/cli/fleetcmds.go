@@ -1,0 +1,352 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"godwit/internal/deploy"
+	"godwit/internal/event"
+	"godwit/internal/fault"
+	"godwit/internal/fleet"
+	"godwit/internal/secrets"
+	"godwit/internal/source/morph"
+	"godwit/internal/ssh"
+	"godwit/internal/ui"
+)
+
+func newCheckHealth(a *app) *cobra.Command {
+	var sel fleet.Selection
+	var p passwords
+	var file string
+	var timeout int
+	c := &cobra.Command{
+		Use:   "check-health DEPLOYMENT",
+		Short: "run the health checks of hosts",
+		Long: `check-health runs the health checks of the selected hosts, all hosts at once and
+all checks of a host at once, each until it passes or the time is over.` + "\n" + exitStatusHelp,
+		Args: deploymentArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			file = args[0]
+			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
+				return s.onHosts(ctx, file, sel, &p, nil, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
+					if h.HealthChecks.Len() == 0 {
+						return deploy.Outcome{State: deploy.Skipped, Detail: "no health checks"}
+					}
+					sc := event.On(s.ui, h.Name, event.StepCheck)
+					if a.globals.dryRun {
+						return deploy.Outcome{State: deploy.Skipped, Detail: fmt.Sprintf("dry run: would run %d checks", h.HealthChecks.Len())}
+					}
+					err := deploy.Check(ctx, conn, h, h.HealthChecks, time.Duration(timeout)*time.Second, sc)
+					return deploy.Outcome{State: deploy.Checked, Err: err, Detail: okDetail(err, fmt.Sprintf("%d/%[1]d checks", h.HealthChecks.Len()))}
+				})
+			})
+		},
+	}
+	selectFlags(c, &sel)
+	passwordFlags(c, &p)
+	c.Flags().IntVar(&timeout, "timeout", 0, "`SECONDS` that all checks of a host may take (0: 120)")
+	return c
+}
+
+func okDetail(err error, text string) string {
+	if err != nil {
+		return ""
+	}
+	return text
+}
+
+func newUploadSecrets(a *app) *cobra.Command {
+	var sel fleet.Selection
+	var p passwords
+	var skipChecks bool
+	var timeout int
+	c := &cobra.Command{
+		Use:   "upload-secrets DEPLOYMENT",
+		Short: "upload the secrets of hosts",
+		Long: `upload-secrets uploads all secrets of the selected hosts, runs the actions of
+those that changed, and then the health checks.` + "\n" + exitStatusHelp,
+		Args: deploymentArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
+				return s.onHosts(ctx, args[0], sel, &p, preflightSecrets, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
+					sc := event.On(s.ui, h.Name, event.StepSecrets)
+					if len(h.Secrets) == 0 {
+						return deploy.Outcome{State: deploy.Skipped, Detail: "no secrets"}
+					}
+					if a.globals.dryRun {
+						return deploy.Outcome{State: deploy.Skipped, Detail: fmt.Sprintf("dry run: would upload %d secrets", len(h.Secrets))}
+					}
+					rep, err := deploy.UploadSecrets(ctx, conn, h, "", secrets.Options{}, sc)
+					if err == nil && !skipChecks && h.HealthChecks.Len() > 0 {
+						err = deploy.Check(ctx, conn, h, h.HealthChecks, time.Duration(timeout)*time.Second, event.On(s.ui, h.Name, event.StepCheck))
+					}
+					return deploy.Outcome{State: deploy.Uploaded, Err: err, Detail: okDetail(err, rep.String())}
+				})
+			})
+		},
+	}
+	selectFlags(c, &sel)
+	passwordFlags(c, &p)
+	c.Flags().BoolVar(&skipChecks, "skip-health-checks", false, "do not run health checks")
+	c.Flags().IntVar(&timeout, "timeout", 0, "`SECONDS` that all checks of a host may take (0: 120)")
+	return c
+}
+
+func newExec(a *app) *cobra.Command {
+	var sel fleet.Selection
+	var p passwords
+	var timeout int
+	c := &cobra.Command{
+		Use:   "exec [flags] DEPLOYMENT COMMAND...",
+		Short: "run a command on hosts",
+		Long: `exec runs a command on the selected hosts, all at once. The words are joined by
+blanks into one line for the login shell of the host; a first word sudo becomes
+root the way --elevate says. Flags of godwit's go before DEPLOYMENT; everything
+after it belongs to the command. Output comes line by line with the host's name.` + "\n" + exitStatusHelp,
+		Example: `  godwit exec network.nix uptime
+  godwit exec --on 'web*' network.nix sudo systemctl restart nginx`,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) >= 2 {
+				return nil
+			}
+			return fault.New("exec takes a deployment file and a command").Hint("%s", c.UseLine())
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			line := strings.Join(args[1:], " ")
+			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
+				return s.onHosts(ctx, args[0], sel, &p, nil, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
+					if a.globals.dryRun {
+						return deploy.Outcome{State: deploy.Skipped, Detail: "dry run: would run " + line}
+					}
+					if timeout > 0 {
+						var cancel context.CancelFunc
+						ctx, cancel = context.WithTimeout(ctx, time.Duration(timeout)*time.Second)
+						defer cancel()
+					}
+					return s.execOn(ctx, h, conn, line)
+				})
+			})
+		},
+	}
+	selectFlags(c, &sel)
+	passwordFlags(c, &p)
+	c.Flags().IntVar(&timeout, "timeout", 0, "`SECONDS` that the command may take on each host (0: no limit)")
+	c.Flags().SetInterspersed(false)
+	return c
+}
+
+func (s *session) execOn(ctx context.Context, h fleet.Host, conn *ssh.Host, line string) deploy.Outcome {
+	sc := event.On(s.ui, h.Name, event.StepExec)
+	sc.Start(line)
+	out := &lineWriter{emit: sc.Log}
+	cmd := ssh.Cmd{Shell: line, Stdout: out, Stderr: out, KillOnCancel: true}
+	if rest, ok := strings.CutPrefix(line, "sudo "); ok {
+		cmd.Shell, cmd.Elevate = rest, true
+	}
+	err := conn.Run(ctx, cmd)
+	out.flush()
+	sc.End("exit 0", err)
+	return deploy.Outcome{State: deploy.Ran, Err: err, Detail: okDetail(err, "exit 0")}
+}
+
+// lineWriter emits whole lines.
+type lineWriter struct {
+	mu   sync.Mutex
+	buf  []byte
+	emit func(string)
+}
+
+func (w *lineWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.buf = append(w.buf, p...)
+	for {
+		i := bytes.IndexByte(w.buf, '\n')
+		if i < 0 {
+			return len(p), nil
+		}
+		w.emit(strings.TrimSuffix(string(w.buf[:i]), "\r"))
+		w.buf = w.buf[i+1:]
+	}
+}
+
+func (w *lineWriter) flush() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.buf) > 0 {
+		w.emit(string(w.buf))
+		w.buf = nil
+	}
+}
+
+// onHosts is the frame of verbs that need hosts and no build. before may refuse
+// the run when the hosts are known and none has been touched.
+func (s *session) onHosts(ctx context.Context, file string, sel fleet.Selection, p *passwords, before func([]fleet.Host) error, fn func(context.Context, fleet.Host, *ssh.Host) deploy.Outcome) error {
+	l, err := s.app.globals.limits()
+	if err != nil {
+		return err
+	}
+	if err := s.load(ctx, loadRequest{file: file, selection: sel, header: true}); err != nil {
+		return err
+	}
+	if before != nil {
+		if err := before(s.hosts); err != nil {
+			return err
+		}
+	}
+	if err := s.openPool(p); err != nil {
+		return err
+	}
+	outcomes := s.brokenOutcomes()
+	outcomes = append(outcomes, deploy.Each(ctx, s.hosts, or(l.activate, 10), s.ui, func(ctx context.Context, h fleet.Host) deploy.Outcome {
+		if h.BuildOnly {
+			return deploy.Outcome{State: deploy.Skipped, Detail: "build-only host: not touched"}
+		}
+		return fn(ctx, h, s.pool.Host(deploy.Target(h)))
+	})...)
+	return s.finish(ctx, outcomes)
+}
+
+// preflightSecrets checks every source before anything is touched anywhere.
+func preflightSecrets(hosts []fleet.Host) error { return secrets.Preflight(hosts) }
+
+func newListSecrets(a *app) *cobra.Command {
+	var sel fleet.Selection
+	c := &cobra.Command{
+		Use: "list-secrets DEPLOYMENT", Short: "list the secrets of hosts",
+		Long: "list-secrets prints which secrets go where; --json gives it to scripts. No host is contacted." + "\n" + exitStatusHelp,
+		Args: deploymentArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.listing(c.Context(), args[0], sel, func(hosts []fleet.Host) (string, error) {
+				if a.globals.json {
+					return morph.SecretsJSON(hosts)
+				}
+				return morph.SecretsText(hosts), nil
+			})
+		},
+	}
+	selectFlags(c, &sel)
+	return c
+}
+
+func newHosts(a *app) *cobra.Command {
+	var sel fleet.Selection
+	c := &cobra.Command{
+		Use: "hosts DEPLOYMENT", Short: "list the hosts of a deployment file",
+		Long: "hosts prints the selected hosts; --json gives them to scripts. No host is contacted." + "\n" + exitStatusHelp,
+		Args: deploymentArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.listing(c.Context(), args[0], sel, func(hosts []fleet.Host) (string, error) {
+				if a.globals.json {
+					return hostsJSON(hosts)
+				}
+				return hostsTable(hosts), nil
+			})
+		},
+	}
+	selectFlags(c, &sel)
+	return c
+}
+
+// listing loads metadata and writes a text made of it to stdout. Here --json
+// asks for the list, so the view stays quiet.
+func (a *app) listing(ctx context.Context, file string, sel fleet.Selection, text func([]fleet.Host) (string, error)) error {
+	s := &session{app: a, ui: ui.New(ui.Options{Stdout: a.stdout, Stderr: a.stderr, Getenv: a.getenv}), start: time.Now()}
+	defer s.close()
+	if err := s.load(ctx, loadRequest{file: file, selection: sel}); err != nil {
+		return err
+	}
+	s.close()
+	out, err := text(s.hosts)
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprint(a.stdout, out); err != nil {
+		return err
+	}
+	for _, b := range s.broken {
+		fmt.Fprint(a.stderr, fault.Render(b.Err))
+	}
+	if len(s.broken) > 0 {
+		return silent{ExitHosts}
+	}
+	return nil
+}
+
+// hostJSON is a host as scripts see it.
+type hostJSON struct {
+	Name       string   `json:"name"`
+	TargetHost string   `json:"targetHost"`
+	TargetPort int      `json:"targetPort,omitempty"`
+	TargetUser string   `json:"targetUser,omitempty"`
+	System     string   `json:"system"`
+	SystemFrom string   `json:"systemFrom"`
+	Release    string   `json:"release,omitempty"`
+	Tags       []string `json:"tags"`
+	BuildOnly  bool     `json:"buildOnly"`
+	BuildOn    string   `json:"buildOn,omitempty"`
+	Secrets    int      `json:"secrets"`
+	Checks     int      `json:"healthChecks"`
+}
+
+func hostsJSON(hosts []fleet.Host) (string, error) {
+	list := make([]hostJSON, len(hosts))
+	for i, h := range hosts {
+		list[i] = hostJSON{h.Name, h.TargetHost, h.TargetPort, h.TargetUser, h.System, h.SystemFrom, h.Release,
+			append([]string{}, h.Tags...), h.BuildOnly, h.BuildOn, len(h.Secrets), h.HealthChecks.Len()}
+	}
+	b, err := json.MarshalIndent(list, "", "  ")
+	return string(b) + "\n", err
+}
+
+func hostsTable(hosts []fleet.Host) string {
+	rows := make([][]string, len(hosts))
+	for i, h := range hosts {
+		target := h.TargetHost
+		if h.TargetUser != "" {
+			target = h.TargetUser + "@" + target
+		}
+		if h.TargetPort != 0 {
+			target += fmt.Sprintf(":%d", h.TargetPort)
+		}
+		rows[i] = []string{h.Name, target, h.System, strings.Join(h.Tags, ","),
+			fmt.Sprint(len(h.Secrets)), fmt.Sprint(h.HealthChecks.Len())}
+	}
+	return ui.Table(0, []string{"HOST", "TARGET", "SYSTEM", "TAGS", "SECRETS", "CHECKS"}, rows)
+}
+
+func newEval(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use: "eval DEPLOYMENT ATTRIBUTE", Short: "evaluate an attribute of the nodes",
+		Long: `eval prints nodes.ATTRIBUTE in Nix syntax, or as JSON with --json. A host name
+with dots needs quotes: '"h1.example.org".config.networking.hostName'.` + "\n" + exitStatusHelp,
+		Example: "  godwit eval network.nix web.config.networking.hostName",
+		Args:    deploymentArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			s := &session{app: a, ui: ui.New(ui.Options{Stdout: a.stdout, Stderr: a.stderr, Getenv: a.getenv}), start: time.Now()}
+			defer s.close()
+			if err := s.findNix(c.Context()); err != nil {
+				return err
+			}
+			net, err := morph.Open(c.Context(), s.tool, args[0], morph.Options{Sink: s.ui})
+			if err != nil {
+				return err
+			}
+			out, err := net.Eval(c.Context(), args[1], a.globals.json)
+			if err != nil {
+				return err
+			}
+			s.close()
+			_, err = fmt.Fprintln(a.stdout, strings.TrimRight(out, "\n"))
+			return err
+		},
+	}
+	return c
+}

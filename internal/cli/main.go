@@ -1,0 +1,126 @@
+// Package cli is godwit's command line: one file per verb, each of which turns
+// flags into an options struct and hands that to a run function. It is the only
+// package that knows all the others.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"godwit/internal/fault"
+)
+
+// Exit codes. They are API: documented in every command's help and in
+// docs/reference/exit-codes.md, and tested.
+const (
+	ExitOK          = 0   // everything that was asked for holds
+	ExitFailure     = 1   // nothing was done, or the command as a whole could not go on
+	ExitHosts       = 3   // at least one host did not reach what was asked for; the others did or were not started
+	ExitNoBuilder   = 5   // nothing here can build what a host needs
+	ExitInterrupted = 130 // Ctrl-C or SIGTERM
+)
+
+const exitStatusHelp = `
+Exit status:
+  0    everything that was asked for holds
+  1    the command could not start or go on as a whole (usage, configuration, Nix)
+  3    at least one host failed; the others went on
+  5    nothing here can build what a host needs
+  130  interrupted`
+
+// app is what every verb gets: the outside world, replaceable in tests.
+type app struct {
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
+	getenv func(string) string
+	// interrupt stops the run as Ctrl-C does; set by Main.
+	globals globals
+}
+
+// silent is an error whose message has been shown already.
+type silent struct{ code int }
+
+func (s silent) Error() string { return fmt.Sprintf("exit status %d", s.code) }
+
+// Main runs godwit with args (without the program's name) and returns its exit code.
+func Main(args []string) int {
+	ctx, stop := interruptible(context.Background())
+	defer stop()
+	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}
+	return a.run(ctx, args)
+}
+
+// run executes args and turns the error into a message and an exit code.
+func (a *app) run(ctx context.Context, args []string) int {
+	root := newRoot(a)
+	root.SetArgs(joinOptionPairs(args))
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	err := root.ExecuteContext(ctx)
+	return a.report(ctx, err)
+}
+
+func (a *app) report(ctx context.Context, err error) int {
+	var s silent
+	switch {
+	case err == nil:
+		return ExitOK
+	case errors.As(err, &s):
+		return s.code
+	case errors.Is(context.Cause(ctx), errInterrupted):
+		fmt.Fprintln(a.stderr, "godwit: interrupted")
+		return ExitInterrupted
+	}
+	fmt.Fprint(a.stderr, fault.Render(err))
+	var f *fault.Error
+	if errors.As(err, &f) && f.Code != 0 {
+		return f.Code
+	}
+	return ExitFailure
+}
+
+// errInterrupted is the cause of a context that a signal ended.
+var errInterrupted = errors.New("interrupted")
+
+// interruptible returns a context that the first SIGINT or SIGTERM cancels.
+// The second one ends the process at once: a person who presses Ctrl-C twice
+// does not want to wait for a clean-up.
+func interruptible(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	ch := make(chan os.Signal, 2)
+	signal.Notify(ch, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-ch:
+			cancel(errInterrupted)
+		case <-done:
+			return
+		}
+		select {
+		case <-ch:
+			showCursor()
+			os.Exit(ExitInterrupted)
+		case <-done:
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(ch)
+		close(done)
+		cancel(nil)
+	}
+}
+
+// showCursor undoes the one thing that a live view changes in a terminal.
+func showCursor() {
+	if st, err := os.Stderr.Stat(); err == nil && st.Mode()&os.ModeCharDevice != 0 {
+		fmt.Fprint(os.Stderr, "\x1b[?2026l\x1b[?25h\n")
+	}
+}

@@ -1,0 +1,199 @@
+package cli
+
+import (
+	"fmt"
+	"runtime/debug"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"godwit/internal/fault"
+)
+
+// globals are the flags that every verb takes.
+type globals struct {
+	dryRun          bool
+	keepResult      bool
+	allowBuildShell bool
+	json            bool
+	progress        string
+	verbose         bool
+	showTrace       bool
+	options         []string // "name\x00value"
+	parallel        string
+	builder         string
+	engine          string
+	image           string
+	imageFile       string
+	elevate         string
+}
+
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "godwit",
+		Short: "deploy NixOS fleets from any laptop",
+		Long: `godwit deploys the NixOS machines that one repository describes, from any laptop.
+
+It evaluates the configuration, builds each system on something that can build
+it (this machine, a builder that it starts in a container, an ssh store, or the
+host itself), copies it over ssh, activates it, checks it, and takes it back when
+the host does not come back healthy.` + "\n" + exitStatusHelp,
+		Example: `  godwit build network.nix
+  godwit deploy network.nix switch --on 'web*'
+  godwit exec network.nix uptime`,
+		Version:           version(),
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		DisableAutoGenTag: true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
+	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return fault.New("%w", err).Hint("%s --help shows the flags", c.CommandPath())
+	})
+	f := root.PersistentFlags()
+	g := &a.globals
+	f.BoolVar(&g.dryRun, "dry-run", false, "evaluate and show what would be done; build nothing, touch no host")
+	f.BoolVar(&g.keepResult, "keep-result", false, "keep what was built: a GC root per host in .gcroots beside the deployment file")
+	f.BoolVar(&g.allowBuildShell, "allow-build-shell", false, "allow network.buildShell to wrap the build")
+	f.BoolVar(&g.json, "json", false, "events as JSON, one object a line on stdout (list commands: the list as JSON)")
+	f.StringVar(&g.progress, "progress", "auto", "how to show progress: auto, live, plain")
+	f.BoolVarP(&g.verbose, "verbose", "v", false, "show every log line")
+	f.BoolVar(&g.showTrace, "show-trace", false, "show Nix's whole trace when an evaluation fails")
+	f.StringArrayVar(&g.options, "option", nil, "set a Nix option, as Nix does: --option `NAME VALUE`")
+	f.StringVar(&g.parallel, "parallel", "", "hosts at once: `N`, or build=N,copy=N,activate=N (default 10 of each, builds by cores)")
+	f.StringVar(&g.builder, "builder", "", "where to build: auto, local, container, target, or a store such as ssh-ng://user@host")
+	f.StringVar(&g.builder, "build-on", "", "the same as --builder")
+	f.StringVar(&g.engine, "engine", "", "container engine: docker, podman or nerdctl (default: the first that answers)")
+	f.StringVar(&g.image, "image", "", "image of the container builder")
+	f.StringVar(&g.imageFile, "image-file", "", "image of the container builder, from a file that `docker load` takes")
+	f.StringVar(&g.elevate, "elevate", "auto", "how to become root on hosts: auto, sudo, doas, none")
+
+	root.AddGroup(
+		&cobra.Group{ID: "deploy", Title: "Deploying:"},
+		&cobra.Group{ID: "fleet", Title: "The fleet:"},
+		&cobra.Group{ID: "tools", Title: "Tools:"},
+	)
+	for _, c := range []*cobra.Command{newBuild(a), newPush(a), newDeploy(a), newCheckHealth(a), newUploadSecrets(a)} {
+		c.GroupID = "deploy"
+		root.AddCommand(c)
+	}
+	for _, c := range []*cobra.Command{newHosts(a), newListSecrets(a), newEval(a), newExec(a)} {
+		c.GroupID = "fleet"
+		root.AddCommand(c)
+	}
+	b := newBuilder(a)
+	b.GroupID = "tools"
+	root.AddCommand(b, newDocs(a), newVersion(a))
+	root.SetHelpCommandGroupID("tools")
+	root.SetCompletionCommandGroupID("tools")
+	return root
+}
+
+func newVersion(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use: "version", Short: "print godwit's version", GroupID: "tools", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintln(a.stdout, "godwit "+version())
+			return err
+		},
+	}
+	return c
+}
+
+// release is set by the release build (-ldflags -X godwit/internal/cli.release=...).
+var release = ""
+
+// version is the release, or the commit that this program was built from.
+func version() string {
+	if release != "" {
+		return release
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	v, dirty := "", ""
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			v = s.Value[:min(12, len(s.Value))]
+		case "vcs.modified":
+			if s.Value == "true" {
+				dirty = "-dirty"
+			}
+		}
+	}
+	if v == "" {
+		return "development"
+	}
+	return "development-" + v + dirty
+}
+
+// joinOptionPairs makes Nix's spelling `--option NAME VALUE` one argument, since
+// flags of the command-line library take one value. Words after `--` are left alone.
+func joinOptionPairs(args []string) []string {
+	var out []string
+	for i := 0; i < len(args); i++ {
+		if args[i] == "--" {
+			return append(out, args[i:]...)
+		}
+		if args[i] == "--option" && i+2 < len(args) {
+			out = append(out, "--option="+args[i+1]+"\x00"+args[i+2])
+			i += 2
+			continue
+		}
+		out = append(out, args[i])
+	}
+	return out
+}
+
+// nixOptions are the --option pairs.
+func (g *globals) nixOptions() ([][2]string, error) {
+	var out [][2]string
+	for _, o := range g.options {
+		name, value, ok := strings.Cut(o, "\x00")
+		if !ok {
+			return nil, fault.New("--option takes two words, a name and a value").Hint("--option %s VALUE", o)
+		}
+		out = append(out, [2]string{name, value})
+	}
+	return out, nil
+}
+
+// limits is how many hosts may be in a stage at once; 0 leaves it to the stage.
+type limits struct{ build, copy, activate int }
+
+func (g *globals) limits() (limits, error) {
+	var l limits
+	if g.parallel == "" {
+		return l, nil
+	}
+	bad := func() (limits, error) {
+		return l, fault.New("--parallel %s is neither a number nor a list such as build=2,copy=4,activate=1", g.parallel)
+	}
+	if n, err := strconv.Atoi(g.parallel); err == nil {
+		if n < 1 {
+			return l, fault.New("--parallel must be 1 or more, not %d", n)
+		}
+		return limits{n, n, n}, nil
+	}
+	for _, part := range strings.Split(g.parallel, ",") {
+		name, value, ok := strings.Cut(part, "=")
+		n, err := strconv.Atoi(value)
+		if !ok || err != nil || n < 1 {
+			return bad()
+		}
+		switch name {
+		case "build":
+			l.build = n
+		case "copy":
+			l.copy = n
+		case "activate":
+			l.activate = n
+		default:
+			return bad()
+		}
+	}
+	return l, nil
+}

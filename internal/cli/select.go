@@ -1,0 +1,18 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"godwit/internal/fleet"
+)
+
+// selectFlags adds morph's host selection to a verb.
+func selectFlags(c *cobra.Command, s *fleet.Selection) {
+	f := c.Flags()
+	f.StringArrayVar(&s.On, "on", nil, "glob of host names (may be repeated): --on 'web*'")
+	f.StringSliceVar(&s.Tagged, "tagged", nil, "comma-separated tags that a host must all have")
+	f.IntVar(&s.Every, "every", 1, "keep each `N`th host")
+	f.IntVar(&s.Skip, "skip", 0, "skip the first `N` hosts")
+	f.IntVar(&s.Limit, "limit", 0, "at most `N` hosts (0: no limit)")
+	f.StringSliceVar(&s.OrderByTags, "order-by-tags", nil, "comma-separated tags; hosts with the first come first")
+}

@@ -1,0 +1,370 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"godwit/internal/builder"
+	"godwit/internal/deploy"
+	"godwit/internal/event"
+	"godwit/internal/fault"
+	"godwit/internal/fleet"
+	"godwit/internal/nix"
+	"godwit/internal/source/morph"
+	"godwit/internal/ssh"
+	"godwit/internal/store"
+	"godwit/internal/ui"
+)
+
+// session is one run of a verb: the view, Nix, the loaded configuration, and
+// what the run opens on the way. Close ends all of it.
+type session struct {
+	app   *app
+	ui    *ui.UI
+	start time.Time
+
+	tool *nix.Tool
+	net  *morph.Network
+	// hosts are the selected hosts that could be evaluated; broken the others.
+	hosts  []fleet.Host
+	broken []morph.HostError
+	result *morph.Result
+
+	pool    *ssh.Pool
+	closers []func()
+}
+
+// newSession starts the view.
+func (a *app) newSession() (*session, error) {
+	o := ui.Options{Stdout: a.stdout, Stderr: a.stderr, Verbose: a.globals.verbose, Getenv: a.getenv}
+	switch {
+	case a.globals.json:
+		o.Mode = ui.JSON
+	case a.globals.progress == "auto":
+	case a.globals.progress == "live":
+		o.Mode = ui.Live
+	case a.globals.progress == "plain":
+		o.Mode = ui.Plain
+	default:
+		return nil, fault.New("--progress %s: there is auto, live and plain", a.globals.progress)
+	}
+	return &session{app: a, ui: ui.New(o), start: time.Now()}, nil
+}
+
+// close ends everything that the session opened, the view last.
+func (s *session) close() {
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		s.closers[i]()
+	}
+	s.closers = nil
+	_ = s.ui.Close()
+}
+
+// run is the frame of every verb: a session, its body, and its end.
+func (a *app) withSession(ctx context.Context, body func(ctx context.Context, s *session) error) error {
+	s, err := a.newSession()
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	err = body(ctx, s)
+	// The view must be down before a message is printed.
+	s.close()
+	if err != nil && s.ui.Mode() == ui.JSON {
+		var quiet silent
+		if !errors.As(err, &quiet) {
+			s.ui.Emit(event.Event{Kind: event.Result, Outcome: "failed", Error: err.Error(), Time: time.Now()})
+		}
+	}
+	return err
+}
+
+// quiet tells whether human lines (header, tables) are left out.
+func (s *session) quiet() bool { return s.ui.Mode() == ui.JSON }
+
+func (s *session) println(line string) {
+	if !s.quiet() {
+		s.ui.Println(line)
+	}
+}
+
+// output is a line for scripts. With --json the events carry the same facts.
+func (s *session) output(line string) {
+	if !s.quiet() {
+		s.ui.Output(line)
+	}
+}
+
+// findNix finds Nix with the run's options.
+func (s *session) findNix(ctx context.Context) error {
+	if s.tool != nil {
+		return nil
+	}
+	options, err := s.app.globals.nixOptions()
+	if err != nil {
+		return err
+	}
+	s.tool, err = nix.Find(ctx, nix.Settings{Options: options, ShowTrace: s.app.globals.showTrace})
+	return err
+}
+
+// loadRequest is what a verb needs of a configuration.
+type loadRequest struct {
+	file      string
+	selection fleet.Selection
+	systems   bool // the derivations too, not just metadata
+	options   morph.Options
+	// probe asks hosts that do not say their platform what they are.
+	probe bool
+	// header prints morph's list of selected hosts.
+	header bool
+}
+
+// load opens a configuration and evaluates what the selection needs.
+func (s *session) load(ctx context.Context, r loadRequest) error {
+	if err := s.findNix(ctx); err != nil {
+		return err
+	}
+	r.options.Sink = s.ui
+	net, err := morph.Open(ctx, s.tool, r.file, r.options)
+	if err != nil {
+		return err
+	}
+	s.net = net
+	if len(net.Names) == 0 {
+		return fault.New("%s describes no hosts", r.file).Hint("every attribute of the file but network, defaults, resources and require is a host")
+	}
+	if names, err := r.selection.Names(net.Names); err == nil {
+		s.ui.Announce(names)
+	}
+	res, err := net.Load(ctx, morph.Request{Selection: r.selection, Systems: r.systems})
+	if err != nil {
+		return err
+	}
+	if r.probe {
+		if res, err = s.askHosts(ctx, r, res); err != nil {
+			return err
+		}
+	}
+	s.result = res
+	s.hosts, s.broken = res.Fleet.Hosts, res.Failed
+	names := make([]string, 0, len(s.hosts)+len(s.broken))
+	for _, h := range s.hosts {
+		names = append(names, h.Name)
+	}
+	for _, b := range s.broken {
+		names = append(names, b.Host)
+	}
+	s.ui.Announce(names)
+	if r.header {
+		s.println(strings.TrimSuffix(fleet.Header(s.hosts, res.Counts), "\n"))
+		s.println("")
+	}
+	if len(names) == 0 {
+		return fault.New("no hosts selected").Hint("godwit hosts %s shows all hosts with their tags", r.file)
+	}
+	for _, pair := range sortedPairs(res.Fleet.NixConfig) {
+		s.tool = s.tool.With([][2]string{pair})
+	}
+	return nil
+}
+
+// askHosts settles the platform of hosts whose configuration does not say it:
+// the live host knows best; where it does not answer, the fallback that they
+// were evaluated with stays. Either way a line says which option to set.
+func (s *session) askHosts(ctx context.Context, r loadRequest, res *morph.Result) (*morph.Result, error) {
+	var unsure []fleet.Host
+	for _, h := range res.Fleet.Hosts {
+		if h.SystemFrom == "fallback" {
+			unsure = append(unsure, h)
+		}
+	}
+	if len(unsure) == 0 {
+		return res, nil
+	}
+	if err := s.openPool(nil); err != nil {
+		return nil, err
+	}
+	found := make([]string, len(unsure))
+	deploy.Each(ctx, unsure, 0, event.Discard, func(ctx context.Context, h fleet.Host) deploy.Outcome {
+		if h.BuildOnly {
+			return deploy.Outcome{}
+		}
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		system, err := platformOf(ctx, s.pool.Host(deploy.Target(h)))
+		if err != nil {
+			return deploy.Outcome{Err: err}
+		}
+		for i := range unsure {
+			if unsure[i].Name == h.Name {
+				found[i] = system
+			}
+		}
+		return deploy.Outcome{}
+	})
+	systems := map[string]string{}
+	for i, h := range unsure {
+		sc := event.On(s.ui, h.Name, event.StepEvaluate)
+		switch {
+		case found[i] == "":
+			sc.Warn(fmt.Sprintf("the configuration does not say a platform and the host does not answer: taken for %s", h.System),
+				fmt.Sprintf("nixpkgs.hostPlatform = \"%s\"; in the configuration of %s", h.System, h.Name))
+		default:
+			sc.Note(fmt.Sprintf("the configuration does not say a platform; the host is %s (set nixpkgs.hostPlatform = \"%s\")", found[i], found[i]))
+			if found[i] != h.System {
+				systems[h.Name] = found[i]
+			}
+		}
+	}
+	if len(systems) == 0 {
+		return res, nil
+	}
+	r.options.Systems = systems
+	net, err := morph.Open(ctx, s.tool, r.file, r.options)
+	if err != nil {
+		return nil, err
+	}
+	s.net = net
+	return net.Load(ctx, morph.Request{Selection: r.selection, Systems: r.systems})
+}
+
+// platformOf is the Nix system of a live host: that of the system that it
+// runs, or else of its processor.
+func platformOf(ctx context.Context, h *ssh.Host) (string, error) {
+	out, err := h.Output(ctx, ssh.Cmd{Script: `cat /run/current-system/system 2>/dev/null || { uname -m; uname -s; }`})
+	if err != nil {
+		return "", err
+	}
+	words := strings.Fields(out)
+	switch {
+	case len(words) == 1 && strings.Contains(words[0], "-"):
+		return words[0], nil
+	case len(words) == 2:
+		cpu := map[string]string{"arm64": "aarch64", "amd64": "x86_64"}[words[0]]
+		if cpu == "" {
+			cpu = words[0]
+		}
+		return cpu + "-" + strings.ToLower(words[1]), nil
+	}
+	return "", fmt.Errorf("the host says %q", out)
+}
+
+// passwords are how a sudo password is got.
+type passwords struct {
+	ask     bool
+	command string
+}
+
+func passwordFlags(c *cobra.Command, p *passwords) {
+	c.Flags().BoolVar(&p.ask, "passwd", false, "ask once for the sudo password of the hosts")
+	c.Flags().StringVar(&p.command, "passcmd", "", "run `COMMAND` (words, no shell) and take the sudo password from its output")
+}
+
+// openPool makes the pool of ssh connections.
+func (s *session) openPool(p *passwords) error {
+	if s.pool != nil {
+		return nil
+	}
+	o, err := ssh.OptionsFromEnv(s.app.getenv)
+	if err != nil {
+		return err
+	}
+	o.Elevate = s.app.globals.elevate
+	o.Sink = s.ui
+	if p != nil && (p.ask || p.command != "") {
+		o.Password = func(ctx context.Context) (string, error) { return s.password(ctx, p) }
+	}
+	s.pool, err = ssh.NewPool(o)
+	if err != nil {
+		return err
+	}
+	s.closers = append(s.closers, func() { _ = s.pool.Close() })
+	return nil
+}
+
+func (s *session) password(ctx context.Context, p *passwords) (string, error) {
+	if p.command != "" {
+		words := strings.Fields(p.command)
+		cmd := exec.CommandContext(ctx, words[0], words[1:]...)
+		cmd.Stderr = s.app.stderr
+		out, err := cmd.Output()
+		if err != nil {
+			return "", fault.New("--passcmd `%s` failed: %w", p.command, err)
+		}
+		return strings.TrimRight(string(out), "\r\n"), nil
+	}
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return "", fault.New("there is no terminal to ask for the sudo password on").Hint("--passcmd 'COMMAND' takes it from a command")
+	}
+	defer tty.Close()
+	var pw []byte
+	s.ui.Suspend(func() {
+		fmt.Fprint(tty, "Please enter remote sudo password: ")
+		pw, err = term.ReadPassword(int(tty.Fd()))
+		fmt.Fprintln(tty)
+	})
+	return string(pw), err
+}
+
+// chooseBuilders decides where each host is built. Hosts that nothing can
+// build come back as outcomes.
+func (s *session) chooseBuilders(ctx context.Context, hosts []fleet.Host) (*builder.Plan, error) {
+	settings, err := s.builderSettings()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.openPool(nil); err != nil {
+		return nil, err
+	}
+	plan, err := builder.Choose(ctx, builder.Inputs{
+		Tool: s.tool, Hosts: hosts, Wanted: s.app.globals.builder, Settings: settings, SSH: s.pool, Sink: s.ui,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.closers = append(s.closers, plan.Close)
+	return plan, nil
+}
+
+// builderSettings are the user's file with the command line on top.
+func (s *session) builderSettings() (builder.Settings, error) {
+	return s.app.builderSettings()
+}
+
+func (a *app) builderSettings() (builder.Settings, error) {
+	b, err := builder.LoadSettings("")
+	if err != nil {
+		return b, err
+	}
+	g := a.globals
+	if g.engine != "" {
+		b.Engine = g.engine
+	}
+	if g.image != "" {
+		b.Image, b.ImageFile = g.image, ""
+	}
+	if g.imageFile != "" {
+		if _, err := os.Stat(g.imageFile); err != nil {
+			return b, fault.New("cannot read --image-file %s: %w", g.imageFile, errors.Unwrap(err))
+		}
+		b.ImageFile = g.imageFile
+	}
+	return b, nil
+}
+
+// pushers copies out of stores, with the run's view.
+func (s *session) pushers() *deploy.Pushers {
+	p := &deploy.Pushers{Options: store.Options{Sink: s.ui, DryRun: s.app.globals.dryRun}}
+	s.closers = append(s.closers, func() { _ = p.Close() })
+	return p
+}

@@ -1,0 +1,96 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"godwit/internal/event"
+	"godwit/internal/fleet"
+)
+
+// Gate bounds how many hosts are in a stage at once. A nil Gate bounds nothing.
+type Gate chan struct{}
+
+// NewGate lets n hosts in; n < 1 gives a gate without a bound.
+func NewGate(n int) Gate {
+	if n < 1 {
+		return nil
+	}
+	return make(Gate, n)
+}
+
+// Enter waits for a place. The returned function gives it back.
+func (g Gate) Enter(ctx context.Context) (func(), error) {
+	if g == nil {
+		return func() {}, ctx.Err()
+	}
+	select {
+	case g <- struct{}{}:
+		return func() { <-g }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Each runs fn for every host, at most limit at once (0: all), and gives the
+// outcomes in the order of hosts. fn's outcome needs no host and no duration.
+func Each(ctx context.Context, hosts []fleet.Host, limit int, sink event.Sink, fn func(context.Context, fleet.Host) Outcome) []Outcome {
+	outcomes := make([]Outcome, len(hosts))
+	gate := NewGate(limit)
+	var wg sync.WaitGroup
+	for i, h := range hosts {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			outcomes[i] = watched(ctx, h, sink, func() Outcome {
+				leave, err := gate.Enter(ctx)
+				if err != nil {
+					return Outcome{Err: err}
+				}
+				defer leave()
+				return fn(ctx, h)
+			})
+		}()
+	}
+	wg.Wait()
+	return outcomes
+}
+
+// watched runs fn, completes its outcome and reports it as the host's result.
+func watched(ctx context.Context, h fleet.Host, sink event.Sink, fn func() Outcome) Outcome {
+	start := time.Now()
+	o := fn()
+	o.Host = h.Name
+	o.Duration = time.Since(start)
+	if o.Err != nil {
+		o.Err = named(h.Name, o.Err)
+		switch {
+		case ctx.Err() != nil && errors.Is(o.Err, context.Canceled):
+			o.State = Interrupted
+		case o.State == "":
+			o.State = Failed
+		}
+		if o.Detail == "" {
+			o.Detail = message(o.Err)
+		}
+	}
+	e := event.Event{Kind: event.Result, Outcome: string(o.State), Text: o.Detail}
+	if o.Err != nil {
+		e.Error = message(o.Err)
+		if h, ok := o.Err.(interface{ HintLines() []string }); ok {
+			e.Hints = h.HintLines()
+		}
+	}
+	if o.System != "" {
+		e.Data = map[string]string{"system": o.System}
+	}
+	event.On(sink, h.Name, "").Emit(e)
+	return o
+}
+
+// Fail is the outcome of a host that failed before its pipeline began.
+func Fail(sink event.Sink, host string, err error) Outcome {
+	return watched(context.Background(), fleet.Host{Name: host}, sink, func() Outcome { return Outcome{Err: err} })
+}

@@ -1,0 +1,67 @@
+// Package deploy takes hosts through their stages: build, copy, secrets,
+// pre-deploy checks, activation, health checks. Each host has a pipeline of its
+// own, so that one host activates while another still builds, and one host that
+// fails takes nobody with it. What changes a host passes through one place
+// (Run.wet), so that a dry run is the same code.
+package deploy
+
+import (
+	"errors"
+	"time"
+
+	"godwit/internal/fault"
+)
+
+// State is how a host ended.
+type State string
+
+// States of a host at the end of a run.
+const (
+	Built       State = "built"       // the system exists; nothing else was asked for
+	Pushed      State = "pushed"      // the system is in the host's store
+	Changed     State = "changed"     // the host runs (or will boot) the new system
+	Unchanged   State = "unchanged"   // the host ran it already
+	Checked     State = "healthy"     // checks alone were asked for, and passed
+	Uploaded    State = "uploaded"    // secrets alone were asked for
+	Ran         State = "ran"         // a command was asked for and ended with 0
+	RolledBack  State = "rolled-back" // the host went back to what it ran before
+	Failed      State = "failed"
+	Skipped     State = "skipped" // build-only, or a dry run
+	Interrupted State = "interrupted"
+)
+
+// Outcome is how one host ended.
+type Outcome struct {
+	Host     string
+	State    State
+	Detail   string // one line for the summary
+	System   string // the toplevel's store path, when it was built
+	Duration time.Duration
+	Err      error
+}
+
+// Bad tells whether the host did not reach what was asked for.
+func (o Outcome) Bad() bool {
+	return o.State == Failed || o.State == RolledBack || o.State == Interrupted
+}
+
+// named makes err carry the host's name, once.
+func named(host string, err error) error {
+	var f *fault.Error
+	if errors.As(err, &f) {
+		if f.Host == "" {
+			f.Host = host
+		}
+		return err
+	}
+	return fault.New("%w", err).On(host)
+}
+
+// message is err without the host's name, which stands beside it already.
+func message(err error) string {
+	var f *fault.Error
+	if errors.As(err, &f) {
+		return f.Msg
+	}
+	return err.Error()
+}
