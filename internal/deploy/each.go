@@ -73,12 +73,12 @@ func watched(ctx context.Context, h fleet.Host, sink event.Sink, fn func() Outco
 			o.State = Failed
 		}
 		if o.Detail == "" {
-			o.Detail = message(o.Err)
+			o.Detail = event.Message(o.Err)
 		}
 	}
 	e := event.Event{Kind: event.Result, Outcome: string(o.State), Text: o.Detail}
 	if o.Err != nil {
-		e.Error = message(o.Err)
+		e.Error = event.Message(o.Err)
 		if h, ok := o.Err.(interface{ HintLines() []string }); ok {
 			e.Hints = h.HintLines()
 		}

@@ -56,12 +56,3 @@ func named(host string, err error) error {
 	}
 	return fault.New("%w", err).On(host)
 }
-
-// message is err without the host's name, which stands beside it already.
-func message(err error) string {
-	var f *fault.Error
-	if errors.As(err, &f) {
-		return f.Msg
-	}
-	return err.Error()
-}

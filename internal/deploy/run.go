@@ -162,7 +162,7 @@ func (r *Run) release(ctx context.Context, h fleet.Host, conn *ssh.Host) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	if err := release(ctx, conn); err != nil {
-		event.On(r.Sink, h.Name, event.StepActivate).Warn(pushedRoot + " is left on the host: " + message(err))
+		event.On(r.Sink, h.Name, event.StepActivate).Warn(pushedRoot + " is left on the host: " + event.Message(err))
 	}
 }
 

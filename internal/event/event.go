@@ -6,6 +6,7 @@
 package event
 
 import (
+	"errors"
 	"time"
 )
 
@@ -114,6 +115,16 @@ type SinkFunc func(Event)
 // Emit calls f.
 func (f SinkFunc) Emit(e Event) { f(e) }
 
+// Message is err's message without the name of the host, which an event names
+// already.
+func Message(err error) string {
+	var b interface{ Bare() string }
+	if errors.As(err, &b) {
+		return b.Bare()
+	}
+	return err.Error()
+}
+
 // Discard is a Sink that drops everything.
 var Discard Sink = SinkFunc(func(Event) {})
 
@@ -171,8 +182,9 @@ func (s Scope) End(text string, err error) {
 		s.Emit(Event{Kind: Done, Text: text})
 		return
 	}
-	e := Event{Kind: Failed, Text: text, Error: err.Error()}
-	if h, ok := err.(interface{ HintLines() []string }); ok {
+	e := Event{Kind: Failed, Text: text, Error: Message(err)}
+	var h interface{ HintLines() []string }
+	if errors.As(err, &h) {
 		e.Hints = h.HintLines()
 	}
 	s.Emit(e)

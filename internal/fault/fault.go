@@ -54,6 +54,9 @@ func (e *Error) Error() string {
 	return e.Msg
 }
 
+// Bare is the message without its host.
+func (e *Error) Bare() string { return e.Msg }
+
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
