@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"godwit/internal/fault"
@@ -19,9 +20,10 @@ import (
 // A lane keeps what its feeds have not taken yet: the last laneWindow bytes in
 // memory. When the window is full there are two cases. Nobody waits for data:
 // the lane waits too, which is all the back-pressure there is. Somebody waits,
-// because some other host is slower: the oldest chunk goes to the spool file,
-// and when that is full as well, the hosts that hold it are let go. A host that
-// was let go continues from where it stands over a lane of its own.
+// because some other host is slower: after a little patience, which keeps hosts
+// of one speed together, the oldest chunk goes to the spool file; and when that
+// is full as well, the hosts furthest behind are let go. A host that was let go
+// continues from where it stands over a lane of its own.
 //
 // So a lane on which a feed waits always moves, and a feed that does not wait is
 // writing to its host, which ends by itself (conn.watch). Nothing else blocks,
@@ -31,6 +33,11 @@ const (
 	chunkSize  = 64 << 10
 	laneWindow = 2 << 20
 	maxLanes   = 8
+
+	// How long a feed that falls behind may hold up others before data goes to
+	// the spool for it; from anew when it has caught up.
+	patience     = 50 * time.Millisecond
+	patienceStep = 5 * time.Millisecond
 
 	// Requests ahead of the reading: enough to fill a long wire with small
 	// paths, few enough to be no loss when they are not wanted any more.
@@ -83,6 +90,7 @@ type feed struct {
 	off     int64 // bytes of it taken
 	waiting *lane
 	fallen  bool
+	heldUp  time.Duration // others, since it last waited for data
 	wake    chan struct{}
 	using   *chunk
 	scratch []byte
@@ -243,6 +251,7 @@ func (f *feed) chunk(ctx context.Context, pause func() error) ([]byte, error) {
 			p.mu.Lock()
 			continue
 		}
+		f.heldUp = 0
 		if f.waiting == nil {
 			f.waiting = o.lane
 			o.lane.starving++
@@ -645,8 +654,35 @@ func (l *lane) reserve(c *conn, o *object, n int) (held bool, err error) {
 			p.mu.Lock()
 			continue
 		}
-		l.makeRoom()
+		if !l.wait() {
+			l.makeRoom()
+		}
 	}
+}
+
+// wait gives hosts that have just fallen behind a moment. Pusher.mu is held.
+func (l *lane) wait() bool {
+	if len(l.fifo) == 0 {
+		return false
+	}
+	behind := l.fifo[0].holders()
+	if !slices.ContainsFunc(behind, func(f *feed) bool { return f.heldUp < patience }) {
+		return false
+	}
+	t0 := time.Now()
+	l.p.mu.Unlock()
+	t := time.NewTimer(patienceStep)
+	select {
+	case <-l.wake:
+	case <-t.C:
+	case <-l.p.ctx.Done():
+	}
+	t.Stop()
+	l.p.mu.Lock()
+	for _, f := range behind {
+		f.heldUp += time.Since(t0)
+	}
+	return true
 }
 
 // makeRoom moves the oldest chunk out of memory. Pusher.mu is held.
@@ -661,6 +697,21 @@ func (l *lane) makeRoom() {
 	}
 	c := l.fifo[0]
 	slot, ok := p.spool.alloc()
+	for !ok && len(p.spool.fifo) > 0 {
+		// Who holds the oldest of the spool is furthest behind, and goes on alone.
+		old := p.spool.fifo[0]
+		p.spool.fifo = p.spool.fifo[1:]
+		for _, f := range old.holders() {
+			f.leave()
+		}
+		slot, ok = p.spool.alloc()
+	}
+	if c.refs == 0 {
+		if ok {
+			p.spool.release(slot)
+		}
+		return
+	}
 	if ok {
 		c.busy = true
 		p.mu.Unlock()
@@ -669,6 +720,7 @@ func (l *lane) makeRoom() {
 		c.busy = false
 		if err == nil {
 			c.slot = slot
+			p.spool.fifo = append(p.spool.fifo, c)
 			p.spooled += int64(c.n)
 			p.settleChunk(c)
 			return
@@ -680,7 +732,7 @@ func (l *lane) makeRoom() {
 			return
 		}
 	}
-	// No room at all: whoever holds the oldest chunk goes on alone.
+	// No spool: whoever holds the oldest chunk goes on alone.
 	for _, f := range c.holders() {
 		f.leave()
 	}

@@ -15,7 +15,8 @@ type spool struct {
 	file  *os.File
 	next  int64
 	freed []int64
-	dead  bool // the file could not be made, or its disk is full
+	fifo  []*chunk // what was put in, oldest first
+	dead  bool     // the file could not be made, or its disk is full
 }
 
 func (s *spool) alloc() (int64, bool) {
@@ -43,7 +44,12 @@ func (s *spool) alloc() (int64, bool) {
 	return s.next - 1, true
 }
 
-func (s *spool) release(slot int64) { s.freed = append(s.freed, slot) }
+func (s *spool) release(slot int64) {
+	s.freed = append(s.freed, slot)
+	for len(s.fifo) > 0 && s.fifo[0].refs == 0 {
+		s.fifo = s.fifo[1:]
+	}
+}
 
 func (s *spool) write(slot int64, b []byte) error {
 	_, err := s.file.WriteAt(b, slot*chunkSize)
