@@ -96,7 +96,7 @@ func (t *Tool) Eval(ctx context.Context, e Evaluation) ([]byte, error) {
 	cmd.Stdin = strings.NewReader(e.Expr)
 	var out strings.Builder
 	cmd.Stdout = &out
-	w := watch{scope: func() event.Scope { return e.Scope }}
+	w := watch{scope: func() event.Scope { return e.Scope }, once: t.once}
 	if err := w.run(cmd); err != nil {
 		return nil, t.Failure(ctx, cmd, err, w.errors())
 	}
@@ -164,7 +164,6 @@ type pool struct {
 	mu     sync.Mutex
 	wait   []*piece // not begun
 	active []*piece
-	said   map[string]bool // lines that Nix says at every start
 	broken error
 }
 
@@ -181,7 +180,7 @@ func (t *Tool) EvalEach(ctx context.Context, e Each) error {
 	if len(e.Names) == 0 {
 		return nil
 	}
-	p := &pool{t: t, e: e, args: map[string][]string{}, said: map[string]bool{}}
+	p := &pool{t: t, e: e, args: map[string][]string{}}
 
 	bySystem := map[string][]string{}
 	var systems []string
@@ -376,13 +375,7 @@ func (p *pool) process(ctx context.Context, w *piece) error {
 		scope: func() event.Scope {
 			return event.On(p.e.Sink, current, event.StepEvaluate)
 		},
-		once: func(line string) bool {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			first := !p.said[line]
-			p.said[line] = true
-			return first
-		},
+		once: p.t.once,
 		marked: func(line string) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
@@ -429,6 +422,12 @@ func (p *pool) process(ctx context.Context, w *piece) error {
 		return fault.New("nix ended without evaluating %s", w.names[w.at])
 	}
 	return nil
+}
+
+// once says whether a line that concerns no name is new in this run.
+func (t *Tool) once(line string) bool {
+	_, before := t.said.LoadOrStore(line, true)
+	return !before
 }
 
 func newMark() string {

@@ -430,7 +430,7 @@ func foreignBuild(drv, system, here, features string) *fault.Error {
 	}
 	what := "a derivation"
 	if drv != "" {
-		what = drvName(drv)
+		what = DrvName(drv)
 	}
 	f := fault.New("%s has to be built on %s, and this machine builds %s", what, system, here)
 	if here == "" {
@@ -443,15 +443,6 @@ func foreignBuild(drv, system, here, features string) *fault.Error {
 		f.Detail(drv)
 	}
 	return f.Because(cause)
-}
-
-// drvName is the name in a derivation's path.
-func drvName(drv string) string {
-	base := strings.TrimSuffix(filepath.Base(drv), ".drv")
-	if len(base) > 33 && base[32] == '-' {
-		return base[33:]
-	}
-	return base
 }
 
 // definitions reads the first "- In `FILE': VALUE" of a module system's message.

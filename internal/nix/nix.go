@@ -46,6 +46,8 @@ type Tool struct {
 	programs map[string]string // program name -> path
 	dir      string            // where nix was found, when that is not on PATH
 
+	said *sync.Map // lines that Nix says at every start: once is enough
+
 	configMu sync.Mutex
 	config   *Config
 }
@@ -76,7 +78,7 @@ func Find(ctx context.Context, s Settings) (*Tool, error) {
 	if s.ShellCmd == "" {
 		s.ShellCmd = os.Getenv("MORPH_NIX_SHELL_CMD")
 	}
-	t := &Tool{settings: s, programs: map[string]string{}}
+	t := &Tool{settings: s, programs: map[string]string{}, said: &sync.Map{}}
 
 	path, err := exec.LookPath("nix")
 	if err != nil {
@@ -147,7 +149,7 @@ func (t *Tool) With(options [][2]string, env ...string) *Tool {
 	s := t.settings
 	s.Options = append(slices.Clone(s.Options), options...)
 	s.Env = append(slices.Clone(s.Env), env...)
-	return &Tool{Version: t.Version, settings: s, programs: t.programs, dir: t.dir}
+	return &Tool{Version: t.Version, settings: s, programs: t.programs, dir: t.dir, said: t.said}
 }
 
 // ShowTrace says whether whole traces are wanted.

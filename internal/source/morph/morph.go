@@ -54,8 +54,9 @@ type Network struct {
 	NixConfig    map[string]string
 	BuildShell   bool // whether network.buildShell is set
 
-	tool *nix.Tool
-	opts Options
+	tool  *nix.Tool
+	opts  Options
+	given map[string]fleet.Host // with Options.EvalMachines: what it said
 }
 
 // Open reads the names of the hosts and what the network says of itself, which
@@ -153,15 +154,19 @@ func (n *Network) call() string {
 	if err != nil || n.opts.Systems == nil {
 		systems = "{ }"
 	}
-	targets := "null"
+	return fmt.Sprintf("((%s) { file = %s; systems = %s; fallback = %s; targets = %s; })",
+		networkNix, nix.Quote(n.File), systems, nix.Quote(n.opts.Fallback), n.targets())
+}
+
+// targets is the expression of what --target or --target-file ask for.
+func (n *Network) targets() string {
 	switch {
 	case n.opts.TargetFile != "":
-		targets = "(import " + nix.QuotePath(n.opts.TargetFile) + ")"
+		return "(import " + nix.QuotePath(n.opts.TargetFile) + ")"
 	case n.opts.Target != "":
-		targets = "{ out =\n" + n.opts.Target + "\n; }"
+		return "{ out =\n" + n.opts.Target + "\n; }"
 	}
-	return fmt.Sprintf("((%s) { file = %s; systems = %s; fallback = %s; targets = %s; })",
-		networkNix, nix.Quote(n.File), systems, nix.Quote(n.opts.Fallback), targets)
+	return "null"
 }
 
 // system is what builtins.currentSystem is while a host is evaluated. A
@@ -561,11 +566,15 @@ func (n *Network) decode(value json.RawMessage) (fleet.Host, []Target, bool, err
 			MkDirs: s.MkDirs, UploadAt: s.UploadAt,
 		})
 	}
-	var targets []Target
+	return h, j.targets(), j.Selected, nil
+}
+
+func (j hostJSON) targets() []Target {
+	var out []Target
 	for _, name := range slices.Sorted(maps.Keys(j.Targets)) {
-		targets = append(targets, Target{name, j.Targets[name].Drv, j.Targets[name].Out})
+		out = append(out, Target{name, j.Targets[name].Drv, j.Targets[name].Out})
 	}
-	return h, targets, j.Selected, nil
+	return out
 }
 
 // env is what morph exports to its Nix processes: a configuration may read

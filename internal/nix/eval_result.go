@@ -1,0 +1,87 @@
+package nix
+
+import (
+	"context"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"godwit/internal/fault"
+)
+
+// ResultDir puts a directory of links into this machine's store, NAME ->
+// PATH for each host, and gives its path: what morph calls the result path. A
+// name with a slash makes a directory (HOST/TARGET). Equal links give an equal path.
+//
+// Morph builds this with runCommand and so needs a builder of the platform of
+// network.pkgs. A link is only text: it is added with `nix-store --add`, which
+// works on any machine and when the outputs are in a builder's store alone.
+// The price is that the store does not know the links as references: what keeps
+// the outputs alive is each host's own GC root.
+func (t *Tool) ResultDir(ctx context.Context, links map[string]string) (string, error) {
+	tmp, err := os.MkdirTemp("", "godwit-result-")
+	if err != nil {
+		return "", fault.New("cannot make the result directory: %s", err).Because(err)
+	}
+	defer os.RemoveAll(tmp)
+	dir := filepath.Join(tmp, "godwit")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return "", fault.New("cannot make the result directory: %s", err).Because(err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(links)) {
+		link := filepath.Join(dir, filepath.FromSlash(name))
+		if !strings.HasPrefix(link, dir+string(filepath.Separator)) {
+			return "", fault.New("`%s' cannot be the name of a link", name)
+		}
+		err := os.MkdirAll(filepath.Dir(link), 0o755)
+		if err == nil {
+			err = os.Symlink(links[name], link)
+		}
+		if err != nil {
+			return "", fault.New("cannot make the result directory: %s", err).Because(err)
+		}
+	}
+	out, err := t.Output(ctx, "nix-store", "--add", dir)
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// InShell gives a Tool whose processes have the environment of `nix-shell --pure`
+// of a derivation, and its programs where it has some of Nix's own.
+func (t *Tool) InShell(ctx context.Context, drv string) (*Tool, error) {
+	out, err := t.Output(ctx, "nix-shell", drv, "--pure", "--run", "/usr/bin/env -0")
+	if err != nil {
+		return nil, err
+	}
+	var env []string
+	path := ""
+	for _, v := range strings.Split(string(out), "\x00") {
+		name, value, ok := strings.Cut(v, "=")
+		// A build's own temporary places end with the shell.
+		if !ok || slices.Contains([]string{"TMP", "TEMP", "TMPDIR", "TEMPDIR", "NIX_BUILD_TOP", "PWD", "OLDPWD", "SHLVL", "_"}, name) {
+			continue
+		}
+		if name == "PATH" {
+			path = value
+			continue
+		}
+		env = append(env, v)
+	}
+	in := t.With(nil, env...)
+	in.programs = maps.Clone(t.programs)
+	for _, name := range []string{"nix", "nix-store", "nix-build", "nix-instantiate", "nix-copy-closure"} {
+		for _, dir := range filepath.SplitList(path) {
+			if p := filepath.Join(dir, name); executable(p) {
+				in.programs[name] = p
+				break
+			}
+		}
+	}
+	// What the shell does not have is still needed: ssh, git.
+	in.settings.Env = append(in.settings.Env, "PATH="+path+string(os.PathListSeparator)+os.Getenv("PATH"))
+	return in, nil
+}
