@@ -85,23 +85,26 @@ func buildAt(ctx context.Context, tool *nix.Tool, name string, p place, dst stor
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	valid := func(paths []string) (map[string]bool, error) {
-		ok := make(map[string]bool, len(paths))
-		for _, x := range paths {
-			ok[x] = true
-		}
-		for c := range slices.Chunk(paths, 500) {
-			var bad bytes.Buffer
-			if err := p.run(ctx, append([]string{"nix-store", "--check-validity", "--print-invalid"}, c...), &bad, io.Discard); err != nil {
-				return nil, err
-			}
-			for _, x := range strings.Fields(bad.String()) {
-				ok[x] = false
-			}
-		}
-		return ok, nil
-	}
+	valid := func(paths []string) (map[string]bool, error) { return validAt(ctx, p, paths) }
 	return sortOut(drvs, out.String(), log, runErr, valid, name, p.logHint)
+}
+
+// validAt tells which paths are in the store of a place.
+func validAt(ctx context.Context, p place, paths []string) (map[string]bool, error) {
+	ok := make(map[string]bool, len(paths))
+	for _, x := range paths {
+		ok[x] = true
+	}
+	for c := range slices.Chunk(paths, 500) {
+		var bad bytes.Buffer
+		if err := p.run(ctx, append([]string{"nix-store", "--check-validity", "--print-invalid"}, c...), &bad, io.Discard); err != nil {
+			return nil, err
+		}
+		for _, x := range strings.Fields(bad.String()) {
+			ok[x] = false
+		}
+	}
+	return ok, nil
 }
 
 // prepare builds here what the builder cannot, and gives the outputs.
