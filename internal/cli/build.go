@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -190,25 +191,34 @@ func (s *session) deploy(ctx context.Context, o buildOptions, d deploy.Options, 
 		}
 	}
 	if o.target != "" || o.targetFile != "" {
-		return s.buildTargets(ctx)
+		return s.buildTargets(ctx, o.file, d)
 	}
 	if s.net.BuildShell && g.allowBuildShell {
 		if s.tool, err = s.net.InBuildShell(ctx, s.tool); err != nil {
 			return err
 		}
 	}
+	return s.runJobs(ctx, o.file, d, s.hosts, nil)
+}
 
-	plan, err := s.chooseBuilders(ctx, s.hosts)
-	if err != nil {
-		return err
-	}
+// runJobs chooses a builder for each host and takes all through their stages.
+// links turns what was built into the links of the result directory; nil: a
+// link for each host.
+func (s *session) runJobs(ctx context.Context, file string, d deploy.Options, hosts []fleet.Host, resultLinks func(map[string]string) map[string]string) error {
 	outcomes := s.brokenOutcomes()
 	var jobs []deploy.Job
-	links, err := s.rootLinks(o.file)
+	if len(hosts) == 0 {
+		return s.finish(ctx, outcomes)
+	}
+	plan, err := s.chooseBuilders(ctx, hosts)
 	if err != nil {
 		return err
 	}
-	for _, h := range s.hosts {
+	links, err := s.rootLinks(file)
+	if err != nil {
+		return err
+	}
+	for _, h := range hosts {
 		if err := plan.Failed[h.Name]; err != nil {
 			outcomes = append(outcomes, deploy.Fail(s.ui, h.Name, err))
 			continue
@@ -217,7 +227,7 @@ func (s *session) deploy(ctx context.Context, o buildOptions, d deploy.Options, 
 		jobs = append(jobs, deploy.Job{Host: h, Builder: a.Builder, Prepare: a.Prepare, Link: links(h.Name)})
 	}
 	d.Meta = s.meta()
-	run := &deploy.Run{Options: d, Pool: s.pool, Sink: s.ui, Pushers: s.pushers(), OnBuilt: s.showResult(ctx)}
+	run := &deploy.Run{Options: d, Pool: s.pool, Sink: s.ui, Pushers: s.pushers(), OnBuilt: s.showResult(ctx, resultLinks)}
 	outcomes = append(outcomes, run.Hosts(ctx, jobs)...)
 	return s.finish(ctx, outcomes)
 }
@@ -255,17 +265,20 @@ func (s *session) rootLinks(file string) (func(host string) string, error) {
 		}
 		s.closers = append(s.closers, func() { _ = os.RemoveAll(dir) })
 	}
-	return func(host string) string { return filepath.Join(dir, host) }, nil
+	return func(host string) string { return filepath.Join(dir, strings.ReplaceAll(host, "/", "-")) }, nil
 }
 
 // showResult prints morph's result path when everything that could be built is built.
-func (s *session) showResult(ctx context.Context) func(map[string]string) {
+func (s *session) showResult(ctx context.Context, links func(map[string]string) map[string]string) func(map[string]string) {
 	if s.app.globals.dryRun {
 		return nil
 	}
 	return func(systems map[string]string) {
 		if len(systems) == 0 || ctx.Err() != nil {
 			return
+		}
+		if links != nil {
+			systems = links(systems)
 		}
 		path, err := s.tool.ResultDir(ctx, systems)
 		if err != nil {
