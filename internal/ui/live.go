@@ -45,21 +45,28 @@ type live struct {
 	closed    bool
 
 	// wmu is held by whoever writes to the terminal; it is taken before u.mu.
-	wmu     sync.Mutex
-	rows    []string // what is on the screen now, styled
-	widths  []int    // their display widths
-	w, h    int      // terminal size they were drawn for
-	hidden  bool     // the cursor is
-	painted time.Time
+	wmu    sync.Mutex
+	rows   []string // what is on the screen now, styled
+	widths []int    // their display widths
+	w, h   int      // terminal size they were drawn for
+	hidden bool     // the cursor is
 
 	hard, soft chan struct{}
 	stop, done chan struct{}
 	once       sync.Once // closes stop
 }
 
+// printed is a line for stderr, which the live area is on, or for stdout.
 type printed struct {
-	w    io.Writer
-	text string
+	stdout bool
+	text   string
+}
+
+func (l *live) dest(p printed) io.Writer {
+	if p.stdout {
+		return l.u.opt.Stdout
+	}
+	return l.u.opt.Stderr
 }
 
 func newLive(u *UI) *live {
@@ -143,46 +150,46 @@ func (l *live) loop() {
 // emit runs under u.mu, after the event has been applied to the model.
 func (l *live) emit(e event.Event, h *host, t *task) {
 	u := l.u
-	say := func(w io.Writer, host, s string) {
+	say := func(host, s string) {
 		if host != "" {
 			s = u.pal.paint(bold, u.clean(host)) + " | " + s
 		}
-		l.pending = append(l.pending, printed{w, s})
+		l.pending = append(l.pending, printed{false, s})
 	}
 	switch e.Kind {
 	case event.Log:
-		if shown, w := u.shows(e); shown {
+		if shown, stdout := u.shows(e); shown {
 			h.tail[len(h.tail)-1].shown = true
-			if w == u.opt.Stdout && !isTerminal(w) {
-				l.pending = append(l.pending, printed{w, prefix(e) + " | " + e.Text})
-				return
+			if stdout {
+				l.pending = append(l.pending, printed{true, prefix(e) + " | " + e.Text})
+			} else {
+				say(prefix(e), e.Text)
 			}
-			say(w, prefix(e), e.Text)
 		}
 	case event.Note:
-		say(u.opt.Stderr, e.Host, e.Text)
+		say(e.Host, e.Text)
 	case event.Warning:
 		s := u.pal.paint(symWarning.style, u.sym(symWarning)) + " "
 		if e.Host != "" {
 			s += u.pal.paint(bold, u.clean(e.Host)) + ": "
 		}
-		say(u.opt.Stderr, "", s+e.Text)
+		say("", s+e.Text)
 		for _, hint := range e.Hints {
-			say(u.opt.Stderr, "", "  hint: "+u.clean(hint))
+			say("", "  hint: "+u.clean(hint))
 		}
 	case event.Done:
 		// What the run itself did stays on the screen when it is worth a word.
 		if e.Host == "" && e.Text != "" {
-			say(u.opt.Stderr, "", u.pal.paint(symOK.style, u.sym(symOK))+" "+sum(did(e.Step), e.Text)+u.pal.paint(dim, took(t, e)))
+			say("", u.pal.paint(symOK.style, u.sym(symOK))+" "+sum(did(e.Step), e.Text)+u.pal.paint(dim, took(t, e)))
 		}
 	case event.Failed:
 		if e.Host == "" {
-			say(u.opt.Stderr, "", u.pal.paint(symFailed.style, u.sym(symFailed))+" "+stepFailed(e.Step, h.err)+u.pal.paint(dim, took(t, e)))
+			say("", u.pal.paint(symFailed.style, u.sym(symFailed))+" "+stepFailed(e.Step, h.err)+u.pal.paint(dim, took(t, e)))
 		}
 	case event.Result:
 		if e.Host == "" && e.Text != "" {
 			s := h.symbol()
-			say(u.opt.Stderr, "", u.pal.paint(s.style, u.sym(s))+" "+e.Text)
+			say("", u.pal.paint(s.style, u.sym(s))+" "+e.Text)
 		}
 	}
 }
@@ -219,10 +226,10 @@ func (l *live) paint(last bool) {
 	}
 	if last {
 		for _, f := range frame {
-			pending = append(pending, printed{u.opt.Stderr, f})
+			pending = append(pending, printed{false, f})
 		}
 		for _, s := range u.tailLines(true) {
-			pending = append(pending, printed{u.opt.Stderr, s})
+			pending = append(pending, printed{false, s})
 		}
 		frame = nil
 	}
@@ -258,13 +265,13 @@ func (l *live) draw(pending []printed, frame []string, w, h int) {
 		begin()
 		l.erase(&b, w)
 		for _, p := range pending {
-			if p.w != out {
+			if p.stdout {
 				// Another file, perhaps the same terminal: in order.
 				if b.Len() > 0 {
 					b.WriteString(syncEnd)
 				}
 				flush()
-				l.u.write(p.w, []byte(p.text+"\n"))
+				l.u.write(l.u.opt.Stdout, []byte(p.text+"\n"))
 				continue
 			}
 			begin()
@@ -383,7 +390,7 @@ func (l *live) late() {
 		return
 	}
 	for _, p := range l.pending {
-		l.u.write(p.w, []byte(p.text+"\n"))
+		l.u.write(l.dest(p), []byte(p.text+"\n"))
 	}
 	l.pending = nil
 }
@@ -561,7 +568,7 @@ func taskParts(t *task) []part {
 	}
 	add(t.phase, plainText)
 	if t.last != subject {
-		add(t.last, dim)
+		add(strings.Join(strings.Fields(t.last), " "), dim)
 	}
 	return parts
 }
@@ -608,7 +615,7 @@ func (u *UI) finalRows(h int) []row {
 	m.interrupt(now)
 	fold := len(m.order) > max(h-2, 1) && !u.opt.Verbose
 	var out []row
-	counts := map[string]int{}
+	groups := map[string][]*host{}
 	var order []string
 	for _, n := range m.order {
 		host := m.hosts[n]
@@ -618,7 +625,7 @@ func (u *UI) finalRows(h int) []row {
 			}
 			host.waits = "not started"
 		}
-		if fold && !host.bad() {
+		if fold && (!host.bad() || host.outcome == "interrupted") {
 			o := host.outcome
 			switch {
 			case host.state == waiting:
@@ -626,21 +633,24 @@ func (u *UI) finalRows(h int) []row {
 			case o == "" || o == "ok":
 				o = "done"
 			}
-			if counts[o] == 0 {
+			if groups[o] == nil {
 				order = append(order, o)
 			}
-			counts[o]++
+			groups[o] = append(groups[o], host)
 			continue
 		}
 		out = append(out, u.hostRow(host, now))
 	}
 	var folded []row
 	for _, o := range order {
-		s := symOK
-		if o == "skipped" || o == "not started" {
+		s, what := symOK, o
+		switch o {
+		case "skipped", "not started":
 			s = symWaiting
+		case "interrupted":
+			s, what = symWarning, o+": "+names(groups[o])
 		}
-		folded = append(folded, row{sym: s, parts: []part{{count(counts[o], "host"), bold}, {o, plainText}}})
+		folded = append(folded, row{sym: s, parts: []part{{count(len(groups[o]), "host"), bold}, {what, plainText}}})
 	}
 	return append(folded, out...)
 }
@@ -673,7 +683,7 @@ func (u *UI) render(r row, width int) string {
 	if r.name != "" {
 		n := u.nameWidth(width)
 		put(text.Pad(text.Cut(u.clean(r.name), n, u.ellipsis()), n), bold)
-		put("  "[:min(2, 1+width/40)], plainText)
+		put("  "[:min(2, 1+width/32)], plainText)
 	}
 	for i, p := range r.parts {
 		s := u.asciiText(p.text)

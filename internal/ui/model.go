@@ -363,8 +363,9 @@ func stepFailed(s event.Step, err string) string {
 	return string(s) + " failed: " + err
 }
 
-// interrupt settles everything that has not ended, for the last screen.
-func (m *model) interrupt(now time.Time) {
+// interrupt settles everything that has not ended, for the last screen, and
+// gives the hosts that were stopped in the middle.
+func (m *model) interrupt(now time.Time) (stopped []*host) {
 	for _, n := range m.order {
 		h := m.hosts[n]
 		switch {
@@ -384,6 +385,7 @@ func (m *model) interrupt(now time.Time) {
 				}
 			}
 			h.state, h.outcome, h.ended, h.active = finished, "interrupted", now, nil
+			stopped = append(stopped, h)
 		case h.state == running && (h.lastOK != "" || h.err != ""):
 			h.state, h.ended = finished, m.now
 		case h.state == running:
@@ -392,6 +394,7 @@ func (m *model) interrupt(now time.Time) {
 			h.state, h.outcome, h.text = finished, "skipped", "not started"
 		}
 	}
+	return stopped
 }
 
 // tails gives the kept log lines of each host that ended badly. Hosts that
@@ -421,7 +424,7 @@ func (m *model) tails(unshown bool) []tailBlock {
 		add(string(m.run.failed), m.run.tail)
 	}
 	for _, n := range m.order {
-		if h := m.hosts[n]; h.bad() && h.outcome != "unreachable" {
+		if h := m.hosts[n]; h.bad() && h.outcome != "unreachable" && h.outcome != "interrupted" {
 			add(n, h.failedTail())
 		}
 	}

@@ -39,12 +39,16 @@ func (p *plain) emit(e event.Event, h *host, t *task) {
 	case event.Waiting:
 		p.line(e.Host, h.waits)
 	case event.Log:
-		shown, w := u.shows(e)
+		shown, stdout := u.shows(e)
 		if !shown {
 			return
 		}
 		h.tail[len(h.tail)-1].shown = true
-		p.to(w, prefix(e), e.Text)
+		if stdout {
+			p.to(u.opt.Stdout, prefix(e), e.Text)
+		} else {
+			p.to(u.opt.Stderr, prefix(e), e.Text)
+		}
 	case event.Note:
 		p.line(e.Host, e.Text)
 	case event.Warning:
@@ -120,25 +124,21 @@ func (p *plain) to(w io.Writer, host, s string) {
 }
 
 func (p *plain) close() {
-	p.u.model.interrupt(p.u.opt.now())
+	for _, h := range p.u.model.interrupt(p.u.opt.now()) {
+		p.line(h.name, p.u.sym(h.symbol())+" "+h.final())
+	}
 	for _, l := range p.u.tailLines(true) {
 		p.u.write(p.u.opt.Stderr, []byte(l+"\n"))
 	}
 }
 
-// shows says whether a log line is shown by itself, and where.
-func (u *UI) shows(e event.Event) (bool, io.Writer) {
+// shows says whether a log line is shown by itself, and whether on stdout.
+func (u *UI) shows(e event.Event) (shown, stdout bool) {
 	if e.Step == event.StepExec {
 		// The output of a person's own command.
-		if e.Data["stream"] == "stderr" {
-			return true, u.opt.Stderr
-		}
-		return true, u.opt.Stdout
+		return true, e.Data["stream"] != "stderr"
 	}
-	if u.mode == Plain && e.Step == event.StepActivate {
-		return true, u.opt.Stderr
-	}
-	return u.opt.Verbose, u.opt.Stderr
+	return u.opt.Verbose || u.mode == Plain && e.Step == event.StepActivate, false
 }
 
 // prefix names where a log line comes from.

@@ -194,27 +194,31 @@ func (u *UI) Emit(e event.Event) {
 
 // Println prints lines of text, such as a header or a summary, to stderr and
 // above what is live.
-func (u *UI) Println(line string) { u.print(u.opt.Stderr, line) }
+func (u *UI) Println(line string) { u.print(false, line) }
 
 // Output prints lines to stdout without disturbing what is live.
-func (u *UI) Output(line string) { u.print(u.opt.Stdout, line) }
+func (u *UI) Output(line string) { u.print(true, line) }
 
-func (u *UI) print(w io.Writer, line string) {
+func (u *UI) print(stdout bool, line string) {
 	var out []string
 	for _, l := range strings.Split(strings.TrimSuffix(line, "\n"), "\n") {
-		if w == u.opt.Stderr {
+		if !stdout {
 			l = u.asciiText(l)
 		}
 		out = append(out, l)
 	}
 	u.mu.Lock()
 	if u.live == nil {
+		w := u.opt.Stderr
+		if stdout {
+			w = u.opt.Stdout
+		}
 		u.write(w, []byte(strings.Join(out, "\n")+"\n"))
 		u.mu.Unlock()
 		return
 	}
 	for _, l := range out {
-		u.live.pending = append(u.live.pending, printed{w, l})
+		u.live.pending = append(u.live.pending, printed{stdout, l})
 	}
 	u.live.late()
 	u.mu.Unlock()
