@@ -90,7 +90,7 @@ func (t *Tool) Eval(ctx context.Context, e Evaluation) ([]byte, error) {
 		args = append(args, "--json")
 	}
 	args = append(append(args, e.Args...), "-")
-	cmd := t.Command(ctx, "nix-instantiate", args...)
+	cmd := t.command(ctx, killEvaluation, "nix-instantiate", args...)
 	cmd.Dir = e.Dir
 	cmd.Env = append(cmd.Env, e.Env...)
 	cmd.Stdin = strings.NewReader(e.Expr)
@@ -359,7 +359,7 @@ func (p *pool) process(ctx context.Context, w *piece) error {
 	args = append(append(append(args, p.args[w.system]...), p.e.Args...), "-")
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	cmd := p.t.Command(ctx, "nix-instantiate", args...)
+	cmd := p.t.command(ctx, killEvaluation, "nix-instantiate", args...)
 	cmd.Dir = p.e.Dir
 	cmd.Env = append(cmd.Env, p.e.Env...)
 	if p.heap > 0 {

@@ -137,7 +137,7 @@ func parse(stderr string) *trace {
 	after := true // frames after the message, from the inside out
 	if m := errorLine.FindStringSubmatch(body[0]); m[2] == "" && len(body) > 1 {
 		for i := len(body) - 1; i > 0; i-- {
-			if m := errorLine.FindStringSubmatch(body[i]); m != nil && m[2] != "" && len(m[1]) == 7 {
+			if m := errorLine.FindStringSubmatch(body[i]); m != nil && len(m[1]) == 7 {
 				start, after = i, false
 				break
 			}
@@ -295,7 +295,11 @@ func (t *trace) explain() *fault.Error {
 		}
 		path := splitOption(m[1])
 		msg := fmt.Sprintf("the option `%s' does not exist", m[1])
-		if s := nixosSuggestion(t.msg); s != "" {
+		s := nixosSuggestion(t.msg)
+		if s == "" {
+			s, _, _ = strings.Cut(strings.Trim(t.mean, "`'‘’"), "'")
+		}
+		if s != "" {
 			msg += fmt.Sprintf(" (did you mean %s?)", s)
 		}
 		return say(locate(file, path, ""), "%s", msg).Because(&UnknownOption{Option: path, File: file})

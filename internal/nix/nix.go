@@ -56,6 +56,10 @@ type Tool struct {
 // finishes running database transactions and kills its own builders in it.
 const killAfter = 10 * time.Second
 
+// killEvaluation is the same for evaluation. Nix 2.8 does not look for signals
+// while it computes; what it has written to the store is whole at any moment.
+const killEvaluation = time.Second
+
 // elsewhere are places where Nix is installed although PATH does not say so:
 // macOS upgrades replace /etc/zshrc and with it the line that Nix's installer added.
 func elsewhere() []string {
@@ -206,18 +210,22 @@ func (t *Tool) Environ() []string {
 // stop to ask on the terminal. When ctx ends, SIGTERM goes to the whole group,
 // and SIGKILL to what is left of it ten seconds later.
 func (t *Tool) Command(ctx context.Context, program string, args ...string) *exec.Cmd {
+	return t.command(ctx, killAfter, program, args...)
+}
+
+func (t *Tool) command(ctx context.Context, grace time.Duration, program string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, t.Program(program), append(t.Args(program), args...)...)
 	cmd.Env = t.Environ()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Cancel = func() error {
 		pid := cmd.Process.Pid
-		time.AfterFunc(killAfter, func() { _ = syscall.Kill(-pid, syscall.SIGKILL) })
+		time.AfterFunc(grace, func() { _ = syscall.Kill(-pid, syscall.SIGKILL) })
 		if err := syscall.Kill(-pid, syscall.SIGTERM); err != nil {
 			return os.ErrProcessDone
 		}
 		return nil
 	}
-	cmd.WaitDelay = killAfter + time.Second
+	cmd.WaitDelay = grace + time.Second
 	return cmd
 }
 

@@ -1,0 +1,89 @@
+package nix
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"godwit/internal/fault"
+)
+
+// What Nix writes, from 2.8.0 (measured here), 2.26 and later (message after the
+// trace), and what a person reads of it.
+func TestExplain(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "network.nix")
+	text := "{\n  web1 = {\n    services.openshh.enable = true;\n    deployment.tags = \"a\";\n  };\n" +
+		"  web2.deployment.targetHost = \"x\";\n  web3.deployment.targetHost = \"y\";\n}\n"
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, stderr, want string }{
+		{"2.8 undefined", "error: undefined variable 'abc'\n\n       at FILE:3:5:\n\n            2| x\n             | ^\n",
+			"FILE:3:5: undefined variable 'abc'"},
+		{"2.26 undefined", "error:\n       … while evaluating the attribute 'a'\n         at /nix/store/aaa-source/lib/modules.nix:1:3:\n            1| x\n\n       … from call site\n         at FILE:1:1:\n\n       error: undefined variable 'abc'\n       at FILE:3:5:\n            2|\n            3|   abc\n             |     ^\n",
+			"FILE:3:5: undefined variable 'abc'"},
+		{"2.26 throw in lib", "error:\n       … while calling the 'throw' builtin\n         at FILE:2:3:\n\n       … while evaluating x\n         at /nix/store/aaa/lib/modules.nix:1:3:\n\n       error: boom\n       second\n",
+			"FILE:2:3: boom"},
+		{"colours", "\x1b[31;1merror:\x1b[0m undefined variable '\x1b[35;1mabc\x1b[0m'\n\n       at \x1b[35;1mFILE:3:5\x1b[0m:\n",
+			"FILE:3:5: undefined variable 'abc'"},
+		{"missing", "error: attribute 'helo' missing\n\n       at FILE:3:5:\n\n            2| x\n       Did you mean hello?\n",
+			"FILE:3:5: attribute 'helo' missing (did you mean hello?)"},
+		{"option", "error: The option `services.openshh' does not exist. Definition values:\n       - In `FILE':\n           {\n             enable = true;\n           }\n(use '--show-trace' to show detailed location information)\n",
+			"FILE:3:5: the option `services.openshh' does not exist"},
+		{"option with NixOS's suggestion", "error:\n       … while x\n\n       error: The option `services.openshh' does not exist. Definition values:\n       - In `FILE':\n           {\n             enable = true;\n           }\n\n       Did you mean `services.openssh'?\n",
+			"FILE:3:5: the option `services.openshh' does not exist (did you mean services.openssh?)"},
+		{"type", "error: A definition for option `deployment.tags' is not of type `list of string'. Definition values:\n       - In `FILE': \"a\"\n",
+			"FILE:4:5: the option `deployment.tags' takes a value of type list of string, not \"a\""},
+		{"conflict", "error: The option `deployment.targetHost' has conflicting definition values:\n       - In `FILE': \"x\"\n       - In `FILE': \"y\"\n       Use `lib.mkForce value` or `lib.mkDefault value` to change the priority on any of these definitions.\n",
+			"the option `deployment.targetHost' is given several values that do not go together"},
+		{"undefined option", "error: The option `fileSystems' is used but not defined.\n", "the option `fileSystems' has no value"},
+		{"foreign, old", "error: a 'aarch64-linux' with features {} is required to build '/nix/store/00000000000000000000000000000000-cfg.drv', but I am a 'aarch64-darwin' with features {apple-virt, big-parallel}\n",
+			"cfg has to be built on aarch64-linux, and this machine builds aarch64-darwin"},
+		{"foreign, new", "error: Cannot build '/nix/store/00000000000000000000000000000000-cfg.drv'.\n       Reason: required system or feature not available\n       Required system: 'aarch64-linux' with features {kvm}\n       Current system: 'aarch64-darwin' with features {apple-virt}\n",
+			"cfg has to be built on aarch64-linux, and this machine builds aarch64-darwin"},
+		{"isLinux", "error: assertion '(stdenv).isLinux' failed\n\n       at /nix/store/x/pkgs/os-specific/linux/kernel/x.nix:3:1:\n",
+			"packages for a Mac cannot make a NixOS system"},
+		{"no platform", "error: Neither nixpkgs.hostPlatform nor the legacy option nixpkgs.system has been set.\n       You can set x\n",
+			"the configuration does not say which platform the host is"},
+		{"search path", "error: file 'nixpkgs' was not found in the Nix search path (add it using $NIX_PATH or -I)\n\n       at FILE:2:10:\n",
+			"FILE:2:10: <nixpkgs> is not in Nix's search path"},
+		{"no file", "error: getting status of '/x/nofile.nix': No such file or directory\n", "there is no file /x/nofile.nix"},
+		{"no file, new", "error:\n       … while x\n         at FILE:1:2:\n\n       error: path '/x/nofile.nix' does not exist\n", "FILE:1:2: there is no file /x/nofile.nix"},
+		{"recursion", "error: infinite recursion encountered\n\n       at /nix/store/x/lib/modules.nix:3:1:\n", "infinite recursion: a value is needed to work out itself"},
+		{"syntax", "error: syntax error, unexpected ';'\n\n       at FILE:1:7:\n\n            1| { a = ; }\n", "FILE:1:7: syntax error, unexpected ';'"},
+		{"assertions", "error: \n       Failed assertions:\n       - The ‘fileSystems’ option does not specify your root file system.\n       - second\n         goes on\n",
+			"2 assertions of the configuration do not hold"},
+		{"one assertion", "error:\n       … while x\n\n       error:\n       Failed assertions:\n       - must not be\n", "an assertion of the configuration does not hold: must not be"},
+		{"json", `@nix {"action":"msg","level":0,"msg":"warning: the group 'nixbld' does not exist"}` + "\n" + `@nix {"action":"msg","level":0,"msg":"\u001b[31;1merror:\u001b[0m boom","raw_msg":"boom"}` + "\n", "boom"},
+		{"abort", "error: evaluation aborted with the following error message: 'x y'\n", "evaluation aborted: x y"},
+		{"definitions", "error: boom\n\n       … while evaluating definitions from `FILE':\n\n       … while evaluating the option `services.openshh.enable':\n", "FILE:3:5: boom"},
+		{"daemon", "error: cannot connect to socket at '/nix/var/nix/daemon-socket/socket': Connection refused\n", "the Nix daemon does not answer: cannot connect to socket at '/nix/var/nix/daemon-socket/socket': Connection refused"},
+	} {
+		f := Explain(strings.ReplaceAll(c.stderr, "FILE", file))
+		if f == nil {
+			t.Errorf("%s: nothing", c.name)
+			continue
+		}
+		if got := strings.ReplaceAll(f.Error(), file, "FILE"); got != c.want {
+			t.Errorf("%s:\ngot  %s\nwant %s", c.name, got, c.want)
+		}
+		if text := fault.Render(f); strings.Count(text, "\n") > 15 || strings.Contains(text, "\x1b") {
+			t.Errorf("%s: too much:\n%s", c.name, text)
+		}
+	}
+	if f := Explain("warning: something\nbuilding x\n"); f != nil {
+		t.Error(f)
+	}
+	f := Explain("error: a 'aarch64-linux' with features {kvm} is required to build '/nix/store/00000000000000000000000000000000-cfg.drv', but I am a 'x86_64-linux' with features {}\n")
+	var foreign *ForeignSystem
+	if !errors.As(f, &foreign) || foreign.System != "aarch64-linux" || foreign.Here != "x86_64-linux" || foreign.Features[0] != "kvm" {
+		t.Errorf("%+v", foreign)
+	}
+	conflict := Explain(strings.ReplaceAll("error: The option `deployment.targetHost' has conflicting definition values:\n       - In `FILE': \"x\"\n       - In `FILE': \"y\"\n", "FILE", file))
+	if got := strings.ReplaceAll(strings.Join(conflict.Lines, "|"), file, "FILE"); got != `FILE:6:3: "x"|FILE:7:3: "y"` {
+		t.Error(got)
+	}
+}
