@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -15,6 +16,7 @@ import (
 
 	"godwit/internal/event"
 	"godwit/internal/fault"
+	"godwit/internal/nixlog"
 )
 
 // RealiseItem is a derivation to build, with the GC root that keeps its output.
@@ -162,11 +164,14 @@ type BuildFailure struct {
 const logLines = 20
 
 // BuildLog takes the standard error of a Nix that builds with
-// `--log-format internal-json -v`: it passes on what a person may want to see
-// as events and remembers what failed. It is an io.Writer; Close it at the end.
+// `--log-format internal-json -v`: it passes everything on to nixlog.Forward,
+// which makes events of it, and remembers what failed. It is an io.Writer;
+// Close it at the end.
 type BuildLog struct {
+	events    *io.PipeWriter
+	forwarded chan struct{}
+
 	mu       sync.Mutex
-	scope    event.Scope
 	partial  []byte
 	builds   map[uint64]string   // activity -> derivation
 	lines    map[string][]string // derivation -> last lines
@@ -177,14 +182,19 @@ type BuildLog struct {
 
 // NewBuildLog makes a BuildLog that emits on scope.
 func NewBuildLog(scope event.Scope) *BuildLog {
-	if scope.Sink == nil {
-		scope.Sink = event.Discard
-	}
-	return &BuildLog{scope: scope, builds: map[uint64]string{}, lines: map[string][]string{}, failures: map[string]*BuildFailure{}}
+	r, w := io.Pipe()
+	l := &BuildLog{events: w, forwarded: make(chan struct{}), builds: map[uint64]string{}, lines: map[string][]string{}, failures: map[string]*BuildFailure{}}
+	go func() {
+		defer close(l.forwarded)
+		nixlog.Forward(r, scope, nil)
+		_, _ = io.Copy(io.Discard, r)
+	}()
+	return l
 }
 
 // Write takes a piece of the log.
 func (l *BuildLog) Write(p []byte) (int, error) {
+	_, _ = l.events.Write(p)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := len(p)
@@ -206,8 +216,10 @@ func (l *BuildLog) Write(p []byte) (int, error) {
 	}
 }
 
-// Close takes a last line without line break.
+// Close takes a last line without line break. All events are out afterwards.
 func (l *BuildLog) Close() error {
+	_ = l.events.Close()
+	<-l.forwarded
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.partial) > 0 {
@@ -228,11 +240,7 @@ func (l *BuildLog) line(b []byte) {
 	rest, ok := bytes.CutPrefix(b, []byte("@nix "))
 	if !ok {
 		if s := Clean(string(b)); s != "" {
-			if e, ok := strings.CutPrefix(s, "error: "); ok {
-				l.message("error: " + e)
-				return
-			}
-			l.scope.Log(s)
+			l.message(s)
 		}
 		return
 	}
@@ -250,13 +258,9 @@ func (l *BuildLog) line(b []byte) {
 	switch m.Action {
 	case "start":
 		if m.Type == actBuild && len(m.Fields) > 0 {
-			var drv, from string
+			var drv string
 			_ = json.Unmarshal(m.Fields[0], &drv)
-			if len(m.Fields) > 1 {
-				_ = json.Unmarshal(m.Fields[1], &from)
-			}
 			l.builds[m.ID] = drv
-			l.scope.Emit(event.Event{Kind: event.Progress, Text: "building " + DrvName(drv), Activity: &event.Activity{ID: m.ID, Type: "build", Path: drv, From: from}})
 		}
 	case "stop":
 		delete(l.builds, m.ID)
@@ -273,7 +277,6 @@ func (l *BuildLog) line(b []byte) {
 				}
 				l.lines[drv] = ls
 			}
-			l.scope.Emit(event.Event{Kind: event.Log, Text: s, Activity: &event.Activity{ID: m.ID, Type: "build", Path: drv}})
 		}
 	case "msg":
 		l.message(m.Msg)
@@ -282,7 +285,7 @@ func (l *BuildLog) line(b []byte) {
 
 var (
 	drvInText  = regexp.MustCompile(`'(/[^'\s]+\.drv)[^']*'`)
-	dependency = regexp.MustCompile(`(?i)\bdependenc(?:y|ies)\b[^\n]*\bfailed|^build of .* failed`)
+	dependency = regexp.MustCompile(`(?i)\bdependenc(?:y|ies)\b[^\n]*\b(?:failed|couldn't be built)|^build of .* failed`)
 	// 2.8 to 2.29: error: builder for '/nix/store/….drv' failed with exit code 1
 	builderFor = regexp.MustCompile(`^builder for '[^']*' failed (.*?);?$`)
 	// from 2.30: Cannot build '/nix/store/….drv'. / Reason: builder failed with exit code 1.
@@ -294,20 +297,11 @@ var (
 	refusalCurrent  = regexp.MustCompile(`Current system: '([^']+)'`)
 )
 
-// message sorts a message of Nix: an error about a derivation, another error,
-// or something to pass on.
+// message takes note of errors: about one derivation, or others.
 func (l *BuildLog) message(msg string) {
 	msg = stripANSI(msg)
 	text, isError := strings.CutPrefix(msg, "error:")
 	if !isError {
-		if s := Clean(msg); s != "" {
-			kind := event.Log
-			if strings.HasPrefix(s, "warning:") && !strings.Contains(s, "--add-root") {
-				kind = event.Warning
-				s = strings.TrimSpace(strings.TrimPrefix(s, "warning:"))
-			}
-			l.scope.Emit(event.Event{Kind: kind, Text: s})
-		}
 		return
 	}
 	text = strings.TrimSpace(text)
