@@ -36,7 +36,7 @@ const flagsWithValue = "BbcDEeFIiJLlmOoPpQRSWw"
 
 // flagsOfOurs are ssh's options that decide what the connection is for. They
 // make no sense beside ours, so they are left out.
-const flagsOfOurs = "MSfNnTtOQWVGsgLRDw"
+const flagsOfOurs = "MSfNnTtOQWVGsgLRDwqyEAXYe"
 
 // ownArgs drops from args what would take a connection out of our hands.
 func ownArgs(args []string) ([]string, error) {

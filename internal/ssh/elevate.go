@@ -21,6 +21,7 @@ type elevation struct {
 	words    []string // before /bin/sh; none for root
 	password bool     // sudo reads secret from stdin
 	secret   string
+	trial    bool // send the password only
 }
 
 // Elevation tells how the host's commands become root: "none", "sudo",
@@ -78,13 +79,18 @@ func (h *Host) elevation(ctx context.Context) (*elevation, error) {
 				Hint("log in as root (deployment.targetUser = \"root\"), or enable security.sudo on the host").Because(&ElevateError{})
 		}
 	}
+	var e *elevation
 	var err error
 	if way == ElevateSudo {
-		h.elev, err = h.trySudo(ctx, me)
+		e, err = h.trySudo(ctx, me)
 	} else {
-		h.elev, err = h.tryDoas(ctx, me)
+		e, err = h.tryDoas(ctx, me)
 	}
-	return h.elev, err
+	if err != nil {
+		return nil, err
+	}
+	h.elev = e
+	return e, nil
 }
 
 // probe runs nothing as root.
@@ -113,7 +119,7 @@ func (h *Host) trySudo(ctx context.Context, me *login) (*elevation, error) {
 	e = &elevation{words: []string{sudo, "-k", "-S", "--"}, password: true, secret: secret}
 	// The first time only the password is sent: if it is wrong, that is one
 	// failed attempt, not three.
-	err = h.tryElevation(ctx, &elevation{words: e.words, password: true, secret: secret})
+	err = h.tryElevation(ctx, &elevation{words: e.words, password: true, secret: secret, trial: true})
 	if errors.As(err, &refused) {
 		return nil, fault.New("sudo did not accept the password of %s", me.user).On(h.target.Name).Detail(refused.lines()...).Because(refused).
 			Hint("try it on the host: %s", h.CommandLine("-t")+" sudo -k true")
@@ -150,7 +156,12 @@ func (h *Host) tryElevation(ctx context.Context, e *elevation) error {
 		return err
 	}
 	p.Stdin.Close()
-	return p.Wait()
+	err = p.Wait()
+	var exit *ExitError
+	if e.trial && errors.As(err, &exit) {
+		return nil // it got as far as root's shell, which was told nothing
+	}
+	return err
 }
 
 // ElevateError is the cause of errors that say that root was not to be had.

@@ -163,7 +163,7 @@ func (p *Process) Kill() {
 	p.mu.Lock()
 	p.killed = true
 	p.mu.Unlock()
-	terminate(p.local)
+	terminate(p.local, p.endSignal())
 }
 
 // Wait waits for the end of the command. Stdout must have been read to its end
@@ -184,10 +184,19 @@ const (
 )
 
 // terminate asks an ssh process, and what it started, to end.
-func terminate(c *exec.Cmd) {
+func terminate(c *exec.Cmd, sig syscall.Signal) {
 	if c.Process != nil {
-		syscall.Kill(-c.Process.Pid, syscall.SIGTERM)
+		syscall.Kill(-c.Process.Pid, sig)
 	}
+}
+
+// endSignal ends the local ssh: a master removes its socket on SIGTERM, a
+// client of a master takes no notice of it.
+func (p *Process) endSignal() syscall.Signal {
+	if p.lane != nil {
+		return syscall.SIGKILL
+	}
+	return syscall.SIGTERM
 }
 
 // command makes a local ssh process in a process group of its own: a Ctrl-C in
@@ -195,7 +204,6 @@ func terminate(c *exec.Cmd) {
 func (p *Pool) command(ctx context.Context, args []string) *exec.Cmd {
 	c := exec.CommandContext(ctx, p.opts.Program, args...)
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	c.Cancel = func() error { terminate(c); return nil }
 	c.WaitDelay = killDelay
 	return c
 }
@@ -246,7 +254,9 @@ func (p *Process) start(ctx context.Context, socket string, master bool) error {
 	stop := context.AfterFunc(h.pool.ctx, func() { cancel(errClosed) })
 	release := func() { stop(); cancel(nil); h.pool.procs.Done() }
 
-	c := h.pool.command(ctx, h.args(socket, master, bootstrap(elevate, p.mark, password != nil)))
+	trial := p.elev != nil && p.elev.trial
+	c := h.pool.command(ctx, h.args(socket, master, bootstrap(elevate, p.mark, password != nil && !trial)))
+	c.Cancel = func() error { terminate(c, p.endSignal()); return nil }
 	p.local = c
 	var files []*os.File
 	fail := func(err error) error {
@@ -313,7 +323,11 @@ func (p *Process) start(ctx context.Context, socket string, master bool) error {
 
 	// A failure to write is seen as the end of ssh, which says more.
 	if password != nil {
-		io.WriteString(inW, *password+"\n"+p.mark+"\n")
+		io.WriteString(inW, *password+"\n")
+		if trial {
+			return nil
+		}
+		io.WriteString(inW, p.mark+"\n")
 	}
 	io.WriteString(inW, p.cmd.line(p.mark))
 	return nil
@@ -348,7 +362,7 @@ const killScript = `g=$(ps -o pgid= -p "$1" 2>/dev/null | tr -d ' ')
 if [ -z "$g" ] && [ -r "/proc/$1/stat" ]; then
 	IFS= read -r s <"/proc/$1/stat"; s=${s##*) }; set -- $s; g=$3
 fi
-[ -n "$g" ] && [ "$g" -gt 1 ] && kill -TERM -- "-$g"
+[ -n "$g" ] && [ "$g" -gt 1 ] && kill -s TERM -- "-$g"
 exit 0
 `
 

@@ -1,0 +1,388 @@
+package ssh_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"godwit/internal/fault"
+	"godwit/internal/ssh"
+	"godwit/internal/ssh/sshtest"
+)
+
+func ctx(t *testing.T) context.Context {
+	c, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	return c
+}
+
+func output(t *testing.T, h *ssh.Host, c ssh.Cmd) string {
+	t.Helper()
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
+	out, err := h.Output(ctx(t), c)
+	if err != nil {
+		t.Fatalf("%s: %v\nstderr: %s", c, err, stderr.String())
+	}
+	return out
+}
+
+var odd = []string{
+	"", " ", "one word", "two  words", "tab\there", "line\nbreak", "\n", "end\n", "'", "''", `"`, `\`, `\\n`, `a'b"c\d`,
+	"$HOME", "${x}", "$(id)", "`id`", "*", "?", "[a]", "~", "#c", "!!", "a;b", "a&b", "a|b", ">x", "<x", "(", ")", "{", "}",
+	"-n", "--", "=", "é ü 日本", "\x1b[31m", "\x01", "%s", "a\r\nb", strings.Repeat("x", 5000),
+}
+
+func TestQuotingOfOddWords(t *testing.T) {
+	s := sshtest.Start(t)
+	h := s.Host(t, "web1")
+	argv := append([]string{"printf", "%s\\000"}, odd...)
+	if got := output(t, h, ssh.Cmd{Argv: argv}); got != strings.Join(odd, "\x00")+"\x00" {
+		t.Errorf("argv: got %q", got)
+	}
+	script := "# a comment with ' and \"\nprintf '%s\\000' \"$@\"\ncat <<EOF\nhere $#\nEOF\n# no line break at the end"
+	want := strings.Join(odd, "\x00") + fmt.Sprintf("\x00here %d\n", len(odd))
+	if got := output(t, h, ssh.Cmd{Script: script, Args: odd}); got != want {
+		t.Errorf("script: got %q", got)
+	}
+	if got := output(t, h, ssh.Cmd{Shell: `x='a  b'; echo "$x" | tr a c; echo $((1+1))`}); got != "c  b\n2\n" {
+		t.Errorf("shell: got %q", got)
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	h := sshtest.Start(t).Host(t, "web1")
+	for _, code := range []int{0, 1, 2, 98, 99, 127, 254, 255} {
+		for _, fresh := range []bool{false, true} {
+			for _, c := range []ssh.Cmd{
+				{Argv: []string{"/bin/sh", "-c", fmt.Sprintf("echo out; echo err >&2; exit %d", code)}},
+				{Shell: fmt.Sprintf("echo out; echo err >&2; exit %d", code)},
+				{Script: fmt.Sprintf("echo out; echo err >&2; exit %d\necho never", code)},
+			} {
+				var out, stderr bytes.Buffer
+				c.Fresh, c.Stdout, c.Stderr = fresh, &out, &stderr
+				err := h.Run(ctx(t), c)
+				var ee *ssh.ExitError
+				switch {
+				case code == 0 && err != nil:
+					t.Errorf("%s: %v", c, err)
+				case code != 0 && (!errors.As(err, &ee) || ee.Code != code):
+					t.Errorf("%s: status %d became %v", c, code, err)
+				case code != 0 && ee.Stderr != "err\n":
+					t.Errorf("%s: stderr tail %q", c, ee.Stderr)
+				}
+				if out.String() != "out\n" || stderr.String() != "err\n" {
+					t.Errorf("%s: out %q, err %q", c, out.String(), stderr.String())
+				}
+			}
+		}
+	}
+}
+
+func TestWrongAndUnknownHostKey(t *testing.T) {
+	s := sshtest.Start(t)
+	other := sshtest.NewKey(t, filepath.Join(s.Dir, "other"))
+	name := fmt.Sprintf("[127.0.0.1]:%d", s.Port)
+	for _, strict := range []string{"StrictHostKeyChecking ask", "StrictHostKeyChecking yes"} {
+		s.WriteConfig(strict)
+		if err := os.WriteFile(s.KnownHosts, []byte(name+" "+other+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(50 * time.Millisecond)
+		logins := strings.Count(s.Log(), "Connection from")
+		err := s.Host(t, "web1").Connect(ctx(t))
+		if ssh.KindOf(err) != ssh.HostKeyChanged || ssh.Retryable(err) {
+			t.Errorf("%s: changed key: kind %q, error %v", strict, ssh.KindOf(err), err)
+		}
+		text := fault.Render(err)
+		for _, want := range []string{"web1: 127.0.0.1:", "another host key", "it shows SHA256:", "ssh-keygen -f ", name} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: no %q in\n%s", strict, want, text)
+			}
+		}
+		time.Sleep(50 * time.Millisecond)
+		if n := strings.Count(s.Log(), "Connection from") - logins; n != 1 {
+			t.Errorf("%s: %d connections, want 1: a wrong host key is not retried", strict, n)
+		}
+
+		if err := os.WriteFile(s.KnownHosts, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		err = s.Host(t, "web1").Run(ctx(t), ssh.Cmd{Argv: []string{"true"}, Fresh: true})
+		if ssh.KindOf(err) != ssh.HostKeyUnknown || ssh.Retryable(err) {
+			t.Errorf("%s: unknown key: kind %q, error %v", strict, ssh.KindOf(err), err)
+		}
+		if text := fault.Render(err); !strings.Contains(text, fmt.Sprintf("ssh-keyscan -p %d 127.0.0.1 >>", s.Port)) {
+			t.Errorf("no ssh-keyscan in\n%s", text)
+		}
+		if data, _ := os.ReadFile(s.KnownHosts); len(data) != 0 {
+			t.Errorf("%s: known_hosts was written: %s", strict, data)
+		}
+	}
+	o := s.Options()
+	o.SkipHostKeyCheck = true
+	if err := s.HostWith(t, "web1", o).Connect(ctx(t)); err != nil {
+		t.Errorf("without the check: %v", err)
+	}
+	if data, _ := os.ReadFile(s.KnownHosts); len(data) != 0 {
+		t.Errorf("without the check, known_hosts was written: %s", data)
+	}
+}
+
+func TestConnectionErrors(t *testing.T) {
+	s := sshtest.Start(t)
+	o := s.Options()
+	o.ConnectTimeout = time.Second
+	p, err := ssh.NewPool(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	for _, c := range []struct {
+		target ssh.Target
+		kind   ssh.Kind
+		text   string
+	}{
+		{ssh.Target{Name: "a", Host: "127.0.0.1", Port: 1}, ssh.Refused, "a: 127.0.0.1:1 refuses connections"},
+		{ssh.Target{Name: "b", Host: "no-such-host.invalid"}, ssh.NameNotFound, `b: cannot find the address of "no-such-host.invalid"`},
+	} {
+		for _, fresh := range []bool{false, true} {
+			err := p.Host(c.target).Run(ctx(t), ssh.Cmd{Argv: []string{"true"}, Fresh: fresh})
+			var f *fault.Error
+			if !errors.As(err, &f) || ssh.KindOf(err) != c.kind || !strings.HasPrefix(err.Error(), c.text) || len(f.Hints) == 0 {
+				t.Errorf("fresh=%v: kind %q, error %v", fresh, ssh.KindOf(err), err)
+			}
+		}
+	}
+
+	// Something that listens and says nothing.
+	silent := s.Target("c")
+	silent.Port = silentPort(t)
+	start := time.Now()
+	if err := p.Host(silent).Connect(ctx(t)); ssh.KindOf(err) != ssh.Timeout || time.Since(start) > 5*time.Second {
+		t.Errorf("silent port: kind %q, error %v, after %s", ssh.KindOf(err), err, time.Since(start))
+	}
+
+	o.IdentityFile = filepath.Join(s.Dir, "stranger")
+	sshtest.NewKey(t, o.IdentityFile)
+	s.IdentityFile = o.IdentityFile
+	s.WriteConfig()
+	err = s.HostWith(t, "web1", o).Connect(ctx(t))
+	if ssh.KindOf(err) != ssh.AuthFailed || !strings.Contains(fault.Render(err), "it takes: publickey") {
+		t.Errorf("stranger: kind %q\n%s", ssh.KindOf(err), fault.Render(err))
+	}
+
+	s.WriteConfig("NoSuchOption yes")
+	if err := s.Host(t, "web1").Connect(ctx(t)); ssh.KindOf(err) != ssh.BadConfig {
+		t.Errorf("bad configuration: kind %q, error %v", ssh.KindOf(err), err)
+	}
+}
+
+func TestDroppedConnection(t *testing.T) {
+	s := sshtest.Start(t)
+	h := s.Host(t, "web1")
+	for _, fresh := range []bool{false, true} {
+		r, w := io.Pipe()
+		go func() {
+			buf := make([]byte, 3)
+			io.ReadFull(r, buf)
+			s.Drop()
+			io.Copy(io.Discard, r)
+		}()
+		err := h.Run(ctx(t), ssh.Cmd{Script: "echo up; sleep 50", Stdout: w, Fresh: fresh})
+		var d *ssh.DroppedError
+		if !errors.As(err, &d) || d.Killed || !ssh.Retryable(err) {
+			t.Fatalf("fresh=%v: %T %v", fresh, err, err)
+		}
+		if !strings.HasPrefix(err.Error(), "web1: the connection was lost during script") {
+			t.Errorf("fresh=%v: %v", fresh, err)
+		}
+	}
+	// The next command connects again.
+	if got := output(t, h, ssh.Cmd{Argv: []string{"echo", "back"}}); got != "back\n" {
+		t.Errorf("got %q", got)
+	}
+	s.Stop()
+	time.Sleep(100 * time.Millisecond)
+	if err := h.Run(ctx(t), ssh.Cmd{Argv: []string{"true"}}); ssh.KindOf(err) != ssh.Refused {
+		t.Errorf("after the end of sshd: %v", err)
+	}
+	s.Restart()
+	output(t, h, ssh.Cmd{Argv: []string{"true"}})
+}
+
+func TestStreaming(t *testing.T) {
+	h := sshtest.Start(t).Host(t, "web1")
+	data := make([]byte, 50<<20)
+	rand.New(rand.NewSource(1)).Read(data)
+	var out, stderr bytes.Buffer
+	err := h.Run(ctx(t), ssh.Cmd{Argv: []string{"cat"}, Stdin: bytes.NewReader(data), Stdout: &out, Stderr: &stderr})
+	if err != nil || sha256.Sum256(out.Bytes()) != sha256.Sum256(data) {
+		t.Errorf("run: %v, %d of %d bytes", err, out.Len(), len(data))
+	}
+
+	p, err := h.Open(ctx(t), ssh.Cmd{Script: "cat; echo tail >&2; exit 7"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { p.Stdin.Write(data); p.Stdin.Close() }()
+	sum := sha256.New()
+	n, err := io.Copy(sum, p.Stdout)
+	if want := sha256.Sum256(data); err != nil || n != int64(len(data)) || !bytes.Equal(sum.Sum(nil), want[:]) {
+		t.Errorf("open: %v, %d bytes", err, n)
+	}
+	var ee *ssh.ExitError
+	if err := p.Wait(); !errors.As(err, &ee) || ee.Code != 7 || p.Stderr() != "tail\n" {
+		t.Errorf("open: %v, stderr %q", err, p.Stderr())
+	}
+}
+
+func TestParallelRuns(t *testing.T) {
+	for _, lines := range [][]string{nil, {"MaxSessions 2"}} {
+		s := sshtest.Start(t, lines...)
+		h := s.Host(t, "web1")
+		var wg sync.WaitGroup
+		for i := range 30 {
+			wg.Go(func() {
+				want := fmt.Sprintf("%d\n", i)
+				var out, stderr strings.Builder
+				if err := h.Run(ctx(t), ssh.Cmd{Script: `echo "$1"; sleep 0.2`, Args: []string{fmt.Sprint(i)}, Stdout: &out, Stderr: &stderr}); err != nil || out.String() != want || stderr.String() != "" {
+					t.Errorf("%v: run %d: %q, %q, %v", lines, i, out.String(), stderr.String(), err)
+				}
+			})
+		}
+		wg.Wait()
+		if n := strings.Count(s.Log(), "Accepted publickey"); lines == nil && n > 4 {
+			t.Errorf("%d connections for 30 commands", n)
+		}
+	}
+}
+
+func TestCloseLeavesNothing(t *testing.T) {
+	s := sshtest.Start(t)
+	runtime := t.TempDir()
+	t.Setenv("XDG_RUNTIME_DIR", runtime)
+	if len(runtime) > 50 {
+		short, err := os.MkdirTemp("/tmp", "gw")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { os.RemoveAll(short) })
+		runtime = short
+		t.Setenv("XDG_RUNTIME_DIR", runtime)
+	}
+	p, err := ssh.NewPool(s.Options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := p.Host(s.Target("web1"))
+	output(t, h, ssh.Cmd{Argv: []string{"true"}})
+	entries, _ := os.ReadDir(runtime)
+	if len(entries) != 1 {
+		t.Fatalf("%d entries in the runtime directory, want the control directory", len(entries))
+	}
+	dir := filepath.Join(runtime, entries[0].Name())
+	if info, _ := os.Stat(dir); info.Mode().Perm() != 0o700 {
+		t.Errorf("control directory has mode %v", info.Mode())
+	}
+	c, cancel := context.WithCancel(ctx(t))
+	running := make(chan error, 1)
+	up, w := io.Pipe()
+	go func() { running <- h.Run(c, ssh.Cmd{Script: "echo up; sleep 60", Stdout: w}) }()
+	io.ReadFull(up, make([]byte, 3))
+	cancel() // as after a Ctrl-C
+	if err := <-running; !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	start := time.Now()
+	if err := p.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	if d := time.Since(start); d > 2*time.Second {
+		t.Errorf("close took %s", d)
+	}
+	if entries, _ := os.ReadDir(runtime); len(entries) != 0 {
+		t.Errorf("left behind: %v", entries)
+	}
+	if err := h.Run(ctx(t), ssh.Cmd{Argv: []string{"true"}}); err == nil {
+		t.Error("a closed pool still runs commands")
+	}
+}
+
+func TestCancelKillsRemote(t *testing.T) {
+	s := sshtest.Start(t)
+	h := s.Host(t, "web1")
+	c, cancel := context.WithCancel(ctx(t))
+	up, w := io.Pipe()
+	running := make(chan error, 1)
+	go func() {
+		running <- h.Run(c, ssh.Cmd{Script: "echo $$; sleep 3127; echo x", Stdout: w, KillOnCancel: true})
+	}()
+	var pid int
+	fmt.Fscan(up, &pid)
+	go io.Copy(io.Discard, up)
+	cancel()
+	if err := <-running; !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	time.Sleep(100 * time.Millisecond)
+	if got := output(t, h, ssh.Cmd{Shell: "ps -A -o args= | grep -c '[s]leep 3127' || true"}); got != "0\n" {
+		t.Errorf("the remote command still runs: %q", got)
+	}
+}
+
+func TestStrangeShells(t *testing.T) {
+	for _, shell := range []string{"bash", "dash", "fish", "csh", "nu", "zsh"} {
+		t.Run(shell, func(t *testing.T) {
+			if _, err := os.Stat("/usr/bin/" + shell); err != nil && shell != "bash" && shell != "dash" {
+				t.Logf("%s is not here; nothing tried", shell)
+				return
+			}
+			s := sshtest.Start(t, `ForceCommand echo noise; echo more noise >&2; printf 'no line break'; exec `+shell+` -c "$SSH_ORIGINAL_COMMAND"`)
+			h := s.Host(t, "web1")
+			if got := output(t, h, ssh.Cmd{Argv: append([]string{"printf", "%s\\000"}, odd...)}); got != strings.Join(odd, "\x00")+"\x00" {
+				t.Errorf("got %q", got)
+			}
+			var stderr strings.Builder
+			err := h.Run(ctx(t), ssh.Cmd{Script: "echo e >&2; exit 255", Stderr: &stderr})
+			var ee *ssh.ExitError
+			if !errors.As(err, &ee) || ee.Code != 255 || stderr.String() != "e\n" {
+				t.Errorf("%v, %q", err, stderr.String())
+			}
+		})
+	}
+	s := sshtest.Start(t, `ForceCommand echo This account is currently not available.; exit 1`)
+	err := s.Host(t, "web1").Connect(ctx(t))
+	if ssh.KindOf(err) != ssh.NoLogin {
+		t.Errorf("nologin: %v", err)
+	}
+}
+
+func silentPort(t *testing.T) int {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			t.Cleanup(func() { c.Close() })
+		}
+	}()
+	return l.Addr().(*net.TCPAddr).Port
+}
