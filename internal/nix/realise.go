@@ -292,9 +292,12 @@ var (
 	reasonLine = regexp.MustCompile(`(?m)^\s*Reason: *(.*?)\.?\s*$`)
 	// a 'aarch64-linux' with features {big-parallel} is required to build '….drv', but I am a 'x86_64-linux' with features {…}
 	refusal = regexp.MustCompile(`[Aa] '([^']+)' with features \{([^}]*)\} is required to build '([^']+)', but I am a '([^']+)'`)
-	// from 2.30: Reason: required system or feature not available / Required system: 'aarch64-linux' with features {} / Current system: 'x86_64-linux' …
-	refusalRequired = regexp.MustCompile(`Required system: '([^']+)' with features \{([^}]*)\}`)
+	// 2.34: Reason: platform mismatch / Required system: 'riscv64-linux' / Current system: 'x86_64-linux'
+	// 2.34: Reason: missing system features / Required features: {foo, kvm} / Available features: {…}
+	// between them: Required system: 'aarch64-linux' with features {…}
+	refusalRequired = regexp.MustCompile(`Required system: '([^']+)'(?: with features \{([^}]*)\})?`)
 	refusalCurrent  = regexp.MustCompile(`Current system: '([^']+)'`)
+	refusalFeatures = regexp.MustCompile(`Required features: \{([^}]*)\}`)
 )
 
 // message takes note of errors: about one derivation, or others.
@@ -337,6 +340,9 @@ func parseFailure(text string) *BuildFailure {
 			have = c[1]
 		}
 		return refused(d[1], m[1], m[2], have)
+	}
+	if m := refusalFeatures.FindStringSubmatch(text); m != nil {
+		return &BuildFailure{Drv: d[1], Required: m[1], Reason: "it needs a builder with the features " + m[1]}
 	}
 	f := &BuildFailure{Drv: d[1]}
 	first, rest, _ := strings.Cut(text, "\n")
