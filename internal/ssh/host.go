@@ -354,3 +354,15 @@ func (h *Host) Output(ctx context.Context, cmd Cmd) (string, error) {
 	err := h.Run(ctx, cmd)
 	return b.String(), err
 }
+
+// Disconnect ends the shared connections to the host; the next command opens
+// new ones. It is for a host that has just been rebooted.
+func (h *Host) Disconnect() {
+	h.mu.Lock()
+	lanes := h.lanes
+	h.lanes = nil
+	h.mu.Unlock()
+	for _, l := range lanes {
+		l.proc.Kill()
+	}
+}

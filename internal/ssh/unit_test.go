@@ -1,0 +1,281 @@
+package ssh
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"godwit/internal/event"
+	"godwit/internal/fault"
+)
+
+func TestSplitWords(t *testing.T) {
+	for in, want := range map[string][]string{
+		"":                          nil,
+		"  ":                        nil,
+		"-p 22":                     {"-p", "22"},
+		`-i "/a b/id" -o 'X=y z'`:   {"-i", "/a b/id", "-o", "X=y z"},
+		`a\ b ''`:                   {"a b", ""},
+		`"\$HOME \n \" \\"`:         {`$HOME \n " \`},
+		"a\tb\nc":                   {"a", "b", "c"},
+		`-oProxyCommand="nc %h %p"`: {"-oProxyCommand=nc %h %p"},
+	} {
+		got, err := SplitWords(in)
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%q: %q, %v", in, got, err)
+		}
+	}
+	for _, in := range []string{`'a`, `"a`, `a\`, `"a\"`} {
+		if got, err := SplitWords(in); err == nil {
+			t.Errorf("%q: %q", in, got)
+		}
+	}
+	for _, w := range [][]string{{"a b", "it's", `\`, "", "$x"}, {"-o", "ProxyCommand=nc %h"}} {
+		if got, err := SplitWords(Join(w)); err != nil || !reflect.DeepEqual(got, w) {
+			t.Errorf("%q came back as %q, %v", w, got, err)
+		}
+	}
+}
+
+func TestOptionsFromEnv(t *testing.T) {
+	env := map[string]string{
+		"SSH_CONFIG_FILE": "/c", "SSH_IDENTITY_FILE": "/k", "SSH_USER": "ana", "SSH_SKIP_HOST_KEY_CHECK": "0",
+		"GODWIT_SSHOPTS": "-o 'ProxyJump=a b'", "NIX_SSHOPTS": "-p 7",
+	}
+	o, err := OptionsFromEnv(func(k string) string { return env[k] })
+	want := Options{ConfigFile: "/c", IdentityFile: "/k", User: "ana", SkipHostKeyCheck: true, ExtraArgs: []string{"-o", "ProxyJump=a b", "-p", "7"}}
+	if err != nil || !reflect.DeepEqual(o, want) {
+		t.Errorf("%+v, %v", o, err)
+	}
+	for _, bad := range []string{"-o 'x", "host", "-p"} {
+		env["NIX_SSHOPTS"] = bad
+		if _, err := OptionsFromEnv(func(k string) string { return env[k] }); err == nil || !strings.HasPrefix(err.Error(), "NIX_SSHOPTS: ") {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+func TestOwnArgs(t *testing.T) {
+	got, err := ownArgs([]string{"-4CM", "-S", "/x", "-fNp22", "-tt", "-o", "A=b", "-Jbastion", "-L1:2:3", "-v"})
+	if want := []string{"-4C", "-p", "22", "-o", "A=b", "-J", "bastion", "-v"}; err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func testHost(t *testing.T, o Options, target Target) *Host {
+	t.Helper()
+	o.Program = "sh" // never started
+	p, err := NewPool(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p.Host(target)
+}
+
+func TestArguments(t *testing.T) {
+	h := testHost(t, Options{User: "env", ExtraArgs: []string{"-o", "ConnectTimeout=3"}}, Target{Host: "[::1]", Port: 2222})
+	if h.target != (Target{Name: "::1", Host: "::1", User: "env", Port: 2222}) {
+		t.Errorf("%+v", h.target)
+	}
+	a := strings.Join(h.args("/run/x/m1", false, "exec true"), " ")
+	for _, want := range []string{"-l env", "-p 2222", "BatchMode=yes", "PermitLocalCommand=no", "ClearAllForwardings=yes", "-S /run/x/m1 -- ::1 exec true"} {
+		if !strings.Contains(a, want) {
+			t.Errorf("no %q in %s", want, a)
+		}
+	}
+	if strings.Index(a, "ConnectTimeout=3") > strings.Index(a, "ConnectTimeout=10") {
+		t.Errorf("the user's options come too late: %s", a)
+	}
+	if strings.Contains(a, "StrictHostKeyChecking") {
+		t.Errorf("StrictHostKeyChecking is the user's: %s", a)
+	}
+	h = testHost(t, Options{User: "env", ExtraArgs: []string{"-o", "ProxyCommand=nc a b"}}, Target{Host: "own@h"})
+	if h.target.User != "own" || h.target.Host != "h" {
+		t.Errorf("%+v", h.target)
+	}
+	n := h.NixSSHOpts()
+	for _, want := range []string{"ControlPath=none", "-l own", "'ProxyCommand=nc a b'"} {
+		if !strings.Contains(n, want) {
+			t.Errorf("no %q in %s", want, n)
+		}
+	}
+	if strings.Contains(n, "LocalCommand") {
+		t.Errorf("Nix needs its LocalCommand: %s", n)
+	}
+	if got := h.CommandLine("-v"); got != "ssh -v -o 'ProxyCommand=nc a b' own@h" {
+		t.Errorf("%s", got)
+	}
+}
+
+func TestSkipWarnsOnce(t *testing.T) {
+	n := 0
+	sink := event.SinkFunc(func(e event.Event) {
+		if e.Kind == event.Warning {
+			n++
+		}
+	})
+	h := testHost(t, Options{SkipHostKeyCheck: true, Sink: sink}, Target{Host: "a"})
+	h.pool.Host(Target{Host: "b"})
+	if a := strings.Join(h.args("", false, "x"), " "); n != 1 || !strings.Contains(a, "StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null") {
+		t.Errorf("%d warnings, %s", n, a)
+	}
+}
+
+func TestNewPoolErrors(t *testing.T) {
+	for _, o := range []Options{{Program: "no-such-ssh"}, {Elevate: "su"}, {ConfigFile: "/no/such"}, {IdentityFile: "/no/such"}} {
+		if _, err := NewPool(o); err == nil {
+			t.Errorf("%+v: no error", o)
+		}
+	}
+}
+
+func TestControlDir(t *testing.T) {
+	long := filepath.Join(t.TempDir(), strings.Repeat("x", 90))
+	if err := os.Mkdir(long, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, base := range []string{long, "", "relative", "/no/such/dir", "/tmp/%h"} {
+		dir, err := controlDir(base)
+		if err != nil || !strings.HasPrefix(dir, "/tmp/godwit-") {
+			t.Errorf("%q: %q, %v", base, dir, err)
+		}
+		if dir != "" {
+			os.Remove(dir)
+		}
+	}
+}
+
+func TestClassify(t *testing.T) {
+	h := testHost(t, Options{}, Target{Name: "web1", Host: "h", Port: 2222})
+	for _, c := range []struct {
+		said string
+		kind Kind
+		msg  string
+	}{
+		{"ssh: connect to host h port 2222: Connection refused", Refused, "web1: h:2222 refuses connections: no ssh server listens there"},
+		{"ssh: connect to host 10.0.0.9 port 22: No route to host\r\n", Unreachable, "web1: no way to 10.0.0.9:22: no route to host"},
+		{"ssh: connect to host h port 2222: Network is unreachable", Unreachable, "web1: no way to h:2222: network is unreachable"},
+		{"ssh: connect to host h port 2222: Connection timed out", Timeout, "web1: no answer on h:2222 within 10s"},
+		{"ssh: connect to host h port 2222: Operation timed out", Timeout, ""},
+		{"Connection timed out during banner exchange\nConnection to 127.0.0.1 port 2 timed out", Timeout, ""},
+		{"ssh: Could not resolve hostname h: Name or service not known", NameNotFound, `web1: cannot find the address of "h"`},
+		{"ssh: Could not resolve hostname h: nodename nor servname provided, or not known", NameNotFound, ""},
+		{"ana@h: Permission denied (publickey,password).", AuthFailed, "web1: h:2222 did not accept any of our keys for user ana"},
+		{"Received disconnect from 1.2.3.4 port 22:2: Too many authentication failures\nDisconnected from 1.2.3.4 port 22", AuthFailed, ""},
+		{"Host key verification failed.", HostKeyUnknown, "web1: the host key of h:2222 is not known here: not connecting"},
+		{"No ED25519 host key is known for [h]:2222 and you have requested strict checking.\r\nHost key verification failed.\r\n", HostKeyUnknown, ""},
+		{"@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nSHA256:abc.\nHost key verification failed.", HostKeyChanged, ""},
+		{"@       WARNING: REVOKED HOST KEY DETECTED!               @\nHost key verification failed.", HostKeyChanged, ""},
+		{"kex_exchange_identification: Connection closed by remote host\nConnection closed by 1.2.3.4 port 22", Dropped, ""},
+		{"kex_exchange_identification: read: Connection reset by peer", Dropped, ""},
+		{"ssh: connect to host bastion port 22: Connection refused\nkex_exchange_identification: Connection closed by remote host\nConnection closed by UNKNOWN port 65535", Refused, "web1: bastion:22 refuses connections: no ssh server listens there"},
+		{"Unable to negotiate with 1.2.3.4 port 22: no matching host key type found. Their offer: ssh-rsa", Other, ""},
+		{"/c: line 2: Bad configuration option: nosuch\n/c: terminating, 1 bad configuration options", BadConfig, ""},
+		{"something new", Other, "web1: ssh could not connect to h:2222"},
+		{"", Other, ""},
+	} {
+		f := h.classify(c.said)
+		if KindOf(f) != c.kind || c.msg != "" && f.Error() != c.msg || len(f.Hints) == 0 {
+			t.Errorf("%q: %s, %q, hints %q", c.said, KindOf(f), f.Error(), f.Hints)
+		}
+		if strings.Contains(f.Error(), "\n") {
+			t.Errorf("more than a line: %q", f.Error())
+		}
+	}
+}
+
+func TestCmdCheck(t *testing.T) {
+	for _, c := range []Cmd{{}, {Argv: []string{"a"}, Shell: "b"}, {Argv: []string{"a\x00b"}}, {Script: "x", Args: []string{"\x00"}}} {
+		if c.check() == nil {
+			t.Errorf("%+v passes", c)
+		}
+	}
+	if line := (Cmd{Script: "a\nb\n", Args: []string{"c\nd"}}).line("m"); strings.Count(line, "\n") != 1 || !strings.HasSuffix(line, "\n") {
+		t.Errorf("%q is not one line", line)
+	}
+	if b := bootstrap([]string{"sudo", "-n"}, "m", true); strings.ContainsAny(b, "\\\n!") || strings.Count(b, "'") != 2 {
+		t.Errorf("not the same in every shell: %s", b)
+	}
+}
+
+func TestStderrFilter(t *testing.T) {
+	whole := "[sudo] password for x: \nmark\nerr\n\x1eodd" + "\x1emark\n" + "rest"
+	for size := 1; size <= len(whole); size++ {
+		var out strings.Builder
+		f := &stderrFilter{mark: "mark", w: &out}
+		for i := 0; i < len(whole); i += size {
+			f.Write([]byte(whole[i:min(i+size, len(whole))]))
+		}
+		f.flush()
+		if out.String() != "err\n\x1eoddrest" || !f.own255() || !f.started() || f.before() != "[sudo] password for x: " {
+			t.Fatalf("size %d: %q, %q", size, out.String(), f.before())
+		}
+	}
+}
+
+func TestParseFacts(t *testing.T) {
+	f, err := parseFacts(`machine aarch64
+os Linux
+kernel 6.6.51
+hostname router
+user deploy
+uid 1000
+sudo /run/wrappers/bin/sudo
+doas ` + `
+nixos 1
+bootid 7e2a
+current /nix/store/aaa-nixos-system-router-24.05
+booted /nix/store/bbb-nixos-system-router-24.05
+profile /nix/var/nix/profiles/system
+generation system-42-link
+nix nix-store (Nix) 2.24.10
+nixdisk /dev/disk/by-label/my disk 1000 400 600 40% /
+bootdisk /dev/sda1 523248 100 523148 1% /boot
+cpus 4
+memory MemAvailable:    2048 kB
+systemd systemd 257.9 (257.9)
+failed nginx.service
+failed a@b.service
+end 1
+`)
+	want := Facts{System: "aarch64-linux", Machine: "aarch64", OS: "linux", Kernel: "6.6.51", Hostname: "router", User: "deploy", UID: 1000,
+		NixOS: true, Systemd: 257, BootID: "7e2a", CurrentSystem: "/nix/store/aaa-nixos-system-router-24.05",
+		BootedSystem: "/nix/store/bbb-nixos-system-router-24.05", Generation: 42, Nix: "2.24.10",
+		NixDisk: Disk{600 << 10, 1000 << 10}, BootDisk: Disk{523148 << 10, 523248 << 10}, CPUs: 4, MemoryFree: 2048 << 10,
+		FailedUnits: []string{"nginx.service", "a@b.service"}, Sudo: "/run/wrappers/bin/sudo"}
+	if err != nil || !reflect.DeepEqual(f, want) {
+		t.Errorf("%v\n got %+v\nwant %+v", err, f, want)
+	}
+	if _, err := parseFacts("machine x86_64\n"); err == nil {
+		t.Error("a cut answer passes")
+	}
+	for in, want := range map[[2]string]string{
+		{"x86_64", "linux"}: "x86_64-linux", {"arm64", "darwin"}: "aarch64-darwin", {"armv7l", "linux"}: "armv7l-linux", {"", "linux"}: "",
+	} {
+		if got := nixSystem(in[0], in[1]); got != want {
+			t.Errorf("%v: %s", in, got)
+		}
+	}
+}
+
+func TestErrorTexts(t *testing.T) {
+	for err, want := range map[error]string{
+		&ExitError{Host: "a", Command: "false", Code: 3, Stderr: "one\ntwo\x1b\n\n"}:                     "a: false ended with status 3: two",
+		&ExitError{Host: "a", Command: "false", Code: 3}:                                                 "a: false ended with status 3",
+		&DroppedError{Host: "a", Command: "x", Stderr: "noise\nTimeout, server 1.2.3.4 not responding."}: "a: the connection was lost during x: Timeout, server 1.2.3.4 not responding.",
+		&interrupted{host: "a", cmd: "x", err: context.DeadlineExceeded}:                                 "a: x timed out",
+		&interrupted{host: "a", cmd: "x", err: context.Canceled}:                                         "a: x interrupted",
+	} {
+		if err.Error() != want {
+			t.Errorf("got  %q\nwant %q", err.Error(), want)
+		}
+	}
+	if KindOf(errors.New("x")) != "" || Retryable(errors.New("x")) || Retryable(fault.New("x")) {
+		t.Error("an ordinary error is no connection error")
+	}
+}
