@@ -1,5 +1,187 @@
 package cli
 
-import "github.com/spf13/cobra"
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"time"
 
-func newBuilder(a *app) *cobra.Command { return &cobra.Command{Use: "builder"} }
+	"github.com/spf13/cobra"
+
+	"godwit/internal/builder"
+	"godwit/internal/fault"
+	"godwit/internal/ui"
+)
+
+func newBuilder(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "builder",
+		Short: "container builders: list, start, stop, status, shell, rm",
+		Long: `builder looks after the containers that build for systems which this machine
+cannot build. Commands that build start them by themselves; these are for a person
+who wants to see or change what is there. A builder keeps its store in a volume.` + "\n" + exitStatusHelp,
+		Example: `  godwit builder list
+  godwit builder start aarch64-linux
+  godwit builder shell aarch64-linux -- nix-store --verify`,
+	}
+	c.AddCommand(
+		a.builderVerb("list", "list the container builders", cobra.NoArgs,
+			func(ctx context.Context, m *builder.Manager, _ []string) ([]builder.Status, error) { return m.List(ctx, false) }),
+		a.builderVerb("status [BUILDER]", "show builders with their Nix, sandbox and store", cobra.MaximumNArgs(1),
+			func(ctx context.Context, m *builder.Manager, args []string) ([]builder.Status, error) {
+				return m.Status(ctx, first(args))
+			}),
+		a.builderVerb("start [SYSTEM]", "start a builder and wait until it answers", cobra.MaximumNArgs(1),
+			func(ctx context.Context, m *builder.Manager, args []string) ([]builder.Status, error) {
+				s, err := m.Start(ctx, first(args))
+				if err != nil {
+					return nil, err
+				}
+				return []builder.Status{*s}, nil
+			}),
+		a.builderVerb("stop [BUILDER]", "stop builders; their stores stay", cobra.MaximumNArgs(1),
+			func(ctx context.Context, m *builder.Manager, args []string) ([]builder.Status, error) {
+				return m.Stop(ctx, first(args))
+			}),
+		newBuilderRemove(a),
+		newBuilderShell(a),
+	)
+	return c
+}
+
+func first(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0]
+}
+
+// builderVerb is a verb that ends with a table of builders on stdout.
+func (a *app) builderVerb(use, short string, args cobra.PositionalArgs, fn func(context.Context, *builder.Manager, []string) ([]builder.Status, error)) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Args: args,
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.withBuilders(c.Context(), func(ctx context.Context, m *builder.Manager) error {
+				list, err := fn(ctx, m, args)
+				if err != nil {
+					return err
+				}
+				return a.printBuilders(list)
+			})
+		},
+	}
+}
+
+// withBuilders is the frame of the builder verbs. --json asks for the list, so
+// the view stays plain.
+func (a *app) withBuilders(ctx context.Context, fn func(context.Context, *builder.Manager) error) error {
+	settings, err := a.builderSettings()
+	if err != nil {
+		return err
+	}
+	s := &session{app: a, ui: ui.New(ui.Options{Stdout: a.stdout, Stderr: a.stderr, Getenv: a.getenv, Verbose: a.globals.verbose}), start: time.Now()}
+	defer s.close()
+	if err := s.findNix(ctx); err != nil {
+		return err
+	}
+	return fn(ctx, builder.NewManager(s.tool, settings, s.ui))
+}
+
+func newBuilderRemove(a *app) *cobra.Command {
+	var all bool
+	c := &cobra.Command{
+		Use: "rm BUILDER|--all", Aliases: []string{"remove"}, Short: "remove builders and their stores",
+		Long: `rm removes builders and the volumes that keep their stores. BUILDER is the name of
+a container or a system; with --image or --image-file only builders of that image.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if all == (len(args) == 1) {
+				return fault.New("name one builder, or --all").Hint("godwit builder list shows them")
+			}
+			return a.withBuilders(c.Context(), func(ctx context.Context, m *builder.Manager) error {
+				list, err := m.List(ctx, false)
+				if len(args) == 1 {
+					list, err = m.Status(ctx, args[0])
+				}
+				if err != nil {
+					return err
+				}
+				image := a.globals.image
+				if a.globals.imageFile != "" {
+					image = a.globals.imageFile
+				}
+				for _, s := range list {
+					if image != "" && s.Image != image {
+						continue
+					}
+					if _, err := m.Remove(ctx, s.Name); err != nil {
+						return err
+					}
+					fmt.Fprintf(a.stderr, "removed %s (%s)\n", s.Name, s.System)
+				}
+				return nil
+			})
+		},
+	}
+	c.Flags().BoolVar(&all, "all", false, "remove every builder")
+	return c
+}
+
+func newBuilderShell(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "shell [BUILDER] [-- COMMAND...]", Short: "a shell, or a command, in a builder",
+		Args: func(c *cobra.Command, args []string) error {
+			if n := c.ArgsLenAtDash(); n > 1 || n < 0 && len(args) > 1 {
+				return fault.New("shell takes one builder").Hint("godwit builder shell aarch64-linux -- COMMAND...")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			which, argv := args, []string(nil)
+			if n := c.ArgsLenAtDash(); n >= 0 {
+				which, argv = args[:n], args[n:]
+			}
+			return a.withBuilders(c.Context(), func(ctx context.Context, m *builder.Manager) error {
+				err := m.Shell(ctx, first(which), argv)
+				var exit *exec.ExitError
+				if errors.As(err, &exit) {
+					return silent{exit.ExitCode()}
+				}
+				return err
+			})
+		},
+	}
+}
+
+func (a *app) printBuilders(list []builder.Status) error {
+	if a.globals.json {
+		if list == nil {
+			list = []builder.Status{}
+		}
+		b, err := json.MarshalIndent(list, "", "  ")
+		if err == nil {
+			_, err = fmt.Fprintf(a.stdout, "%s\n", b)
+		}
+		return err
+	}
+	rows := make([][]string, len(list))
+	for i, s := range list {
+		speed := "native"
+		if s.Emulated {
+			speed = "emulated"
+		}
+		size := ""
+		if s.StoreSize > 0 {
+			size = ui.Size(s.StoreSize)
+		}
+		since := ""
+		if s.Running && !s.Since.IsZero() {
+			since = ui.Elapsed(time.Since(s.Since))
+		}
+		rows[i] = []string{s.Name, s.System, s.State, since, speed, s.Sandbox, s.Nix, size, s.Image}
+	}
+	_, err := fmt.Fprint(a.stdout, ui.Table(0, []string{"NAME", "SYSTEM", "STATE", "FOR", "SPEED", "SANDBOX", "NIX", "STORE", "IMAGE"}, rows))
+	return err
+}

@@ -26,6 +26,7 @@ var shared struct {
 	dir    string // removed at the end
 	godwit string
 	hosts  sync.Map // name -> func() (*lab.Host, error)
+	images sync.Map // files that builders were made from
 }
 
 // hostSpecs are the hosts that tests may ask for by name.
@@ -62,11 +63,12 @@ func run(m *testing.M) (int, error) {
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
-		// Builders are started by godwit itself, with state in dir.
-		rm := exec.CommandContext(ctx, shared.godwit, "builder", "rm", "--all", "--yes")
-		rm.Env = append(os.Environ(), stateEnv()...)
-		if out, err := rm.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "e2e: cannot remove the builders: %v\n%s", err, out)
+		for _, image := range usedImages() {
+			rm := exec.CommandContext(ctx, shared.godwit, "builder", "rm", "--all", "--image-file", image)
+			rm.Env = append(os.Environ(), stateEnv()...)
+			if out, err := rm.CombinedOutput(); err != nil {
+				fmt.Fprintf(os.Stderr, "e2e: cannot remove the builders: %v\n%s", err, out)
+			}
 		}
 		shared.hosts.Range(func(_, v any) bool {
 			if h, err := v.(func() (*lab.Host, error))(); err == nil {
@@ -171,7 +173,17 @@ func builderImage(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	shared.images.Store(path, true)
 	return path
+}
+
+// usedImages are the images whose builders are removed at the end.
+func usedImages() (list []string) {
+	shared.images.Range(func(k, _ any) bool {
+		list = append(list, k.(string))
+		return true
+	})
+	return list
 }
 
 // result is what a run of godwit left.
