@@ -270,7 +270,7 @@ func (c *conn) explain(err error, doing string) error {
 		said = said[len(said)-12:]
 	}
 	if doing != "" {
-		doing = " " + doing
+		doing = ", " + doing
 	}
 	var e *fault.Error
 	switch {

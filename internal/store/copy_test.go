@@ -22,7 +22,7 @@ func TestCopyFake(t *testing.T) {
 	p := NewPusher(src.endpoint("source"), Options{SpoolDir: t.TempDir()})
 	for round := range 2 {
 		t0 := time.Now()
-		rs := Copy(testCtx(t), src.endpoint("source"), dests, Options{SpoolDir: t.TempDir()}, nil)
+		rs := Copy(testCtx(t), src.endpoint("source"), dests, Options{SpoolDir: t.TempDir(), grace: time.Minute}, nil)
 		t.Log(time.Since(t0))
 		for _, r := range rs {
 			if r.Err != nil {

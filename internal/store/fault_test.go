@@ -325,10 +325,10 @@ func TestSlowHost(t *testing.T) {
 				fakes = append(fakes, f)
 				dests = append(dests, dest(fmt.Sprint("h", k), f, top))
 			}
-			p := NewPusher(src.endpoint("source"), Options{SpoolDir: t.TempDir(), SpoolBytes: spoolBytes})
+			p := NewPusher(src.endpoint("source"), Options{SpoolDir: t.TempDir(), SpoolBytes: spoolBytes, grace: time.Minute})
 			defer p.Close()
 			p.joining = 1 // hold the joins together
-			time.AfterFunc(50*time.Millisecond, p.ready)
+			time.AfterFunc(time.Second, p.ready)
 			rs := make([]Result, len(dests))
 			var wg sync.WaitGroup
 			for k := range dests {
@@ -569,5 +569,13 @@ func (w *limitedWriter) Write(p []byte) (int, error) {
 		return n, io.ErrClosedPipe
 	}
 	w.left -= int64(len(p))
+	return w.WriteCloser.Write(p)
+}
+
+// pacedWriter writes at most 20 MiB a second.
+type pacedWriter struct{ io.WriteCloser }
+
+func (w *pacedWriter) Write(p []byte) (int, error) {
+	time.Sleep(time.Duration(len(p)) * time.Second / (20 << 20))
 	return w.WriteCloser.Write(p)
 }

@@ -45,6 +45,8 @@ type Options struct {
 	// SubstituteTimeout bounds the time a host may spend on one batch of paths
 	// that it fetches from its caches; 10 minutes if 0.
 	SubstituteTimeout time.Duration
+	grace             time.Duration // joinGrace if 0; for tests
+
 	// Sink takes the events of Push; Copy has its own.
 	Sink event.Sink
 }
@@ -106,6 +108,9 @@ func NewPusher(src Endpoint, opt Options) *Pusher {
 	}
 	if opt.SubstituteTimeout == 0 {
 		opt.SubstituteTimeout = 10 * time.Minute
+	}
+	if opt.grace == 0 {
+		opt.grace = joinGrace
 	}
 	if opt.Sink == nil {
 		opt.Sink = event.Discard
@@ -195,7 +200,7 @@ func (p *Pusher) waitForOthers(ctx context.Context) {
 	if !wait {
 		return
 	}
-	t := time.NewTimer(joinGrace)
+	t := time.NewTimer(p.opt.grace)
 	defer t.Stop()
 	select {
 	case <-ch:
