@@ -104,7 +104,7 @@ type Request struct {
 	// (Activated), its context bounded by what is left of ConfirmTimeout. An
 	// error rolls back.
 	Checks func(context.Context, Phase) error
-	// OnPhase is told about phases as they are reached.
+	// OnPhase is told about phases as they are reached. It must not block.
 	OnPhase func(Phase)
 	// Meta goes into the record on the host: who, commit, plan, ...
 	Meta map[string]string
@@ -119,7 +119,7 @@ type Request struct {
 
 // Result is how it ended.
 type Result struct {
-	// Outcome is one of event's outcomes: changed, unchanged, rolled-back,
+	// Outcome is one of event's outcomes: ok (dry-activate), changed, unchanged, rolled-back,
 	// failed, skipped, interrupted, unreachable.
 	Outcome string
 	// ID names the deployment on the host, in its record and its log.
@@ -236,7 +236,7 @@ func Run(ctx context.Context, r Runner, req Request, sink event.Sink) (Result, e
 
 func (d *run) summary() string {
 	switch d.res.Outcome {
-	case "changed", "unchanged":
+	case "changed", "unchanged", "ok":
 		switch d.req.Action {
 		case Boot:
 			return "boots the new system from now on"
@@ -310,15 +310,13 @@ func (d *run) guarded() bool {
 // limits computes what the host is told, once.
 func (d *run) limits() {
 	d.activate, d.confirm = d.req.ActivateTimeout, d.req.ConfirmTimeout
-	d.stop = 10 * time.Second
-	d.rollbackMax = d.activate + time.Minute
-	d.commitMax = max(d.activate, 2*time.Minute)
-	if d.req.at.Run != hostPlaces.Run || d.activate < 30*time.Second { // tests: quick
-		d.rollbackMax, d.commitMax = d.activate+10*time.Second, max(d.activate, 30*time.Second)
-		d.stop = 3 * time.Second
-	}
-	d.deadman = d.activate + 2*d.stop + d.confirm + 30*time.Second
+	d.stop = between(3*time.Second, d.activate/20, 10*time.Second)
+	d.rollbackMax = d.activate + between(5*time.Second, d.activate/2, time.Minute)
+	d.commitMax = max(d.activate, 20*time.Second)
+	d.deadman = d.activate + 2*d.stop + d.confirm + between(5*time.Second, d.activate/4, 30*time.Second)
 }
+
+func between(low, t, high time.Duration) time.Duration { return max(low, min(t, high)) }
 
 func (d *run) variables() variables {
 	mode, apply := "guard", "test"
@@ -391,6 +389,13 @@ func (d *run) arm(ctx context.Context) error {
 	d.id = newID()
 	d.res.ID = d.id
 	d.fr.line = d.line
+	d.fr.told = func(fact string) {
+		if fact == "armed" { // once: the activation begins
+			d.fr.told = nil
+			d.phase(Armed)
+		}
+	}
+	defer func() { d.fr.told = nil }()
 	d.limits()
 	script, err := d.req.at.armScript(d.variables(), d.meta())
 	if err != nil {
@@ -409,7 +414,9 @@ func (d *run) arm(ctx context.Context) error {
 			return d.refused(refused)
 		}
 		if last == nil && d.fr.fact("refused") == "" || d.fr.has("armed") {
-			d.phase(Armed)
+			if last != nil {
+				d.res.Drops++
+			}
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -438,7 +445,6 @@ func (d *run) arm(ctx context.Context) error {
 				// Cut between deadman and activation: nothing will come.
 				_ = d.attach(ctx, "cancel", "arming was cut off", false)
 			}
-			d.phase(Armed)
 			return nil
 		}
 	}

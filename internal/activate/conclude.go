@@ -49,9 +49,13 @@ func (d *run) final(final string) error {
 	}
 	switch word {
 	case "committed", "done":
-		d.res.Outcome = "changed"
-		if d.res.OldSystem == d.req.Activation {
+		switch {
+		case d.req.Action == DryActivate:
+			d.res.Outcome = "ok"
+		case d.res.OldSystem == d.req.Activation:
 			d.res.Outcome = "unchanged"
+		default:
+			d.res.Outcome = "changed"
 		}
 		d.res.Reason = ""
 		if word == "committed" {

@@ -13,6 +13,7 @@ type frames struct {
 	received int64             // log bytes read so far, over all connections
 	line     func(line string) // gets every whole line of the log
 	heard    func()            // called when anything arrives
+	told     func(fact string) // called with the name of every fact as it arrives
 
 	facts map[string][]string // of this answer
 	ended bool                // the answer is whole
@@ -83,6 +84,9 @@ func (f *frames) frame(line string) {
 			name, value, _ = strings.Cut(rest, " ")
 		}
 		f.facts[name] = append(f.facts[name], value)
+		if f.told != nil {
+			f.told(name)
+		}
 	case "end":
 		f.ended = true
 	}

@@ -2,30 +2,416 @@ package faults
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"godwit/internal/activate"
+	"godwit/internal/event"
+	"godwit/internal/ssh"
+	"godwit/test/lab"
 )
 
-func TestGood(t *testing.T) {
+const rolledBack = activate.ExitRolledBack
+
+func boot(r *activate.Request)     { r.Action = activate.Boot }
+func testOnly(r *activate.Request) { r.Action = activate.Test }
+func brief(r *activate.Request)    { r.ActivateTimeout, r.ConfirmTimeout = 4*time.Second, 4*time.Second }
+func unplug(k *kase)               { k.net.cut(true) }
+
+// replug brings the network back after a while, so that the client can see
+// what became of the host.
+func replug(k *kase, after time.Duration) {
+	k.wg.Go(func() { time.Sleep(after); k.net.down.Store(false) })
+}
+
+// powerCut cuts the power and boots again.
+func powerCut(k *kase) {
+	if err := k.PowerCut(k.ctx); err != nil {
+		k.t.Errorf("cutting the power: %v", err)
+	}
+	if err := k.Boot(k.ctx); err != nil {
+		k.t.Errorf("booting: %v", err)
+	}
+}
+
+func ranOnce(action, system string, times int) func(*kase) {
+	return func(k *kase) {
+		if n := strings.Count(k.must("cat /var/log/stc-runs 2>/dev/null || true")+"\n", action+" nixos-system-"+system+"\n"); n != times {
+			k.t.Errorf("%s ran %s %d times, want %d", system, action, n, times)
+		}
+	}
+}
+
+var cases = []fcase{
+	// What must work.
+	{name: "good", outcome: "changed", end: "new", after: func(k *kase) {
+		history, err := activate.History(k.ctx, k.r, k.Name, 5)
+		if err != nil || len(history) != 1 || history[0].Result != "committed" || history[0].New != k.systems["good"] || history[0].Meta["who"] != "o'test" {
+			k.t.Errorf("history: %+v %v", history, err)
+		}
+		if k.res.ExitCode != 0 || k.res.OldSystem != k.systems["old"] || k.res.ID == "" {
+			k.t.Errorf("result: %+v", k.res)
+		}
+	}},
+	{name: "sshd restarts", new: "sshrestart", outcome: "changed", end: "new"},
+	{name: "all ssh sessions killed", new: "dropssh", outcome: "changed", end: "new", after: func(k *kase) {
+		for i := 1; i <= 9; i++ {
+			if n := k.l.count(fmt.Sprintf("line %d", i)); n != 1 {
+				k.t.Errorf("line %d was seen %d times", i, n)
+			}
+		}
+		if k.res.Drops == 0 {
+			k.t.Error("no connection was lost")
+		}
+	}},
+	{name: "new systemd", new: "reexec", outcome: "changed", end: "new"},
+	{name: "the network comes and goes", outcome: "changed", end: "new", running: func(k *kase) {
+		for range 4 {
+			k.net.cut(true)
+			time.Sleep(100 * time.Millisecond)
+			k.net.down.Store(false)
+			time.Sleep(150 * time.Millisecond)
+		}
+	}},
+	{name: "same system again", new: "old", outcome: "unchanged", end: "old"},
+	{name: "same system, skipped", new: "old", req: func(r *activate.Request) { r.SkipUnchanged = true }, outcome: "unchanged", end: "old", after: ranOnce("test", "old", 0)},
+	{name: "dry run", req: func(r *activate.Request) { r.DryRun = true }, outcome: "skipped", end: "old", after: ranOnce("test", "good", 0)},
+	{name: "dry-activate", req: func(r *activate.Request) { r.Action = activate.DryActivate }, outcome: "ok", end: "old", after: func(k *kase) {
+		if k.l.count("would restart ssh.service") != 1 {
+			k.t.Errorf("log: %q", k.l.logs)
+		}
+	}},
+	{name: "test", req: testOnly, outcome: "changed", after: func(k *kase) {
+		s, left := k.look(), k.settled(5*time.Second)
+		if s.current != k.systems["good"] || s.boot != k.systems["old"] || s.profile != k.systems["old"] || s.generations != 1 || len(left) > 0 {
+			k.t.Errorf("%+v %q", s, left)
+		}
+		powerCut(k)
+		k.invariant(k.t, k.systems["old"], k.systems["old"])
+	}},
+	{name: "boot", req: boot, outcome: "changed", after: func(k *kase) {
+		s, left := k.look(), k.settled(5*time.Second)
+		if s.current != k.systems["old"] || s.boot != k.systems["good"] || s.profile != k.systems["good"] || len(left) > 0 {
+			k.t.Errorf("%+v %q", s, left)
+		}
+		powerCut(k)
+		k.invariant(k.t, k.systems["old"], k.systems["good"])
+	}},
+	{name: "no guard", req: func(r *activate.Request) { r.NoGuard = true }, new: "dropssh", outcome: "changed", end: "new", after: ranOnce("switch", "dropssh", 1)},
+	{name: "no guard, fails", req: func(r *activate.Request) { r.NoGuard = true }, new: "fail2", outcome: "failed", exit: 1, words: "there was no guard"},
+	{name: "as root", outcome: "changed", end: "new", runner: func(k *kase) activate.Runner { return k.client(k.t, lab.Root) }},
+	{name: "with doas", outcome: "changed", end: "new", runner: func(k *kase) activate.Runner { return k.clientBy(k.t, lab.DoasUser, "doas") }},
+	{name: "nobody", outcome: "failed", exit: 1, end: "old", runner: func(k *kase) activate.Runner { return k.client(k.t, lab.Nobody) }},
+	{name: "unit that was broken before", new: "fail4old", before: "systemctl start fault-known.service; true", outcome: "changed", end: "new"},
+	{name: "unit that is ignored", new: "fail4", req: func(r *activate.Request) { r.IgnoreUnits = []string{"x.service", "fault-br*"} }, outcome: "changed", end: "new"},
+	{name: "daemon-reexec and reload while waiting", outcome: "rolled-back", exit: rolledBack, end: "old", checks: func(k *kase) error {
+		unplug(k)
+		k.do("systemctl daemon-reexec; systemctl daemon-reload")
+		replug(k, 7*time.Second)
+		return nil
+	}, words: "not confirmed within"},
+	{name: "isolate while waiting", outcome: "rolled-back", exit: rolledBack, end: "old", checks: func(k *kase) error {
+		unplug(k)
+		k.do("systemctl isolate multi-user.target")
+		replug(k, 7*time.Second)
+		return nil
+	}},
+
+	// Activations that fail.
+	{name: "activation script fails", new: "fail2", outcome: "rolled-back", exit: rolledBack, end: "old", within: 6 * time.Second, words: "the activation script of the system failed (exit 2)"},
+	{name: "a unit fails", new: "fail4", outcome: "rolled-back", exit: rolledBack, end: "old", within: 6 * time.Second, words: "newly failed  fault-broken.service"},
+	{name: "switch-to-configuration crashes", new: "crash101", outcome: "rolled-back", exit: rolledBack, end: "old", words: "crashed"},
+	{name: "hangs", new: "hang", req: brief, outcome: "rolled-back", exit: rolledBack, end: "old", within: 20 * time.Second, words: "took longer than 4s"},
+	{name: "hangs, deaf to SIGTERM", new: "hangignore", req: brief, outcome: "rolled-back", exit: rolledBack, end: "old", within: 25 * time.Second},
+	{name: "its whole unit is killed", new: "killapply", outcome: "rolled-back", exit: rolledBack, end: "old", within: 8 * time.Second, words: "killed"},
+	{name: "out of memory", new: "oom", outcome: "rolled-back", exit: rolledBack, end: "old", within: 8 * time.Second, words: "killed"},
+	{name: "main process gets SIGTERM", new: "term", outcome: "rolled-back", exit: rolledBack, end: "old", within: 8 * time.Second},
+	{name: "main process gets SIGHUP", new: "hup", outcome: "rolled-back", exit: rolledBack, end: "old", within: 8 * time.Second},
+	{name: "unit stopped by somebody", before: "echo 5 >/var/lib/fault/good-slow", outcome: "rolled-back", exit: rolledBack, end: "old", running: func(k *kase) {
+		k.do("systemctl stop 'godwit-apply-*.service'")
+	}},
+	{name: "rollback asked for during the activation", before: "echo 5 >/var/lib/fault/good-slow", outcome: "rolled-back", exit: rolledBack, end: "old", running: func(k *kase) {
+		if res, err := activate.Rollback(k.ctx, k.client(k.t, lab.Root), k.Name, "", "", event.Discard); err != nil || res.Outcome != "rolled-back" {
+			k.t.Errorf("%+v %v", res, err)
+		}
+	}, words: "asked for by a person"},
+	{name: "only the deadman is left", new: "hang", req: brief, outcome: "rolled-back", exit: rolledBack, end: "old", running: func(k *kase) {
+		k.do(`sed -i 's/^apply_ended() {/& sleep 100/' /run/godwit/*/run.sh
+for i in 1 2 3 4 5; do systemctl kill -s KILL 'godwit-apply-*.service'; sleep 0.2; done; true`)
+	}},
+	{name: "the log fills /run", new: "flood", before: "mount -o remount,size=24m /run", outcome: "rolled-back", exit: rolledBack, end: "old"},
+
+	// Access is lost.
+	{name: "firewall drops everything", new: "nonet", outcome: "rolled-back", exit: rolledBack, end: "old", words: "did not answer on a new connection within 5s"},
+	{name: "sshd does not come back", new: "nosshd", outcome: "rolled-back", exit: rolledBack, end: "old"},
+	{name: "link down", new: "linkdown", outcome: "rolled-back", exit: rolledBack, end: "old"},
+	{name: "sudo rights lost", new: "nosudo", outcome: "rolled-back", exit: rolledBack, end: "old", words: "new connection"},
+	{name: "checks fail", outcome: "rolled-back", exit: rolledBack, end: "old", within: 6 * time.Second,
+		checks: func(*kase) error { return errors.New("http: 503") }, words: "checks failed: http: 503"},
+	{name: "a unit fails after the activation", new: "faillate", outcome: "rolled-back", exit: rolledBack, end: "old",
+		checks: func(*kase) error { time.Sleep(1500 * time.Millisecond); return nil }, words: "fault-late.service"},
+	{name: "the laptop closes after arming", outcome: "rolled-back", exit: rolledBack, end: "old", armed: func(k *kase) {
+		unplug(k)
+		replug(k, 9*time.Second)
+	}},
+	{name: "the host is frozen while waiting", outcome: "rolled-back", exit: rolledBack, end: "old", checks: func(k *kase) error {
+		unplug(k)
+		_ = k.Freeze(k.ctx)
+		time.Sleep(6 * time.Second)
+		_ = k.Thaw(k.ctx)
+		replug(k, 2*time.Second)
+		return nil
+	}},
+
+	// Rollbacks that fail.
+	{name: "rollback fails once", old: "rbflaky", new: "fail2", before: "touch /var/lib/fault/flaky", outcome: "rolled-back", exit: rolledBack, end: "old"},
+	{name: "old system never activates cleanly", old: "rbtwo", new: "fail2", outcome: "rolled-back", exit: rolledBack, end: "old"},
+	{name: "rollback fails three times", old: "rbfail", new: "fail2", outcome: "failed", exit: 1, words: "three attempts to go back failed", after: func(k *kase) {
+		if s := k.look(); s.boot != k.systems["rbfail"] || s.profile != s.boot {
+			k.t.Errorf("%+v", s)
+		}
+		k.do("[ -e /nix/var/nix/gcroots/auto/godwit-" + k.res.ID + "-old ]") // kept on purpose
+		k.do("rm -f /nix/var/nix/gcroots/auto/godwit-*")
+		powerCut(k)
+		k.invariant(k.t, k.systems["rbfail"], k.systems["rbfail"])
+	}},
+	{name: "rollback hangs, last resort", old: "rbhang", new: "fail2", req: func(r *activate.Request) { brief(r); r.LastResort = "reboot" }, outcome: "rolled-back", exit: rolledBack, end: "old", within: 2 * time.Minute, words: "rebooted"},
+	{name: "rollback hangs after the confirmation deadline, last resort", old: "rbhang", req: func(r *activate.Request) { brief(r); r.LastResort = "reboot" },
+		outcome: "rolled-back", exit: rolledBack, end: "old", within: 2 * time.Minute, checks: func(k *kase) error {
+			unplug(k)
+			replug(k, 6*time.Second)
+			return nil
+		}},
+	{name: "the rollback unit is killed", new: "fail2", before: "echo 2 >/var/lib/fault/old-slow", outcome: "rolled-back", exit: rolledBack, end: "old", running: func(k *kase) {
+		k.waitFor("the rollback", "grep -q rolling-back /run/godwit/current/phase && sleep 0.5")
+		k.do("systemctl kill -s KILL 'godwit-rollback-*.service'")
+	}},
+	{name: "the rollback unit is stopped", new: "fail2", before: "echo 2 >/var/lib/fault/old-slow", outcome: "rolled-back", exit: rolledBack, end: "old", running: func(k *kase) {
+		k.waitFor("the rollback", "grep -q rolling-back /run/godwit/current/phase && sleep 0.5")
+		k.do("systemctl stop 'godwit-rollback-*.service'")
+	}},
+
+	// Making it permanent fails.
+	{name: "boot loader broken", outcome: "rolled-back", exit: rolledBack, end: "old", checks: func(k *kase) error {
+		k.do("touch /var/lib/fault/boot-broken")
+		return nil
+	}, words: "the boot default could not be set"},
+	{name: "boot loader broken half way", outcome: "rolled-back", exit: rolledBack, end: "old", before: "touch /var/lib/fault/boot-half", words: "the boot default could not be set"},
+	{name: "boot loader hangs", before: "echo 1000 >/var/lib/fault/boot-slow", req: brief, outcome: "rolled-back", exit: rolledBack, end: "old", within: 3 * time.Minute, running: func(k *kase) {
+		k.waitFor("attempts to commit", "test -e /run/godwit/current/commits || { sleep 0.5; false; }")
+		k.do("rm -f /var/lib/fault/boot-slow; touch /var/lib/fault/boot-broken")
+	}},
+	{name: "the commit is killed", before: "echo 1 >/var/lib/fault/boot-slow", outcome: "changed", end: "new", running: func(k *kase) {
+		k.waitFor("the boot loader", "test -e /run/fault-boot-reached")
+		k.do("systemctl kill -s KILL 'godwit-commit-*.service'")
+	}},
+	{name: "the commit is stopped", before: "echo 1 >/var/lib/fault/boot-slow", outcome: "changed", end: "new", running: func(k *kase) {
+		k.waitFor("the boot loader", "test -e /run/fault-boot-reached")
+		k.do("systemctl stop 'godwit-commit-*.service'")
+	}},
+	{name: "the commit and its watcher are killed", before: "echo 1 >/var/lib/fault/boot-slow", req: brief, outcome: "changed", end: "new", running: func(k *kase) {
+		k.waitFor("the boot loader", "test -e /run/fault-boot-reached")
+		k.do(`sed -i 's/^commit_ended() {/& sleep 100/' /run/godwit/*/run.sh
+for i in 1 2 3; do systemctl kill -s KILL 'godwit-commit-*.service'; systemctl stop --no-block 'godwit-commit-*.service'; sleep 0.2; done; true`)
+	}},
+	{name: "the profile cannot be written", outcome: "rolled-back", exit: rolledBack, end: "old", checks: func(k *kase) error {
+		k.do("mount --bind /nix/var/nix/profiles /nix/var/nix/profiles && mount -o remount,bind,ro /nix/var/nix/profiles")
+		return nil
+	}, after: func(k *kase) { k.do("umount /nix/var/nix/profiles") }},
+	{name: "boot fails", req: boot, before: "touch /var/lib/fault/boot-broken", outcome: "failed", exit: 1, end: "old", words: "the profile was put back"},
+	{name: "boot fails half way", req: boot, before: "touch /var/lib/fault/boot-half", outcome: "failed", exit: 1, end: "old"},
+	{name: "boot is killed", req: boot, before: "echo 5 >/var/lib/fault/boot-slow", outcome: "failed", exit: 1, end: "old", running: func(k *kase) {
+		k.waitFor("the boot loader", "test -e /run/fault-boot-reached")
+		k.do("rm /var/lib/fault/boot-slow; systemctl kill -s KILL 'godwit-apply-*.service'")
+	}},
+
+	// Refused before anything is touched.
+	{name: "init changed", new: "initchange", outcome: "failed", exit: 1, end: "old", words: "boot --reboot", after: ranOnce("test", "initchange", 0)},
+	{name: "init changed, booted", new: "initchange", req: boot, outcome: "changed", after: func(k *kase) {
+		powerCut(k)
+		k.invariant(k.t, k.systems["old"], k.systems["initchange"])
+		k.do("ln -sfn " + k.systems["initchange"] + " /run/current-system")
+	}},
+	{name: "init changed, found out late", new: "initchange", outcome: "failed", exit: 1, end: "old", words: "boot --reboot", runner: func(k *kase) activate.Runner {
+		return &network{inner: k.r, edit: func(s string) string { return strings.Replace(s, "tell init-changed yes", ":", 1) }}
+	}},
+	{name: "inhibited", new: "inhibited", before: "ln -sfn $(readlink -f /run/current-system) /run/booted-system", outcome: "failed", exit: 1, end: "old", words: "boot --reboot"},
+	{name: "pre-switch check fails", new: "checkfails", outcome: "failed", exit: 1, end: "old", words: "pre-switch check says no"},
+	{name: "no such system", req: func(r *activate.Request) { r.NewSystem = "/nix/store/00000000000000000000000000000000-none" }, outcome: "failed", exit: 1, end: "old", words: "godwit push"},
+	{name: "full /run", before: "mount -o remount,size=16m /run; dd if=/dev/zero of=/run/filler bs=1M 2>/dev/null; true", outcome: "failed", exit: 1, end: "old", words: "nothing was changed",
+		after: func(k *kase) { ranOnce("test", "good", 0)(k); k.do("rm /run/filler") }},
+	{name: "full /nix", before: "mount -t tmpfs -o size=128k tmpfs /nix/var/nix/gcroots/auto; dd if=/dev/zero of=/nix/var/nix/gcroots/auto/filler bs=1k 2>/dev/null; true", outcome: "failed", exit: 1, end: "old",
+		words: "KiB are free in /nix", after: ranOnce("test", "good", 0)},
+	{name: "read-only root", before: "mount -o remount,ro /", outcome: "failed", exit: 1, end: "old", words: "cannot write to",
+		after: func(k *kase) { k.do("mount -o remount,rw /"); ranOnce("test", "good", 0)(k) }},
+
+	// Arming is cut off.
+	{name: "arming cut between deadman and activation", outcome: "failed", exit: 1, end: "old", words: "nothing was changed", runner: func(k *kase) activate.Runner {
+		return &network{inner: k.r, edit: editTarget("unit_apply apply ||", "kill -9 $$; false ||")}
+	}, after: ranOnce("test", "good", 0)},
+	{name: "arming cut before the deadman", outcome: "failed", exit: 1, end: "old", words: "nothing was changed", runner: func(k *kase) activate.Runner {
+		return &network{inner: k.r, edit: editTarget("		unit_deadman ||", "		kill -9 $$; false ||")}
+	}, after: ranOnce("test", "good", 0)},
+	{name: "arming cut and the laptop gone", req: brief, outcome: "failed", exit: 1, end: "old", runner: func(k *kase) activate.Runner {
+		return &network{inner: k.r, edit: editTarget("unit_apply apply ||", "kill -9 $$; false ||")}
+	}, armed: func(k *kase) { unplug(k); replug(k, 16*time.Second) }, after: ranOnce("test", "good", 0)},
+	{name: "the deadman cannot be set", outcome: "failed", exit: 1, end: "old", words: "deadman", runner: func(k *kase) activate.Runner {
+		return &network{inner: k.r, edit: editTarget("		unit_deadman ||", "		false ||")}
+	}, after: ranOnce("test", "good", 0)},
+	{name: "the confirmation deadline cannot be set", outcome: "rolled-back", exit: rolledBack, end: "old", runner: func(k *kase) activate.Runner {
+		return &network{inner: k.r, edit: editTarget("try 6 unit_confirm", "false")}
+	}},
+
+	// Other people.
+	{name: "second deployer", before: "echo 2 >/var/lib/fault/good-slow", outcome: "changed", end: "new", running: func(k *kase) {
+		res, err := activate.Run(k.ctx, k.client(k.t, lab.Root), k.host.request("sshrestart"), event.Discard)
+		if err == nil || !strings.Contains(err.Error(), "another deployment") || res.Outcome != "failed" {
+			k.t.Errorf("%+v %v", res, err)
+		}
+	}},
+	{name: "another admin switches meanwhile", outcome: "failed", exit: 1, words: "somebody else", checks: func(k *kase) error {
+		k.do(k.systems["instant"] + "/bin/switch-to-configuration switch")
+		return nil
+	}, after: func(k *kase) {
+		if s, left := k.look(), k.settled(5*time.Second); s.current != k.systems["instant"] || s.boot != s.current || len(left) > 0 {
+			k.t.Errorf("%+v %q", s, left)
+		}
+	}},
+	{name: "status and confirm from elsewhere", outcome: "changed", end: "new", checks: func(k *kase) error {
+		unplug(k)
+		other := k.client(k.t, lab.Root)
+		state, dep, err := activate.Status(k.ctx, other, k.Name)
+		if err != nil || !dep.Pending() || dep.Phase != "activated" || dep.Meta["commit"] != "4f2a91c" || state.Pending != dep.ID || state.Current != k.systems["good"] {
+			k.t.Errorf("%+v %+v %v", state, dep, err)
+		}
+		if res, err := activate.Confirm(k.ctx, other, k.Name, "", event.Discard); err != nil || res.Outcome != "changed" {
+			k.t.Errorf("%+v %v", res, err)
+		}
+		if _, dep, err := activate.Status(k.ctx, other, k.Name); err != nil || dep.Pending() || dep.Final != "committed" {
+			k.t.Errorf("%+v %v", dep, err)
+		}
+		if _, err := activate.Rollback(k.ctx, other, k.Name, "", "", event.Discard); err == nil || !strings.Contains(err.Error(), "no deployment is pending") {
+			k.t.Errorf("%v", err)
+		}
+		k.net.down.Store(false)
+		return nil
+	}},
+	{name: "rollback from elsewhere", outcome: "rolled-back", exit: rolledBack, end: "old", checks: func(k *kase) error {
+		if res, err := activate.Rollback(k.ctx, k.client(k.t, lab.Root), k.Name, "", "I said so", event.Discard); err != nil || res.Outcome != "rolled-back" {
+			k.t.Errorf("%+v %v", res, err)
+		}
+		return nil
+	}, words: "I said so"},
+
+	// Power.
+	{name: "power cut during the activation", before: "echo 4 >/var/lib/fault/good-slow", outcome: "rolled-back", exit: rolledBack, end: "old", running: powerCut, words: "rebooted"},
+	{name: "power cut while waiting", outcome: "rolled-back", exit: rolledBack, end: "old", checks: func(k *kase) error { powerCut(k); return nil }, words: "rebooted"},
+	{name: "orderly reboot while waiting", outcome: "rolled-back", exit: rolledBack, end: "old", checks: func(k *kase) error { return k.Restart(k.ctx) }, words: "rebooted"},
+	{name: "orderly reboot during the commit", before: "echo 2 >/var/lib/fault/boot-slow", outcome: "changed", end: "new", running: func(k *kase) {
+		k.waitFor("the boot loader", "test -e /run/fault-boot-reached")
+		if err := k.Restart(k.ctx); err != nil {
+			k.t.Error(err)
+		}
+	}},
+	{name: "power cut between profile and boot default", before: "echo 5 >/var/lib/fault/boot-slow", outcome: "rolled-back", exit: rolledBack, running: func(k *kase) {
+		k.waitFor("the boot loader", "test -e /run/fault-boot-reached")
+		powerCut(k)
+	}, after: func(k *kase) {
+		s := k.look()
+		if s.current != k.systems["old"] || s.boot != s.current || s.profile != k.systems["good"] {
+			k.t.Errorf("not what this case is about: %+v", s)
+		}
+		state, _, err := activate.Status(k.ctx, k.r, k.Name)
+		if err != nil || state.Interrupted == "" {
+			k.t.Errorf("the status does not tell: %+v %v", state, err)
+		}
+		// The next deployment puts it right, even one that fails.
+		k.do("rm -f /var/lib/fault/boot-slow")
+		if res, err := activate.Run(k.ctx, k.r, k.host.request("fail2"), k.l); err == nil || res.Outcome != "rolled-back" {
+			k.t.Errorf("%+v %v", res, err)
+		}
+		k.invariant(k.t, k.systems["old"], k.systems["old"])
+	}},
+	{name: "garbage collection while waiting", outcome: "rolled-back", exit: rolledBack, end: "old", checks: func(k *kase) error {
+		k.do(`export HOME=/root NIX_REMOTE=; rm /nix/var/nix/gcroots/fault/old /nix/var/nix/gcroots/fault/good
+mv /nix/var/nix/profiles/system-*-link /root/; link=$(cd /root; ls -d system-*-link); nix-store --gc >/dev/null 2>&1
+mv /root/$link /nix/var/nix/profiles/; test -x ` + k.systems["old"] + `/bin/switch-to-configuration && test -x ` + k.systems["good"] + `/bin/switch-to-configuration`)
+		k.do(`ln -s ` + k.systems["old"] + ` /nix/var/nix/gcroots/fault/old; ln -s ` + k.systems["good"] + ` /nix/var/nix/gcroots/fault/good`)
+		return errors.New("enough")
+	}},
+}
+
+func TestFaults(t *testing.T) { runCases(t, cases, 6) }
+
+// TestInterrupt is Ctrl-C at every stage.
+func TestInterrupt(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs containers")
 	}
-	for _, suite := range suites() {
-		t.Run(suite, func(t *testing.T) {
-			t.Parallel()
-			h := newHost(t, suite)
+	h := newHost(t, suites()[0])
+	for _, stage := range []string{"preflight", "armed", "activating", "checks"} {
+		t.Run(stage, func(t *testing.T) {
+			h.t = t
 			h.reset("old")
+			h.must("echo 2 >/var/lib/fault/good-slow")
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
-			l := &listener{t: t}
-			start := time.Now()
-			res, err := activate.Run(ctx, h.r, h.request("good"), l)
-			t.Logf("%v %+v %v", time.Since(start), res, err)
-			t.Log(l.logs)
-			h.invariant(t, h.systems["old"], h.systems["good"])
-			t.Log(h.must("cat /var/lib/godwit/history.jsonl"))
+			req := h.request("good")
+			switch stage {
+			case "preflight":
+				cancel()
+			case "armed", "activating":
+				req.OnPhase = func(p activate.Phase) {
+					if p == activate.Armed {
+						if stage == "activating" {
+							time.Sleep(700 * time.Millisecond)
+						}
+						cancel()
+					}
+				}
+			case "checks":
+				req.Checks = func(ctx context.Context, _ activate.Phase) error { cancel(); return ctx.Err() }
+			}
+			begin := time.Now()
+			res, err := activate.Run(ctx, h.r, req, &listener{t: t})
+			t.Logf("%s: %v", time.Since(begin).Round(100*time.Millisecond), err)
+			if err == nil || res.Outcome != "interrupted" || time.Since(begin) > 12*time.Second {
+				t.Errorf("%+v %v", res, err)
+			}
+			h.invariant(t, h.systems["old"], h.systems["old"])
 		})
+	}
+}
+
+// TestPasswordSudo needs a client of its own.
+func TestPasswordSudo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs containers")
+	}
+	h := newHost(t, suites()[0])
+	h.reset("old")
+	pool, err := ssh.NewPool(ssh.Options{ConfigFile: "none", IdentityFile: h.Identity, ExtraArgs: []string{"-o", "IdentityAgent=none", "-o", "UserKnownHostsFile=" + h.KnownHosts, "-o", "GlobalKnownHostsFile=/dev/null"},
+		Password: func(context.Context) (string, error) { return lab.Password, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = pool.Close() }()
+	r := pool.Host(ssh.Target{Name: h.Name, Host: "127.0.0.1", User: lab.PasswordUser, Port: h.Port})
+	if _, err := activate.Run(context.Background(), r, h.request("good"), event.Discard); err != nil {
+		t.Fatal(err)
+	}
+	h.invariant(t, h.systems["old"], h.systems["good"])
+
+	// No more than the last few folders stay in /run.
+	for range 5 {
+		if _, err := activate.Run(context.Background(), r, h.request("instant"), event.Discard); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := strings.Fields(h.must("ls -d /run/godwit/*/ | wc -l; wc -l </var/lib/godwit/history.jsonl")); n[0] != "4" || n[1] != "6" {
+		t.Errorf("folders in /run/godwit and records: %q, want 4 and 6", n)
 	}
 }

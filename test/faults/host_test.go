@@ -51,8 +51,13 @@ func newHost(t testing.TB, suite string, runArgs ...string) *host {
 // client is godwit's own ssh to the host.
 func (h *host) client(t testing.TB, user string) *ssh.Host {
 	t.Helper()
+	return h.clientBy(t, user, "auto")
+}
+
+func (h *host) clientBy(t testing.TB, user, elevate string) *ssh.Host {
+	t.Helper()
 	pool, err := ssh.NewPool(ssh.Options{
-		ConfigFile: "none", IdentityFile: h.Identity, ConnectTimeout: 3 * time.Second,
+		Elevate: elevate, ConfigFile: "none", IdentityFile: h.Identity, ConnectTimeout: 3 * time.Second,
 		ExtraArgs: []string{"-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-o", "UserKnownHostsFile=" + h.KnownHosts,
 			"-o", "GlobalKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=yes", "-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=3"},
 	})
@@ -80,13 +85,14 @@ func (h *host) must(script string) string {
 // reset brings the host back to system old, with no trace of earlier cases.
 func (h *host) reset(old string) {
 	h.t.Helper()
-	h.must(`export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+	h.must(`mount -o remount,rw / 2>/dev/null
+export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 systemctl stop 'godwit-*.timer' 'godwit-*.service' 2>/dev/null
 mountpoint -q /nix/var/nix/gcroots/auto && umount /nix/var/nix/gcroots/auto
 mount -o remount,size=50% /run 2>/dev/null
 rm -rf /run/godwit /var/lib/fault/* /var/lib/godwit /nix/var/nix/gcroots/auto/godwit-* /run/fault-* /run/filler /var/log/stc-runs
 nix-env -p /nix/var/nix/profiles/system --set ` + h.systems[old] + ` && nix-env -p /nix/var/nix/profiles/system --delete-generations old 2>/dev/null
-` + h.systems[old] + `/bin/switch-to-configuration switch >/dev/null 2>&1
+ln -sfn ` + h.systems[old] + ` /run/current-system; ` + h.systems[old] + `/bin/switch-to-configuration switch >/dev/null 2>&1
 systemctl reset-failed; rm -f /var/log/stc-runs; true`)
 }
 

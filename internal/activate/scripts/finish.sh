@@ -19,6 +19,7 @@ release() {
 	[ "$(readlink "$RUN/current")" != "$ID" ] || rm -f "$RUN/current"
 	rm -f "$D/reserve"
 	systemctl stop --no-block "godwit-confirm-$ID.timer" "godwit-rollback-$ID.timer" 2>/dev/null
+	return 0
 }
 
 # record RESULT: one line of JSON in the host's own history. Nothing in it

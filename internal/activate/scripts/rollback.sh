@@ -16,6 +16,9 @@ rollback() {
 	[ ! -e "$D/final" ] || exit 0
 	rm -f "$D/reserve" # room on a full /run for the old system's own files
 	put phase rolling-back
+	if [ -e "$D/started" ] && [ ! -e "$D/apply-result" ]; then
+		[ -s "$D/reason" ] || put reason "the activation was killed"
+	fi
 	[ -s "$D/reason" ] || put reason "the deadline of the whole deployment passed"
 	say "rolling back: $(get reason)"
 	systemctl stop "godwit-confirm-$ID.timer" 2>/dev/null

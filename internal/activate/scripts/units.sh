@@ -24,9 +24,14 @@ unit_rollback() {
 		-p "ExecStopPost=$SH $D/run.sh rollback-ended"
 }
 
+# OnFailure: PID 1 itself starts the rollback when somebody killed the
+# activation together with its ExecStopPost.
 unit_apply() {
-	run_unit godwit-apply "$1" --no-block -p Type=exec -p "RuntimeMaxSec=$ACTIVATE" \
-		-p "TimeoutStopSec=$STOP" -p OOMScoreAdjust=-500 -p "ExecStopPost=$SH $D/run.sh $1-ended"
+	[ "$1" = plain ] || set -- "$1" -p "OnFailure=godwit-rollback-$ID.service"
+	unit_apply_verb=$1
+	shift
+	run_unit godwit-apply "$unit_apply_verb" "$@" --no-block -p Type=exec -p "RuntimeMaxSec=$ACTIVATE" \
+		-p "TimeoutStopSec=$STOP" -p OOMScoreAdjust=-500 -p "ExecStopPost=$SH $D/run.sh $unit_apply_verb-ended"
 }
 
 # The short deadline between activation and confirmation. Its service only
