@@ -64,6 +64,7 @@ type container struct {
 	bridge *Bridge
 
 	lockName string // of the file lock; "": the builder's
+	space    string // tests keep theirs apart with it
 }
 
 // containerFacts is what a container was found to be; it is kept in it.
@@ -178,11 +179,11 @@ func (c *container) start(ctx context.Context, scope event.Scope) (string, error
 	if err != nil {
 		return "", err
 	}
-	sum := sha256.Sum256([]byte(strings.Join([]string{generation, img.id, c.system, c.settings.Network, c.eng.Kind}, "\n")))
+	sum := sha256.Sum256([]byte(strings.Join([]string{generation, img.id, c.system, c.settings.Network, c.eng.Kind, c.space}, "\n")))
 	gen := hex.EncodeToString(sum[:])[:12]
 	arch, _, _ := strings.Cut(c.system, "-")
 	c.ctr = "godwit-builder-" + arch + "-" + gen[:8]
-	volume := "godwit-store-" + arch + "-" + shortID(img.id)
+	volume := "godwit-store-" + arch + "-" + c.space + shortID(img.id)
 
 	how := ""
 	for try := 0; how == ""; try++ {

@@ -91,8 +91,30 @@ func private(t *testing.T) {
 func newContainer(t *testing.T, tool *nix.Tool, s Settings, system string) *container {
 	t.Helper()
 	c := NewContainer(tool, &Engines{}, s, system).(*container)
+	c.space = space
 	t.Cleanup(func() { c.Close() })
 	return c
+}
+
+// space keeps the containers of this run apart from everybody else's.
+var space = fmt.Sprintf("test%d-", os.Getpid())
+
+// TestMain removes what the tests made; in a deployer of the lab it is the test
+// of that deployer's Nix.
+func TestMain(m *testing.M) {
+	if os.Getenv("GODWIT_TEST_INSIDE") != "" {
+		space = os.Getenv("GODWIT_TEST_INSIDE")
+	}
+	code := m.Run()
+	if out, err := exec.Command("docker", "ps", "--all", "--filter", "label="+labelBuilder, "--format", `{{.Names}} {{.Label "`+labelVolume+`"}}`).Output(); err == nil {
+		for _, l := range strings.Split(string(out), "\n") {
+			if w := strings.Fields(l); len(w) == 2 && strings.Contains(w[1], "-"+space) && os.Getenv("GODWIT_TEST_INSIDE") == "" {
+				_ = exec.Command("docker", "rm", "-f", w[0]).Run()
+				_ = exec.Command("docker", "volume", "rm", w[1]).Run()
+			}
+		}
+	}
+	os.Exit(code)
 }
 
 // read gives the content of a flat file in the builder's store, by way of the
@@ -137,6 +159,7 @@ func TestContainerOfAMac(t *testing.T) {
 	if a == nil || a.Kind != KindContainer || !strings.Contains(a.Reason, "which this machine (aarch64-darwin) cannot build: container aarch64-linux in ") {
 		t.Fatalf("%+v, failed %v", a, plan.Failed)
 	}
+	a.Builder.(*container).space = space
 	if err := a.Builder.Ready(ctx, sink); err != nil {
 		t.Fatalf("%s\n%s", fault.Render(err), events())
 	}
@@ -263,19 +286,16 @@ func TestContainerTwoAtOnce(t *testing.T) {
 	set := Settings{ImageFile: file, Network: "none"}
 	ctx := context.Background()
 	x := programs(system)
+	private(t)
 	var drvs []string
 	for range 4 {
 		drvs = append(drvs, instantiate(t, tool, x, "top"))
 	}
-	private(t)
-	if out, err := exec.Command("docker", "ps", "-aq", "--filter", "label="+labelBuilder+"", "--filter", "label="+labelSystem+"="+system).Output(); err == nil {
-		for _, id := range strings.Fields(string(out)) {
-			exec.Command("docker", "rm", "-f", id).Run()
-		}
-	}
+	apart := fmt.Sprintf("%stwo-", space)
 	var wg sync.WaitGroup
 	for i := range drvs {
 		c := newContainer(t, tool, set, system)
+		c.space = apart
 		if i%2 == 1 {
 			c.lockName = "other-person"
 		}
@@ -493,7 +513,6 @@ func TestEngineTroubles(t *testing.T) {
 			t.Fatal("no error")
 		}
 		want(t, fault.Render(err), "is for "+system+", not for "+other)
-		exec.Command(c.eng.Program, "rm", "-f", c.ctr).Run()
 	})
 }
 
