@@ -11,6 +11,7 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"godwit/internal/fault"
+	"godwit/internal/paths"
 )
 
 // Settings are what a person decided about builders for all fleets.
@@ -49,28 +50,9 @@ func ConfigFile() (string, error) {
 	return filepath.Join(home, ".config", "godwit", "config.toml"), nil
 }
 
-// StateDir is where godwit remembers things on this machine:
-// $XDG_STATE_HOME/godwit, ~/Library/Application Support/godwit on a Mac,
-// ~/.local/state/godwit elsewhere. It exists afterwards and is private.
-func StateDir() (string, error) {
-	dir := ""
-	if d := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(d) {
-		dir = filepath.Join(d, "godwit")
-	} else {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return "", fault.New("cannot tell where to keep state: %s", err).Because(err).Hint("set HOME or XDG_STATE_HOME")
-		}
-		dir = filepath.Join(home, ".local", "state", "godwit")
-		if runtime.GOOS == "darwin" {
-			dir = filepath.Join(home, "Library", "Application Support", "godwit")
-		}
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fault.New("cannot make %s: %s", dir, err).Because(err)
-	}
-	return dir, nil
-}
+// StateDir is where godwit remembers things on this machine. It exists
+// afterwards and is private.
+func StateDir() (string, error) { return paths.State() }
 
 // LoadSettings reads the part of the user's file that is about builders:
 //

@@ -1,0 +1,33 @@
+// Package paths says where godwit keeps its own files on this machine.
+package paths
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"godwit/internal/fault"
+)
+
+// State is where godwit remembers things on this machine:
+// $XDG_STATE_HOME/godwit, ~/Library/Application Support/godwit on a Mac,
+// ~/.local/state/godwit elsewhere. It exists afterwards and is private.
+func State() (string, error) {
+	dir := ""
+	if d := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(d) {
+		dir = filepath.Join(d, "godwit")
+	} else {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fault.New("cannot tell where to keep state: %s", err).Because(err).Hint("set HOME or XDG_STATE_HOME")
+		}
+		dir = filepath.Join(home, ".local", "state", "godwit")
+		if runtime.GOOS == "darwin" {
+			dir = filepath.Join(home, "Library", "Application Support", "godwit")
+		}
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fault.New("cannot make %s: %s", dir, err).Because(err)
+	}
+	return dir, nil
+}
