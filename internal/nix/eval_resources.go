@@ -19,7 +19,7 @@ type machine struct {
 func resources() machine { return machine{cores: runtime.GOMAXPROCS(0), free: freeMemory()} }
 
 // Memory of one evaluating process with the real NixOS: 0.67 GB for five hosts,
-// 1.34 GB for ten (a lower bound, see docs/evaluation.md).
+// 1.34 GB for ten (a lower bound: over a stub package set, Nix 2.8).
 const (
 	workerMemory = 1 << 30
 	hostMemory   = 256 << 20

@@ -89,20 +89,43 @@ func Open(ctx context.Context, tool *nix.Tool, file string, opts Options) (*Netw
 	if opts.Sink == nil {
 		opts.Sink = event.Discard
 	}
-	if opts.Fallback == "" {
-		c, err := tool.Config(ctx)
-		if err != nil {
-			return nil, err
-		}
-		opts.Fallback = LinuxCounterpart(c.System)
+	// Nix's configuration is asked for while the names are read.
+	type answer struct {
+		config *nix.Config
+		err    error
 	}
+	asked := make(chan answer, 1)
+	go func() {
+		c, err := tool.Config(ctx)
+		asked <- answer{c, err}
+	}()
 	if opts.TargetFile != "" {
 		if opts.TargetFile, err = filepath.Abs(opts.TargetFile); err != nil {
 			return nil, err
 		}
 	}
 	n := &Network{File: path, tool: tool, opts: opts}
-	return n, n.open(ctx)
+	early := n.opts.EvalMachines == ""
+	var openErr error
+	if early {
+		openErr = n.open(ctx)
+	}
+	a := <-asked
+	if a.err != nil {
+		return nil, errors.Join(openErr, a.err)
+	}
+	if n.opts.Fallback == "" {
+		n.opts.Fallback = LinuxCounterpart(a.config.System)
+	}
+	// On a Mac a network that looks at builtins.currentSystem before anything
+	// else gets a second reading, with the system that hosts are evaluated with.
+	if !early || openErr != nil && n.opts.Fallback != a.config.System {
+		openErr = n.open(ctx)
+	}
+	if openErr != nil {
+		return nil, openErr
+	}
+	return n, nil
 }
 
 // LinuxCounterpart is the Linux that runs on the same processor: a NixOS host
@@ -185,9 +208,12 @@ func (n *Network) open(ctx context.Context) error {
 		return n.openWith(ctx)
 	}
 	scope := event.On(n.opts.Sink, "", event.StepEvaluate)
-	args, err := n.tool.SystemOption(ctx, n.opts.Fallback)
-	if err != nil {
-		return err
+	var args []string
+	if n.opts.Fallback != "" {
+		var err error
+		if args, err = n.tool.SystemOption(ctx, n.opts.Fallback); err != nil {
+			return err
+		}
 	}
 	out, err := n.tool.Eval(ctx, nix.Evaluation{
 		Expr: n.call() + ".summary", Args: args, Scope: scope,

@@ -1,0 +1,733 @@
+package morph
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"godwit/internal/event"
+	"godwit/internal/fault"
+	"godwit/internal/fleet"
+	"godwit/internal/nix"
+)
+
+// nixos is the small NixOS that stands for nixpkgs.
+func nixos(t testing.TB) string {
+	t.Helper()
+	dir, err := filepath.Abs("../../../test/nixos")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// tool is this machine's Nix with the small NixOS as <nixpkgs>. system is what
+// Nix is to believe of this machine; empty: the truth.
+func tool(t testing.TB, system string) *nix.Tool {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs Nix")
+	}
+	config := "build-users-group =\nsubstituters =\nsandbox = false\n"
+	if system != "" {
+		config += "system = " + system + "\nextra-platforms =\n"
+	}
+	t.Setenv("NIX_CONFIG", config)
+	t.Setenv("NIX_PATH", "nixpkgs="+nixos(t))
+	t.Setenv("MORPH_NIX_EVAL_MACHINES", "")
+	tool, err := nix.Find(context.Background(), nix.Settings{})
+	if err != nil {
+		t.Fatal(fault.Render(err))
+	}
+	return tool
+}
+
+// write makes the files of a repository and gives the path of its network.nix.
+func write(t testing.TB, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, "network.nix")
+}
+
+func network(t testing.TB, text string) string {
+	return write(t, map[string]string{"network.nix": text})
+}
+
+func open(t testing.TB, tool *nix.Tool, file string, opts Options) *Network {
+	t.Helper()
+	n, err := Open(context.Background(), tool, file, opts)
+	if err != nil {
+		t.Fatal(fault.Render(err))
+	}
+	return n
+}
+
+func load(t testing.TB, n *Network, r Request) *Result {
+	t.Helper()
+	if r.Selection.Every == 0 {
+		r.Selection.Every = 1
+	}
+	res, err := n.Load(context.Background(), r)
+	if err != nil {
+		t.Fatal(fault.Render(err))
+	}
+	return res
+}
+
+func good(t testing.TB, res *Result) []fleet.Host {
+	t.Helper()
+	if err := res.Err(); err != nil {
+		t.Fatal(fault.Render(err))
+	}
+	return res.Fleet.Hosts
+}
+
+func names(hosts []fleet.Host) []string {
+	var out []string
+	for _, h := range hosts {
+		out = append(out, h.Name)
+	}
+	return out
+}
+
+// Every attribute and option of morph, and the defaults of what is not said.
+func TestEverything(t *testing.T) {
+	tl := tool(t, "")
+	file := write(t, map[string]string{
+		"network.nix": `
+		let pkgs = import <nixpkgs> { system = "aarch64-linux"; }; in {
+		  network = {
+		    inherit pkgs;
+		    description = "all of it";
+		    lib = pkgs.lib;
+		    evalConfig = <nixpkgs/nixos/lib/eval-config.nix>;
+		    specialArgs = { special = "argument"; };
+		    runCommand = pkgs.runCommand;
+		    nixConfig = { max-jobs = "3"; "extra-sandbox-paths" = ""; };
+		    ordering.tags = [ "db" "web" ];
+		  };
+		  defaults = { name, ... }: { networking.domain = "example.org"; deployment.tags = [ "all" ]; };
+		  resources = throw "not looked at"; require = throw "not looked at";
+		  _file = "somewhere.nix";
+		  web = { name, nodes, special, config, lib, ... }: {
+		    imports = [ ./module.nix ];
+		    deployment = {
+		      targetHost = "${name}.${config.networking.domain}";
+		      targetPort = 2222;
+		      targetUser = special;
+		      tags = [ "web" nodes.db.config.networking.hostName ];
+		      substituteOnDestination = true;
+		      buildOn = "target";
+		      secrets.one = { source = "./a file"; destination = "/run/one"; };
+		      secrets.two = {
+		        source = "/abs/<two>"; destination = "/run/two"; owner.user = "u"; owner.group = "g";
+		        permissions = "0440"; action = [ "systemctl" "restart" "x y" ]; mkDirs = false; uploadAt = "post-activation";
+		      };
+		      healthChecks = {
+		        cmd = [ { description = "none"; } { description = "c"; cmd = [ "true" "a b" ]; period = 7; timeout = 0; } ];
+		        http = [ { description = "h"; port = 80; }
+		          { description = "i"; port = 443; scheme = "https"; host = "other"; path = "/x"; headers.A = "b"; insecureSSL = true; period = 1; timeout = 2; } ];
+		      };
+		      preDeployChecks.cmd = [ { description = "p"; cmd = [ "false" ]; } ];
+		    };
+		  };
+		  db = { nodes, ... }: { deployment.buildOnly = true; deployment.tags = [ "db" ]; networking.hostName = "database";
+		    environment.etc.peer.text = nodes.web.config.deployment.targetHost; };
+		  "h1.example.org" = { networking.hostName = "h1"; };
+		}`,
+		"module.nix": `{ environment.etc.x.text = "y"; }`,
+	})
+	n := open(t, tl, file, Options{})
+	if n.Description != "all of it" || !reflect.DeepEqual(n.Names, []string{"db", "h1.example.org", "web"}) ||
+		!reflect.DeepEqual(n.NixConfig, map[string]string{"max-jobs": "3", "extra-sandbox-paths": ""}) || n.BuildShell {
+		t.Errorf("%+v", n)
+	}
+	hosts := good(t, load(t, n, Request{Systems: true}))
+	if got := names(hosts); !reflect.DeepEqual(got, []string{"db", "web", "h1.example.org"}) {
+		t.Fatal(got)
+	}
+	db, web, h1 := hosts[0], hosts[1], hosts[2]
+	dir := filepath.Dir(file)
+	want := fleet.Host{
+		Name: "web", TargetHost: "web.example.org", TargetUser: "argument", TargetPort: 2222,
+		SubstituteOnDestination: true, Tags: web.Tags,
+		Secrets: []fleet.Secret{
+			{Name: "one", Source: filepath.Join(dir, "a file"), SourceGiven: "./a file", Destination: "/run/one", User: "root", Group: "root",
+				Permissions: "0400", Action: []string{}, MkDirs: true, UploadAt: "pre-activation"},
+			{Name: "two", Source: "/abs/<two>", SourceGiven: "/abs/<two>", Destination: "/run/two", User: "u", Group: "g", Permissions: "0440",
+				Action: []string{"systemctl", "restart", "x y"}, UploadAt: "post-activation"},
+		},
+		HealthChecks: fleet.Checks{
+			Cmd: []fleet.CmdCheck{{Description: "none", Period: 2 * time.Second, Timeout: 5 * time.Second},
+				{Description: "c", Cmd: []string{"true", "a b"}, Period: 7 * time.Second}},
+			HTTP: []fleet.HTTPCheck{
+				{Description: "h", Scheme: "http", Port: 80, Path: "/", Headers: map[string]string{}, Period: 2 * time.Second, Timeout: 5 * time.Second},
+				{Description: "i", Scheme: "https", Host: "other", Port: 443, Path: "/x", Headers: map[string]string{"A": "b"}, InsecureSSL: true, Period: time.Second, Timeout: 2 * time.Second}},
+		},
+		PreDeployChecks: fleet.Checks{Cmd: []fleet.CmdCheck{{Description: "p", Cmd: []string{"false"}, Period: 2 * time.Second, Timeout: 5 * time.Second}}},
+		System:          "aarch64-linux", SystemFrom: "pkgs", BuildOn: "target", DrvPath: web.DrvPath, OutPath: web.OutPath, Release: web.Release,
+	}
+	if !reflect.DeepEqual(web, want) {
+		t.Errorf("got  %+v\nwant %+v", web, want)
+	}
+	if tags := slices.Sorted(slices.Values(web.Tags)); !reflect.DeepEqual(tags, []string{"all", "database", "web"}) {
+		t.Error(tags)
+	}
+	if !db.BuildOnly || h1.TargetHost != "h1.example.org" || h1.TargetPort != 0 || h1.Release == "" || h1.BuildOn != "" {
+		t.Errorf("%+v\n%+v", db, h1)
+	}
+	for _, h := range hosts {
+		if !strings.HasSuffix(h.DrvPath, ".drv") || !strings.HasPrefix(h.OutPath, "/nix/store/") {
+			t.Errorf("%s: %s %s", h.Name, h.DrvPath, h.OutPath)
+		}
+		if _, err := os.Stat(h.DrvPath); err != nil {
+			t.Error(err)
+		}
+	}
+	// Words of command checks are in the closure.
+	if out, err := exec.Command("nix-store", "-qR", web.DrvPath).CombinedOutput(); err != nil || !strings.Contains(string(out), "healthcheck-commands.txt.drv") {
+		t.Error(string(out), err)
+	}
+	// Metadata alone says the same, without systems.
+	for _, h := range good(t, load(t, n, Request{})) {
+		full := hosts[slices.IndexFunc(hosts, func(x fleet.Host) bool { return x.Name == h.Name })]
+		full.DrvPath, full.OutPath = "", ""
+		if !reflect.DeepEqual(h, full) {
+			t.Errorf("metadata alone: %+v\nwant %+v", h, full)
+		}
+	}
+
+	text := SecretsText(hosts[1:])
+	wantText := "Secrets for host web:\n" +
+		"one:\n- `./a file` -> `/run/one`, with:\n\tPermissions: root:root, 0400\n\tCreate remote directories: true\n\tUpload at: pre-activation\n" +
+		"two:\n- `/abs/<two>` -> `/run/two`, with:\n\tPermissions: u:g, 0440\n\tCreate remote directories: false\n\tUpload at: post-activation\n\tAction: `systemctl restart x y`\n" +
+		"\nSecrets for host h1.example.org:\n\n"
+	if text != wantText {
+		t.Errorf("got %q\nwant %q", text, wantText)
+	}
+	js, err := SecretsJSON(hosts[1:])
+	wantJSON := `{
+  "h1.example.org": {},
+  "web": {
+    "one": {
+      "Source": "` + dir + `/a file",
+      "Destination": "/run/one",
+      "Owner": {
+        "Group": "root",
+        "User": "root"
+      },
+      "Permissions": "0400",
+      "Action": [],
+      "MkDirs": true,
+      "UploadAt": "pre-activation"
+    },
+    "two": {
+      "Source": "/abs/\u003ctwo\u003e",
+      "Destination": "/run/two",
+      "Owner": {
+        "Group": "g",
+        "User": "u"
+      },
+      "Permissions": "0440",
+      "Action": [
+        "systemctl",
+        "restart",
+        "x y"
+      ],
+      "MkDirs": false,
+      "UploadAt": "post-activation"
+    }
+  }
+}
+`
+	if err != nil || js != wantJSON {
+		t.Errorf("got %s\nwant %s", js, wantJSON)
+	}
+}
+
+// godwit's systems are those that morph's own Nix code gives: the same modules
+// in the same order. The two implementations of the examples must agree.
+func TestExamples(t *testing.T) {
+	tl := tool(t, "")
+	files, _ := filepath.Glob(filepath.Join(nixos(t), "examples", "*.nix"))
+	for _, file := range files {
+		base := filepath.Base(file)
+		if base == "nixpkgs.nix" || base == "morph-eval.nix" {
+			continue
+		}
+		n := open(t, tl, file, Options{})
+		for _, h := range good(t, load(t, n, Request{Systems: true})) {
+			if h.DrvPath == "" || h.System == "" || strings.HasSuffix(h.System, "darwin") {
+				t.Errorf("%s: %+v", base, h)
+			}
+		}
+	}
+}
+
+func TestOddPaths(t *testing.T) {
+	tl := tool(t, "")
+	dir := filepath.Join(t.TempDir(), `it's ${a} "dir" #☃`)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "my network.nix")
+	if err := os.WriteFile(file, []byte(`{ a = { imports = [ ./m.nix ]; deployment.secrets.s = { source = "../s"; destination = "/s"; }; }; }`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "m.nix"), []byte(`{ deployment.tags = [ "m" ]; }`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	hosts := good(t, load(t, open(t, tl, file, Options{}), Request{Systems: true}))
+	if hosts[0].Tags[0] != "m" || hosts[0].Secrets[0].Source != filepath.Join(filepath.Dir(dir), "s") {
+		t.Errorf("%+v", hosts[0])
+	}
+	target := filepath.Join(dir, "my targets.nix")
+	if err := os.WriteFile(target, []byte(`{ top = n: n.config.system.build.toplevel; x = n: n.pkgs.writeText "x" n.config.networking.hostName; }`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	res := load(t, open(t, tl, file, Options{TargetFile: target}), Request{Systems: true})
+	if ts := res.Targets["a"]; len(ts) != 2 || ts[0].Name != "top" || ts[0].DrvPath != hosts[0].DrvPath || !strings.HasSuffix(ts[1].OutPath, "-x") {
+		t.Errorf("%+v", ts)
+	}
+	res = load(t, open(t, tl, file, Options{Target: "n: n.config.system.build.toplevel # the system"}), Request{Systems: true})
+	if ts := res.Targets["a"]; len(ts) != 1 || ts[0].Name != "out" || ts[0].OutPath != hosts[0].OutPath {
+		t.Errorf("%+v", ts)
+	}
+}
+
+func TestSelection(t *testing.T) {
+	tl := tool(t, "")
+	file := network(t, `{
+	  network.ordering.tags = [ "z" ];
+	  a = { deployment.tags = [ "x" "y" ]; };
+	  b = { deployment.tags = [ "x" ]; };
+	  c = { deployment.tags = [ "y" "z" ]; };
+	  d = { };
+	  bad = throw "not to be looked at";
+	}`)
+	for _, c := range []struct {
+		sel    fleet.Selection
+		want   string
+		failed string
+		header string
+	}{
+		{fleet.Selection{On: []string{"[a-d]"}}, "c a b d", "", "Selected 4/5 hosts (name filter:-1, limits:-0):"},
+		{fleet.Selection{On: []string{"a", "d"}}, "a d", "", "Selected 2/5 hosts (name filter:-3, limits:-0):"},
+		{fleet.Selection{On: []string{"?"}, Tagged: []string{"x"}}, "a b", "", "Selected 2/5 hosts (name filter:-1, limits:-2):"},
+		{fleet.Selection{On: []string{"?"}, Tagged: []string{"y", "x"}}, "a", "", "Selected 1/5 hosts (name filter:-1, limits:-3):"},
+		{fleet.Selection{On: []string{"?"}, Limit: 2}, "c a", "", "Selected 2/5 hosts (name filter:-1, limits:-2):"},
+		{fleet.Selection{On: []string{"?"}, Limit: 2, OrderByTags: []string{"y"}}, "a c", "", "Selected 2/5 hosts (name filter:-1, limits:-2):"},
+		{fleet.Selection{On: []string{"?"}, Skip: 1, Every: 2}, "a d", "", "Selected 2/5 hosts (name filter:-1, limits:-2):"},
+		{fleet.Selection{}, "c a b d", "bad", "Selected 5/5 hosts (name filter:-0, limits:-0):"},
+		{fleet.Selection{Tagged: []string{"x"}}, "a b", "bad", "Selected 2/5 hosts (name filter:-0, limits:-3):"},
+	} {
+		for _, systems := range []bool{true, false} {
+			n := open(t, tl, file, Options{})
+			seen := map[string]bool{}
+			res := load(t, n, Request{Selection: c.sel, Systems: systems, OnHost: func(h fleet.Host) { seen[h.Name] = true }})
+			var failed []string
+			for _, f := range res.Failed {
+				failed = append(failed, f.Host)
+			}
+			if got := strings.Join(names(res.Fleet.Hosts), " "); got != c.want || strings.Join(failed, " ") != c.failed {
+				t.Errorf("%+v: %s; failed %v", c.sel, got, failed)
+			}
+			if got, _, _ := strings.Cut(fleet.Header(res.Fleet.Hosts, res.Counts), "\n"); got != c.header {
+				t.Errorf("%+v: %s", c.sel, got)
+			}
+			for _, h := range res.Fleet.Hosts {
+				if systems && (h.DrvPath == "" || !seen[h.Name]) {
+					t.Errorf("%+v: %s has no system or was not announced", c.sel, h.Name)
+				}
+				delete(seen, h.Name)
+			}
+			if len(seen) > 0 && systems {
+				t.Errorf("%+v: announced in vain: %v", c.sel, seen)
+			}
+		}
+	}
+	// Without ordering tags the limits are a matter of names: bad is not evaluated.
+	plain := network(t, `{ a = { }; b = { }; c = throw "x"; }`)
+	res := load(t, open(t, tl, plain, Options{}), Request{Selection: fleet.Selection{Limit: 2}, Systems: true})
+	if len(good(t, res)) != 2 {
+		t.Error(res)
+	}
+	_, err := open(t, tl, file, Options{}).Load(context.Background(), Request{Selection: fleet.Selection{On: []string{"aa"}, Every: 1}})
+	var f *fault.Error
+	if !errors.As(err, &f) || len(f.Hints) == 0 {
+		t.Error(err)
+	}
+}
+
+// Hosts that cannot be evaluated, and what a person reads.
+func TestFailing(t *testing.T) {
+	tl := tool(t, "")
+	file := write(t, map[string]string{
+		"network.nix": `{
+  afirst = { };
+  athrow = { deployment.targetHost = throw "boom"; };
+  babort = { deployment.targetHost = abort "no more"; };
+  cassert = { deployment.targetHost = assert 1 == 2; "x"; };
+  dmissing = { deployment.targetHost = { hello = "1"; }.helo; };
+  eloop = { deployment.targetHost = let x = x; in x; };
+  ftype = { deployment.targetHost = 1 + "a"; };
+  goption = {
+    services.openshh.enable = true;
+  };
+  hsyntax = { imports = [ ./bad.nix ]; };
+  inofile = { imports = [ ./none.nix ]; };
+  jundefined = { imports = [ ./undefined.nix ]; };
+  kvalue = { deployment.tags = "a"; };
+  lassertions = { assertions = [ { assertion = false; message = "must not be"; } ]; };
+  mconflict = { imports = [ { deployment.targetHost = "one"; } { deployment.targetHost = "two"; } ]; };
+  nport = { deployment.healthChecks.http = [ { description = "x"; } ]; };
+  omac = { nixpkgs.hostPlatform = "aarch64-darwin"; };
+  psearch = { imports = [ <no-such-thing/x.nix> ]; };
+  qopt = { deployment.secrets.x = { source = "a"; destination = "/b"; onwer.user = "c"; }; };
+  zlast = { };
+}`,
+		"bad.nix":       "{ a = ; }\n",
+		"undefined.nix": "{ deployment.targetHost = foo; }\n",
+	})
+	dir := filepath.Dir(file)
+	var mu sync.Mutex
+	ended := map[string]event.Kind{}
+	n := open(t, tl, file, Options{Sink: event.SinkFunc(func(e event.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		if e.Kind == event.Done || e.Kind == event.Failed {
+			ended[e.Host] = e.Kind
+		}
+	})})
+	res := load(t, n, Request{Systems: true})
+	if got := names(res.Fleet.Hosts); !reflect.DeepEqual(got, []string{"afirst", "zlast"}) {
+		t.Error(got)
+	}
+	want := map[string]string{
+		"athrow":      "boom",
+		"babort":      "evaluation aborted: no more",
+		"cassert":     "D/network.nix:5:39: assertion '(1 == 2)' failed",
+		"dmissing":    "D/network.nix:6:40: attribute 'helo' missing (did you mean hello?)",
+		"eloop":       "D/network.nix:7:45: infinite recursion: a value is needed to work out itself",
+		"ftype":       "D/network.nix:8:41: cannot add a string to an integer",
+		"goption":     "D/network.nix:10:5: the option `services.openshh' does not exist (did you mean services.openssh?)",
+		"hsyntax":     "D/bad.nix:1:7: syntax error, unexpected ';'",
+		"inofile":     "there is no file D/none.nix",
+		"jundefined":  "D/undefined.nix:1:27: undefined variable 'foo'",
+		"kvalue":      "D/network.nix:15:14: the option `deployment.tags' takes a value of type list of string, not \"a\"",
+		"lassertions": "an assertion of the configuration does not hold: must not be",
+		"mconflict":   "the option `deployment.targetHost' is given several values that do not go together",
+		"nport":       "the option `deployment.healthChecks.http[1].port' has no value",
+		"omac":        "a NixOS host cannot be aarch64-darwin",
+		"psearch":     "D/network.nix:20:27: <no-such-thing/x.nix> is not in Nix's search path",
+		"qopt":        "D/network.nix:21:71: the option `deployment.secrets.x.onwer' does not exist",
+	}
+	for _, f := range res.Failed {
+		got := strings.ReplaceAll(f.Err.Error(), dir, "D")
+		if got != f.Host+": "+want[f.Host] {
+			t.Errorf("got  %s\nwant %s: %s", got, f.Host, want[f.Host])
+		}
+		if text := fault.Render(f.Err); strings.Count(text, "\n") > 12 {
+			t.Error("too long:\n" + text)
+		}
+		if ended[f.Host] != event.Failed && f.Host != "omac" {
+			t.Errorf("%s ended %s", f.Host, ended[f.Host])
+		}
+		delete(want, f.Host)
+	}
+	if len(want) > 0 {
+		t.Errorf("did not fail: %v", want)
+	}
+	if ended["zlast"] != event.Done || ended[""] != event.Done {
+		t.Error(ended)
+	}
+}
+
+// What cannot be opened at all.
+func TestOpenErrors(t *testing.T) {
+	tl := tool(t, "")
+	ctx := context.Background()
+	file := write(t, map[string]string{
+		"network.nix":  `{ a = { }; }`,
+		"function.nix": `{ pkgs }: { }`,
+		"syntax.nix":   "{\n  a = {\n",
+		"config.nix":   `{ network.nixConfig.max-jobs = 3; a = { }; }`,
+		"broken.nix":   `{ network.description = nothing; }`,
+	})
+	dir := filepath.Dir(file)
+	for name, want := range map[string]string{
+		"netwrok.nix":  "there is no file `D/netwrok.nix'",
+		".":            "`D' is a directory; name the deployment file in it",
+		"function.nix": "D/function.nix is a lambda; a morph network is an attribute set of machines",
+		"syntax.nix":   "D/syntax.nix:2:8: syntax error, unexpected end of file",
+		"config.nix":   "nix option 'max-jobs' must have a string typed value",
+		"broken.nix":   "D/broken.nix:1:25: undefined variable 'nothing'",
+	} {
+		_, err := Open(ctx, tl, filepath.Join(dir, name), Options{})
+		if err == nil {
+			t.Errorf("%s: opened", name)
+			continue
+		}
+		if got := strings.ReplaceAll(err.Error(), dir, "D"); !strings.HasPrefix(got, want) {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+		if name == "netwrok.nix" && !strings.Contains(fault.Render(err), "did you mean") {
+			t.Error(fault.Render(err))
+		}
+	}
+}
+
+// Platforms in all the ways that hosts have to say them, on Linux and where Nix
+// believes that this machine is a Mac.
+func TestPlatforms(t *testing.T) {
+	const text = `{
+	  hostplatform = { nixpkgs.hostPlatform = "riscv64-linux"; };
+	  platformset = { lib, ... }: { nixpkgs.hostPlatform = lib.mkDefault { system = "aarch64-linux"; }; };
+	  localsystem = { nixpkgs.localSystem.system = "aarch64-linux"; };
+	  system = { nixpkgs.system = "aarch64-linux"; };
+	  defaulted = { lib, ... }: { nixpkgs.system = lib.mkDefault "aarch64-linux"; };
+	  pkgs = { nixpkgs.pkgs = import <nixpkgs> { system = "riscv64-linux"; }; };
+	  herepkgs = { nixpkgs.pkgs = import <nixpkgs> { }; };
+	  nothing = { };
+	  asked = { };
+	  other = { pkgs, ... }: { environment.etc.x.source = (import <nixpkgs> { }).writeText "x" "y"; };
+	}`
+	file := network(t, text)
+	given := network(t, `{ network.pkgs = import <nixpkgs> { }; a = { }; b = { nixpkgs.system = "x86_64-linux"; }; }`)
+	for here, linux := range map[string]string{
+		"": "", "aarch64-darwin": "aarch64-linux", "x86_64-darwin": "x86_64-linux", "aarch64-linux": "aarch64-linux",
+	} {
+		tl := tool(t, here)
+		if linux == "" {
+			c, err := tl.Config(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			linux = c.System
+		}
+		n := open(t, tl, file, Options{Systems: map[string]string{"asked": "armv7l-linux"}})
+		got := map[string]string{}
+		for _, h := range good(t, load(t, n, Request{Systems: true})) {
+			got[h.Name] = h.System + " " + h.SystemFrom
+			drv, err := nix.ReadDerivation(h.DrvPath)
+			if err != nil || drv.System != h.System {
+				t.Errorf("%s on %s: %s is built on %s, %v", h.Name, here, h.System, drv.System, err)
+			}
+		}
+		want := map[string]string{
+			"hostplatform": "riscv64-linux hostPlatform", "platformset": "aarch64-linux hostPlatform",
+			"localsystem": "aarch64-linux localSystem", "system": "aarch64-linux system", "defaulted": "aarch64-linux system",
+			"pkgs": "riscv64-linux pkgs", "herepkgs": linux + " pkgs", "nothing": linux + " fallback",
+			"asked": "armv7l-linux fallback", "other": linux + " fallback",
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("on %s: got %v\nwant %v", here, got, want)
+		}
+		n = open(t, tl, given, Options{})
+		for _, h := range good(t, load(t, n, Request{Systems: true})) {
+			if h.System != linux || h.SystemFrom != "pkgs" {
+				t.Errorf("network.pkgs on %s: %s %s %s", here, h.Name, h.System, h.SystemFrom)
+			}
+		}
+		// On a Mac and on the Linux that it stands for the same words give the same systems.
+		n = open(t, tl, given, Options{Fallback: "aarch64-linux"})
+		for _, h := range good(t, load(t, n, Request{Systems: true})) {
+			if h.System != "aarch64-linux" {
+				t.Errorf("fallback on %s: %s", here, h.System)
+			}
+		}
+	}
+}
+
+// A NixOS from before 22.05 takes the platform as an argument and compares it
+// with that of nixpkgs.pkgs.
+func TestOldNixOS(t *testing.T) {
+	tl := tool(t, "aarch64-darwin")
+	file := write(t, map[string]string{
+		"old/.version": "20.09",
+		"old/nixos/lib/eval-config.nix": `
+		{ system ? builtins.currentSystem, modules, specialArgs ? { } }:
+		assert builtins.isString system;
+		let lib = import <nixpkgs/lib>; in
+		import <nixpkgs/nixos/lib/eval-config.nix> {
+		  inherit system specialArgs;
+		  modules = modules ++ [ ({ config, options, ... }: {
+		    assertions = [ {
+		      assertion = options.nixpkgs.pkgs.isDefined -> config.nixpkgs.localSystem.system == config.nixpkgs.pkgs.stdenv.hostPlatform.system;
+		      message = "nixpkgs.pkgs is for another system than ${config.nixpkgs.localSystem.system}";
+		    } ];
+		  }) ];
+		}`,
+		"network.nix": `{
+		  network.evalConfig = ./old/nixos/lib/eval-config.nix;
+		  a = { };
+		  b = { nixpkgs.pkgs = import <nixpkgs> { system = "riscv64-linux"; }; };
+		  c = { nixpkgs.localSystem.system = "x86_64-linux"; };
+		  d = { nixpkgs.system = "x86_64-linux"; };
+		}`,
+	})
+	got := map[string]string{}
+	for _, h := range good(t, load(t, open(t, tl, file, Options{}), Request{Systems: true})) {
+		got[h.Name] = h.System + " " + h.SystemFrom
+	}
+	want := map[string]string{"a": "aarch64-linux fallback", "b": "riscv64-linux pkgs", "c": "x86_64-linux localSystem", "d": "x86_64-linux system"}
+	if !reflect.DeepEqual(got, want) {
+		t.Error(got)
+	}
+}
+
+func TestEval(t *testing.T) {
+	tl := tool(t, "aarch64-darwin")
+	n := open(t, tl, network(t, `{ web = { }; "h1.example.org" = { networking.hostName = "h1"; networking.domain = "x"; }; }`), Options{})
+	ctx := context.Background()
+	for _, c := range []struct {
+		attr, want string
+		json       bool
+	}{
+		{"web.config.networking.hostName", `"web"`, false},
+		{`"h1.example.org".config.networking.domain`, `"x"`, false},
+		{"web.config.deployment.tags", "[ ]", false},
+		{"web.config.deployment.secrets", "{}", true},
+		{"web.pkgs.stdenv.hostPlatform.system", `"aarch64-linux"`, true},
+	} {
+		got, err := n.Eval(ctx, c.attr, c.json)
+		if err != nil || got != c.want {
+			t.Errorf("%s: %s, %v", c.attr, got, err)
+		}
+	}
+	if _, err := n.Eval(ctx, "wbe.config", false); err == nil || !strings.Contains(err.Error(), "did you mean web?") {
+		t.Error(err)
+	}
+	if _, err := n.Eval(ctx, "web.config.nothing", false); err == nil || strings.Count(fault.Render(err), "\n") > 5 {
+		t.Error(err)
+	}
+}
+
+// A network that wants Linux before it says anything can be read on a Mac.
+func TestAssertingNetwork(t *testing.T) {
+	tl := tool(t, "aarch64-darwin")
+	n := open(t, tl, network(t, `assert builtins.currentSystem == "aarch64-linux"; { a = { }; }`), Options{})
+	if h := good(t, load(t, n, Request{Systems: true})); h[0].System != "aarch64-linux" {
+		t.Error(h)
+	}
+}
+
+// Somebody's own eval-machines.nix is used as morph uses it.
+func TestEvalMachines(t *testing.T) {
+	tl := tool(t, "")
+	file := write(t, map[string]string{
+		"network.nix": `{ b = { tags = [ "t" ]; }; a = { tags = [ ]; }; c = { tags = [ ]; bad = true; }; }`,
+		"my eval machines.nix": `
+		{ networkExpr, argsFile }:
+		let net = import networkExpr; in
+		assert builtins.getEnv "MORPH_ARGS" != "";
+		{
+		  info.deployment = {
+		    hosts = map (name: { inherit name; inherit (net.${name}) tags; targetHost = "ssh-${name}"; targetPort = null; targetUser = ""; buildOnly = false;
+		      substituteOnDestination = false; nixosRelease = "24.05"; nixConfig = { k = "v"; };
+		      secrets.s = { source = "x"; destination = "/y"; owner = { user = "u"; group = "g"; }; permissions = "0400"; action = [ ]; mkDirs = true; uploadAt = "pre-activation"; };
+		      healthChecks = { cmd = [ ]; http = [ ]; }; preDeployChecks = { cmd = [ ]; http = [ ]; }; }) (builtins.attrNames net);
+		    meta = { description = "mine"; ordering.tags = [ "t" ]; };
+		  };
+		  nodes = builtins.mapAttrs (name: m: {
+		    pkgs = import <nixpkgs> { };
+		    config.system.build.toplevel = if m ? bad then throw "bad" else (import <nixpkgs> { }).writeText name name;
+		  }) net;
+		}`,
+	})
+	n := open(t, tl, file, Options{EvalMachines: filepath.Join(filepath.Dir(file), "my eval machines.nix")})
+	res := load(t, n, Request{Systems: true})
+	h := res.Fleet.Hosts
+	if !reflect.DeepEqual(names(h), []string{"b", "a"}) || h[0].TargetHost != "ssh-b" || h[0].Release != "24.05" || !strings.HasSuffix(h[0].DrvPath, "-b.drv") ||
+		h[0].Secrets[0].User != "u" || n.NixConfig["k"] != "v" || n.Description != "mine" || len(res.Failed) != 1 || res.Failed[0].Host != "c" {
+		t.Errorf("%+v %+v", res.Fleet, res.Failed)
+	}
+	if got, err := n.Eval(context.Background(), "a.config.system.build.toplevel.name", false); err != nil || got != `"a"` {
+		t.Error(got, err)
+	}
+}
+
+func TestMorphArgs(t *testing.T) {
+	tl := tool(t, "")
+	file := network(t, `let args = builtins.fromJSON (builtins.getEnv "MORPH_ARGS"); in { a = { deployment.tags = args.Names ++ [ (baseNameOf args.DeploymentPath) ]; }; b = { }; }`)
+	hosts := good(t, load(t, open(t, tl, file, Options{}), Request{Systems: true}))
+	if got := hosts[0].Tags; !reflect.DeepEqual(got, []string{"a", "b", "network.nix"}) {
+		t.Error(got)
+	}
+}
+
+// A shell of this machine gives its environment to builds.
+func TestBuildShell(t *testing.T) {
+	tl := tool(t, "")
+	file := network(t, `{
+	  network.buildShell = derivation {
+	    name = "shell"; system = builtins.currentSystem; builder = "/bin/sh"; MY_SHELL = "is here";
+	    stdenv = derivation { name = "stdenv"; system = builtins.currentSystem; builder = "/bin/sh"; PATH = "/bin:/usr/bin";
+	      args = [ "-c" "mkdir $out; echo 'export PATH=/bin:/usr/bin' > $out/setup" ]; };
+	  };
+	  a = { };
+	}`)
+	n := open(t, tl, file, Options{})
+	if !n.BuildShell {
+		t.Fatal("no shell")
+	}
+	in, err := n.InBuildShell(context.Background(), tl)
+	if err != nil {
+		t.Fatal(fault.Render(err))
+	}
+	cmd := in.Command(context.Background(), "nix-store", "--version")
+	if !slices.Contains(cmd.Env, "MY_SHELL=is here") {
+		t.Error(cmd.Env)
+	}
+}
+
+// The ten hosts of the measurement: one evaluation for metadata and systems.
+func tenHosts() string {
+	var b strings.Builder
+	b.WriteString("{\n")
+	for i := range 10 {
+		fmt.Fprintf(&b, "  h%d = { pkgs, ... }: { nixpkgs.hostPlatform = \"x86_64-linux\"; services.nginx.enable = true; services.openssh.enable = true; networking.hostId = \"0000000%d\"; };\n", i, i)
+	}
+	return b.String() + "}\n"
+}
+
+func BenchmarkTenHosts(b *testing.B) {
+	tl := tool(b, "")
+	file := network(b, tenHosts())
+	b.Run("load", func(b *testing.B) {
+		for range b.N {
+			n := open(b, tl, file, Options{})
+			if len(good(b, load(b, n, Request{Systems: true}))) != 10 {
+				b.Fatal("hosts")
+			}
+		}
+	})
+	b.Run("plain", func(b *testing.B) {
+		expr, _ := json.Marshal(file)
+		for range b.N {
+			cmd := exec.Command("nix-instantiate", "-E", fmt.Sprintf(`let net = import (/. + %s); in map (h: (import <nixpkgs/nixos/lib/eval-config.nix> { system = null; modules = [ net.${h} { networking.hostName = h; } ]; }).config.system.build.toplevel) (builtins.attrNames net)`, expr))
+			if out, err := cmd.CombinedOutput(); err != nil {
+				b.Fatal(string(out))
+			}
+		}
+	})
+}
