@@ -10,7 +10,7 @@ import (
 
 // Ways to become root.
 const (
-	ElevateAuto = "auto" // nothing for root, else sudo, else doas
+	ElevateAuto = "auto" // nothing for root, else sudo or doas without a password, else sudo with it
 	ElevateSudo = "sudo"
 	ElevateDoas = "doas"
 	ElevateNone = "none" // run as the login user
@@ -68,7 +68,8 @@ func (h *Host) elevation(ctx context.Context) (*elevation, error) {
 		h.elev = &elevation{}
 		return h.elev, nil
 	}
-	if way == ElevateAuto {
+	auto := way == ElevateAuto
+	if auto {
 		switch {
 		case me.sudo != "":
 			way = ElevateSudo
@@ -82,7 +83,7 @@ func (h *Host) elevation(ctx context.Context) (*elevation, error) {
 	var e *elevation
 	var err error
 	if way == ElevateSudo {
-		e, err = h.trySudo(ctx, me)
+		e, err = h.trySudo(ctx, me, auto)
 	} else {
 		e, err = h.tryDoas(ctx, me)
 	}
@@ -96,7 +97,9 @@ func (h *Host) elevation(ctx context.Context) (*elevation, error) {
 // probe runs nothing as root.
 var probe = Cmd{Argv: []string{"true"}, Elevate: true}
 
-func (h *Host) trySudo(ctx context.Context, me *login) (*elevation, error) {
+// trySudo tries sudo without a password, then, if doas may be used too, that,
+// and then sudo with the password.
+func (h *Host) trySudo(ctx context.Context, me *login, auto bool) (*elevation, error) {
 	sudo := me.sudo
 	if sudo == "" {
 		return nil, fault.New("there is no sudo").On(h.target.Name).Hint("use --elevate=doas or none").Because(&ElevateError{})
@@ -107,6 +110,11 @@ func (h *Host) trySudo(ctx context.Context, me *login) (*elevation, error) {
 	var refused *ElevateError
 	if err == nil || !errors.As(err, &refused) {
 		return e, err
+	}
+	if auto && me.doas != "" {
+		if e, err := h.tryDoas(ctx, me); err == nil {
+			return e, nil
+		}
 	}
 	if h.pool.opts.Password == nil {
 		return nil, fault.New("sudo needs a password for %s", me.user).On(h.target.Name).Detail(refused.lines()...).Because(refused).
