@@ -284,6 +284,12 @@ func (c *container) make(ctx context.Context, img image, gen, volume string, nam
 	// By its id: the image is here, and cannot become another one.
 	args = append(args, "--entrypoint", "/bin/sh", img.id, "-c", idle)
 	_, err := c.eng.output(ctx, args...)
+	if err != nil && ctx.Err() == nil && strings.Contains(err.Error(), "security-opt") {
+		// An engine that does not know one of them: then without, and most
+		// likely without a sandbox, which is said.
+		plain := slices.DeleteFunc(slices.Clone(args), func(a string) bool { return slices.Contains(c.eng.securityOptions(), a) })
+		_, err = c.eng.output(ctx, plain...)
+	}
 	if err != nil && ctx.Err() == nil && strings.Contains(err.Error(), "exec format error") {
 		_, _ = c.eng.output(ctx, "rm", "-f", c.ctr)
 		return c.cannotEmulate()
@@ -418,7 +424,7 @@ func (c *container) probeSandbox(ctx context.Context) error {
 			c.facts.Sandbox = "on"
 			return nil
 		}
-		err = errors.New("Nix says that it makes one, and does not")
+		err = errors.New("asked for, and not made")
 	} else if text := err.Error(); strings.Contains(text, "executing '/bin/sh'") && strings.Contains(text, "No such file") || strings.Contains(text, "while setting up the build environment") && strings.Contains(text, "/bin/sh") {
 		// Nix was built without a shell for its sandbox: the sandbox is there,
 		// and nothing in it, as it should be.

@@ -245,6 +245,7 @@ func TestContainerFailuresAndLifecycle(t *testing.T) {
 	if !strings.Contains(events(), "sandbox ") {
 		t.Errorf("nothing said of the sandbox:\n%s", events())
 	}
+	t.Log(c.facts)
 
 	// Found again by another run, and after a stop.
 	mgr := NewManager(tool, set, sink)
@@ -357,6 +358,10 @@ func TestContainerCancelled(t *testing.T) {
 				if e.Text == "begun" {
 					if n := running(t, c); n == 0 {
 						t.Error("the build is not seen while it runs")
+					}
+					st, err := NewManager(tool, Settings{}, nil).Status(context.Background(), c.ctr)
+					if err != nil || len(st) != 1 || st[0].Builds != 1 {
+						t.Errorf("status during a build: %+v, %v", st, err)
 					}
 					cancel()
 				}

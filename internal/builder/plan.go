@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"godwit/internal/event"
+	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/nix"
 	"godwit/internal/ssh"
@@ -48,6 +49,9 @@ func Choose(ctx context.Context, in Inputs) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(m.Unknown) > 0 {
+		return nil, fault.New("not in this machine's store: %s", m.Unknown[0]).Hint("evaluate again: it may have been garbage collected")
+	}
 	needs, err := Needs(in.Hosts, m, nix.ReadDerivation)
 	if err != nil {
 		return nil, err
@@ -61,7 +65,7 @@ func Choose(ctx context.Context, in Inputs) (*Plan, error) {
 		stores:   in.Settings.SSH,
 		wanted:   in.Wanted,
 		standard: in.Settings.Default,
-		probe:    func(ctx context.Context, m Machine) error { return probeMachine(ctx, in.Tool, m) },
+		probe:    func(ctx context.Context, m Machine) error { return answersNix(ctx, in.Tool, m) },
 		byName:   map[string]fleet.Host{},
 	}
 	c.machines, c.problems = ParseMachines(config.Builders, config.System)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"strconv"
@@ -233,6 +234,67 @@ func lastLine(s string) string {
 	return ""
 }
 
+// answersNix says hello to a builder from Nix's configuration: directly, and
+// where that fails for a reason that Nix's daemon need not share (root has keys
+// and known hosts of its own; nix-darwin's linux-builder key is root's alone),
+// by letting Nix build a trivial derivation for the builder's system.
+func answersNix(ctx context.Context, tool *nix.Tool, m Machine) error {
+	err := probeMachine(ctx, tool, m)
+	if err == nil || ctx.Err() != nil || os.Getuid() == 0 || !daemonMayDiffer(err) {
+		return err
+	}
+	if err2 := probeThroughNix(ctx, tool, m); err2 != nil {
+		return fmt.Errorf("%w; and Nix itself does not get it to build", err)
+	}
+	return nil
+}
+
+// daemonMayDiffer tells whether a failed hello depends on who says it.
+func daemonMayDiffer(err error) bool {
+	if errors.Is(err, fs.ErrPermission) {
+		return true
+	}
+	text := err.Error()
+	for _, s := range []string{"Permission denied", "Host key verification failed", "host key", "Could not resolve hostname", "Too many authentication failures"} {
+		if strings.Contains(text, s) {
+			return true
+		}
+	}
+	return false
+}
+
+// nixWait bounds a trivial build; a builder that is a virtual machine may have to boot.
+const nixWait = 60 * time.Second
+
+// probeThroughNix builds a trivial derivation for the first system of m that
+// this machine does not build itself.
+func probeThroughNix(ctx context.Context, tool *nix.Tool, m Machine) error {
+	ctx, cancel := context.WithTimeout(ctx, nixWait)
+	defer cancel()
+	config, err := tool.Config(ctx)
+	if err != nil {
+		return err
+	}
+	system := ""
+	for _, s := range m.Systems {
+		if !config.Builds(s) {
+			system = s
+			break
+		}
+	}
+	if system == "" {
+		return errors.New("it builds nothing that this machine does not")
+	}
+	expr := fmt.Sprintf(`derivation { name = "godwit-hello"; system = %q; builder = "/bin/sh"; args = [ "-c" "echo > $out" ]; salt = "%d"; requiredSystemFeatures = %q; }`,
+		system, time.Now().UnixNano(), strings.Join(m.Mandatory, " "))
+	drv, err := tool.Output(ctx, "nix-instantiate", "-E", expr)
+	if err != nil {
+		return err
+	}
+	_, err = tool.Output(ctx, "nix-store", "--realise", strings.TrimSpace(string(drv)), "--option", "substitute", "false")
+	return err
+}
+
 // machineWait bounds the hello of a configured builder.
 const machineWait = 10 * time.Second
 
@@ -255,11 +317,7 @@ func probeMachine(ctx context.Context, tool *nix.Tool, m Machine) error {
 		// ssh itself only warns about a key that it cannot read and goes on to
 		// be refused; the reason is worth more than the refusal.
 		if f, err := os.Open(u.Key); err != nil {
-			var pe *os.PathError
-			if errors.As(err, &pe) {
-				err = pe.Err
-			}
-			return fmt.Errorf("its key %s cannot be read: %w", u.Key, err)
+			return fmt.Errorf("its key %s cannot be read: %w", u.Key, reason(err))
 		} else {
 			f.Close()
 		}

@@ -5,12 +5,14 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"godwit/internal/fault"
@@ -201,6 +203,33 @@ func TestProbeMachine(t *testing.T) {
 			t.Errorf("%s: want %q in %v", uri, part, err)
 		}
 	}
+}
+
+func TestProbeThroughNix(t *testing.T) {
+	tool := macToolForProbe(t)
+	ctx := context.Background()
+	if err := probeThroughNix(ctx, tool, Machine{Systems: []string{"riscv64-nonesuch"}}); err == nil {
+		t.Error("nobody builds that")
+	}
+	if err := probeThroughNix(ctx, tool, Machine{Systems: []string{"aarch64-darwin"}}); err == nil {
+		t.Error("it proves nothing")
+	}
+	for text, want := range map[string]bool{"me@h: Permission denied (publickey).": true, "Host key verification failed.": true, "connect to host h port 22: Connection refused": false} {
+		if daemonMayDiffer(errors.New(text)) != want {
+			t.Error(text)
+		}
+	}
+	if !daemonMayDiffer(fmt.Errorf("its key cannot be read: %w", reason(&os.PathError{Err: syscall.EACCES}))) {
+		t.Error("a key that is root's alone")
+	}
+}
+
+func macToolForProbe(t *testing.T) *nix.Tool {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("uses this machine's Nix")
+	}
+	return macTool(t)
 }
 
 func TestWays(t *testing.T) {

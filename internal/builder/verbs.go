@@ -51,7 +51,7 @@ func NewManager(tool *nix.Tool, settings Settings, sink event.Sink) *Manager {
 
 // List gives all container builders of the engine, running or not, by name.
 // With details, the running ones are asked for what Status has beyond the
-// engine's own knowledge.
+// engine's own knowledge, the size of the store excepted.
 func (m *Manager) List(ctx context.Context, details bool) ([]Status, error) {
 	eng, err := m.Engines.Find(ctx, m.Settings.Engine)
 	if err != nil {
@@ -73,7 +73,7 @@ func (m *Manager) List(ctx context.Context, details bool) ([]Status, error) {
 			continue // went away between the two questions
 		}
 		if details && s.Running {
-			m.ask(ctx, eng, &s)
+			m.ask(ctx, eng, &s, false)
 		}
 		all = append(all, s)
 	}
@@ -111,7 +111,7 @@ func (m *Manager) inspect(ctx context.Context, eng *Engine, name string) (Status
 // the whole machine's. Builders are processes below nix-daemon or nix-store with
 // a working directory below a nix-build or /build directory.
 const askScript = `cat ` + factsFile + ` 2>/dev/null || echo '{}'
-du -sk /nix/store 2>/dev/null | { read -r n _; echo "${n:-0}"; }
+if [ -n "$1" ]; then du -sk /nix/store 2>/dev/null; else echo 0; fi | { read -r n _; echo "${n:-0}"; }
 set -- /nix/store/*-*; n=0; for p; do case $p in *.lock|*.drv|*.links) ;; *) n=$((n+1));; esac; done; echo "$n"
 b=; for d in /proc/[0-9]*; do
   w=$(readlink "$d/cwd" 2>/dev/null) || continue
@@ -119,8 +119,14 @@ b=; for d in /proc/[0-9]*; do
   case " $b " in *" $w "*) ;; *) b="$b $w";; esac
 done; set -- $b; echo $#`
 
-func (m *Manager) ask(ctx context.Context, eng *Engine, s *Status) {
-	out, err := eng.output(ctx, "exec", s.Name, "/bin/sh", "-c", askScript)
+// ask fills in what only the container knows. The size of the store takes a
+// while when the store is big.
+func (m *Manager) ask(ctx context.Context, eng *Engine, s *Status, size bool) {
+	with := ""
+	if size {
+		with = "size"
+	}
+	out, err := eng.output(ctx, "exec", s.Name, "/bin/sh", "-c", askScript, "sh", with)
 	if err != nil {
 		return
 	}
@@ -192,7 +198,7 @@ func (m *Manager) Start(ctx context.Context, system string) (*Status, error) {
 	if err != nil {
 		return nil, eng.trouble("looking at "+c.ctr, err)
 	}
-	m.ask(ctx, eng, &s)
+	m.ask(ctx, eng, &s, false)
 	return &s, nil
 }
 
@@ -222,7 +228,7 @@ func (m *Manager) Status(ctx context.Context, which string) ([]Status, error) {
 	}
 	for i := range all {
 		if all[i].Running {
-			m.ask(ctx, eng, &all[i])
+			m.ask(ctx, eng, &all[i], true)
 		}
 	}
 	return all, nil
