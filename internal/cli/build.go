@@ -85,7 +85,8 @@ func newDeploy(a *app) *cobra.Command {
 	var o buildOptions
 	var d deploy.Options
 	var p passwords
-	var timeout, activateTimeout, confirmTimeout, rebootTimeout int
+	var timeout, activateTimeout, confirmTimeout, rebootTimeout, waitTimeout int
+	var rolling scheduleFlags
 	c := &cobra.Command{
 		Use:   "deploy DEPLOYMENT {switch|boot|test|dry-activate}",
 		Short: "build, copy, activate and check",
@@ -109,9 +110,16 @@ the system that it ran before, even when this machine is gone.
 				return err
 			}
 			d.Goal, d.Action = deploy.GoalActivate, action
-			if timeout < 0 || activateTimeout < 0 || confirmTimeout < 0 || rebootTimeout < 0 {
+			if timeout < 0 || activateTimeout < 0 || confirmTimeout < 0 || rebootTimeout < 0 || waitTimeout < 0 {
 				return fault.New("a time limit cannot be negative")
 			}
+			if d.Schedule, err = rolling.schedule(); err != nil {
+				return err
+			}
+			if d.Unreachable, err = deploy.ParseUnreachable(rolling.unreachable); err != nil {
+				return err
+			}
+			d.UnreachableTimeout = time.Duration(waitTimeout) * time.Second
 			d.CheckTimeout = time.Duration(timeout) * time.Second
 			d.ActivateTimeout = time.Duration(activateTimeout) * time.Second
 			d.ConfirmTimeout = time.Duration(confirmTimeout) * time.Second
@@ -133,6 +141,12 @@ the system that it ran before, even when this machine is gone.
 	f.BoolVar(&d.SkipHealthChecks, "skip-health-checks", false, "do not run health checks")
 	f.BoolVar(&d.SkipPreChecks, "skip-pre-deploy-checks", false, "do not run pre-deploy checks")
 	f.BoolVar(&d.Reboot, "reboot", false, "reboot hosts after the activation and wait for them")
+	f.StringVar(&rolling.batch, "batch", "", "change hosts in batches: `SIZES` such as 1,10%,rest; a batch waits for the one before to be healthy")
+	f.StringVar(&rolling.budget, "max-failures", "0", "`N` or N% hosts that may fail before the rest is left alone (with --batch or --on-failure)")
+	f.StringVar(&rolling.onFailure, "on-failure", "", "when more failed: stop, rollback (also take back what this run changed) or continue (default: stop with --batch, else continue)")
+	f.BoolVar(&rolling.together, "together", false, "confirm the hosts of a batch only when all of them are healthy")
+	f.StringVar(&rolling.unreachable, "unreachable", "fail", "hosts that do not answer: fail, skip or wait")
+	f.IntVar(&waitTimeout, "unreachable-timeout", 0, "`SECONDS` that --unreachable=wait waits for a host (0: 600)")
 	f.BoolVar(&d.NoGuard, "no-guard", false, "activate without deadman, confirmation and rollback, as morph does")
 	return c
 }

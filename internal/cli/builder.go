@@ -28,7 +28,9 @@ who wants to see or change what is there. A builder keeps its store in a volume.
 	}
 	c.AddCommand(
 		a.builderVerb("list", "list the container builders", cobra.NoArgs,
-			func(ctx context.Context, m *builder.Manager, _ []string) ([]builder.Status, error) { return m.List(ctx, false) }),
+			func(ctx context.Context, m *builder.Manager, _ []string) ([]builder.Status, error) {
+				return m.List(ctx, false)
+			}),
 		a.builderVerb("status [BUILDER]", "show builders with their Nix, sandbox and store", cobra.MaximumNArgs(1),
 			func(ctx context.Context, m *builder.Manager, args []string) ([]builder.Status, error) {
 				return m.Status(ctx, first(args))

@@ -65,7 +65,7 @@ func okDetail(err error, text string) string {
 func newUploadSecrets(a *app) *cobra.Command {
 	var sel fleet.Selection
 	var p passwords
-	var skipChecks bool
+	var skipChecks, force bool
 	var timeout int
 	c := &cobra.Command{
 		Use:   "upload-secrets DEPLOYMENT",
@@ -83,7 +83,7 @@ those that changed, and then the health checks.` + "\n" + exitStatusHelp,
 					if a.globals.dryRun {
 						return deploy.Outcome{State: deploy.Skipped, Detail: fmt.Sprintf("dry run: would upload %d secrets", len(h.Secrets))}
 					}
-					rep, err := deploy.UploadSecrets(ctx, conn, h, "", secrets.Options{}, sc)
+					rep, err := deploy.UploadSecrets(ctx, conn, h, secrets.Options{ForceActions: force}, sc)
 					if err == nil && !skipChecks && h.HealthChecks.Len() > 0 {
 						err = deploy.Check(ctx, conn, h, h.HealthChecks, time.Duration(timeout)*time.Second, event.On(s.ui, h.Name, event.StepCheck))
 					}
@@ -95,6 +95,7 @@ those that changed, and then the health checks.` + "\n" + exitStatusHelp,
 	selectFlags(c, &sel)
 	passwordFlags(c, &p)
 	c.Flags().BoolVar(&skipChecks, "skip-health-checks", false, "do not run health checks")
+	c.Flags().BoolVar(&force, "force-actions", false, "run the actions of unchanged secrets, too")
 	c.Flags().IntVar(&timeout, "timeout", 0, "`SECONDS` that all checks of a host may take (0: 120)")
 	return c
 }
@@ -215,7 +216,7 @@ func (s *session) onHosts(ctx context.Context, file string, sel fleet.Selection,
 }
 
 // preflightSecrets checks every source before anything is touched anywhere.
-func preflightSecrets(hosts []fleet.Host) error { return secrets.Preflight(hosts) }
+func preflightSecrets(hosts []fleet.Host) error { return secrets.Preflight(hosts, "") }
 
 func newListSecrets(a *app) *cobra.Command {
 	var sel fleet.Selection

@@ -37,8 +37,11 @@ func (g Gate) Enter(ctx context.Context) (func(), error) {
 // Each runs fn for every host, at most limit at once (0: all), and gives the
 // outcomes in the order of hosts. fn's outcome needs no host and no duration.
 func Each(ctx context.Context, hosts []fleet.Host, limit int, sink event.Sink, fn func(context.Context, fleet.Host) Outcome) []Outcome {
+	return each(ctx, hosts, NewGate(limit), sink, nil, fn)
+}
+
+func each(ctx context.Context, hosts []fleet.Host, gate Gate, sink event.Sink, settled func(Outcome), fn func(context.Context, fleet.Host) Outcome) []Outcome {
 	outcomes := make([]Outcome, len(hosts))
-	gate := NewGate(limit)
 	var wg sync.WaitGroup
 	for i, h := range hosts {
 		wg.Add(1)
@@ -52,6 +55,9 @@ func Each(ctx context.Context, hosts []fleet.Host, limit int, sink event.Sink, f
 				defer leave()
 				return fn(ctx, h)
 			})
+			if settled != nil {
+				settled(outcomes[i])
+			}
 		}()
 	}
 	wg.Wait()

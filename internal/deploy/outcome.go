@@ -9,6 +9,7 @@ import (
 	"errors"
 	"time"
 
+	"godwit/internal/activate"
 	"godwit/internal/fault"
 )
 
@@ -26,7 +27,8 @@ const (
 	Ran         State = "ran"         // a command was asked for and ended with 0
 	RolledBack  State = "rolled-back" // the host went back to what it ran before
 	Failed      State = "failed"
-	Skipped     State = "skipped" // build-only, or a dry run
+	Skipped     State = "skipped"     // build-only, or a dry run
+	NotStarted  State = "not-started" // left alone, because others failed first
 	Interrupted State = "interrupted"
 )
 
@@ -36,13 +38,16 @@ type Outcome struct {
 	State    State
 	Detail   string // one line for the summary
 	System   string // the toplevel's store path, when it was built
+	Previous string // what the host ran before, when it was changed
 	Duration time.Duration
 	Err      error
+	// Activation is what the guard said; empty when it did not come so far.
+	Activation activate.Result
 }
 
 // Bad tells whether the host did not reach what was asked for.
 func (o Outcome) Bad() bool {
-	return o.State == Failed || o.State == RolledBack || o.State == Interrupted
+	return o.State == Failed || o.State == RolledBack || o.State == NotStarted || o.State == Interrupted
 }
 
 // named makes err carry the host's name, once.

@@ -12,6 +12,7 @@ import (
 	"godwit/internal/activate"
 	"godwit/internal/builder"
 	"godwit/internal/event"
+	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/health"
 	"godwit/internal/reboot"
@@ -50,6 +51,14 @@ type Options struct {
 	// Meta is written into the record on the host (who, commit, ...).
 	Meta map[string]string
 
+	// Schedule deals the hosts into batches; nil is one batch, in which the
+	// others go on when one fails.
+	Schedule *Schedule
+	// Unreachable is what becomes of hosts that do not answer; empty is to fail.
+	Unreachable Unreachable
+	// UnreachableTimeout bounds the waiting with WaitUnreachable; 0 is 10 minutes.
+	UnreachableTimeout time.Duration
+
 	Builds, Copies, Activations int // hosts at once in each stage; 0: no bound
 }
 
@@ -63,6 +72,15 @@ type Job struct {
 	Link string
 }
 
+// Admission is what is known of a host that is about to be changed.
+type Admission struct {
+	Host   fleet.Host
+	Conn   *ssh.Host
+	System string // the new toplevel, in the host's store
+	// Source is the store that it came from.
+	Source store.Endpoint
+}
+
 // Run is one run over several hosts.
 type Run struct {
 	Options
@@ -73,6 +91,12 @@ type Run struct {
 	// OnBuilt is called once, when no host builds any more, with the store
 	// path of each host that was built. May be nil.
 	OnBuilt func(systems map[string]string)
+	// Admit is asked when a host has its system in its store, before anything on
+	// it changes. It may wait: for a person's answer, for a batch's turn. An
+	// error keeps the host as it is. May be nil.
+	Admit func(ctx context.Context, a Admission) error
+	// Settled is told how each host ended, as soon as it did. May be nil.
+	Settled func(Outcome)
 
 	builds, copies, activations Gate
 }
@@ -85,6 +109,17 @@ func (r *Run) Hosts(ctx context.Context, jobs []Job) []Outcome {
 	for i, j := range jobs {
 		hosts[i] = j.Host
 		byName[j.Host.Name] = j
+	}
+	if r.Schedule != nil {
+		r.Schedule.begin(hosts, r.Sink)
+	}
+	settled := func(o Outcome) {
+		if r.Schedule != nil {
+			r.Schedule.settled(o)
+		}
+		if r.Settled != nil {
+			r.Settled(o)
+		}
 	}
 	type built struct{ host, system string }
 	builtCh := make(chan built, len(jobs))
@@ -101,10 +136,13 @@ func (r *Run) Hosts(ctx context.Context, jobs []Job) []Outcome {
 			r.OnBuilt(systems)
 		}
 	}()
-	outcomes := Each(ctx, hosts, 0, r.Sink, func(ctx context.Context, h fleet.Host) Outcome {
+	outcomes := each(ctx, hosts, nil, r.Sink, settled, func(ctx context.Context, h fleet.Host) Outcome {
 		return r.host(ctx, byName[h.Name], func(system string) { builtCh <- built{h.Name, system} })
 	})
 	<-announced
+	if s := r.Schedule; s != nil && s.stopped && s.OnFailure == Rollback && ctx.Err() == nil {
+		r.takeBack(ctx, jobs, outcomes)
+	}
 	return outcomes
 }
 
@@ -136,6 +174,9 @@ func (r *Run) host(ctx context.Context, j Job, built func(system string)) Outcom
 		return Outcome{State: Skipped, System: system, Detail: "build-only host: built, not touched"}
 	}
 	if err := <-connected; err != nil {
+		if r.Unreachable == SkipUnreachable && isUnreachable(err) {
+			return Outcome{State: Skipped, System: system, Detail: "does not answer: " + event.Message(err)}
+		}
 		return Outcome{Err: err, System: system}
 	}
 	conn := r.Pool.Host(Target(h))
@@ -145,6 +186,21 @@ func (r *Run) host(ctx context.Context, j Job, built func(system string)) Outcom
 	}
 	if r.Goal == GoalPush {
 		return Outcome{State: r.state(Pushed), System: system, Detail: r.detail("pushed")}
+	}
+	if r.Admit != nil {
+		if err := r.Admit(ctx, Admission{Host: h, Conn: conn, System: system, Source: j.Builder.Store()}); err != nil {
+			return Outcome{Err: err, System: system}
+		}
+	}
+	if r.Schedule != nil && !r.DryRun {
+		if err := r.Schedule.enter(ctx, h.Name); err != nil {
+			o := Outcome{Err: err, System: system}
+			var left errNotStarted
+			if errors.As(err, &left) {
+				o.State = NotStarted
+			}
+			return o
+		}
 	}
 	o := r.activate(ctx, h, conn, system)
 	o.System = system
@@ -201,7 +257,11 @@ func (r *Run) wet(sc event.Scope, would string, fn func() error) error {
 func (r *Run) connect(ctx context.Context, h fleet.Host) error {
 	sc := event.On(r.Sink, h.Name, event.StepConnect)
 	sc.Start("")
-	err := r.Pool.Host(Target(h)).Connect(ctx)
+	err := r.reach(ctx, r.Pool.Host(Target(h)), sc)
+	if r.Unreachable == SkipUnreachable && isUnreachable(err) {
+		sc.Emit(event.Event{Kind: event.Skipped, Text: "does not answer: " + event.Message(err)})
+		return err
+	}
 	sc.End("", err)
 	return err
 }
@@ -247,7 +307,7 @@ func (r *Run) push(ctx context.Context, h fleet.Host, conn *ssh.Host, src store.
 }
 
 // activate takes a host that has the system in its store to its end.
-func (r *Run) activate(ctx context.Context, h fleet.Host, conn *ssh.Host, system string) Outcome {
+func (r *Run) activate(ctx context.Context, h fleet.Host, conn *ssh.Host, system string) (out Outcome) {
 	leave, err := r.activations.Enter(ctx)
 	if err != nil {
 		return Outcome{Err: err}
@@ -281,6 +341,7 @@ func (r *Run) activate(ctx context.Context, h fleet.Host, conn *ssh.Host, system
 	}
 
 	var res activate.Result
+	defer func() { out.Activation = res }()
 	sc := event.On(r.Sink, h.Name, event.StepActivate)
 	err = r.wet(sc, fmt.Sprintf("run %s/bin/switch-to-configuration %s", system, r.Action), func() error {
 		var err error
@@ -291,7 +352,7 @@ func (r *Run) activate(ctx context.Context, h fleet.Host, conn *ssh.Host, system
 			NoGuard:         r.NoGuard,
 			ActivateTimeout: r.ActivateTimeout,
 			ConfirmTimeout:  r.ConfirmTimeout,
-			Checks:          r.guardedChecks(after),
+			Checks:          r.guardedChecks(h, after),
 			SkipUnchanged:   !r.Reboot,
 			Meta:            r.Meta,
 		}, r.Sink)
@@ -321,16 +382,50 @@ func (r *Run) activate(ctx context.Context, h fleet.Host, conn *ssh.Host, system
 			return Outcome{Err: err}
 		}
 	}
-	return Outcome{State: Changed, Detail: r.did(res) + passed(checked)}
+	return Outcome{State: Changed, Detail: r.did(res) + passed(checked), Previous: res.OldSystem}
+}
+
+// takeBack returns the hosts that this run changed to what they ran before.
+func (r *Run) takeBack(ctx context.Context, jobs []Job, outcomes []Outcome) {
+	var hosts []fleet.Host
+	index := map[string]int{}
+	for i, o := range outcomes {
+		if o.State == Changed && o.Previous != "" {
+			hosts = append(hosts, jobs[i].Host)
+			index[o.Host] = i
+		}
+	}
+	failed := strings.Join(r.Schedule.failed, ", ")
+	back := each(ctx, hosts, r.activations, r.Sink, nil, func(ctx context.Context, h fleet.Host) Outcome {
+		o := outcomes[index[h.Name]]
+		_, err := activate.Run(ctx, r.Pool.Host(Target(h)), activate.Request{
+			Host: h.Name, NewSystem: o.Previous, Action: r.Action, NoGuard: r.NoGuard,
+			ActivateTimeout: r.ActivateTimeout, ConfirmTimeout: r.ConfirmTimeout, Meta: r.Meta,
+		}, r.Sink)
+		if err != nil {
+			return Outcome{Err: err}
+		}
+		return Outcome{State: RolledBack, Err: fault.New("taken back, because %s failed", failed), System: o.System}
+	})
+	for _, o := range back {
+		i := index[o.Host]
+		o.Duration += outcomes[i].Duration
+		outcomes[i] = o
+	}
 }
 
 // guardedChecks are the checks that decide whether the new system is kept. With
 // a reboot to come they are run after it.
-func (r *Run) guardedChecks(after func(context.Context) error) func(context.Context, activate.Phase) error {
+func (r *Run) guardedChecks(h fleet.Host, after func(context.Context) error) func(context.Context, activate.Phase) error {
 	if r.Reboot || r.Action == activate.Boot || r.Action == activate.DryActivate {
 		return nil
 	}
-	return func(ctx context.Context, _ activate.Phase) error { return after(ctx) }
+	return func(ctx context.Context, _ activate.Phase) error {
+		if err := after(ctx); err != nil || r.Schedule == nil {
+			return err
+		}
+		return r.Schedule.together(ctx, h.Name)
+	}
 }
 
 func (r *Run) did(res activate.Result) string {
@@ -384,19 +479,18 @@ func Check(ctx context.Context, conn *ssh.Host, h fleet.Host, c fleet.Checks, ti
 func (r *Run) uploadSecrets(ctx context.Context, h fleet.Host, conn *ssh.Host, phase string) error {
 	sc := event.On(r.Sink, h.Name, event.StepSecrets)
 	return r.wet(sc, "upload "+phase+" secrets", func() error {
-		_, err := UploadSecrets(ctx, conn, h, phase, secrets.Options{}, sc)
+		_, err := UploadSecrets(ctx, conn, h, secrets.Options{Phase: phase}, sc)
 		return err
 	})
 }
 
-// UploadSecrets sends the secrets of one phase ("" for all) as one step.
-func UploadSecrets(ctx context.Context, conn *ssh.Host, h fleet.Host, phase string, opt secrets.Options, sc event.Scope) (secrets.Report, error) {
-	var rep secrets.Report
-	if secrets.Count(h, phase) == 0 {
-		return rep, nil
+// UploadSecrets sends the secrets of one phase as one step.
+func UploadSecrets(ctx context.Context, conn *ssh.Host, h fleet.Host, opt secrets.Options, sc event.Scope) (secrets.Report, error) {
+	if len(secrets.Select(h.Secrets, opt.Phase)) == 0 {
+		return secrets.Report{}, nil
 	}
 	sc.Start("")
-	rep, err := secrets.Upload(ctx, conn, h, phase, opt, sc)
+	rep, err := secrets.Upload(ctx, conn, h, opt, sc)
 	sc.End(rep.String(), err)
 	return rep, err
 }
