@@ -174,7 +174,7 @@ func (r *Run) host(ctx context.Context, j Job, built func(system string)) Outcom
 		return Outcome{State: Skipped, System: system, Detail: "build-only host: built, not touched"}
 	}
 	if err := <-connected; err != nil {
-		if r.Unreachable == SkipUnreachable && isUnreachable(err) {
+		if r.Unreachable == SkipUnreachable && ssh.Retryable(err) {
 			return Outcome{State: Skipped, System: system, Detail: "does not answer: " + event.Message(err)}
 		}
 		return Outcome{Err: err, System: system}
@@ -258,7 +258,7 @@ func (r *Run) connect(ctx context.Context, h fleet.Host) error {
 	sc := event.On(r.Sink, h.Name, event.StepConnect)
 	sc.Start("")
 	err := r.reach(ctx, r.Pool.Host(Target(h)), sc)
-	if r.Unreachable == SkipUnreachable && isUnreachable(err) {
+	if r.Unreachable == SkipUnreachable && ssh.Retryable(err) {
 		sc.Emit(event.Event{Kind: event.Skipped, Text: "does not answer: " + event.Message(err)})
 		return err
 	}

@@ -29,20 +29,10 @@ func ParseUnreachable(s string) (Unreachable, error) {
 	return "", fault.New("--unreachable %s: there is fail, skip and wait", s)
 }
 
-// isUnreachable tells a host that is not there from one that refuses us: a
-// wrong key or password is never waited for or skipped over.
-func isUnreachable(err error) bool {
-	switch ssh.KindOf(err) {
-	case ssh.Unreachable, ssh.Refused, ssh.Timeout, ssh.NameNotFound, ssh.Dropped:
-		return true
-	}
-	return false
-}
-
 // reach connects, again and again where the policy is to wait.
 func (r *Run) reach(ctx context.Context, conn *ssh.Host, sc event.Scope) error {
 	err := conn.Connect(ctx)
-	if r.Unreachable != WaitUnreachable || !isUnreachable(err) {
+	if r.Unreachable != WaitUnreachable || !ssh.Retryable(err) {
 		return err
 	}
 	limit := r.UnreachableTimeout
@@ -61,7 +51,7 @@ func (r *Run) reach(ctx context.Context, conn *ssh.Host, sc event.Scope) error {
 			return err
 		case <-time.After(3 * time.Second):
 		}
-		if err = conn.Connect(wait); err == nil || !isUnreachable(err) && wait.Err() == nil {
+		if err = conn.Connect(wait); err == nil || !ssh.Retryable(err) && wait.Err() == nil {
 			return err
 		}
 	}
