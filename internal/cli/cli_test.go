@@ -1,0 +1,195 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"godwit/internal/deploy"
+	"godwit/internal/fault"
+)
+
+// runApp runs godwit in this process.
+func runApp(t *testing.T, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	a := &app{stdin: strings.NewReader(""), stdout: &out, stderr: &errs, getenv: func(name string) string {
+		if name == "CI" {
+			return "1"
+		}
+		return ""
+	}}
+	code = a.run(context.Background(), args)
+	return out.String(), errs.String(), code
+}
+
+// TestReference compares docs/reference with the commands.
+func TestReference(t *testing.T) {
+	dir := "../../docs/reference"
+	pages := referencePages(newRoot(&app{}))
+	for name, want := range pages {
+		got, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("docs/reference/%s is not what the commands say; run: go run ./cmd/godwit docs docs/reference", name)
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if _, ok := pages[e.Name()]; !ok {
+			t.Errorf("docs/reference/%s belongs to no command", e.Name())
+		}
+	}
+}
+
+// TestEveryCommand walks through all commands: each has a one-line summary in
+// lower case, and those that do something say their exit codes.
+func TestEveryCommand(t *testing.T) {
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		name := c.CommandPath()
+		if c.Short == "" || strings.HasSuffix(c.Short, ".") || strings.Contains(c.Short, "\n") {
+			t.Errorf("%s: summary %q", name, c.Short)
+		}
+		if len(c.Short) > 80 {
+			t.Errorf("%s: the summary has %d characters", name, len(c.Short))
+		}
+		if c.GroupID != "" && c.Runnable() && c.Name() != "version" && !strings.Contains(c.Long, "Exit status:") {
+			t.Errorf("%s does not say its exit codes", name)
+		}
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	root := newRoot(&app{})
+	for _, c := range root.Commands() {
+		if c.Name() != "completion" && c.Name() != "help" {
+			walk(c)
+		}
+	}
+}
+
+// TestMorphFlags freezes the flags that people have in their scripts.
+func TestMorphFlags(t *testing.T) {
+	selection := []string{"on", "tagged", "every", "skip", "limit", "order-by-tags", "show-trace", "dry-run", "keep-result", "allow-build-shell"}
+	for verb, flags := range map[string][]string{
+		"build":          {"build-arg", "target", "target-file"},
+		"push":           {},
+		"deploy":         {"build-arg", "timeout", "passwd", "passcmd", "skip-health-checks", "skip-pre-deploy-checks", "upload-secrets", "reboot"},
+		"check-health":   {"timeout"},
+		"upload-secrets": {"passwd", "passcmd", "skip-health-checks"},
+		"list-secrets":   {"json"},
+		"exec":           {"passwd", "passcmd", "timeout"},
+	} {
+		c, _, err := newRoot(&app{}).Find([]string{verb})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range append(slices.Clone(flags), selection...) {
+			if c.Flag(f) == nil {
+				t.Errorf("%s has no --%s", verb, f)
+			}
+		}
+	}
+}
+
+func TestJoinOptionPairs(t *testing.T) {
+	got := joinOptionPairs([]string{"build", "--option", "system", "x", "n.nix", "--", "--option", "a", "b"})
+	want := []string{"build", "--option=system\x00x", "n.nix", "--", "--option", "a", "b"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestUsageErrors(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		says []string
+	}{
+		{[]string{"frobnicate"}, []string{"frobnicate"}},
+		{[]string{"build"}, []string{"build takes 1 argument", "hint: "}},
+		{[]string{"build", "a.nix", "b.nix"}, []string{"takes 1 argument"}},
+		{[]string{"build", "--frob", "a.nix"}, []string{"--frob", "hint: "}},
+		{[]string{"deploy", "a.nix", "swich"}, []string{"swich", "did you mean switch?"}},
+		{[]string{"deploy", "a.nix", "switch", "--batch", "0"}, []string{"--batch", "hint: "}},
+		{[]string{"deploy", "a.nix", "switch", "--on-failure", "cry"}, []string{"--on-failure cry"}},
+		{[]string{"deploy", "a.nix", "switch", "--unreachable", "cry"}, []string{"--unreachable cry"}},
+		{[]string{"deploy", "a.nix", "switch", "--timeout", "-3"}, []string{"negative"}},
+		{[]string{"build", "a.nix", "--option", "cores"}, []string{"--option"}},
+		{[]string{"build", "a.nix", "--progress", "loud"}, []string{"--progress loud"}},
+		{[]string{"exec", "a.nix"}, []string{"a deployment file and a command"}},
+		{[]string{"builder", "rm"}, []string{"--all"}},
+	} {
+		stdout, stderr, code := runApp(t, c.args...)
+		if code != ExitFailure || stdout != "" {
+			t.Errorf("%q: exit code %d, stdout %q", c.args, code, stdout)
+		}
+		for _, s := range c.says {
+			if !strings.Contains(stderr, s) {
+				t.Errorf("%q: %q is not in\n%s", c.args, s, stderr)
+			}
+		}
+	}
+}
+
+func TestParallel(t *testing.T) {
+	for text, want := range map[string]limits{
+		"":                          {},
+		"3":                         {3, 3, 3},
+		"build=2,copy=4,activate=1": {2, 4, 1},
+		"activate=1":                {activate: 1},
+	} {
+		g := globals{parallel: text}
+		if got, err := g.limits(); err != nil || got != want {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"0", "-1", "many", "build", "build=0", "frob=1"} {
+		g := globals{parallel: text}
+		if got, err := g.limits(); err == nil {
+			t.Errorf("%q was read as %v", text, got)
+		}
+	}
+}
+
+// TestExitCodes is the table of the documentation.
+func TestExitCodes(t *testing.T) {
+	ok := deploy.Outcome{State: deploy.Changed}
+	bad := deploy.Outcome{State: deploy.Failed, Err: fault.New("x")}
+	none := deploy.Outcome{State: deploy.Failed, Err: fault.New("x").Exit(ExitNoBuilder)}
+	for _, c := range []struct {
+		all         []deploy.Outcome
+		interrupted bool
+		want        int
+	}{
+		{[]deploy.Outcome{ok, ok}, false, ExitOK},
+		{[]deploy.Outcome{ok, bad}, false, ExitHosts},
+		{[]deploy.Outcome{{State: deploy.Skipped}, ok}, false, ExitOK},
+		{[]deploy.Outcome{{State: deploy.RolledBack, Err: fault.New("x")}}, false, ExitHosts},
+		{[]deploy.Outcome{none}, false, ExitNoBuilder},
+		{[]deploy.Outcome{none, ok}, false, ExitHosts},
+		{[]deploy.Outcome{ok, bad}, true, ExitInterrupted},
+	} {
+		var failed []deploy.Outcome
+		for _, o := range c.all {
+			if o.Bad() {
+				failed = append(failed, o)
+			}
+		}
+		code := ExitOK
+		if err := exitOf(c.all, failed, c.interrupted); err != nil {
+			code = err.(silent).code
+		}
+		if code != c.want {
+			t.Errorf("%v, interrupted %t: %d, want %d", c.all, c.interrupted, code, c.want)
+		}
+	}
+}
