@@ -1,0 +1,241 @@
+package plan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"godwit/internal/activate"
+	"godwit/internal/closure"
+	"godwit/internal/fleet"
+	"godwit/internal/ssh"
+)
+
+// Input is everything that a host's part of a plan is made of.
+type Input struct {
+	Host   fleet.Host
+	System string // new
+	Facts  *Facts
+	// Closure is how the closures differ; nil: not known.
+	Closure  *closure.Difference
+	Copy     *Copy
+	// NewUnits are the unit files of the new system, when it is not on the host.
+	NewUnits map[string]string
+	Secrets  []Secret
+}
+
+// Build makes a host's part of a plan. It does no I/O.
+func Build(o Options, src Source, in Input) Host {
+	f, s := in.Facts, in.Facts.State
+	h := Host{
+		Name: in.Host.Name, Status: Change, Drv: in.Host.DrvPath, System: in.System,
+		Running: s.Current, Booted: s.Booted, Profile: s.Profile, Generation: s.Generation, BootID: s.BootID,
+		Closure: in.Closure, Copy: in.Copy,
+		FailedUnits: s.FailedUnits, Free: map[string]int64{}, Secrets: in.Secrets, Checks: in.Host.HealthChecks.Len(),
+	}
+	config := in.Host
+	h.Config = &config
+	for _, place := range []string{"/nix", "/boot"} {
+		if n, ok := s.Free[place]; ok {
+			h.Free[place] = n
+		}
+	}
+	if l := f.Last; l != nil {
+		h.Last = &Last{ID: l.ID, Time: time.Unix(l.Ended, 0).UTC(), User: l.Meta["user"], Deployer: l.Meta["deployer"],
+			Commit: l.Meta["commit"], Tree: l.Meta["tree"], Action: string(l.Action), Result: l.Result, System: l.Toplevel}
+	}
+	if !o.Reboot && isUnchanged(o.Action, in.System, s) {
+		h.Status = Unchanged
+		h.Closure = &closure.Difference{}
+	}
+	h.Parts = parts(f)
+	h.NeedReboot = slices.ContainsFunc(h.Parts, func(p Part) bool { return p.Name != "systemd" && p.Name != "boot-loader" })
+	if h.Status == Unchanged {
+		h.Notes = notes(&h, f)
+		return h
+	}
+
+	switch {
+	case f.DryExit == 0:
+		h.Units = ParseDryActivate(f.Dry)
+	case in.NewUnits != nil && f.Current.Units != nil:
+		h.Units = compareUnits(f.Current.Units, in.NewUnits)
+	}
+	if o.Action == "boot" && !o.Reboot {
+		h.Units = nil // nothing is touched before the next boot
+	}
+	if err := activate.Refuses(s, activate.Request{Host: h.Name, NewSystem: in.System, Action: activate.Action(o.Action), NoGuard: o.NoGuard}); err != nil {
+		Fail(&h, err)
+		h.Status = Blocked
+	} else if f.DryExit > 0 && (o.Action == "switch" || o.Action == "test") {
+		h.Notes = append(h.Notes, Note{Text: fmt.Sprintf("dry-activate of the new system fails with status %d: %s", f.DryExit, lastLine(f.Dry)), Warn: true})
+	}
+	h.Risks = risks(o, src, &h, f)
+	h.Notes = append(h.Notes, notes(&h, f)...)
+	return h
+}
+
+// isUnchanged is what the activation itself decides by (activate.SkipUnchanged).
+func isUnchanged(action, system string, s activate.State) bool {
+	switch action {
+	case "switch":
+		return s.Current == system && s.Profile == system
+	case "test":
+		return s.Current == system
+	case "boot":
+		return s.Current == system && s.Profile == system
+	}
+	return false
+}
+
+// Fail fills in why a host cannot be planned.
+func Fail(h *Host, err error) {
+	h.Error = err.Error()
+	var bare interface{ Bare() string }
+	if errors.As(err, &bare) {
+		h.Error = bare.Bare()
+	}
+	var hints interface{ HintLines() []string }
+	if errors.As(err, &hints) {
+		h.Hints = hints.HintLines()
+	}
+	h.Status = Failed
+	switch ssh.KindOf(err) {
+	case ssh.Unreachable, ssh.NameNotFound, ssh.Refused, ssh.Timeout, ssh.Dropped:
+		h.Status = Unreachable
+	case "":
+	default:
+		h.Status = Blocked
+	}
+	var dropped *ssh.DroppedError
+	if errors.As(err, &dropped) || errors.Is(err, context.DeadlineExceeded) {
+		h.Status = Unreachable
+	}
+}
+
+// parts are what a reboot (or PID 1 alone) would take up. What is booted counts
+// where it is known, else what runs.
+func parts(f *Facts) []Part {
+	if !f.New.Known {
+		return nil
+	}
+	from := f.Booted
+	if !from.Known {
+		from = f.Current
+	}
+	var out []Part
+	for _, name := range []string{"kernel", "initrd", "kernel-modules", "kernel-params", "systemd", "boot-loader"} {
+		base := from
+		if name == "systemd" || name == "boot-loader" {
+			base = f.Current // both follow a switch
+		}
+		was, is := base.Parts[name], f.New.Parts[name]
+		switch name {
+		case "boot-loader":
+			if was == "" || is == "" || loaderKind(was) == loaderKind(is) {
+				continue
+			}
+		case "kernel-params":
+			if was == is || was == "" || is == "" {
+				continue
+			}
+		default:
+			if storePath(was) == storePath(is) || was == "" && is == "" {
+				continue
+			}
+		}
+		if name == "kernel-modules" && slices.ContainsFunc(out, func(p Part) bool { return p.Name == "kernel" }) {
+			continue // they come with their kernel
+		}
+		out = append(out, Part{Name: name, From: shownPart(name, was), To: shownPart(name, is)})
+	}
+	return out
+}
+
+// shownPart is what a person reads of a part: its version, where it has one.
+func shownPart(name, value string) string {
+	switch {
+	case value == "":
+		return ""
+	case name == "kernel":
+		n := storeName(value)
+		if v := version(n); v != n {
+			return v
+		}
+		return n
+	case name == "systemd":
+		return version(storeName(value))
+	case name == "boot-loader":
+		return loaderKind(value)
+	}
+	return ""
+}
+
+// partText is "linux 6.6.51 → 6.6.54".
+func partText(p Part) string {
+	name := p.Name
+	if name == "kernel" {
+		name = "linux"
+	}
+	switch {
+	case p.From == "" && p.To == "":
+		return name
+	case p.From == p.To:
+		return name + " " + p.To + " (another build)"
+	case p.From == "":
+		return name + " " + p.To
+	case p.To == "":
+		return name + " " + p.From + " goes away"
+	}
+	return name + " " + p.From + " → " + p.To
+}
+
+func notes(h *Host, f *Facts) []Note {
+	var out []Note
+	if n := len(h.FailedUnits); n > 0 {
+		out = append(out, Note{Text: fmt.Sprintf("failed before already: %s", listing(h.FailedUnits, 4))})
+	}
+	if p := f.State.Pending; p != "" {
+		out = append(out, Note{Text: "another deployment is under way (" + p + ")", Warn: true})
+	}
+	if f.State.Interrupted != "" {
+		out = append(out, Note{Text: "an earlier deployment was cut off by a reboot; its profile is put right first", Warn: true})
+	}
+	if l := h.Last; l != nil {
+		settled := strings.HasPrefix(l.Result, "committed") || strings.HasPrefix(l.Result, "done")
+		if settled && (l.Action == "switch" || l.Action == "boot") && l.System != h.Profile && h.Profile != "" && h.Profile != h.System {
+			out = append(out, Note{Text: "switched by something else since godwit's last deploy"})
+		}
+	}
+	if h.NeedReboot && h.Status == Unchanged {
+		out = append(out, Note{Text: "a reboot is due: " + partsText(h.Parts)})
+	}
+	return out
+}
+
+func partsText(list []Part) string {
+	var words []string
+	for _, p := range list {
+		words = append(words, partText(p))
+	}
+	return strings.Join(words, ", ")
+}
+
+func listing(names []string, n int) string {
+	if len(names) <= n+1 {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:n], ", "), len(names)-n)
+}
+
+func lastLine(lines []string) string {
+	for i := len(lines) - 1; i >= 0; i-- {
+		if l := strings.TrimSpace(lines[i]); l != "" {
+			return l
+		}
+	}
+	return "it said nothing"
+}

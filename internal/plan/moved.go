@@ -1,0 +1,87 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+
+	"godwit/internal/activate"
+	"godwit/internal/fault"
+)
+
+// ExitStopped is the exit code of a run that its plan stopped: a risk that
+// nobody accepted, a saved plan that is out of date, or the answer no. No host
+// was changed.
+const ExitStopped = 4
+
+// Moved says in what a host differs from what was planned; empty: in nothing
+// that matters.
+func (h *Host) Moved(s activate.State) string {
+	var out []string
+	say := func(what, now, was string) {
+		if now != was {
+			out = append(out, fmt.Sprintf("%s %s now, not %s", what, orNothing(now), orNothing(was)))
+		}
+	}
+	say("runs", s.Current, h.Running)
+	say("was booted with", s.Booted, h.Booted)
+	say("boots", s.Profile, h.Profile)
+	return strings.Join(out, "; ")
+}
+
+func orNothing(path string) string {
+	if path == "" {
+		return "nothing"
+	}
+	return path
+}
+
+// ErrMoved is the refusal of a plan that the world has moved away from.
+func ErrMoved(file, host, how string) error {
+	return fault.New("the host has moved since the plan was made: %s", how).On(host).Exit(ExitStopped).
+		Hint("godwit plan -o %s makes the plan anew", file)
+}
+
+// SourceMoved says in what the configuration differs from the planned one.
+func (s Source) SourceMoved(now Source) string {
+	switch {
+	case s.Commit != now.Commit:
+		return fmt.Sprintf("it is at %s now, not at %s", orGit(now), orGit(s))
+	case s.Dirty != now.Dirty || s.Content != now.Content:
+		return "its files have changed"
+	}
+	return ""
+}
+
+func orGit(s Source) string {
+	if s.Commit == "" {
+		return "no commit"
+	}
+	return "commit " + s.Commit[:min(7, len(s.Commit))]
+}
+
+// ErrRisks is the refusal of a plan with risks that nobody accepted.
+func (p *Plan) ErrRisks() error {
+	open := p.Open()
+	if len(open) == 0 {
+		return nil
+	}
+	f := fault.New("the plan holds %s that nobody accepted: %s; no host was changed", pluralWord(len(open), "a risk", "risks"), strings.Join(open, ", ")).Exit(ExitStopped)
+	for _, h := range p.Hosts {
+		if h.Status != Change {
+			continue
+		}
+		for _, r := range h.Risks {
+			if r.Accepted == "" {
+				f.Detail(h.Name + "  " + r.Name + ": " + r.Text)
+			}
+		}
+	}
+	return f.Hint("--accept-risk=%s goes on", strings.Join(open, ","))
+}
+
+func pluralWord(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
+}

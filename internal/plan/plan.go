@@ -1,0 +1,363 @@
+// Package plan says what a deploy would change before it changes anything: for
+// every host the system it runs, boots and would run, the packages and units
+// that differ, what a reboot is needed for, how much is to be copied, who
+// deployed last, and the risks, each with a name that it is accepted by.
+//
+// A Plan is a value. It is made from facts (facts.go reads them, Build and the
+// functions beside it judge them without any I/O), printed (text.go), saved as
+// JSON, and compared with the world before it is applied (moved.go).
+package plan
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"godwit/internal/closure"
+	"godwit/internal/fault"
+	"godwit/internal/fleet"
+)
+
+// Schema and Version name the JSON form of a Plan. Version grows when a field
+// changes its meaning or goes away.
+const (
+	Schema  = "godwit-plan"
+	Version = 1
+)
+
+// Plan is what a deploy would do.
+type Plan struct {
+	Schema  string    `json:"schema"`
+	Version int       `json:"version"`
+	Hash    string    `json:"hash"` // over what matters; see Sum
+	Created time.Time `json:"created"`
+	Godwit  string    `json:"godwit,omitempty"` // version of the program
+	File    string    `json:"file"`             // absolute path of the configuration
+	Source  Source    `json:"source"`
+	Options Options   `json:"options"`
+	Hosts   []Host    `json:"hosts"`
+	// Roots keep the systems of a saved plan on this machine from being collected.
+	Roots []string `json:"roots,omitempty"`
+}
+
+// Options are the choices of the command line that the plan was made with.
+type Options struct {
+	Action           string `json:"action"`
+	Reboot           bool   `json:"reboot,omitempty"`
+	NoGuard          bool   `json:"noGuard,omitempty"`
+	UploadSecrets    bool   `json:"uploadSecrets,omitempty"`
+	SkipHealthChecks bool   `json:"skipHealthChecks,omitempty"`
+	SkipPreChecks    bool   `json:"skipPreDeployChecks,omitempty"`
+}
+
+// Source is the state of the configuration.
+type Source struct {
+	Commit string `json:"commit,omitempty"` // empty outside git
+	Dirty  bool   `json:"dirty,omitempty"`
+	// Content is a fingerprint of the files, so that a saved plan notices
+	// changes also where there is no commit to tell.
+	Content string `json:"content,omitempty"`
+}
+
+// String is "4f2a91c (clean)".
+func (s Source) String() string {
+	if s.Commit == "" {
+		return ""
+	}
+	state := "clean"
+	if s.Dirty {
+		state = "dirty"
+	}
+	return s.Commit[:min(7, len(s.Commit))] + " (" + state + ")"
+}
+
+// Status says what a deploy would do with a host.
+type Status string
+
+// Statuses of a host.
+const (
+	Change      Status = "change"
+	Unchanged   Status = "unchanged"   // runs (and boots) the system already; still checked
+	Unreachable Status = "unreachable" // does not answer
+	Blocked     Status = "blocked"     // answers, and cannot take the system as things are
+	Failed      Status = "failed"      // its system could not be evaluated or built
+	BuildOnly   Status = "build-only"
+)
+
+// Host is one host's part of a plan.
+type Host struct {
+	Name   string `json:"name"`
+	Status Status `json:"status"`
+	// Error and Hints say why a host is not ready.
+	Error string   `json:"error,omitempty"`
+	Hints []string `json:"hints,omitempty"`
+
+	Drv    string `json:"drv,omitempty"`
+	System string `json:"system,omitempty"` // would run
+
+	Running    string `json:"running,omitempty"`
+	Booted     string `json:"booted,omitempty"`
+	Profile    string `json:"profile,omitempty"` // what the system profile names: boots next
+	Generation string `json:"generation,omitempty"`
+	BootID     string `json:"bootId,omitempty"`
+
+	// Closure is how the new closure differs from the running one; nil: not known.
+	Closure *closure.Difference `json:"closure,omitempty"`
+
+	Units *Units `json:"units,omitempty"` // nil: not known
+
+	// Parts are kernel, initrd, kernel parameters, systemd and boot loader as
+	// far as they differ from what is booted.
+	Parts      []Part `json:"parts,omitempty"`
+	NeedReboot bool   `json:"needReboot,omitempty"`
+
+	Secrets []Secret `json:"secrets,omitempty"` // that would be uploaded
+
+	Copy *Copy `json:"copy,omitempty"` // nil: not known
+
+	Free        map[string]int64 `json:"free,omitempty"` // bytes in /nix and /boot
+	FailedUnits []string         `json:"failedUnits,omitempty"`
+	Checks      int              `json:"checks,omitempty"` // health checks
+
+	Last  *Last  `json:"last,omitempty"`
+	Notes []Note `json:"notes,omitempty"`
+	Risks []Risk `json:"risks,omitempty"`
+
+	// Config is what the configuration says about the host, for applying a
+	// saved plan without an evaluation. Secrets are named by their files.
+	Config *fleet.Host `json:"config,omitempty"`
+}
+
+// Part is a part of the system that only a boot, or PID 1, takes up.
+type Part struct {
+	Name string `json:"name"` // kernel, initrd, kernel-modules, kernel-params, systemd, boot-loader
+	From string `json:"from,omitempty"`
+	To   string `json:"to,omitempty"`
+}
+
+// Secret is one that would be uploaded.
+type Secret struct {
+	Name        string `json:"name"`
+	Destination string `json:"destination"`
+	// State is "new", "changed", "same", or empty when it was not compared.
+	State string `json:"state,omitempty"`
+}
+
+// Copy is what the host lacks of the new system.
+type Copy struct {
+	Paths int   `json:"paths"`
+	Bytes int64 `json:"bytes"`
+}
+
+// Last is the deployment that the host's own record ends with.
+type Last struct {
+	ID       string    `json:"id"`
+	Time     time.Time `json:"time"`
+	User     string    `json:"user,omitempty"`
+	Deployer string    `json:"deployer,omitempty"`
+	Commit   string    `json:"commit,omitempty"`
+	Tree     string    `json:"tree,omitempty"` // clean, dirty
+	Action   string    `json:"action"`
+	Result   string    `json:"result"`
+	System   string    `json:"system"`
+}
+
+// Note is a fact worth a line that asks for nothing.
+type Note struct {
+	Text string `json:"text"`
+	Warn bool   `json:"warn,omitempty"`
+}
+
+// Sum computes the plan's hash: of what would be done to which hosts, of the
+// state they are in and of the named risks, not of sizes, times and free space.
+func (p *Plan) Sum() string {
+	type host struct {
+		Name, System, Running, Booted, Profile string
+		Target                                 string
+		Status                                 Status
+		Risks                                  []string
+	}
+	v := struct {
+		Version int
+		Options Options
+		Source  Source
+		Hosts   []host
+	}{Version, p.Options, p.Source, nil}
+	for _, h := range p.Hosts {
+		x := host{Name: h.Name, System: h.System, Running: h.Running, Booted: h.Booted, Profile: h.Profile, Status: h.Status}
+		if h.Config != nil {
+			x.Target = h.Config.TargetHost
+		}
+		for _, r := range h.Risks {
+			x.Risks = append(x.Risks, r.Name)
+		}
+		v.Hosts = append(v.Hosts, x)
+	}
+	b, _ := json.Marshal(v)
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])[:32]
+}
+
+// Seal completes a plan: hosts in the order given (others behind them, by
+// name), schema and hash.
+func (p *Plan) Seal(order []string) {
+	at := map[string]int{}
+	for i, n := range order {
+		at[n] = i + 1
+	}
+	place := func(h Host) int { return cmp.Or(at[h.Name], len(order)+1) }
+	slices.SortStableFunc(p.Hosts, func(a, b Host) int {
+		return cmp.Or(cmp.Compare(place(a), place(b)), cmp.Compare(a.Name, b.Name))
+	})
+	p.Schema, p.Version = Schema, Version
+	p.Hash = p.Sum()
+}
+
+// With gives the names of the hosts in a status.
+func (p *Plan) With(s Status) []string {
+	var out []string
+	for _, h := range p.Hosts {
+		if h.Status == s {
+			out = append(out, h.Name)
+		}
+	}
+	return out
+}
+
+// JSON is the plan as one indented object.
+func (p *Plan) JSON() []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	_ = e.Encode(p)
+	return b.Bytes()
+}
+
+// Save writes the plan to a file that only its owner can read, in one step.
+func (p *Plan) Save(file string) error {
+	tmp, err := os.CreateTemp(filepath.Dir(file), ".godwit-plan-*")
+	if err != nil {
+		return fault.New("cannot save the plan: %w", err)
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(p.JSON())
+	if cerr := tmp.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(tmp.Name(), file)
+	}
+	if err != nil {
+		return fault.New("cannot save the plan as %s: %w", file, err)
+	}
+	return nil
+}
+
+// IsPlan tells a saved plan from a configuration, by its content.
+func IsPlan(file string) bool {
+	f, err := os.Open(file)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	head := make([]byte, 4096)
+	n, _ := io.ReadFull(f, head)
+	head = bytes.TrimSpace(head[:n])
+	return len(head) > 0 && head[0] == '{' && bytes.Contains(head, []byte(`"`+Schema+`"`)) && bytes.Contains(head, []byte(`"schema"`))
+}
+
+// Load reads a saved plan and checks that it is whole.
+func Load(file string) (*Plan, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fault.New("cannot read the plan: %w", err)
+	}
+	p := new(Plan)
+	d := json.NewDecoder(bytes.NewReader(b))
+	if err := d.Decode(p); err != nil {
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			err = errors.New("it ends too early")
+		}
+		return nil, fault.New("%s is not a whole plan: %w", file, err).Hint("godwit plan -o %s makes it anew", file)
+	}
+	switch {
+	case p.Schema != Schema:
+		return nil, fault.New("%s is not a plan of godwit's", file)
+	case p.Version != Version:
+		return nil, fault.New("%s is a plan of version %d, and this godwit reads version %d", file, p.Version, Version).
+			Hint("godwit plan -o %s makes it anew", file)
+	case p.Hash != p.Sum():
+		return nil, fault.New("%s was changed after it was made", file).Hint("godwit plan -o %s makes it anew", file)
+	}
+	for _, h := range p.Hosts {
+		if (h.Status == Change || h.Status == Unchanged) && (h.Config == nil || h.Drv == "" || h.System == "") {
+			return nil, fault.New("%s says too little about %s", file, h.Name).Hint("godwit plan -o %s makes it anew", file)
+		}
+	}
+	return p, nil
+}
+
+// storeName is the name part of a store path: "linux-6.12.55".
+func storeName(path string) string {
+	rest, ok := cutStore(path)
+	if !ok {
+		return filepath.Base(path)
+	}
+	for i := range rest {
+		if rest[i] == '/' {
+			rest = rest[:i]
+			break
+		}
+	}
+	return rest
+}
+
+// cutStore removes /nix/store/HASH- from a path.
+func cutStore(path string) (string, bool) {
+	const dir = "/nix/store/"
+	if len(path) <= len(dir)+33 || path[:len(dir)] != dir || path[len(dir)+32] != '-' {
+		return path, false
+	}
+	return path[len(dir)+33:], true
+}
+
+// storePath is the store path that a path is in, or the path itself.
+func storePath(path string) string {
+	if _, ok := cutStore(path); !ok {
+		return path
+	}
+	const dir = "/nix/store/"
+	for i := len(dir); i < len(path); i++ {
+		if path[i] == '/' {
+			return path[:i]
+		}
+	}
+	return path
+}
+
+// version is what follows the name in a store name: "6.12.55" of "linux-6.12.55".
+func version(name string) string {
+	for i := 0; i+1 < len(name); i++ {
+		if name[i] == '-' && name[i+1] >= '0' && name[i+1] <= '9' {
+			return name[i+1:]
+		}
+	}
+	return name
+}
+
+func plural(n int, one string) string {
+	if n == 1 {
+		return fmt.Sprintf("%d %s", n, one)
+	}
+	return fmt.Sprintf("%d %ss", n, one)
+}

@@ -1,0 +1,259 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"godwit/internal/fault"
+	"godwit/internal/fleet"
+)
+
+// Risk is something that a person has to want. Each kind has a name by which it
+// is accepted; there is no way to accept all of them at once.
+type Risk struct {
+	Name string `json:"name"`
+	Text string `json:"text"`
+	// Accepted says by what: "--accept-risk", "--no-guard"; empty: not yet.
+	Accepted string `json:"accepted,omitempty"`
+}
+
+// Names of risks. They are API.
+const (
+	KernelChange   = "kernel-change"
+	SSHChange      = "ssh-change"
+	NoRollback     = "no-rollback"
+	UnknownProfile = "unknown-profile"
+	DirtyTree      = "dirty-tree"
+	LowSpace       = "low-space"
+	BootLoader     = "boot-loader-change"
+	WrongHost      = "wrong-host"
+)
+
+// RiskNames are all names with what they mean, for help and documentation.
+var RiskNames = []struct{ Name, Meaning string }{
+	{KernelChange, "the next boot starts another kernel than the one that is known to work here"},
+	{SSHChange, "the configuration of sshd, of the firewall or of the network changes, or their units stop"},
+	{NoRollback, "nothing takes the host back when the new system does not answer"},
+	{UnknownProfile, "the host runs another system than it would boot, and godwit did not do that"},
+	{DirtyTree, "the configuration has changes that are not committed"},
+	{LowSpace, "the host is short of space in /nix or /boot"},
+	{BootLoader, "another boot loader is installed"},
+	{WrongHost, "the host runs the system of another host of this configuration"},
+}
+
+// Accept is the set of accepted risks.
+type Accept map[string]bool
+
+// ParseAccept reads the values of --accept-risk.
+func ParseAccept(names []string) (Accept, error) {
+	a := Accept{}
+	known := make([]string, len(RiskNames))
+	for i, r := range RiskNames {
+		known[i] = r.Name
+	}
+	for _, n := range names {
+		n = strings.TrimSpace(n)
+		if n == "" {
+			continue
+		}
+		if !slices.Contains(known, n) {
+			f := fault.New("there is no risk %q: the names are %s", n, strings.Join(known, ", "))
+			if near := fleet.Nearest(n, known); near != "" {
+				f.Hint("did you mean %s?", near)
+			}
+			return nil, f
+		}
+		a[n] = true
+	}
+	return a, nil
+}
+
+// Apply marks the risks of p that a accepts.
+func (a Accept) Apply(p *Plan) {
+	for i := range p.Hosts {
+		for j := range p.Hosts[i].Risks {
+			r := &p.Hosts[i].Risks[j]
+			switch {
+			case r.Accepted != "":
+			case a[r.Name]:
+				r.Accepted = "--accept-risk"
+			}
+		}
+	}
+}
+
+// Open are the names of the risks that nobody accepted, on hosts that would be
+// changed, in the order of RiskNames.
+func (p *Plan) Open() []string {
+	seen := map[string]bool{}
+	for _, h := range p.Hosts {
+		if h.Status != Change {
+			continue
+		}
+		for _, r := range h.Risks {
+			if r.Accepted == "" {
+				seen[r.Name] = true
+			}
+		}
+	}
+	var out []string
+	for _, r := range RiskNames {
+		if seen[r.Name] {
+			out = append(out, r.Name)
+		}
+	}
+	return out
+}
+
+// room is what must stay free on a file system after a deploy.
+const (
+	roomNix  = 128 << 20
+	roomBoot = 4 << 20
+)
+
+// risks judges a host that would be changed.
+func risks(o Options, src Source, h *Host, f *Facts) []Risk {
+	var out []Risk
+	add := func(name, format string, args ...any) {
+		out = append(out, Risk{Name: name, Text: fmt.Sprintf(format, args...)})
+	}
+	permanent := o.Action != "test" || o.Reboot
+
+	// The kernel: what would boot next differs from what would boot now, and is
+	// not simply the one that runs. A first system without a kernel (a
+	// container, an installer in memory) has nothing to lose.
+	if k, was, booted := f.New.Parts["kernel"], f.Current.Parts["kernel"], f.Booted.Parts["kernel"]; permanent && k != "" && (was != "" || booted != "") &&
+		differs(k, was) && differs(k, booted) {
+		from := was
+		if from == "" {
+			from = booted
+		}
+		add(KernelChange, "%s", partText(Part{"kernel", shownPart("kernel", from), shownPart("kernel", k)}))
+	}
+	if l, was := f.New.Parts["boot-loader"], f.Current.Parts["boot-loader"]; permanent && l != "" && was != "" && loaderKind(l) != loaderKind(was) {
+		add(BootLoader, "%s would be installed in place of %s", loaderKind(l), loaderKind(was))
+	}
+
+	if o.Action == "switch" || o.Action == "test" || o.Reboot {
+		if what := accessChanges(h, f); len(what) > 0 {
+			add(SSHChange, "%s", strings.Join(what, ", "))
+		}
+	}
+
+	if o.Action == "switch" || o.Action == "test" {
+		switch can, why := f.State.CanGuard(); {
+		case o.NoGuard:
+			out = append(out, Risk{Name: NoRollback, Text: "nothing takes the host back if it does not answer", Accepted: "--no-guard"})
+		case !can:
+			add(NoRollback, "%s; --no-guard goes on without a guard", why)
+		}
+	}
+
+	if text := unknownProfile(f); text != "" {
+		add(UnknownProfile, "%s", text)
+	}
+	if src.Commit != "" && src.Dirty {
+		add(DirtyTree, "changes that are not committed")
+	}
+	for _, text := range lowSpace(h, f, permanent) {
+		add(LowSpace, "%s", text)
+	}
+	if other := f.OtherHost; other != "" {
+		add(WrongHost, "the host runs the system of %s", other)
+	}
+	return out
+}
+
+// differs tells whether a part is another one; unknown ("") never differs.
+func differs(a, b string) bool { return b == "" || storePath(a) != storePath(b) }
+
+// accessChanges says what of sshd, firewall and network would change.
+func accessChanges(h *Host, f *Facts) []string {
+	var out []string
+	names := []struct{ key, text string }{
+		{"ssh", "sshd's configuration changes"},
+		{"firewall", "the firewall changes"},
+		{"network", "the network's configuration changes"},
+	}
+	for _, n := range names {
+		was, is := f.Current.Prints[n.key], f.New.Prints[n.key]
+		switch {
+		case was == "" || was == is || !f.New.Known:
+			// Nothing was there that could be lost, or it is not known.
+		case is == "":
+			out = append(out, strings.Replace(n.text, "changes", "goes away", 1))
+		default:
+			out = append(out, n.text)
+		}
+	}
+	if h.Units == nil {
+		return out
+	}
+	if stop := accessUnits(h.Units.Stop); len(stop) > 0 {
+		out = append(out, strings.Join(stop, ", ")+" stops")
+	}
+	if changed := accessUnits(h.Units.Restart); h.Units.Estimated && len(changed) > 0 {
+		out = append(out, strings.Join(changed, ", ")+" may change")
+	}
+	return out
+}
+
+// unknownProfile is about a host that runs another system than its profile
+// names, when the host's own record does not say that godwit did it.
+func unknownProfile(f *Facts) string {
+	s := f.State
+	if s.Profile == "" || s.Current == "" || s.Profile == s.Current || strings.HasPrefix(s.Current, s.Profile+"/") || s.Interrupted != "" {
+		return ""
+	}
+	if l := f.Last; l != nil {
+		switch {
+		case l.Toplevel == s.Current || l.New == s.Current: // tested, or switched with another profile
+			return ""
+		case string(l.Action) == "boot" && l.Toplevel == s.Profile: // waits for a reboot
+			return ""
+		}
+	}
+	return fmt.Sprintf("runs %s, but boots %s, and godwit did not do that", storeName(s.Current), storeName(s.Profile))
+}
+
+func lowSpace(h *Host, f *Facts, permanent bool) []string {
+	var out []string
+	if free, ok := f.State.Free["/nix"]; ok {
+		need := int64(roomNix)
+		if h.Copy != nil {
+			need += h.Copy.Bytes
+		}
+		if free < need {
+			text := sizeText(free) + " are free in /nix"
+			if h.Copy != nil && h.Copy.Bytes > 0 {
+				text += ", " + sizeText(h.Copy.Bytes) + " are to be copied"
+			}
+			out = append(out, text)
+		}
+	}
+	if free, ok := f.State.Free["/boot"]; ok && permanent && f.BootBytes > 0 {
+		if need := f.BootBytes + roomBoot; free < need && (changed(h, "kernel") || changed(h, "initrd")) {
+			out = append(out, fmt.Sprintf("%s are free in /boot, kernel and initrd take %s", sizeText(free), sizeText(f.BootBytes)))
+		}
+	}
+	return out
+}
+
+func changed(h *Host, part string) bool {
+	return slices.ContainsFunc(h.Parts, func(p Part) bool { return p.Name == part })
+}
+
+// loaderKind makes a word of the script that installs a boot loader.
+func loaderKind(script string) string {
+	n := storeName(script)
+	for _, kind := range []string{"systemd-boot", "grub", "extlinux", "lanzaboote", "lzbt", "limine", "refind", "uboot"} {
+		if strings.Contains(n, kind) {
+			if kind == "lzbt" {
+				return "lanzaboote"
+			}
+			return kind
+		}
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(n, "install-"), ".sh")
+}

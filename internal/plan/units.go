@@ -1,0 +1,135 @@
+package plan
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Units are the units that the activation would touch.
+type Units struct {
+	Stop    []string `json:"stop,omitempty"`
+	Start   []string `json:"start,omitempty"`
+	Restart []string `json:"restart,omitempty"`
+	Reload  []string `json:"reload,omitempty"`
+	// Kept are changed units that are not restarted because they say so.
+	Kept []string `json:"kept,omitempty"`
+	// Systemd tells that PID 1 re-executes itself.
+	Systemd bool `json:"systemd,omitempty"`
+	// Estimated tells that this comes from comparing unit files, because the
+	// system is not on the host; the host's own answer may differ.
+	Estimated bool `json:"estimated,omitempty"`
+}
+
+// Empty tells whether nothing is touched.
+func (u *Units) Empty() bool {
+	return u == nil || len(u.Stop)+len(u.Start)+len(u.Restart)+len(u.Reload)+len(u.Kept) == 0 && !u.Systemd
+}
+
+var wouldLine = regexp.MustCompile(`^would (NOT )?(stop|start|restart|reload) the following (?:changed )?(?:user )?units: (.+)$`)
+
+// ParseDryActivate reads what a system's own `switch-to-configuration
+// dry-activate` prints (both the Perl and the Rust one say it alike). A unit
+// that is stopped and started again is restarted.
+func ParseDryActivate(lines []string) *Units {
+	u := new(Units)
+	add := func(to *[]string, list string) {
+		for _, name := range strings.Split(list, ",") {
+			if name = strings.TrimSpace(name); name != "" && !slices.Contains(*to, name) {
+				*to = append(*to, name)
+			}
+		}
+	}
+	for _, l := range lines {
+		l = strings.TrimSpace(l)
+		if l == "would restart systemd" {
+			u.Systemd = true
+			continue
+		}
+		m := wouldLine.FindStringSubmatch(l)
+		switch {
+		case m == nil:
+		case m[1] != "":
+			add(&u.Kept, m[3])
+		case m[2] == "stop":
+			add(&u.Stop, m[3])
+		case m[2] == "start":
+			add(&u.Start, m[3])
+		case m[2] == "restart":
+			add(&u.Restart, m[3])
+		case m[2] == "reload":
+			add(&u.Reload, m[3])
+		}
+	}
+	var stop []string
+	for _, name := range u.Stop {
+		if i := slices.Index(u.Start, name); i >= 0 {
+			u.Start = slices.Delete(u.Start, i, i+1)
+			if !slices.Contains(u.Restart, name) {
+				u.Restart = append(u.Restart, name)
+			}
+			continue
+		}
+		stop = append(stop, name)
+	}
+	u.Stop = stop
+	u.sort()
+	return u
+}
+
+func (u *Units) sort() {
+	for _, l := range []*[]string{&u.Stop, &u.Start, &u.Restart, &u.Reload, &u.Kept} {
+		slices.Sort(*l)
+		if len(*l) == 0 {
+			*l = nil
+		}
+	}
+}
+
+// compareUnits estimates from the unit files of two systems, by name, what
+// would be touched. Only what names a daemon is looked at.
+func compareUnits(old, next map[string]string) *Units {
+	u := &Units{Estimated: true}
+	for name, file := range next {
+		was, ok := old[name]
+		switch {
+		case !daemon(name):
+		case !ok:
+			u.Start = append(u.Start, name)
+		case was != file:
+			u.Restart = append(u.Restart, name)
+		}
+	}
+	for name := range old {
+		if _, ok := next[name]; !ok && daemon(name) {
+			u.Stop = append(u.Stop, name)
+		}
+	}
+	u.sort()
+	return u
+}
+
+func daemon(name string) bool {
+	for _, kind := range []string{".service", ".socket", ".timer", ".mount", ".path", ".automount", ".swap"} {
+		if strings.HasSuffix(name, kind) {
+			return !strings.HasSuffix(strings.TrimSuffix(name, kind), "@")
+		}
+	}
+	return false
+}
+
+// access are the units that a login over the network needs.
+var access = regexp.MustCompile(`^(sshd?(@.*)?\.(service|socket)|sshd-keygen\.service|firewall\.service|nftables\.service|` +
+	`systemd-networkd\.service|NetworkManager\.service|network-setup\.service|network-addresses-.*\.service|` +
+	`dhcpcd\.service|wpa_supplicant.*\.service|iwd\.service|wg-quick-.*\.service|wireguard-.*\.service|tailscaled\.service)$`)
+
+// accessUnits are those of a list that a login over the network needs.
+func accessUnits(list []string) []string {
+	var out []string
+	for _, n := range list {
+		if access.MatchString(n) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
