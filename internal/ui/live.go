@@ -222,6 +222,7 @@ func (l *live) paint(last bool) {
 	}
 	frame := make([]string, len(rows))
 	for i, r := range rows {
+		r.whole = last
 		frame[i] = u.render(r, w)
 	}
 	if last {
@@ -421,6 +422,7 @@ type row struct {
 	parts []part // shown two blanks apart, the first padded to the steps' column
 	right string
 	bare  bool // neither symbol nor name: the status line
+	whole bool // not cut: on the last screen
 }
 
 type part struct {
@@ -662,10 +664,12 @@ func (u *UI) render(r row, width int) string {
 	var b strings.Builder
 	left := width
 	put := func(s string, st style) {
-		if left <= 0 || s == "" {
+		if s == "" || left <= 0 && !r.whole {
 			return
 		}
-		s = text.Cut(s, left, u.ellipsis())
+		if !r.whole {
+			s = text.Cut(s, left, u.ellipsis())
+		}
 		left -= text.Width(s)
 		b.WriteString(u.pal.paint(st, s))
 	}
@@ -682,6 +686,9 @@ func (u *UI) render(r row, width int) string {
 	}
 	if r.name != "" {
 		n := u.nameWidth(width)
+		if r.whole {
+			n = max(n, text.Width(r.name))
+		}
 		put(text.Pad(text.Cut(u.clean(r.name), n, u.ellipsis()), n), bold)
 		put("  "[:min(2, 1+width/32)], plainText)
 	}
@@ -695,7 +702,7 @@ func (u *UI) render(r row, width int) string {
 		put(s, p.style)
 	}
 	if right != "" {
-		b.WriteString(strings.Repeat(" ", left+2))
+		b.WriteString(strings.Repeat(" ", max(left, 0)+2))
 		b.WriteString(u.pal.paint(dim, right))
 	}
 	if u.pal.on {

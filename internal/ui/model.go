@@ -373,7 +373,9 @@ func (m *model) interrupt(now time.Time) (stopped []*host) {
 		case len(h.active) > 0 || h.waits != "" && h.state == running:
 			t := h.current()
 			h.text = "interrupted"
-			if t != nil {
+			if h.waits != "" {
+				h.text = "interrupted while waiting"
+			} else if t != nil {
 				h.text += " while " + doing(t.step)
 				switch t.step {
 				case event.StepBuilder:
@@ -434,9 +436,13 @@ func (m *model) tails(unshown bool) []tailBlock {
 // failedTail is the tail of the step that failed; of everything when that step
 // said nothing.
 func (h *host) failedTail() []logLine {
+	step := h.failed
+	if step == "" && len(h.tail) > 0 {
+		step = h.tail[len(h.tail)-1].step
+	}
 	var of []logLine
 	for _, l := range h.tail {
-		if l.step == h.failed {
+		if l.step == step {
 			of = append(of, l)
 		}
 	}

@@ -69,6 +69,9 @@ func (p *plain) emit(e event.Event, h *host, t *task) {
 			return
 		}
 		line := u.sym(h.symbol()) + " " + h.final()
+		if h.outcome == "failed" && e.Text == "" && e.Error == "" && h.failed != "" {
+			line = u.sym(h.symbol()) + " failed" // the reason has been told
+		}
 		if d := h.ended.Sub(h.began); !h.began.IsZero() && d >= time.Second {
 			line += " (" + text.Elapsed(d) + ")"
 		}
