@@ -1,0 +1,567 @@
+// Package secrets puts a host's secret files where its configuration wants
+// them.
+//
+// All secrets of a host go over one connection into one script that runs as
+// root. It stages every file beside its destination (mode 0600 from the start),
+// checks its length and hash, gives it its owner and mode, and only when all are
+// there and the deployer has said so does it rename them into place. Until that
+// moment nothing has changed on the host, and whatever goes wrong, the staged
+// files are removed. Contents and hashes travel over the encrypted connection
+// only: not in arguments, not in the environment, not in a temporary file here.
+package secrets
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"godwit/internal/event"
+	"godwit/internal/fault"
+	"godwit/internal/fleet"
+	"godwit/internal/ssh"
+)
+
+// Runner runs commands on a host. *ssh.Host is one.
+type Runner interface {
+	Run(ctx context.Context, cmd ssh.Cmd) error
+}
+
+// DefaultActionTimeout bounds one action when Options do not.
+const DefaultActionTimeout = 2 * time.Minute
+
+// Options say what to upload and what to do after it.
+type Options struct {
+	// Phase is fleet.PreActivation, fleet.PostActivation, or empty for all.
+	Phase string
+	// ActionTimeout bounds each action; 0 means DefaultActionTimeout.
+	ActionTimeout time.Duration
+	// ForceActions runs the actions of unchanged secrets too.
+	ForceActions bool
+}
+
+// Unit is the unit of this package's progress events.
+const Unit event.Unit = "secrets"
+
+// Results of a secret.
+const (
+	New       = "new"
+	Changed   = "changed"
+	Unchanged = "unchanged"
+)
+
+// Item is what became of one secret.
+type Item struct {
+	Name   string
+	Size   int64
+	Result string // New, Changed, Unchanged; empty when it did not get that far
+}
+
+// Action is what became of one command.
+type Action struct {
+	Command string
+	Err     error
+}
+
+// Report is what became of a host's secrets.
+type Report struct {
+	Items   []Item
+	Actions []Action
+}
+
+// Changes counts the secrets that were written.
+func (r Report) Changes() int {
+	n := 0
+	for _, i := range r.Items {
+		if i.Result == New || i.Result == Changed {
+			n++
+		}
+	}
+	return n
+}
+
+// String is the report in one line.
+func (r Report) String() string {
+	if len(r.Items) == 0 {
+		return "no secrets"
+	}
+	n := r.Changes()
+	s := fmt.Sprintf("%d of %d secrets uploaded", n, len(r.Items))
+	if n == 0 {
+		s = fmt.Sprintf("%d secrets unchanged", len(r.Items))
+	}
+	if len(r.Items) == 1 {
+		s = strings.Replace(strings.Replace(s, "1 secrets", "1 secret", 1), "1 of 1 secrets", "1 secret", 1)
+	}
+	return s
+}
+
+// Select gives the secrets of a phase, sorted by name.
+func Select(all []fleet.Secret, phase string) []fleet.Secret {
+	var out []fleet.Secret
+	for _, s := range all {
+		at := s.UploadAt
+		if at == "" {
+			at = fleet.PreActivation
+		}
+		if phase == "" || phase == at {
+			out = append(out, s)
+		}
+	}
+	sort.SliceStable(out, func(i, j int) bool { return out[i].Name < out[j].Name })
+	return out
+}
+
+// Preflight checks, on this machine only, that the secrets of all hosts can be
+// read and make sense. It is to be called before anything is touched anywhere.
+func Preflight(hosts []fleet.Host, phase string) error {
+	var errs []error
+	for _, h := range hosts {
+		if h.BuildOnly {
+			continue
+		}
+		errs = append(errs, check(h.Name, Select(h.Secrets, phase))...)
+	}
+	return errors.Join(errs...)
+}
+
+func check(host string, list []fleet.Secret) []error {
+	var errs []error
+	at := map[string]string{}
+	for _, s := range list {
+		if err := checkFields(s); err != nil {
+			errs = append(errs, err.On(host))
+			continue
+		}
+		if other, ok := at[path.Clean(s.Destination)]; ok {
+			errs = append(errs, fault.New("secrets %q and %q have the same destination %s", other, s.Name, s.Destination).On(host).
+				Hint("change deployment.secrets.%q.destination", s.Name))
+		}
+		at[path.Clean(s.Destination)] = s.Name
+		if f, err := openSource(s); err != nil {
+			errs = append(errs, err.On(host))
+		} else {
+			f.Close()
+		}
+	}
+	return errs
+}
+
+func checkFields(s fleet.Secret) *fault.Error {
+	bad := func(field, value, want string) *fault.Error {
+		return fault.New("secret %q: %s %q %s", s.Name, field, value, want).Hint("change deployment.secrets.%q.%s", s.Name, field)
+	}
+	switch {
+	case !path.IsAbs(s.Destination):
+		return bad("destination", s.Destination, "is not an absolute path")
+	case strings.HasSuffix(s.Destination, "/") || path.Base(s.Destination) == "." || path.Base(s.Destination) == "..":
+		return bad("destination", s.Destination, "is a directory, not a file")
+	case oddBytes(s.Destination):
+		return bad("destination", s.Destination, "holds a control character")
+	case s.User == "" || strings.HasPrefix(s.User, "-") || strings.Contains(s.User, ":") || oddBytes(s.User):
+		return bad("owner.user", s.User, "is not a user")
+	case s.Group == "" || strings.HasPrefix(s.Group, "-") || strings.Contains(s.Group, ":") || oddBytes(s.Group):
+		return bad("owner.group", s.Group, "is not a group")
+	}
+	if len(s.Permissions) < 3 || len(s.Permissions) > 5 || strings.Trim(s.Permissions, "01234567") != "" {
+		return bad("permissions", s.Permissions, "is not an octal mode such as 0400")
+	}
+	for _, w := range s.Action {
+		if strings.IndexByte(w, 0) >= 0 {
+			return bad("action", w, "holds a NUL byte")
+		}
+	}
+	return nil
+}
+
+func oddBytes(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f })
+}
+
+func openSource(s fleet.Secret) (*os.File, *fault.Error) {
+	given := s.SourceGiven
+	if given == "" {
+		given = s.Source
+	}
+	why := func(err error) *fault.Error {
+		var pe *os.PathError
+		if errors.As(err, &pe) {
+			err = pe.Err
+		}
+		f := fault.New("secret %q: cannot read its source %s: %w", s.Name, given, err)
+		if given != s.Source {
+			f.Detail("that is " + s.Source)
+		}
+		return f.Hint("ls -l %s", ssh.Join([]string{s.Source}))
+	}
+	f, err := os.Open(s.Source)
+	if err != nil {
+		return nil, why(err)
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("not a regular file")
+	}
+	if err != nil {
+		f.Close()
+		return nil, why(err)
+	}
+	return f, nil
+}
+
+// loaded is a secret with its content.
+type loaded struct {
+	fleet.Secret
+	data   []byte
+	sum    string
+	action string // its command line
+	id     string // names the action on the host
+}
+
+func load(s fleet.Secret) (loaded, *fault.Error) {
+	f, ferr := openSource(s)
+	if ferr != nil {
+		return loaded{}, ferr
+	}
+	defer f.Close()
+	data, err := io.ReadAll(f)
+	if err != nil {
+		return loaded{}, fault.New("secret %q: cannot read its source: %w", s.Name, err)
+	}
+	l := loaded{Secret: s, data: data, sum: hash(data), action: strings.Join(s.Action, " ")}
+	if strings.TrimSpace(l.action) != "" {
+		l.id = hash([]byte(l.action))[:32]
+	}
+	return l, nil
+}
+
+func hash(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// Upload uploads the secrets of a phase and runs the actions of those that
+// changed, each distinct command once, in the order of the secrets' names.
+// What is already as it should be (content, owner, group, mode) is left alone.
+// An action that failed, or that was not reached, is due again at the next
+// upload, even if no secret has changed by then. Results go to scope as notes;
+// the step's start and end are the caller's to emit.
+func Upload(ctx context.Context, r Runner, host fleet.Host, opts Options, scope event.Scope) (Report, error) {
+	var report Report
+	list := Select(host.Secrets, opts.Phase)
+	if len(list) == 0 {
+		return report, nil
+	}
+	if errs := check(host.Name, list); len(errs) > 0 {
+		return report, errors.Join(errs...)
+	}
+	var all []loaded
+	for _, s := range list {
+		l, err := load(s)
+		if err != nil {
+			return report, err.On(host.Name)
+		}
+		all = append(all, l)
+		report.Items = append(report.Items, Item{Name: s.Name, Size: int64(len(l.data))})
+	}
+	due, err := send(ctx, r, host.Name, all, &report, scope)
+	if err != nil {
+		return report, err
+	}
+	return report, act(ctx, r, host.Name, all, due, opts, &report, scope)
+}
+
+// send uploads all secrets; due tells which actions are to be run.
+func send(ctx context.Context, r Runner, host string, all []loaded, report *Report, scope event.Scope) (due map[string]bool, err error) {
+	answers := &answers{host: host, all: all, report: report, scope: scope, due: map[string]bool{}}
+	err = r.Run(ctx, ssh.Cmd{Script: hostScript, Elevate: true, Stdin: stream(all), Stdout: answers, KillOnCancel: true})
+	var exit *ssh.ExitError
+	var dropped *ssh.DroppedError
+	switch {
+	case answers.failed != nil:
+		return nil, answers.failed.Because(err)
+	case errors.As(err, &exit):
+		f := fault.New("uploading secrets failed on the host with status %d", exit.Code).On(host).Because(err)
+		for _, l := range strings.Split(strings.TrimSpace(exit.Stderr), "\n") {
+			f.Detail(l)
+		}
+		return nil, answers.truth(f)
+	case errors.As(err, &dropped):
+		return nil, answers.truth(fault.New("the connection was lost while uploading secrets").On(host).Because(err))
+	case err != nil:
+		return nil, err
+	case !answers.finished:
+		return nil, answers.truth(fault.New("the host did not confirm the upload of the secrets").On(host))
+	}
+	return answers.due, nil
+}
+
+// stream is what the host's script reads: see script.go.
+func stream(all []loaded) io.Reader {
+	var parts []io.Reader
+	var b bytes.Buffer
+	flush := func() {
+		parts = append(parts, bytes.NewReader(slices.Clone(b.Bytes())))
+		b.Reset()
+	}
+	fmt.Fprintf(&b, "%d\n", len(all))
+	for _, s := range all {
+		fmt.Fprintln(&b, s.Destination)
+	}
+	for i, s := range all {
+		mkdirs := "0"
+		if s.MkDirs {
+			mkdirs = "1"
+		}
+		fmt.Fprintf(&b, "%d\n%s\n%s\n%s\n%s\n%s\n%d\n%s\n%s\n", i, s.Destination, s.User, s.Group, s.Permissions, mkdirs, len(s.data), s.sum, s.id)
+		flush()
+		parts = append(parts, bytes.NewReader(s.data))
+	}
+	fmt.Fprintln(&b, "commit")
+	flush()
+	return io.MultiReader(parts...)
+}
+
+// answers reads what the script says, line by line.
+type answers struct {
+	host   string
+	all    []loaded
+	report *Report
+	scope  event.Scope
+
+	buf      []byte
+	staged   map[int]string
+	placed   []string // names of secrets renamed into place
+	due      map[string]bool
+	failed   *fault.Error
+	finished bool
+}
+
+func (a *answers) Write(b []byte) (int, error) {
+	a.buf = append(a.buf, b...)
+	for {
+		line, rest, ok := bytes.Cut(a.buf, []byte("\n"))
+		if !ok {
+			return len(b), nil
+		}
+		a.buf = rest
+		a.line(string(line))
+	}
+}
+
+func (a *answers) line(line string) {
+	word, rest, _ := strings.Cut(line, " ")
+	number, text, _ := strings.Cut(rest, " ")
+	i, err := strconv.Atoi(number)
+	if word == "end" {
+		a.finished = true
+		return
+	}
+	if err != nil || i < -1 || i >= len(a.all) {
+		return
+	}
+	switch word {
+	case "staged":
+		if a.staged == nil {
+			a.staged = map[int]string{}
+		}
+		a.staged[i] = text
+	case "due":
+		a.due[a.all[i].id] = true
+	case "placed", "unchanged":
+		s := a.all[i]
+		result := Unchanged
+		if word == "placed" {
+			result = a.staged[i]
+			a.placed = append(a.placed, s.Name)
+			if s.id != "" {
+				a.due[s.id] = true
+			}
+		}
+		a.report.Items[i].Result = result
+		said := "OK"
+		if result == Unchanged {
+			said = "unchanged"
+		}
+		a.scope.Emit(event.Event{Kind: event.Note, Text: fmt.Sprintf("%s (%d bytes) %s", s.Name, len(s.data), said),
+			Data: map[string]string{"secret": s.Name, "size": strconv.Itoa(len(s.data)), "result": result, "destination": s.Destination}})
+		a.scope.Progress(int64(i+1), int64(len(a.all)), Unit, s.Name)
+	case "error":
+		what, said, _ := strings.Cut(text, " ")
+		a.fail(i, what, said)
+	}
+}
+
+// fail makes the error of a secret; i is -1 when it is about all of them.
+func (a *answers) fail(i int, what, said string) {
+	if a.failed != nil {
+		return
+	}
+	var f *fault.Error
+	if i < 0 {
+		f = fault.New("the file systems of the secrets did not come up")
+		f.Hint("systemctl --failed on the host names the mount that failed")
+	} else {
+		s := a.all[i]
+		switch what {
+		case "owner":
+			f = fault.New("secret %q: the host has no owner %s:%s", s.Name, s.User, s.Group)
+			if s.UploadAt != fleet.PostActivation {
+				f.Hint("if the new system makes the user: deployment.secrets.%q.uploadAt = \"post-activation\"", s.Name)
+			}
+		case "mode":
+			f = fault.New("secret %q: cannot set permissions %s", s.Name, s.Permissions)
+		case "nodir":
+			f = fault.New("secret %q: the host has no directory %s", s.Name, path.Dir(s.Destination)).
+				Hint("deployment.secrets.%q.mkDirs = true makes it", s.Name)
+		case "mkdir":
+			f = fault.New("secret %q: cannot make the directory %s", s.Name, path.Dir(s.Destination))
+		case "isdir":
+			f = fault.New("secret %q: the destination %s is a directory on the host", s.Name, s.Destination).
+				Hint("deployment.secrets.%q.destination must name the file itself", s.Name)
+		case "short":
+			f = fault.New("secret %q: only a part of it arrived", s.Name)
+		case "rename":
+			f = fault.New("secret %q: cannot move it to %s", s.Name, s.Destination)
+		default:
+			f = fault.New("secret %q: cannot write it beside %s", s.Name, s.Destination)
+		}
+	}
+	if said != "" {
+		f.Detail(said)
+	}
+	a.failed = a.truth(f.On(a.host))
+}
+
+// truth adds what is on the host now.
+func (a *answers) truth(f *fault.Error) *fault.Error {
+	switch {
+	case len(a.placed) > 0:
+		return f.Detail("already replaced: "+strings.Join(a.placed, ", "), "their actions are due at the next upload")
+	case isDropped(f) && len(a.staged) == len(a.all):
+		return f.Detail("all secrets had arrived; whether they were put in place is not known").Hint("upload again: what is in place is left alone")
+	}
+	return f.Detail("no secret on the host was changed")
+}
+
+// isDropped tells whether the cause of f is a lost connection.
+func isDropped(f *fault.Error) bool {
+	var d *ssh.DroppedError
+	return errors.As(f.Err, &d)
+}
+
+// act runs the actions that are due.
+func act(ctx context.Context, r Runner, host string, all []loaded, due map[string]bool, opts Options, report *Report, scope event.Scope) error {
+	timeout := opts.ActionTimeout
+	if timeout <= 0 {
+		timeout = DefaultActionTimeout
+	}
+	seen := map[string]bool{}
+	var done []string
+	var errs []error
+	for _, s := range all {
+		if s.id == "" || seen[s.id] || !due[s.id] && !opts.ForceActions {
+			continue
+		}
+		seen[s.id] = true
+		scope.Emit(event.Event{Kind: event.Note, Text: "executing post-upload command: " + oneLine(s.action), Data: map[string]string{"action": s.action}})
+		err := runAction(ctx, r, host, s, timeout, scope)
+		report.Actions = append(report.Actions, Action{Command: s.action, Err: err})
+		if err != nil {
+			errs = append(errs, err)
+			if ctx.Err() != nil {
+				break
+			}
+			continue
+		}
+		if due[s.id] {
+			done = append(done, s.id)
+		}
+	}
+	if len(done) > 0 {
+		err := r.Run(ctx, ssh.Cmd{Script: doneScript, Args: done, Elevate: true})
+		if err != nil && len(errs) == 0 {
+			// The actions have run; at worst they run once more.
+			scope.Warn("cannot note on the host that the actions have run: " + err.Error())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func runAction(ctx context.Context, r Runner, host string, s loaded, timeout time.Duration, scope event.Scope) error {
+	cmd := Command(s.Action)
+	cmd.KillOnCancel = true
+	pr, pw := io.Pipe()
+	cmd.Stdout, cmd.Stderr = pw, pw
+	var tail []string
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		b := bufio.NewScanner(pr)
+		b.Buffer(nil, 1<<20)
+		for b.Scan() {
+			line := oneLine(b.Text())
+			scope.Log(line)
+			if tail = append(tail, line); len(tail) > 5 {
+				tail = tail[1:]
+			}
+		}
+		io.Copy(io.Discard, pr)
+	}()
+	tctx, cancel := context.WithTimeout(ctx, timeout)
+	err := r.Run(tctx, cmd)
+	late := tctx.Err() != nil
+	cancel()
+	pw.Close()
+	<-read
+	if err == nil {
+		return nil
+	}
+	var exit *ssh.ExitError
+	f := fault.New("the action of secret %q failed: %s", s.Name, oneLine(s.action)).On(host).Because(err)
+	switch {
+	case ctx.Err() != nil:
+		return err
+	case late:
+		f.Msg = fmt.Sprintf("the action of secret %q did not end within %s: %s", s.Name, timeout, oneLine(s.action))
+	case errors.As(err, &exit):
+		f.Detail(fmt.Sprintf("it ended with status %d", exit.Code))
+		f.Detail(tail...)
+	default:
+		f.Detail(err.Error())
+	}
+	return f.Detail("the secret itself is in place; the action is due again at the next upload")
+}
+
+// Command is the command of words as morph runs it: joined by blanks they are
+// a line for the login shell, except that a first word that is exactly "sudo"
+// becomes godwit's own way to become root.
+func Command(words []string) ssh.Cmd {
+	if len(words) > 1 && words[0] == "sudo" {
+		return ssh.Cmd{Shell: strings.Join(words[1:], " "), Elevate: true}
+	}
+	return ssh.Cmd{Shell: strings.Join(words, " ")}
+}
+
+func oneLine(s string) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t':
+			return ' '
+		case r < ' ' || r == 0x7f:
+			return -1
+		}
+		return r
+	}, s))
+}
