@@ -34,7 +34,12 @@ import (
 // The digest is the one that many independent public repositories pin for this
 // tag, on docker.io and on ghcr.io alike (Dockerfiles kept by Renovate and
 // others, looked up 2026-11); godwit's own tests run where no registry answers.
+// Nix publishes at both places since 2.34.
 const DefaultImage = "docker.io/nixos/nix:2.34.7@sha256:bf1d938835ab96312f098fa6c2e9cab367728e0aad0646ee3e02a787c80d8fb8"
+
+// secondImage is the same image at another registry, for when the first does
+// not answer or counts pulls; the digest makes it the same.
+var secondImage = "ghcr.io/nixos/nix" + DefaultImage[strings.IndexByte(DefaultImage, '@'):]
 
 // Labels of godwit's containers and volumes.
 const (
@@ -289,6 +294,10 @@ func (c *container) make(ctx context.Context, img image, gen, volume string, nam
 		// likely without a sandbox, which is said.
 		plain := slices.DeleteFunc(slices.Clone(args), func(a string) bool { return slices.Contains(c.eng.securityOptions(), a) })
 		_, err = c.eng.output(ctx, plain...)
+	}
+	if err != nil && ctx.Err() == nil && strings.Contains(err.Error(), "catatonit") {
+		// Podman without its small init: nothing of ours depends on it.
+		_, err = c.eng.output(ctx, slices.DeleteFunc(slices.Clone(args), func(a string) bool { return a == "--init" })...)
 	}
 	if err != nil && ctx.Err() == nil && strings.Contains(err.Error(), "exec format error") {
 		_, _ = c.eng.output(ctx, "rm", "-f", c.ctr)
@@ -608,20 +617,36 @@ func (c *container) findImage(ctx context.Context, scope event.Scope) (image, er
 	if c.settings.ImageFile != "" {
 		return c.loadImage(ctx, scope, c.settings.ImageFile)
 	}
-	scope.Emit(event.Event{Kind: event.Progress, Text: "pulling " + ref})
-	if _, err := c.eng.output(ctx, "pull", "--platform", platform(c.system), pullRef(ref)); err != nil {
+	refs := []string{ref}
+	if ref == DefaultImage {
+		refs = append(refs, secondImage)
+	}
+	var pulled string
+	var first error
+	for _, r := range refs {
+		name, _, _ := strings.Cut(r, "@")
+		scope.Emit(event.Event{Kind: event.Progress, Text: "pulling " + name})
+		_, err := c.eng.output(ctx, "pull", "--quiet", "--platform", platform(c.system), pullRef(r))
 		if ctx.Err() != nil {
 			return image{}, ctx.Err()
 		}
-		e := c.eng.trouble("pulling "+ref, err)
+		if err == nil {
+			pulled = r
+			break
+		}
+		if first == nil {
+			first = c.eng.trouble("pulling "+name, err)
+		}
+	}
+	if pulled == "" {
 		var f *fault.Error
-		if errors.As(e, &f) {
+		if errors.As(first, &f) {
 			f.Exit(ExitNoBuilder).Hint("without a registry: load an image from a file with --image-file FILE").
 				Hint("or name an image that %s has: --image NAME", c.eng.Name)
 		}
-		return image{}, e
+		return image{}, first
 	}
-	got, _, err := c.inspectImage(ctx, pullRef(ref))
+	got, _, err := c.inspectImage(ctx, pullRef(pulled))
 	if err != nil {
 		return image{}, c.eng.trouble("looking at "+ref, err)
 	}

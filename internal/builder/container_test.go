@@ -197,6 +197,22 @@ func native(t *testing.T) string {
 	return eng.Arch + "-linux"
 }
 
+// prepareOf names what of drv this machine has to build.
+func prepareOf(t *testing.T, tool *nix.Tool, drv string) []string {
+	t.Helper()
+	m, err := tool.MissingFor(context.Background(), []string{drv}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, d := range m.Build {
+		if nix.DrvName(d) == "ofmac" {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
 func TestContainerFailuresAndLifecycle(t *testing.T) {
 	system := native(t)
 	file := archive(t, system)
@@ -208,17 +224,7 @@ func TestContainerFailuresAndLifecycle(t *testing.T) {
 	c := newContainer(t, tool, set, system)
 	x := programs(system)
 	top, bad, host, mixed := instantiate(t, tool, x, "top"), instantiate(t, tool, x, "bad"), instantiate(t, tool, x, "host"), instantiate(t, tool, x, "mixed")
-	m, err := tool.MissingFor(ctx, []string{mixed}, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var prepare []string
-	for _, d := range m.Build {
-		if nix.DrvName(d) == "ofmac" {
-			prepare = append(prepare, d)
-		}
-	}
-	built, err := c.Build(ctx, Request{Prepare: prepare, Items: []Item{{Host: "a", Drv: top}, {Host: "b", Drv: bad}, {Host: "c", Drv: host}, {Host: "d", Drv: mixed}}}, sink)
+	built, err := c.Build(ctx, Request{Prepare: prepareOf(t, tool, mixed), Items: []Item{{Host: "a", Drv: top}, {Host: "b", Drv: bad}, {Host: "c", Drv: host}, {Host: "d", Drv: mixed}}}, sink)
 	if err != nil {
 		t.Fatalf("%s\n%s", fault.Render(err), events())
 	}

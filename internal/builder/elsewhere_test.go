@@ -63,15 +63,19 @@ func TestContainerInside(t *testing.T) {
 	for name, build := range map[string]func(Request, event.Sink) (*Built, error){"chosen": chosen, "relay": relay} {
 		top, bad, host := instantiate(t, tool, x, "top"), instantiate(t, tool, x, "bad"), instantiate(t, tool, x, "host")
 		sink, events := record()
-		built, err := build(Request{Items: []Item{{Host: "a", Drv: top}, {Host: "b", Drv: bad}, {Host: "c", Drv: host}}}, sink)
+		mixed := instantiate(t, tool, x, "mixed")
+		built, err := build(Request{Prepare: prepareOf(t, tool, mixed), Items: []Item{{Host: "a", Drv: top}, {Host: "b", Drv: bad}, {Host: "c", Drv: host}, {Host: "d", Drv: mixed}}}, sink)
 		if err != nil {
 			t.Fatalf("%s: %s\n%s", name, fault.Render(err), events())
 		}
-		if len(built.Outputs) != 1 || len(built.Failed) != 2 {
+		if len(built.Outputs) != 2 || len(built.Failed) != 2 {
 			t.Fatalf("%s: %v %v\n%s", name, built.Outputs, built.Failed, events())
 		}
 		if got := readOut(t, c, built.Outputs[top]); got != "hello" {
 			t.Errorf("%s: top: %q", name, got)
+		}
+		if got := readOut(t, c, built.Outputs[mixed]); got != "made here" {
+			t.Errorf("%s: mixed: %q", name, got)
 		}
 		if text := fault.Render(built.Failed[host]); !strings.Contains(text, "host cannot be built because inner-bad failed: builder failed with exit code 4") || !strings.Contains(text, "| inner words") {
 			t.Errorf("%s: %s", name, text)

@@ -160,7 +160,11 @@ func (m *Manager) find(ctx context.Context, which string) ([]Status, *Engine, er
 		sys := systemOf(which)
 		all = slices.DeleteFunc(all, func(s Status) bool { return s.Name != which && s.System != sys })
 		if len(all) == 0 {
-			return nil, nil, fault.New("there is no builder %s", which).Hint("see which there are: godwit builder list").Hint("make one: godwit builder start %s", which)
+			e := fault.New("there is no builder %s", which).Hint("see which there are: godwit builder list")
+			if platform(sys) != "" {
+				e.Hint("make one: godwit builder start %s", which)
+			}
+			return nil, nil, e
 		}
 	}
 	return all, eng, nil
