@@ -215,6 +215,8 @@ type run struct {
 	state  State
 	begun  time.Time
 	lastOK time.Time // when the host was last heard
+	// unheard is why the host could not be reached, when last tried in vain.
+	unheard string
 	// unit of the limits: the same numbers that the host got
 	activate, confirm, stop, deadman, rollbackMax, commitMax time.Duration
 }
@@ -294,7 +296,21 @@ func (d *run) run(ctx context.Context) error {
 			return d.broken(ctx, err)
 		}
 	}
+	if d.req.LastResort == "reboot" && strings.HasPrefix(d.fr.fact("final"), "rollback-failed") {
+		d.sc.Warn("three attempts to go back failed: the host reboots into the old system")
+		d.awaitReboot(ctx)
+	}
 	return d.conclude()
+}
+
+// awaitReboot waits, within bounds, until the host forgot the deployment.
+func (d *run) awaitReboot(ctx context.Context) {
+	d.exits()
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end) && pause(ctx, time.Second) == nil; {
+		if d.attach(ctx, "facts", "", false) == nil && d.fr.has("gone") {
+			return
+		}
+	}
 }
 
 func (d *run) phase(p Phase) {
@@ -422,18 +438,20 @@ func (d *run) arm(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return d.interrupted(ctx, true)
 		}
-		var exit *ssh.ExitError
-		if errors.As(last, &exit) && !d.fr.has("armed") {
-			break // the script itself, or sudo, failed
+		var f *fault.Error
+		if errors.As(last, &f) && !connectionLost(last) {
+			break // not reached, or no way to become root: the script did not run
 		}
 		// Was it armed? The host knows.
 		d.res.Drops++
-		for {
-			if err := d.attach(ctx, "follow", "activated", false); err == nil {
+		for n := 1; ; n++ {
+			err := d.attach(ctx, "follow", "activated", false)
+			var exit *ssh.ExitError
+			if err == nil {
 				break
 			} else if ctx.Err() != nil {
 				return d.interrupted(ctx, true)
-			} else if time.Since(d.lastOK) > d.deadman {
+			} else if errors.As(err, &exit) && n == 3 || time.Since(d.lastOK) > d.deadman {
 				return d.lost(err)
 			}
 			if pause(ctx, 500*time.Millisecond) != nil {
@@ -495,11 +513,17 @@ func (d *run) follow(ctx context.Context, until string) error {
 				return ctx.Err()
 			}
 			d.res.Drops++
+			d.unheard = trimHost(err, d.req.Host)
 			if pause(ctx, 500*time.Millisecond) != nil {
 				return ctx.Err()
 			}
 		}
 	}
+}
+
+func connectionLost(err error) bool {
+	var dropped *ssh.DroppedError
+	return errors.As(err, &dropped)
 }
 
 var errLost = errors.New("lost")
@@ -547,7 +571,7 @@ func (d *run) checkAndConfirm(ctx context.Context) error {
 			if d.res.Drops++; time.Now().Before(until) {
 				d.sc.Note("no confirmation yet: " + trimHost(err, d.req.Host))
 			}
-			d.res.Reason = "the new system did not answer on a new connection within " + d.confirm.String() + ": " + trimHost(err, d.req.Host)
+			d.unheard = trimHost(err, d.req.Host)
 		}
 		if time.Now().After(until) {
 			return d.follow(ctx, "final")

@@ -127,11 +127,14 @@ func (d *run) why() string {
 	switch {
 	case strings.HasPrefix(reason, "the activation"):
 		return d.meaning()
-	case strings.HasPrefix(reason, "checks failed"), strings.HasPrefix(reason, "the new system"), strings.HasPrefix(reason, "the boot default"):
+	case strings.HasPrefix(reason, "checks failed"), strings.HasPrefix(reason, "the boot default"):
 		return reason
 	case strings.HasPrefix(reason, "units failed after"):
 		return "units failed after the activation: " + strings.Join(d.res.NewlyFailed, ", ")
 	case strings.HasPrefix(reason, "not confirmed"):
+		if d.unheard != "" {
+			return "the new system did not answer on a new connection within " + d.confirm.String() + " (" + d.unheard + ")"
+		}
 		return "the new system was not confirmed within " + d.confirm.String()
 	case reason == "":
 		return "the deployment was not confirmed"
@@ -184,6 +187,9 @@ func (d *run) rebooted() error {
 		d.res.Outcome = "rolled-back"
 		d.res.Reason = "the host rebooted"
 		f.Msg += "; it booted the system that it ran before"
+		if d.res.Meaning != "" && d.res.ExitCode != 0 {
+			f.Detail("before that    " + d.meaning())
+		}
 		return f.Exit(ExitRolledBack).Hint("run the same deploy again")
 	case d.req.NewSystem:
 		// Cut after the boot default was set and before the record of it.

@@ -56,6 +56,8 @@ func unitMeaning(result string, limit string) string {
 		return "was stopped because it took longer than " + limit
 	case "oom-kill":
 		return "was killed because the host ran out of memory"
+	case "killed":
+		return "was killed"
 	case "signal", "core-dump":
 		return "was killed by SIG" + strings.TrimPrefix(f[len(f)-1], "SIG")
 	case "success":

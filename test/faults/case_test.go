@@ -196,7 +196,9 @@ func (h *host) runCase(t *testing.T, c fcase) {
 		t.Errorf("no error, want exit %d", c.exit)
 	case k.err != nil && c.exit == 0:
 		t.Errorf("error: %s", fault.Render(k.err))
-	case k.err != nil && (!errors.As(k.err, &f) || f.Code != c.exit && f.Code != 0):
+	case k.err != nil && !errors.As(k.err, &f):
+		t.Errorf("not a fault: %#v", k.err)
+	case k.err != nil && (f.Code != c.exit && f.Code != 0):
 		t.Errorf("exit code %d, want %d: %#v", f.Code, c.exit, k.err)
 	}
 	if c.words != "" && (k.err == nil || !strings.Contains(fault.Render(k.err), c.words)) {

@@ -245,21 +245,21 @@ for i in 1 2 3; do systemctl kill -s KILL 'godwit-commit-*.service'; systemctl s
 		after: func(k *kase) { ranOnce("test", "good", 0)(k); k.do("rm /run/filler") }},
 	{name: "full /nix", before: "mount -t tmpfs -o size=128k tmpfs /nix/var/nix/gcroots/auto; dd if=/dev/zero of=/nix/var/nix/gcroots/auto/filler bs=1k 2>/dev/null; true", outcome: "failed", exit: 1, end: "old",
 		words: "KiB are free in /nix", after: ranOnce("test", "good", 0)},
-	{name: "read-only root", before: "mount -o remount,ro /", outcome: "failed", exit: 1, end: "old", words: "cannot write to",
-		after: func(k *kase) { k.do("mount -o remount,rw /"); ranOnce("test", "good", 0)(k) }},
+	{name: "read-only root", before: "for d in /nix /var /etc /boot /root /usr; do mount --bind $d $d && mount -o remount,bind,ro $d; done", outcome: "failed", exit: 1, end: "old", words: "cannot write to",
+		after: func(k *kase) { k.do("umount /nix /var /etc /boot /root /usr"); ranOnce("test", "good", 0)(k) }},
 
 	// Arming is cut off.
 	{name: "arming cut between deadman and activation", outcome: "failed", exit: 1, end: "old", words: "nothing was changed", runner: func(k *kase) activate.Runner {
 		return &network{inner: k.r, edit: editTarget("unit_apply apply ||", "kill -9 $$; false ||")}
 	}, after: ranOnce("test", "good", 0)},
 	{name: "arming cut before the deadman", outcome: "failed", exit: 1, end: "old", words: "nothing was changed", runner: func(k *kase) activate.Runner {
-		return &network{inner: k.r, edit: editTarget("		unit_deadman ||", "		kill -9 $$; false ||")}
+		return &network{inner: k.r, edit: editTarget("elif ! unit_deadman", "elif kill -9 $$")}
 	}, after: ranOnce("test", "good", 0)},
 	{name: "arming cut and the laptop gone", req: brief, outcome: "failed", exit: 1, end: "old", runner: func(k *kase) activate.Runner {
 		return &network{inner: k.r, edit: editTarget("unit_apply apply ||", "kill -9 $$; false ||")}
 	}, armed: func(k *kase) { unplug(k); replug(k, 16*time.Second) }, after: ranOnce("test", "good", 0)},
 	{name: "the deadman cannot be set", outcome: "failed", exit: 1, end: "old", words: "deadman", runner: func(k *kase) activate.Runner {
-		return &network{inner: k.r, edit: editTarget("		unit_deadman ||", "		false ||")}
+		return &network{inner: k.r, edit: editTarget("elif ! unit_deadman", "elif true")}
 	}, after: ranOnce("test", "good", 0)},
 	{name: "the confirmation deadline cannot be set", outcome: "rolled-back", exit: rolledBack, end: "old", runner: func(k *kase) activate.Runner {
 		return &network{inner: k.r, edit: editTarget("try 6 unit_confirm", "false")}

@@ -31,13 +31,24 @@ plain() {
 	[ "$verdict" = ok ] || exit "$rc"
 }
 
+# plain_late: the deadman of an unguarded activation only tidies up.
+plain_late() {
+	systemctl stop "godwit-apply-$ID.service" 2>/dev/null
+	[ -e "$D/final" ] || SERVICE_RESULT=killed plain_ended
+}
+
 # plain-ended: ExecStopPost. A killed `boot` leaves the profile as it was.
 plain_ended() {
-	put apply-result "${SERVICE_RESULT:-} ${EXIT_CODE:-} ${EXIT_STATUS:-}"
+	[ ! -e "$D/final" ] || return 0
+	[ -e "$D/apply-result" ] || put apply-result "${SERVICE_RESULT:-} ${EXIT_CODE:-} ${EXIT_STATUS:-}"
 	rc=$(get apply-rc)
 	case $rc in
 	*' ok') finish "done ${rc% *}" ;;
 	*)
+		[ -e "$D/started" ] || {
+			finish aborted
+			return
+		}
 		if [ "$ACTION" = boot ] && [ ! -e "$D/restored" ]; then
 			profile_back
 			boot_back

@@ -6,6 +6,10 @@ rollback() {
 		release
 		exit 0
 	fi
+	if [ "$MODE" != guard ]; then
+		plain_late
+		exit 0
+	fi
 	if [ "$(decide rollback)" = commit ] && [ ! -e "$D/commit-failed" ]; then
 		(commit) # whoever confirmed may have died in the middle: finish it
 		[ ! -e "$D/final" ] || exit 0

@@ -27,11 +27,8 @@ unit_rollback() {
 # OnFailure: PID 1 itself starts the rollback when somebody killed the
 # activation together with its ExecStopPost.
 unit_apply() {
-	[ "$1" = plain ] || set -- "$1" -p "OnFailure=godwit-rollback-$ID.service"
-	unit_apply_verb=$1
-	shift
-	run_unit godwit-apply "$unit_apply_verb" "$@" --no-block -p Type=exec -p "RuntimeMaxSec=$ACTIVATE" \
-		-p "TimeoutStopSec=$STOP" -p OOMScoreAdjust=-500 -p "ExecStopPost=$SH $D/run.sh $unit_apply_verb-ended"
+	run_unit godwit-apply "$1" --no-block -p Type=exec -p "OnFailure=godwit-rollback-$ID.service" -p "RuntimeMaxSec=$ACTIVATE" \
+		-p "TimeoutStopSec=$STOP" -p OOMScoreAdjust=-500 -p "ExecStopPost=$SH $D/run.sh $1-ended"
 }
 
 # The short deadline between activation and confirmation. Its service only
@@ -44,7 +41,7 @@ unit_confirm() {
 }
 
 unit_commit() {
-	run_unit godwit-commit commit --no-block -p Type=exec -p Restart=on-failure -p RestartSec=1 \
+	run_unit godwit-commit commit --no-block -p Type=exec -p "OnFailure=godwit-rollback-$ID.service" -p Restart=on-failure -p RestartSec=1 \
 		-p "RuntimeMaxSec=$COMMIT_MAX" -p "TimeoutStopSec=$COMMIT_MAX" -p OOMScoreAdjust=-900 \
 		-p "ExecStopPost=$SH $D/run.sh commit-ended"
 }
