@@ -121,7 +121,8 @@ type Each struct {
 	Workers int
 	Sink    event.Sink
 	// Got takes the JSON of one name as soon as it is there. It is called by
-	// several goroutines, one at a time.
+	// several goroutines, one at a time. A *fault.Error whose Host is name makes
+	// that name fail; any other error ends the run.
 	Got func(name string, value json.RawMessage) error
 	// Explain, when set, may make an error better before Failed and the event
 	// of the failure see it. It may take its time: nothing waits but its worker.
@@ -398,7 +399,15 @@ func (p *pool) process(ctx context.Context, w *piece) error {
 				name := current
 				value := strings.TrimPrefix(rest, name+" ")
 				current = ""
-				if err := p.e.Got(name, json.RawMessage(value)); err != nil {
+				err := p.e.Got(name, json.RawMessage(value))
+				if f, ok := err.(*fault.Error); ok && f.Host == name {
+					if p.e.Failed != nil {
+						p.e.Failed(name, f)
+					}
+					event.On(p.e.Sink, name, event.StepEvaluate).End("", f)
+					return
+				}
+				if err != nil {
 					gotErr = err
 					stop()
 					return

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"godwit/internal/fault"
@@ -48,6 +49,36 @@ func (t *Tool) ResultDir(ctx context.Context, links map[string]string) (string, 
 		return "", err
 	}
 	return strings.TrimSpace(string(out)), nil
+}
+
+// RootDerivations makes links in dir to derivations and registers them as
+// indirect GC roots: as long as dir is there they, and all that they are built
+// from as derivations, are not collected. Importing a .drv file gives the same
+// derivation again, which is how one process roots them all.
+func (t *Tool) RootDerivations(ctx context.Context, dir string, drvs []string) error {
+	dir, err := filepath.Abs(dir)
+	if err == nil {
+		err = os.MkdirAll(dir, 0o755)
+	}
+	if err != nil {
+		return fault.New("cannot make GC roots in %s: %s", dir, err).Because(err)
+	}
+	for i := 0; len(drvs) > 0; i++ {
+		n := min(len(drvs), argsLimit)
+		link := filepath.Join(dir, "drv-"+strconv.Itoa(i))
+		list, err := QuoteJSON(drvs[:n])
+		if err != nil {
+			return err
+		}
+		cmd := t.Command(ctx, "nix-instantiate", "--add-root", link, "--indirect", "-")
+		var stderr strings.Builder
+		cmd.Stdin, cmd.Stderr = strings.NewReader("map import "+list), &stderr
+		if err := cmd.Run(); err != nil {
+			return t.Failure(ctx, cmd, err, stderr.String())
+		}
+		drvs = drvs[n:]
+	}
+	return nil
 }
 
 // InShell gives a Tool whose processes have the environment of `nix-shell --pure`

@@ -246,6 +246,9 @@ type Request struct {
 	// nil when nobody waits for single hosts. It is only called while the
 	// selection cannot drop the host any more. Calls do not overlap.
 	OnHost func(fleet.Host)
+	// RootDir, when set, is where links to the derivations are made that keep
+	// them from garbage collection until the caller removes the directory.
+	RootDir string
 }
 
 // Target is a derivation that --target or --target-file asks for.
@@ -324,7 +327,10 @@ func (n *Network) Load(ctx context.Context, r Request) (*Result, error) {
 		if err != nil {
 			return nil, err
 		}
-		return finish(hosts)
+		if res, err = finish(hosts); err != nil {
+			return nil, err
+		}
+		return res, n.root(ctx, r, res)
 	}
 	if !(rest.Positional() && r.Systems) {
 		q := query{names: names, systems: r.Systems, wanted: sel.Tagged}
@@ -335,7 +341,10 @@ func (n *Network) Load(ctx context.Context, r Request) (*Result, error) {
 		if err != nil {
 			return nil, err
 		}
-		return finish(hosts)
+		if res, err = finish(hosts); err != nil {
+			return nil, err
+		}
+		return res, n.root(ctx, r, res)
 	}
 	hosts, err := n.evaluate(ctx, query{names: names}, res)
 	if err != nil {
@@ -354,7 +363,25 @@ func (n *Network) Load(ctx context.Context, r Request) (*Result, error) {
 		return nil, err
 	}
 	all.Hosts = fleet.Order(hosts, orderTags(sel, n.OrderingTags))
-	return res, nil
+	return res, n.root(ctx, r, res)
+}
+
+// root keeps the derivations of a result. While the evaluating process lives,
+// Nix itself does; building holds its own roots; this is for the time between.
+func (n *Network) root(ctx context.Context, r Request, res *Result) error {
+	if r.RootDir == "" || !r.Systems {
+		return nil
+	}
+	var drvs []string
+	for _, h := range res.Fleet.Hosts {
+		if h.DrvPath != "" {
+			drvs = append(drvs, h.DrvPath)
+		}
+		for _, t := range res.Targets[h.Name] {
+			drvs = append(drvs, t.DrvPath)
+		}
+	}
+	return n.tool.RootDerivations(ctx, r.RootDir, drvs)
 }
 
 func orderTags(s fleet.Selection, own []string) []string {
@@ -411,9 +438,8 @@ func (n *Network) evaluate(ctx context.Context, q query, res *Result) ([]fleet.H
 			if err != nil {
 				return fmt.Errorf("%s: cannot read its metadata: %w", name, err)
 			}
-			if err := n.unfit(h); err != nil {
-				fail(name, err)
-				return nil
+			if f := n.unfit(h); f != nil {
+				return f
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -451,6 +477,12 @@ func (n *Network) evaluate(ctx context.Context, q query, res *Result) ([]fleet.H
 // modules, and only the person who misspelt an option waits for it.
 func (n *Network) suggest(ctx context.Context, host string, err error) error {
 	var f *fault.Error
+	var foreign *nix.ForeignSystem
+	if errors.As(err, &f) && errors.As(err, &foreign) {
+		f.Detail("it is needed while evaluating (import from derivation), before a builder can be chosen")
+		f.Hint("let Nix itself reach a builder: --option builders 'ssh-ng://USER@HOST %s'", foreign.System)
+		return err
+	}
 	var unknown *nix.UnknownOption
 	if !errors.As(err, &f) || !errors.As(err, &unknown) || strings.Contains(f.Msg, "did you mean") {
 		return err
@@ -478,7 +510,7 @@ func (n *Network) suggest(ctx context.Context, host string, err error) error {
 }
 
 // unfit says why a host can never be a NixOS: its packages are a Mac's.
-func (n *Network) unfit(h fleet.Host) error {
+func (n *Network) unfit(h fleet.Host) *fault.Error {
 	if !strings.HasSuffix(h.System, "-darwin") {
 		return nil
 	}

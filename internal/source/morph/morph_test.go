@@ -449,7 +449,7 @@ func TestFailing(t *testing.T) {
 		if text := fault.Render(f.Err); strings.Count(text, "\n") > 12 {
 			t.Error("too long:\n" + text)
 		}
-		if ended[f.Host] != event.Failed && f.Host != "omac" {
+		if ended[f.Host] != event.Failed {
 			t.Errorf("%s ended %s", f.Host, ended[f.Host])
 		}
 		delete(want, f.Host)
@@ -663,6 +663,33 @@ func TestEvalMachines(t *testing.T) {
 	}
 	if got, err := n.Eval(context.Background(), "a.config.system.build.toplevel.name", false); err != nil || got != `"a"` {
 		t.Error(got, err)
+	}
+}
+
+// Derivations are kept until the directory of the run goes away.
+func TestRoots(t *testing.T) {
+	tl := tool(t, "")
+	dir := filepath.Join(t.TempDir(), "roots of a run")
+	n := open(t, tl, network(t, `{ a = { }; b = { }; }`), Options{})
+	hosts := good(t, load(t, n, Request{Systems: true, RootDir: dir}))
+	for _, h := range hosts {
+		out, err := exec.Command("nix-store", "-q", "--roots", h.DrvPath).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), dir) {
+			t.Error(string(out), err)
+		}
+	}
+}
+
+// A derivation that evaluation needs built, of another platform.
+func TestForeignImport(t *testing.T) {
+	tl := tool(t, "aarch64-darwin")
+	n := open(t, tl, network(t, `{ a = { deployment.tags = import (derivation { name = "made-up"; system = "riscv64-linux"; builder = "/bin/sh"; }); }; }`), Options{})
+	res := load(t, n, Request{})
+	if len(res.Failed) != 1 || !strings.HasPrefix(res.Failed[0].Err.Error(), "a: made-up has to be built on riscv64-linux, and this machine builds ") {
+		t.Fatal(res.Err())
+	}
+	if text := fault.Render(res.Err()); !strings.Contains(text, "import from derivation") || strings.Contains(text, "with features") {
+		t.Error(text)
 	}
 }
 
