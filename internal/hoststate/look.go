@@ -1,0 +1,277 @@
+// Package hoststate finds out what a host runs, boots and keeps, and what is
+// wrong with that. It changes nothing on the host.
+package hoststate
+
+import (
+	"cmp"
+	"context"
+	_ "embed" // look.sh
+	"encoding/json"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"godwit/internal/activate"
+	"godwit/internal/closure"
+	"godwit/internal/fault"
+	"godwit/internal/ssh"
+)
+
+//go:embed look.sh
+var lookScript string
+
+// Generation is one generation of the system profile.
+type Generation struct {
+	Number int       `json:"number"`
+	System string    `json:"system"`
+	Made   time.Time `json:"made"`
+}
+
+// Disk is the room on the file system of a folder.
+type Disk struct {
+	Folder string `json:"folder"`
+	Device string `json:"device"`
+	Total  int64  `json:"total"`
+	Free   int64  `json:"free"`
+}
+
+// Facts are what a host says of itself.
+type Facts struct {
+	activate.State
+	// Deployment is the pending one, or the last since the host booted; may be nil.
+	Deployment *activate.Deployment
+	// Records are the end of the host's own history, oldest first.
+	Records []activate.Record
+
+	Version  string    // NixOS's, of the running system
+	Revision string    // system.configurationRevision of the running system
+	Clock    time.Time // the host's clock, when it was asked
+	// RebootParts are what differs between the booted and the running system
+	// and only a reboot changes: kernel, initrd, kernel-modules, kernel-params, systemd.
+	RebootParts []string
+	// KernelRuns is the version that runs; Kernel and BootedKernel are the
+	// kernels of the running and the booted system, such as "linux 6.6.51".
+	KernelRuns, Kernel, BootedKernel string
+	// BootDefault is the system of the next boot; empty when the boot loader
+	// cannot be asked. BootDefaultKnown is false when the profile stands for it.
+	BootDefault      string
+	BootDefaultKnown bool
+	Disks            []Disk
+	Generations      []Generation // by number
+}
+
+// recordsRead is how much of the host's history is read.
+const recordsRead = 100
+
+// Look asks a host for everything.
+func Look(ctx context.Context, r activate.Runner, host string) (Facts, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	var wg sync.WaitGroup
+	var state activate.State
+	var dep *activate.Deployment
+	var records []activate.Record
+	var f Facts
+	var errs [3]error
+	wg.Add(3)
+	go func() { defer wg.Done(); state, dep, errs[0] = activate.Status(ctx, r, host) }()
+	go func() { defer wg.Done(); f, errs[1] = look(ctx, r, host) }()
+	go func() { defer wg.Done(); records, errs[2] = activate.History(ctx, r, host, recordsRead) }()
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return f, err
+		}
+	}
+	f.State, f.Deployment, f.Records = state, dep, records
+	f.settle()
+	return f, nil
+}
+
+func look(ctx context.Context, r activate.Runner, host string) (Facts, error) {
+	var out strings.Builder
+	err := r.Run(ctx, ssh.Cmd{Script: lookScript, Args: []string{activate.DefaultProfile}, Elevate: true, Stdout: &out})
+	f, ended := parse(out.String())
+	if ended {
+		return f, nil
+	}
+	if err == nil {
+		err = errors.New("the answer of the host was cut off")
+	}
+	var fe *fault.Error
+	if errors.As(err, &fe) {
+		return f, err
+	}
+	return f, fault.New("cannot look at the host: %s", strings.TrimPrefix(err.Error(), host+": ")).On(host).Because(err)
+}
+
+// parse reads the answer of look.sh.
+func parse(out string) (f Facts, ended bool) {
+	var boot string // first answer wins: they come in order of trust
+	for line := range strings.Lines(out) {
+		name, value, _ := strings.Cut(strings.TrimRight(line, "\r\n"), " ")
+		switch name {
+		case "version":
+			f.Version = value
+		case "revision":
+			f.Revision = value
+		case "uname":
+			f.KernelRuns = value
+		case "clock":
+			if n, err := strconv.ParseInt(value, 10, 64); err == nil {
+				f.Clock = time.Unix(n, 0)
+			}
+		case "differs":
+			f.RebootParts = append(f.RebootParts, value)
+		case "kernel":
+			f.Kernel = kernelName(value)
+		case "booted-kernel":
+			f.BootedKernel = kernelName(value)
+		case "disk":
+			if d, ok := disk(value); ok {
+				f.Disks = append(f.Disks, d)
+			}
+		case "generation":
+			if g, ok := generation(value); ok {
+				f.Generations = append(f.Generations, g)
+			}
+		case "bootctl":
+			boot = cmp.Or(boot, bootctl(value))
+		case "default-file", "default-entry":
+			if strings.HasPrefix(value, "/nix/store/") {
+				boot = cmp.Or(boot, value)
+			}
+		case "end":
+			ended = true
+		}
+	}
+	f.BootDefault, f.BootDefaultKnown = boot, boot != ""
+	slices.SortFunc(f.Generations, func(a, b Generation) int { return a.Number - b.Number })
+	return f, ended
+}
+
+// settle fills in what the parts know only together.
+func (f *Facts) settle() {
+	if !f.BootDefaultKnown {
+		f.BootDefault = f.Profile
+	}
+	if f.Clock.IsZero() {
+		f.Clock = time.Now()
+	}
+}
+
+// kernelName makes "linux 6.6.51" of the path of a kernel.
+func kernelName(path string) string {
+	rest, ok := strings.CutPrefix(path, "/nix/store/")
+	if !ok {
+		return ""
+	}
+	object, _, _ := strings.Cut(rest, "/")
+	name, version := closure.Split("/nix/store/" + object)
+	return strings.TrimSpace(name + " " + version)
+}
+
+func disk(line string) (Disk, bool) {
+	w := strings.Fields(line)
+	if len(w) != 4 {
+		return Disk{}, false
+	}
+	total, err1 := strconv.ParseInt(w[2], 10, 64)
+	free, err2 := strconv.ParseInt(w[3], 10, 64)
+	return Disk{Folder: w[0], Device: w[1], Total: total << 10, Free: free << 10}, err1 == nil && err2 == nil
+}
+
+// generation reads "system-41-link 1730628000.0000000000 /nix/store/...".
+func generation(line string) (Generation, bool) {
+	w := strings.Fields(line)
+	if len(w) != 3 {
+		return Generation{}, false
+	}
+	words := strings.Split(w[0], "-")
+	if len(words) < 3 || words[len(words)-1] != "link" {
+		return Generation{}, false
+	}
+	n, err := strconv.Atoi(words[len(words)-2])
+	if err != nil {
+		return Generation{}, false
+	}
+	seconds, _, _ := strings.Cut(w[1], ".")
+	made, err := strconv.ParseInt(seconds, 10, 64)
+	if err != nil || !strings.HasPrefix(w[2], "/") {
+		return Generation{}, false
+	}
+	return Generation{Number: n, System: w[2], Made: time.Unix(made, 0).UTC()}, true
+}
+
+// bootctl finds the system of the default entry in `bootctl list --json`.
+func bootctl(text string) string {
+	var entries []struct {
+		IsDefault bool   `json:"isDefault"`
+		Options   string `json:"options"`
+	}
+	if json.Unmarshal([]byte(text), &entries) != nil {
+		return ""
+	}
+	for _, e := range entries {
+		if !e.IsDefault {
+			continue
+		}
+		for _, word := range strings.Fields(e.Options) {
+			if init, ok := strings.CutPrefix(word, "init="); ok {
+				if system, ok := strings.CutSuffix(init, "/init"); ok {
+					return system
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// GenerationOf is the number of the generation that has system, the newest one
+// up to the profile's own; 0 when there is none.
+func (f Facts) GenerationOf(system string) int {
+	current := f.CurrentGeneration()
+	for i := len(f.Generations) - 1; i >= 0; i-- {
+		if g := f.Generations[i]; g.System == system && (current == 0 || g.Number <= current) {
+			return g.Number
+		}
+	}
+	return 0
+}
+
+// CurrentGeneration is the number that the profile points to; 0 when not known.
+func (f Facts) CurrentGeneration() int {
+	g, ok := generation(f.State.Generation[strings.LastIndexByte(f.State.Generation, '/')+1:] + " 0 /")
+	if !ok {
+		return 0
+	}
+	return g.Number
+}
+
+// Previous is the generation that a rollback goes to: the newest one before
+// that of the running system which has another system.
+func (f Facts) Previous() (Generation, bool) {
+	from := f.GenerationOf(f.Current)
+	if from == 0 { // a system without a generation runs (deploy test): its profile
+		from = f.CurrentGeneration() + 1
+	}
+	for i := len(f.Generations) - 1; i >= 0; i-- {
+		if g := f.Generations[i]; g.Number < from && g.System != f.Current {
+			return g, true
+		}
+	}
+	return Generation{}, false
+}
+
+// Find gives a generation by its number.
+func (f Facts) Find(n int) (Generation, bool) {
+	for _, g := range f.Generations {
+		if g.Number == n {
+			return g, true
+		}
+	}
+	return Generation{}, false
+}

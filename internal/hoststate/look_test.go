@@ -1,0 +1,193 @@
+package hoststate
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"godwit/internal/activate"
+	"godwit/internal/history"
+)
+
+const (
+	sysA = "/nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-nixos-system-web-24.05"
+	sysB = "/nix/store/bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb-nixos-system-web-24.05"
+	sysC = "/nix/store/cccccccccccccccccccccccccccccccc-nixos-system-web-24.11"
+)
+
+const answer = `version 24.05.20260911
+uname 6.6.51
+clock 1762600000
+differs kernel
+differs kernel-modules
+kernel /nix/store/dddddddddddddddddddddddddddddddd-linux-6.6.54/bzImage
+booted-kernel /nix/store/eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee-linux-6.6.51/bzImage
+disk /nix/store /dev/sda2 100000000 50000000
+disk /boot /dev/sda1 500000 400000
+disk nonsense
+generation system-10-link 1762500000.1234567890 ` + sysB + `
+generation system-9-link 1762400000.0 ` + sysA + `
+generation system-x-link 1762400000.0 ` + sysA + `
+generation other
+bootctl [{"type":"type1","id":"nixos-generation-9.conf","isDefault":false,"options":"init=` + sysA + `/init loglevel=4"},{"id":"nixos-generation-10.conf","isDefault":true,"options":"init=` + sysB + `/init root=fstab"}]
+default-entry ` + sysA + `
+end
+`
+
+func TestParse(t *testing.T) {
+	f, ended := parse(answer)
+	if !ended || f.Version != "24.05.20260911" || f.Kernel != "linux 6.6.54" || f.BootedKernel != "linux 6.6.51" || f.KernelRuns != "6.6.51" {
+		t.Errorf("%v %+v", ended, f)
+	}
+	if f.BootDefault != sysB || !f.BootDefaultKnown {
+		t.Errorf("boots %q", f.BootDefault)
+	}
+	if len(f.Generations) != 2 || f.Generations[0].Number != 9 || f.Generations[1].System != sysB || f.Generations[1].Made.Unix() != 1762500000 {
+		t.Errorf("generations %+v", f.Generations)
+	}
+	if len(f.Disks) != 2 || f.Disks[1] != (Disk{"/boot", "/dev/sda1", 500000 << 10, 400000 << 10}) {
+		t.Errorf("disks %+v", f.Disks)
+	}
+	if f, _ := parse("default-file " + sysC + "\ndefault-entry " + sysA + "\n"); f.BootDefault != sysC {
+		t.Errorf("without bootctl: %q", f.BootDefault)
+	}
+	if f, _ := parse("bootctl not json\nbootctl [{}]\ndefault-file garbage\n"); f.BootDefaultKnown {
+		t.Errorf("garbage: %q", f.BootDefault)
+	}
+	if _, ended := parse(answer[:len(answer)-4]); ended {
+		t.Error("a cut answer is no answer")
+	}
+}
+
+func TestPrevious(t *testing.T) {
+	gens := func(systems ...string) (out []Generation) {
+		for i, s := range systems {
+			if s != "" {
+				out = append(out, Generation{Number: i + 1, System: s})
+			}
+		}
+		return out
+	}
+	for _, c := range []struct {
+		name    string
+		gens    []Generation
+		link    string
+		current string
+		want    int
+	}{
+		{"usual", gens(sysA, sysB, sysC), "system-3-link", sysC, 2},
+		{"the same system twice", gens(sysA, sysB, sysB), "system-3-link", sysB, 1},
+		{"after a rollback to 1", gens(sysA, sysB, sysA), "system-3-link", sysA, 2},
+		{"the profile went back to 2", gens(sysA, sysB, sysC), "system-2-link", sysB, 1},
+		{"boot of 3 is due", gens(sysA, sysB, sysC), "system-3-link", sysB, 1},
+		{"runs none of them", gens(sysA, sysB), "system-2-link", sysC, 2},
+		{"only one", gens(sysA), "system-1-link", sysA, 0},
+		{"none", nil, "", sysA, 0},
+		{"holes", gens(sysA, "", "", sysB), "/nix/var/nix/profiles/system-4-link", sysB, 1},
+	} {
+		f := Facts{Generations: c.gens, State: activate.State{Current: c.current, Generation: c.link}}
+		g, ok := f.Previous()
+		if g.Number != c.want || ok != (c.want != 0) {
+			t.Errorf("%s: %d, want %d", c.name, g.Number, c.want)
+		}
+	}
+}
+
+func TestAssess(t *testing.T) {
+	now := time.Unix(1762600000, 0)
+	commit := strings.Repeat("4f2a91c0", 5)
+	record := func(result, new string, ago time.Duration) activate.Record {
+		return activate.Record{ID: "d", Action: "switch", New: new, Toplevel: new, Old: sysA, Result: result, Started: now.Add(-ago).Unix() - 5, Ended: now.Add(-ago).Unix(),
+			Meta: map[string]string{"user": "ana", "commit": commit, "tree": "clean"}}
+	}
+	base := func() Facts {
+		return Facts{
+			State: activate.State{Current: sysB, Booted: sysB, Profile: sysB, Generation: "system-2-link"}, Version: "24.05", Clock: now,
+			BootDefault: sysB, BootDefaultKnown: true, Generations: []Generation{{1, sysA, now}, {2, sysB, now.Add(-50 * time.Hour)}},
+			Records: []activate.Record{record("committed", sysB, 2*time.Hour)},
+			Disks:   []Disk{{"/nix/store", "/dev/a", 100 << 30, 50 << 30}, {"/boot", "/dev/b", 512 << 20, 300 << 20}},
+		}
+	}
+	behind := func(n int) func(string) (int, bool) {
+		return func(c string) (int, bool) { return n, c == commit }
+	}
+	for _, c := range []struct {
+		name   string
+		change func(*Facts, *Wanted)
+		ok     bool
+		want   string
+	}{
+		{"fine", func(*Facts, *Wanted) {}, true, "as in repository"},
+		{"not evaluated", func(_ *Facts, w *Wanted) { w.System = "" }, true, "healthy"},
+		{"behind", func(_ *Facts, w *Wanted) { w.System, w.Behind = sysC, behind(3) }, false, "3 commits behind"},
+		{"behind by one", func(_ *Facts, w *Wanted) { w.System, w.Behind = sysC, behind(1) }, false, "1 commit behind"},
+		{"another branch", func(_ *Facts, w *Wanted) {
+			w.System, w.Behind = sysC, func(string) (int, bool) { return 0, false }
+		}, false, "differs from the repository"},
+		{"dirty here", func(_ *Facts, w *Wanted) { w.System, w.Behind, w.Source.Dirty = sysC, behind(0), true }, false, "differs from the repository (uncommitted changes)"},
+		{"was dirty", func(f *Facts, w *Wanted) {
+			w.System, w.Behind = sysC, behind(0)
+			f.Records[0].Meta["tree"] = "dirty"
+		}, false, "deployed from a dirty tree of this commit"},
+		{"evaluation fails", func(_ *Facts, w *Wanted) { w.System, w.Err = "", errors.New("x") }, false, "cannot be evaluated"},
+		{"reboot due", func(f *Facts, _ *Wanted) {
+			f.RebootParts, f.Kernel, f.BootedKernel = []string{"kernel", "initrd", "kernel-modules", "systemd"}, "linux 6.6.54", "linux 6.6.51"
+		}, false, "reboot due (kernel 6.6.51 runs, systemd)"},
+		{"reboot due, same version", func(f *Facts, _ *Wanted) { f.RebootParts = []string{"kernel-params"} }, false, "reboot due (kernel-params)"},
+		{"failed units", func(f *Facts, _ *Wanted) { f.FailedUnits = []string{"a", "b", "c", "d"} }, false, "failed: a, b, c and 1 more"},
+		{"boot", func(f *Facts, _ *Wanted) { f.Profile, f.BootDefault, f.State.Generation = sysA, sysA, "system-1-link" }, false, "boots another system next time (generation 1)"},
+		{"profile", func(f *Facts, _ *Wanted) { f.Profile, f.State.Generation = sysA, "system-1-link" }, false, "the profile names another system (generation 1)"},
+		{"test", func(f *Facts, _ *Wanted) { f.BootDefault = sysA }, false, "boots another system next time"},
+		{"little room", func(f *Facts, _ *Wanted) { f.Disks[0].Free, f.Disks[1].Free = 500<<20, 5<<20 }, false, "500 MiB free on /nix · 5.0 MiB free on /boot"},
+		{"one file system", func(f *Facts, _ *Wanted) { f.Disks[1] = Disk{"/boot", "/dev/a", 100 << 30, 1 << 20} }, true, "as in repository"},
+		{"a small store", func(f *Facts, _ *Wanted) { f.Disks[0].Total, f.Disks[0].Free = 1<<30, 600<<20 }, true, "as in repository"},
+		{"rolled back", func(f *Facts, _ *Wanted) {
+			f.Records = append(f.Records, record("rolled-back 0", sysC, 4*time.Minute))
+		}, true, "as in repository · rolled back 4 min ago"},
+		{"failed", func(f *Facts, _ *Wanted) {
+			f.Records = append(f.Records, record("aborted", sysC, 4*time.Minute))
+		}, true, "as in repository · last deploy failed 4 min ago"},
+		{"pending", func(f *Facts, _ *Wanted) {
+			f.Deployment = &activate.Deployment{ID: "x", Phase: "activated", Guarded: true, Action: activate.Switch, Started: now.Add(-30 * time.Second), Meta: map[string]string{"user": "bo"}}
+			f.Profile = sysA
+		}, false, "a deployment waits for its confirmation by bo since 30s"},
+		{"ended", func(f *Facts, _ *Wanted) {
+			f.Deployment = &activate.Deployment{ID: "x", Phase: "committing", Final: "committed"}
+		}, true, "as in repository"},
+		{"power cut", func(f *Facts, _ *Wanted) { f.Interrupted = "x" }, false, "the end of deployment x was cut off by a reboot; the next deploy repairs the profile"},
+	} {
+		f, w := base(), Wanted{System: sysB}
+		c.change(&f, &w)
+		s := Assess("web", f, w)
+		if s.OK != c.ok || s.Summary() != c.want {
+			t.Errorf("%s: %v %q\nwant %v %q", c.name, s.OK, s.Summary(), c.ok, c.want)
+		}
+	}
+
+	s := Assess("web", base(), Wanted{System: sysB, Behind: behind(0)})
+	if d := s.Deployed; d == nil || d.By != "ana" || d.Ago != 7200 || d.Behind == nil || *d.Behind != 0 || s.Running.Generation != 2 || s.Running.Version != "24.05" {
+		t.Errorf("%+v %+v", s.Deployed, s.Running)
+	}
+	f := base()
+	f.Records = nil
+	if d := Assess("web", f, Wanted{}).Deployed; d == nil || d.By != "" || d.Ago != 50*3600 {
+		t.Errorf("not by godwit: %+v", d)
+	}
+	n := NoAnswer("pi", "no answer on 192.168.1.23:22", nil, Wanted{Source: history.Source{}})
+	if n.OK || n.Answers || n.Summary() != "no answer on 192.168.1.23:22" {
+		t.Errorf("%+v", n)
+	}
+}
+
+func TestAgo(t *testing.T) {
+	var got []string
+	for _, d := range []time.Duration{-time.Hour, time.Second, 42 * time.Second, 4 * time.Minute, time.Hour, 2 * time.Hour, 47 * time.Hour, 50 * time.Hour, 12 * 24 * time.Hour, 90 * 24 * time.Hour} {
+		got = append(got, Ago(d))
+	}
+	want := "[just now just now 42 s ago 4 min ago 1 hour ago 2 hours ago 47 hours ago 2 days ago 12 days ago 3 months ago]"
+	if fmt.Sprint(got) != want {
+		t.Errorf("%v", got)
+	}
+}
