@@ -19,8 +19,8 @@ type Info struct {
 	CA         string
 	Sigs       []string
 
-	// height is 1 for a path without references and 1 + the greatest height of
-	// its references else; 0 while it is not known. See order.
+	// height is 1 + the greatest height of the references; 0 while it is not
+	// known. See order.
 	height int32
 }
 
@@ -261,6 +261,10 @@ func addHeader(b []byte, i *Info) []byte {
 // height, then by path. The order of two paths is the same in every closure that
 // holds both, so that hosts with different systems meet the paths they share in
 // one order and one reading of the source can serve them.
+//
+// A path without references has the height 1, except that large ones are spread
+// over the first heights by their name: a host registers small paths more slowly
+// than the wire carries them, and large ones in between keep the wire busy.
 func order(infos []*Info) error {
 	by := make(map[string]*Info, len(infos))
 	for _, i := range infos {
@@ -282,7 +286,7 @@ func order(infos []*Info) error {
 		for len(stack) > 0 {
 			f := &stack[len(stack)-1]
 			if f.n == len(f.i.References) {
-				h := int32(1)
+				h := spread(f.i)
 				for _, r := range f.i.References {
 					if r != f.i.Path {
 						h = max(h, by[r].height+1)
@@ -312,6 +316,19 @@ func order(infos []*Info) error {
 	}
 	slices.SortFunc(infos, compareInfo)
 	return nil
+}
+
+// spread is the least height of a path.
+func spread(i *Info) int32 {
+	const large, over = 128 << 10, 24
+	if i.NarSize < large || len(i.References) > 1 || len(i.References) == 1 && i.References[0] != i.Path {
+		return 1
+	}
+	h := uint32(0)
+	for _, c := range []byte(i.Path) {
+		h = h*31 + uint32(c)
+	}
+	return 1 + int32(h%over)
 }
 
 func compareInfo(a, b *Info) int {

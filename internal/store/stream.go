@@ -110,6 +110,8 @@ func start(cmd *exec.Cmd) (*Stream, error) {
 		}
 		return nil, err
 	}
+	growPipe(stdin)
+	growPipe(stdout)
 	var (
 		mu     sync.Mutex
 		reaped bool
