@@ -256,7 +256,13 @@ func (p *Process) start(ctx context.Context, socket string, master bool) error {
 
 	trial := p.elev != nil && p.elev.trial
 	c := h.pool.command(ctx, h.args(socket, master, bootstrap(elevate, p.mark, password != nil && !trial)))
-	c.Cancel = func() error { terminate(c, p.endSignal()); return nil }
+	c.Cancel = func() error {
+		if p.cmd.KillOnCancel {
+			p.killRemote()
+		}
+		terminate(c, p.endSignal())
+		return nil
+	}
 	p.local = c
 	var files []*os.File
 	fail := func(err error) error {
@@ -311,9 +317,6 @@ func (p *Process) start(ctx context.Context, socket string, master bool) error {
 		}
 		errR.Close()
 		p.err.flush()
-		if p.cmd.KillOnCancel && ctx.Err() != nil {
-			p.killRemote()
-		}
 		if p.lane != nil {
 			h.release(p.lane)
 		}
@@ -336,17 +339,17 @@ func (p *Process) start(ctx context.Context, socket string, master bool) error {
 // killRemote ends the command's process group on the host, as far as that can
 // be done in a few seconds: sshd leaves commands without a terminal running.
 func (p *Process) killRemote() {
+	if p.lane == nil || p.lane.dead() || p.host.pool.ctx.Err() != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), 4*time.Second)
+	defer cancel()
 	var pid int
 	select {
 	case pid = <-p.out.pid:
-	default:
+	case <-time.After(time.Second): // it may be about to start
 		return
 	}
-	if p.lane == nil || p.lane.dead() {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), 5*time.Second)
-	defer cancel()
 	k := Cmd{Script: killScript, Args: []string{strconv.Itoa(pid)}, Elevate: p.cmd.Elevate}
 	q, err := p.host.launch(ctx, k, &lane{socket: p.lane.socket, host: p.host, borrowed: true}, p.elev)
 	if err != nil {

@@ -1,0 +1,344 @@
+// Package health asks whether a host is well: commands that must end with
+// status 0 on it, pages that must answer with 2xx from here.
+//
+// All checks of a host run at the same time. Each is tried, with its own
+// timeout, every period of its own, until it succeeds or the budget of the
+// whole round is used up. When Run returns, nothing of it is running any more.
+// Checks before and after a deploy are the same thing.
+package health
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"godwit/internal/event"
+	"godwit/internal/fault"
+	"godwit/internal/fleet"
+	"godwit/internal/secrets"
+	"godwit/internal/ssh"
+)
+
+// Runner runs commands on a host. *ssh.Host is one.
+type Runner interface {
+	Run(ctx context.Context, cmd ssh.Cmd) error
+}
+
+// DefaultBudget bounds the checks of a host when Options do not.
+const DefaultBudget = 2 * time.Minute
+
+// minPeriod keeps a period of 0 from keeping the host busy.
+const minPeriod = 100 * time.Millisecond
+
+// Options say how long to try.
+type Options struct {
+	// Budget bounds all checks of the host together; 0 means DefaultBudget, a
+	// negative one means no bound.
+	Budget time.Duration
+	// What the checks are called in messages; empty means "health checks".
+	What string
+}
+
+// Result is what became of one check.
+type Result struct {
+	Description string
+	OK          bool
+	Tries       int
+	Took        time.Duration
+	// Failure is what the last try said; empty when it succeeded.
+	Failure string
+}
+
+// Report holds the results in the order of the configuration, commands first.
+type Report struct {
+	Results []Result
+}
+
+// Passed counts the checks that succeeded.
+func (r Report) Passed() int {
+	n := 0
+	for _, c := range r.Results {
+		if c.OK {
+			n++
+		}
+	}
+	return n
+}
+
+// String is the report in a few words.
+func (r Report) String() string { return fmt.Sprintf("%d/%d checks", r.Passed(), len(r.Results)) }
+
+// check is one check: try gives an empty string, or why the host is not well;
+// final tells that trying again is of no use.
+type check struct {
+	description     string
+	period, timeout time.Duration
+	try             func(ctx context.Context) (failure string, final bool)
+}
+
+// Run runs checks on host until all have succeeded, or the budget ends. Every
+// try that fails, and every success, is a note on scope; the step's start and
+// end are the caller's to emit. The error names the checks that did not
+// succeed; it holds ctx's error when that ended it.
+func Run(ctx context.Context, r Runner, host fleet.Host, checks fleet.Checks, opts Options, scope event.Scope) (Report, error) {
+	what := opts.What
+	if what == "" {
+		what = "health checks"
+	}
+	list, err := prepare(r, host, checks)
+	if err != nil {
+		return Report{}, err
+	}
+	report := Report{Results: make([]Result, len(list))}
+	if len(list) == 0 {
+		return report, nil
+	}
+	budget := opts.Budget
+	if budget == 0 {
+		budget = DefaultBudget
+	}
+	round := ctx
+	if budget > 0 {
+		var cancel context.CancelFunc
+		round, cancel = context.WithTimeout(ctx, budget)
+		defer cancel()
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	passed := 0
+	for i, c := range list {
+		wg.Go(func() {
+			report.Results[i] = c.run(round, scope, func() {
+				mu.Lock()
+				defer mu.Unlock()
+				passed++
+				scope.Progress(int64(passed), int64(len(list)), event.Checks, c.description)
+			})
+		})
+	}
+	wg.Wait()
+	if passed == len(list) {
+		return report, nil
+	}
+	if ctx.Err() != nil {
+		return report, fmt.Errorf("%s: %s were interrupted: %w", host.Name, what, context.Cause(ctx))
+	}
+	f := fault.New("%d of %d %s failed", len(list)-passed, len(list), what).On(host.Name)
+	if round.Err() != nil {
+		f.Msg = fmt.Sprintf("gave up waiting for %s to complete after %s: %d of %d did not succeed", what, seconds(budget), len(list)-passed, len(list))
+		f.Hint("give them more time with --timeout SECONDS")
+	}
+	for _, c := range report.Results {
+		if !c.OK {
+			f.Detail(c.Description + ": " + c.Failure)
+		}
+	}
+	return report, f
+}
+
+func seconds(d time.Duration) string {
+	s := strconv.FormatFloat(d.Round(100*time.Millisecond).Seconds(), 'f', -1, 64)
+	if s == "1" {
+		return "1 second"
+	}
+	return s + " seconds"
+}
+
+func (c check) run(ctx context.Context, scope event.Scope, passed func()) Result {
+	start := time.Now()
+	res := Result{Description: c.description}
+	for {
+		res.Tries++
+		tctx, cancel := ctx, context.CancelFunc(func() {})
+		if c.timeout > 0 {
+			tctx, cancel = context.WithTimeout(ctx, c.timeout)
+		}
+		failure, final := c.try(tctx)
+		late := tctx.Err() != nil
+		cancel()
+		res.Took = time.Since(start)
+		if failure == "" {
+			res.OK, res.Failure = true, ""
+			scope.Emit(event.Event{Kind: event.Note, Text: c.description + ": OK", Data: c.data("ok", res)})
+			passed()
+			return res
+		}
+		if ctx.Err() != nil {
+			// This try was cut off by the end of the round, not by the host.
+			if res.Failure == "" {
+				res.Failure = "no answer yet"
+			}
+			return res
+		}
+		if late {
+			failure = fmt.Sprintf("Timeout after %gs", c.timeout.Seconds())
+		}
+		res.Failure = failure
+		scope.Emit(event.Event{Kind: event.Note, Text: c.description + ": Failed (" + failure + ")", Data: c.data("failed", res)})
+		if final {
+			return res
+		}
+		timer := time.NewTimer(max(c.period, minPeriod))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			res.Took = time.Since(start)
+			return res
+		}
+	}
+}
+
+func (c check) data(result string, r Result) map[string]string {
+	return map[string]string{"check": c.description, "result": result, "tries": strconv.Itoa(r.Tries)}
+}
+
+// prepare makes the list of checks, and refuses those that cannot be run.
+func prepare(r Runner, host fleet.Host, checks fleet.Checks) ([]check, error) {
+	var list []check
+	var errs []error
+	for _, c := range checks.Cmd {
+		if strings.TrimSpace(strings.Join(c.Cmd, "")) == "" {
+			errs = append(errs, fault.New("check %q has no command", c.Description).On(host.Name).Hint("set cmd of the check to a list of words"))
+			continue
+		}
+		list = append(list, check{c.Description, c.Period, c.Timeout, func(ctx context.Context) (string, bool) { return tryCmd(ctx, r, c) }})
+	}
+	for _, c := range checks.HTTP {
+		u, err := address(host, c)
+		if err != nil {
+			errs = append(errs, fault.New("check %q has no valid address: %w", c.Description, err).On(host.Name).
+				Hint("look at scheme, host, port and path of the check"))
+			continue
+		}
+		client := newClient(c.InsecureSSL)
+		list = append(list, check{c.Description, c.Period, c.Timeout, func(ctx context.Context) (string, bool) { return tryHTTP(ctx, client, u, c), false }})
+	}
+	return list, errors.Join(errs...)
+}
+
+// tryCmd runs a command once. A first word that is exactly "sudo" means root.
+func tryCmd(ctx context.Context, r Runner, c fleet.CmdCheck) (string, bool) {
+	cmd := secrets.Command(c.Cmd)
+	out := &tailBuffer{}
+	cmd.Stdout, cmd.Stderr, cmd.KillOnCancel = out, out, true
+	err := r.Run(ctx, cmd)
+	if err == nil {
+		return "", false
+	}
+	var exit *ssh.ExitError
+	if errors.As(err, &exit) {
+		return "output: " + out.String(), false
+	}
+	var refused *ssh.ElevateError
+	return "error: " + err.Error(), errors.As(err, &refused) || ssh.KindOf(err) == ssh.HostKeyChanged || ssh.KindOf(err) == ssh.BadConfig
+}
+
+// tailBuffer keeps the end of what is written to it.
+type tailBuffer struct {
+	mu  sync.Mutex
+	buf []byte
+}
+
+func (t *tailBuffer) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buf = append(t.buf, b...)
+	if over := len(t.buf) - 512; over > 0 {
+		t.buf = append(t.buf[:0], t.buf[over:]...)
+	}
+	return len(b), nil
+}
+
+// String is the output in one line.
+func (t *tailBuffer) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return oneLine(string(t.buf))
+}
+
+func oneLine(s string) string {
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\uFFFD' }), " ")
+}
+
+// address is the page that a check asks for.
+func address(host fleet.Host, c fleet.HTTPCheck) (*url.URL, error) {
+	name := c.Host
+	if name == "" {
+		name = host.TargetHost
+	}
+	scheme := c.Scheme
+	if scheme == "" {
+		scheme = "http"
+	}
+	if scheme != "http" && scheme != "https" {
+		return nil, fmt.Errorf("unknown scheme %q", scheme)
+	}
+	if name == "" {
+		return nil, errors.New("no host")
+	}
+	if c.Port < 1 || c.Port > 65535 {
+		return nil, fmt.Errorf("port %d is out of range", c.Port)
+	}
+	path := c.Path
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path
+	}
+	name = strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
+	u, err := url.Parse(scheme + "://" + net.JoinHostPort(name, strconv.Itoa(c.Port)) + path)
+	if err != nil {
+		return nil, err
+	}
+	if u.Hostname() != name {
+		return nil, fmt.Errorf("%q is not a host", name)
+	}
+	return u, nil
+}
+
+// newClient makes a client that uses no proxy and keeps no connection: every
+// try is to prove that a new one works.
+func newClient(insecure bool) *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: insecure}, // the user's choice, insecureSSL
+		DisableKeepAlives: true,
+	}}
+}
+
+func tryHTTP(ctx context.Context, client *http.Client, u *url.URL, c fleet.HTTPCheck) string {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return err.Error()
+	}
+	req.Header.Set("User-Agent", "godwit")
+	for k, v := range c.Headers {
+		if strings.EqualFold(k, "Host") {
+			req.Host = v
+		} else {
+			req.Header.Set(k, v)
+		}
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		var ue *url.Error
+		if errors.As(err, &ue) && ue.Err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return oneLine(ue.URL + ": " + ue.Err.Error())
+		}
+		return oneLine(err.Error())
+	}
+	defer resp.Body.Close()
+	io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return fmt.Sprintf("Got non 2xx status code (%s)", resp.Status)
+	}
+	return ""
+}

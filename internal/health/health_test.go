@@ -1,0 +1,221 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"godwit/internal/event"
+	"godwit/internal/fault"
+	"godwit/internal/fleet"
+	"godwit/internal/ssh"
+	"godwit/internal/ssh/sshtest"
+)
+
+type notes struct {
+	mu   sync.Mutex
+	text []string
+}
+
+func (n *notes) Emit(e event.Event) {
+	if e.Kind == event.Note {
+		n.mu.Lock()
+		n.text = append(n.text, e.Text)
+		n.mu.Unlock()
+	}
+}
+
+func (n *notes) String() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return strings.Join(n.text, "\n")
+}
+
+func page(t *testing.T, s *httptest.Server) fleet.HTTPCheck {
+	t.Helper()
+	u, err := url.Parse(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, _ := strconv.Atoi(u.Port())
+	return fleet.HTTPCheck{Description: "page", Scheme: u.Scheme, Port: port, Path: "/", Period: 10 * time.Millisecond, Timeout: 2 * time.Second}
+}
+
+var host = fleet.Host{Name: "web1", TargetHost: "127.0.0.1"}
+
+func run(t *testing.T, r Runner, c fleet.Checks, o Options) (Report, error, string) {
+	t.Helper()
+	n := &notes{}
+	rep, err := Run(t.Context(), r, host, c, o, event.On(n, "web1", event.StepCheck))
+	return rep, err, n.String()
+}
+
+func TestHTTP(t *testing.T) {
+	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
+	var asked atomic.Int32
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/moved":
+			http.Redirect(w, r, "/", http.StatusFound)
+		case r.Host != "example.org" && r.URL.Path == "/host" || r.URL.Path == "/host" && r.Header.Get("X-A") != "b":
+			http.Error(w, r.Host, http.StatusTeapot)
+		case r.URL.Path == "/late" && asked.Add(1) < 3:
+			http.Error(w, "not yet", http.StatusServiceUnavailable)
+		case r.URL.Path == "/slow":
+			<-r.Context().Done()
+		}
+	}))
+	defer s.Close()
+	tls := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	tls.Config.ErrorLog = log.New(io.Discard, "", 0)
+	defer tls.Close()
+
+	ok, moved, named, late, secure := page(t, s), page(t, s), page(t, s), page(t, s), page(t, tls)
+	moved.Path, late.Path = "/moved", "/late"
+	named.Path, named.Headers = "/host", map[string]string{"host": "example.org", "X-A": "b"}
+	secure.InsecureSSL = true
+	late.Description = "late page"
+	rep, err, said := run(t, nil, fleet.Checks{HTTP: []fleet.HTTPCheck{ok, moved, named, late, secure}}, Options{})
+	if err != nil || rep.Passed() != 5 || rep.String() != "5/5 checks" || rep.Results[3].Tries != 3 {
+		t.Errorf("%v %+v", err, rep)
+	}
+	for _, want := range []string{"page: OK", "late page: Failed (Got non 2xx status code (503 Service Unavailable))", "late page: OK"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("no %q in\n%s", want, said)
+		}
+	}
+
+	slow, strict, nothing := page(t, s), page(t, tls), page(t, s)
+	slow.Path, slow.Timeout, slow.Description = "/slow", 50*time.Millisecond, "slow"
+	strict.Description = "strict"
+	nothing.Port, nothing.Description = 1, "nothing"
+	start := time.Now()
+	rep, err, said = run(t, nil, fleet.Checks{HTTP: []fleet.HTTPCheck{ok, slow, strict, nothing}}, Options{Budget: time.Second})
+	if rep.Passed() != 1 || time.Since(start) > 5*time.Second {
+		t.Errorf("%+v after %s", rep, time.Since(start))
+	}
+	text := fault.Render(err) + said
+	for _, want := range []string{
+		"web1: gave up waiting for health checks to complete after 1 second: 3 of 4 did not succeed",
+		"  slow: Timeout after 0.05s", "certificate", "nothing: http://127.0.0.1:1/: dial tcp 127.0.0.1:1: connect: connection refused", "slow: Failed (Timeout after 0.05s)", "--timeout",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+}
+
+func TestMalformed(t *testing.T) {
+	for _, c := range []fleet.HTTPCheck{
+		{Scheme: "gopher", Port: 1}, {Port: 0}, {Port: 70000}, {Port: 1, Host: "a b"}, {Port: 1, Host: "a/b"}, {Port: 1, Path: "/%zz"}, {Port: 1, Host: "u@h"},
+	} {
+		c.Description = "odd"
+		_, err, said := run(t, nil, fleet.Checks{HTTP: []fleet.HTTPCheck{c}}, Options{})
+		if err == nil || !strings.HasPrefix(err.Error(), `web1: check "odd" has no valid address: `) || said != "" {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	if _, err, _ := run(t, nil, fleet.Checks{Cmd: []fleet.CmdCheck{{Description: "none"}}}, Options{}); err == nil {
+		t.Error("a check without a command passes")
+	}
+	for in, want := range map[string]string{"::1": "http://[::1]:80/", "[::1]": "http://[::1]:80/", "h": "http://h:80/"} {
+		u, err := address(fleet.Host{TargetHost: in}, fleet.HTTPCheck{Port: 80})
+		if err != nil || u.String() != want {
+			t.Errorf("%s: %v, %v", in, u, err)
+		}
+	}
+}
+
+type fake func(ctx context.Context, c ssh.Cmd) error
+
+func (f fake) Run(ctx context.Context, c ssh.Cmd) error { return f(ctx, c) }
+
+func TestCmd(t *testing.T) {
+	s := sshtest.Start(t)
+	o := s.Options()
+	o.Elevate = ssh.ElevateNone
+	h := s.HostWith(t, "web1", o)
+	dir := t.TempDir()
+	flag := filepath.Join(dir, "flag")
+	rep, err, said := run(t, h, fleet.Checks{Cmd: []fleet.CmdCheck{
+		{Description: "fine", Cmd: []string{"true", "&&", "test", "$((1+1))", "=", "2"}},
+		{Description: "flag", Cmd: []string{"sudo", "cat", flag, "2>&1", "||", "{", "touch", flag + ";", "false;", "}"}, Period: time.Millisecond},
+	}}, Options{})
+	if err != nil || rep.Passed() != 2 || rep.Results[1].Tries != 2 || !strings.Contains(said, "flag: Failed (output: cat: "+flag+": No such file or directory)") {
+		t.Errorf("%v %+v\n%s", err, rep, said)
+	}
+	// A try that hangs is ended on the host too.
+	pids := filepath.Join(dir, "pids")
+	_, err, _ = run(t, h, fleet.Checks{Cmd: []fleet.CmdCheck{
+		{Description: "hang", Cmd: []string{"echo $$ >>" + pids + "; sleep 2811; true"}, Period: time.Millisecond, Timeout: time.Second},
+	}}, Options{Budget: 3500 * time.Millisecond, What: "pre-deploy checks"})
+	if err == nil || !strings.Contains(fault.Render(err), "gave up waiting for pre-deploy checks to complete after 3.5 seconds") ||
+		!strings.Contains(fault.Render(err), "hang: Timeout after 1s") {
+		t.Errorf("%v", fault.Render(err))
+	}
+	data, _ := os.ReadFile(pids)
+	if len(strings.Fields(string(data))) < 2 {
+		t.Errorf("tried %d times", len(strings.Fields(string(data))))
+	}
+	time.Sleep(100 * time.Millisecond)
+	for _, pid := range strings.Fields(string(data)) {
+		if _, err := os.Stat("/proc/" + pid); err == nil && runtime.GOOS == "linux" {
+			t.Errorf("process %s still runs", pid)
+		}
+	}
+}
+
+func TestCancelLeavesNothingRunning(t *testing.T) {
+	var running atomic.Int32
+	r := fake(func(ctx context.Context, c ssh.Cmd) error {
+		running.Add(1)
+		defer running.Add(-1)
+		io.WriteString(c.Stdout, "x")
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	_, err := Run(ctx, r, host, fleet.Checks{Cmd: []fleet.CmdCheck{{Description: "a", Cmd: []string{"x"}}, {Description: "b", Cmd: []string{"x"}}}}, Options{}, event.On(nil, "", ""))
+	if !errors.Is(err, context.Canceled) || running.Load() != 0 {
+		t.Errorf("%v, %d running", err, running.Load())
+	}
+}
+
+func TestHopelessEndsEarly(t *testing.T) {
+	r := fake(func(context.Context, ssh.Cmd) error {
+		return fault.New("sudo needs a password").Because(&ssh.ElevateError{})
+	})
+	start := time.Now()
+	rep, err, _ := run(t, r, fleet.Checks{Cmd: []fleet.CmdCheck{{Description: "a", Cmd: []string{"sudo", "x"}, Period: time.Minute}}}, Options{})
+	if err == nil || time.Since(start) > 5*time.Second || rep.Results[0].Failure != "error: sudo needs a password" {
+		t.Errorf("%v %+v", err, rep)
+	}
+	// A lost connection is tried again: the host may be restarting its network.
+	n := 0
+	r = func(context.Context, ssh.Cmd) error {
+		if n++; n < 3 {
+			return &ssh.DroppedError{Host: "web1", Command: "x"}
+		}
+		return nil
+	}
+	if rep, err, _ = run(t, r, fleet.Checks{Cmd: []fleet.CmdCheck{{Description: "a", Cmd: []string{"x"}, Period: time.Millisecond}}}, Options{}); err != nil || n != 3 {
+		t.Errorf("%v %+v", err, rep)
+	}
+	if rep, err, _ = run(t, nil, fleet.Checks{}, Options{}); err != nil || len(rep.Results) != 0 {
+		t.Errorf("%v %+v", err, rep)
+	}
+}

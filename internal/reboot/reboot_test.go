@@ -1,0 +1,98 @@
+package reboot
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"godwit/internal/event"
+	"godwit/internal/fault"
+	"godwit/internal/ssh"
+)
+
+// fake is a host: boots are the answers to looks over new connections, the
+// last of them for ever; "" is no answer, "key" another host key.
+type fake struct {
+	t            *testing.T
+	boots        []string
+	ask          error
+	asked        int
+	disconnected bool
+}
+
+func (f *fake) Disconnect() { f.disconnected = true }
+
+func (f *fake) Run(ctx context.Context, c ssh.Cmd) error {
+	switch {
+	case c.Script == script && c.Elevate && !c.Fresh:
+		f.asked++
+		if f.ask != nil && c.Stderr != nil {
+			io.WriteString(c.Stderr, "Operation inhibited by \"backup\"\n")
+		}
+		return f.ask
+	case len(c.Argv) == 2 && c.Argv[0] == "cat" && !c.Elevate:
+		id := "one"
+		if c.Fresh {
+			if f.asked == 0 {
+				f.t.Error("looked before it asked")
+			}
+			id = f.boots[0]
+			if len(f.boots) > 1 {
+				f.boots = f.boots[1:]
+			}
+		}
+		switch id {
+		case "":
+			return fault.New("no answer on h:22 within 10s").On("web1").Because(&ssh.ConnectError{Kind: ssh.Timeout})
+		case "key":
+			return fault.New("h:22 shows another host key").On("web1").Because(&ssh.ConnectError{Kind: ssh.HostKeyChanged})
+		}
+		io.WriteString(c.Stdout, id+"\n")
+		return nil
+	}
+	f.t.Errorf("unexpected command %+v", c)
+	return errors.New("unexpected")
+}
+
+func TestRun(t *testing.T) {
+	dropped := &ssh.DroppedError{Host: "web1", Command: "script"}
+	for name, c := range map[string]struct {
+		boots []string
+		ask   error
+		want  string // of the rendered error; empty means success
+	}{
+		"comes back":      {[]string{"one", "", "", "two"}, nil, ""},
+		"cut off":         {[]string{"", "two"}, dropped, ""},
+		"too fast to see": {[]string{"two"}, nil, ""},
+		"never goes":      {[]string{"one"}, nil, "error: web1: was asked to reboot, but 0s later it still runs the same boot"},
+		"never returns":   {[]string{"one", ""}, nil, "error: web1: went down to reboot and did not come back within 0s\n  the last try said: no answer on h:22 within 10s"},
+		"same boot":       {[]string{"", "", "one"}, nil, "error: web1: did not reboot: it was away for a while"},
+		"other machine":   {[]string{"", "key"}, nil, "error: web1: rebooted, but something else than before answers: h:22 shows another host key"},
+		"refused":         {nil, &ssh.ExitError{Code: 1}, "error: web1: the host refused to reboot (status 1)\n  Operation inhibited by \"backup\"\n  it still runs its old boot"},
+		"no root":         {nil, fault.New("sudo needs a password").On("web1").Because(&ssh.ElevateError{}), "error: web1: not rebooted: sudo needs a password"},
+	} {
+		f := &fake{t: t, boots: c.boots, ask: c.ask}
+		res, err := Run(t.Context(), f, "web1", Options{Timeout: 200 * time.Millisecond, Poll: 5 * time.Millisecond}, event.On(nil, "", ""))
+		if c.want == "" {
+			if err != nil || res.Before != "one" || res.After != "two" || !f.disconnected {
+				t.Errorf("%s: %v %+v", name, err, res)
+			}
+			continue
+		}
+		if err == nil || !strings.HasPrefix(fault.Render(err), c.want) {
+			t.Errorf("%s:\n%v", name, err)
+		}
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(30*time.Millisecond, cancel)
+	_, err := Run(ctx, &fake{t: t, boots: []string{""}}, "web1", Options{Poll: time.Minute}, event.On(nil, "", ""))
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
