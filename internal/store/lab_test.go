@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/test/lab"
 )
@@ -177,4 +178,50 @@ func TestLabHostKilled(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	verifyStore(t, h)
+}
+
+func TestDirect(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs Nix")
+	}
+	ctx := testCtx(t)
+	fake := newFake(t)
+	top := fake.closure(60, 300, 3, 1<<20)
+	src, srcDir := tempStore(t)
+	dst, dstDir := tempStore(t)
+	if r := Copy(ctx, fake.endpoint("fake"), []Dest{{Endpoint: src, Roots: []string{top}}}, Options{}, nil)[0]; r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	runs := 0
+	d := Dest{Endpoint: dst, Host: "h", Roots: []string{top}, Direct: &Direct{
+		Import: []string{"env", "NIX_REMOTE=local?root=" + dstDir, "nix-store", "--import"},
+		Run: func(ctx context.Context, script, stdin string) error {
+			runs++
+			cmd := exec.CommandContext(ctx, "/bin/sh", "-c", script)
+			cmd.Env = append(cmd.Environ(), "NIX_REMOTE=local?root="+srcDir)
+			cmd.Stdin = strings.NewReader(stdin)
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				return fmt.Errorf("%w: %s", err, out)
+			}
+			return nil
+		},
+	}}
+	r := Copy(ctx, src, []Dest{d}, Options{}, nil)[0]
+	if r.Err != nil || r.Paths != 64 || r.Bytes < 3<<20 || runs != 1 {
+		t.Errorf("%+v", r)
+	}
+	// What cannot be done directly goes through us, with a warning.
+	other, _ := tempStore(t)
+	d.Endpoint = other
+	d.Direct.Import = []string{"false"}
+	var warned string
+	r = Copy(ctx, src, []Dest{d}, Options{}, event.SinkFunc(func(e event.Event) {
+		if e.Kind == event.Warning {
+			warned = e.Text
+		}
+	}))[0]
+	if r.Err != nil || r.Paths != 64 || !strings.Contains(warned, "import") {
+		t.Errorf("%+v %q", r, warned)
+	}
 }

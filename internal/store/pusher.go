@@ -27,6 +27,8 @@ type Dest struct {
 	// GCRoot makes what was pushed a garbage collector root. It is called when
 	// everything is there and before the temporary roots end. May be nil.
 	GCRoot func(ctx context.Context) error
+	// Direct, if not nil, is tried before sending through this machine.
+	Direct *Direct
 	// FreeBytes tells how much room the host's store has. May be nil.
 	FreeBytes func(ctx context.Context) (int64, error)
 }
@@ -334,6 +336,14 @@ func (t *transfer) run(ctx context.Context) error {
 		}
 	}
 	if !p.opt.DryRun {
+		if d.Direct != nil && len(need) > 0 {
+			if err := t.direct(ctx, c, need, total, valid); err != nil {
+				return err
+			}
+			before, all := len(need), total
+			need, total = lacking(closure, valid)
+			t.res.Paths, t.res.Bytes = before-len(need), all-total
+		}
 		if len(need) > 0 {
 			if err := t.send(ctx, c, need, total); err != nil {
 				return err
