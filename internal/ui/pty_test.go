@@ -48,7 +48,7 @@ func program() int {
 		case <-c:
 			return 130
 		case <-time.After(10 * time.Millisecond):
-			if i == 300 {
+			if i == 1000 {
 				return 0
 			}
 		}
@@ -107,7 +107,7 @@ func onPTY(t *testing.T, w, h int, env []string, text string, then func(f *os.Fi
 }
 
 func TestPTYInterrupt(t *testing.T) {
-	s, _ := onPTY(t, 80, 24, nil, "line 2", func(f *os.File, _ *os.Process) { _, _ = f.Write([]byte{3}) })
+	s, _ := onPTY(t, 80, 24, nil, "line ", func(f *os.File, _ *os.Process) { _, _ = f.Write([]byte{3}) })
 	if !s.Cursor || !s.Wrap || s.Sync || s.X != 0 {
 		t.Errorf("the terminal is not as it was: cursor %v, wrap %v, sync %v, column %d", s.Cursor, s.Wrap, s.Sync, s.X)
 	}
@@ -135,7 +135,7 @@ func TestPTYPlain(t *testing.T) {
 }
 
 func TestPTYResizeAndStop(t *testing.T) {
-	s, _ := onPTY(t, 80, 24, []string{"XTERM_VERSION=1", "NO_COLOR=1"}, "line 2", func(f *os.File, p *os.Process) {
+	s, _ := onPTY(t, 80, 24, []string{"XTERM_VERSION=1", "NO_COLOR=1"}, "line ", func(f *os.File, p *os.Process) {
 		_ = pty.Setsize(f, &pty.Winsize{Rows: 24, Cols: 60})
 		time.Sleep(150 * time.Millisecond)
 		_, _ = f.Write([]byte{26}) // Ctrl-Z
