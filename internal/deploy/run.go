@@ -351,7 +351,7 @@ func (r *Run) activate(ctx context.Context, h fleet.Host, conn *ssh.Host, system
 			Action:          r.Action,
 			NoGuard:         r.NoGuard,
 			ActivateTimeout: r.ActivateTimeout,
-			ConfirmTimeout:  r.ConfirmTimeout,
+			ConfirmTimeout:  r.confirmTimeout(h),
 			Checks:          r.guardedChecks(h, after),
 			SkipUnchanged:   !r.Reboot,
 			Meta:            r.Meta,
@@ -414,6 +414,19 @@ func (r *Run) takeBack(ctx context.Context, jobs []Job, outcomes []Outcome) {
 	}
 }
 
+// confirmTimeout leaves the health checks all the time that they may take, and
+// the confirmation its own, unless a person decided.
+func (r *Run) confirmTimeout(h fleet.Host) time.Duration {
+	if r.ConfirmTimeout > 0 || r.SkipHealthChecks || h.HealthChecks.Len() == 0 {
+		return r.ConfirmTimeout
+	}
+	checks := r.CheckTimeout
+	if checks <= 0 {
+		checks = health.DefaultBudget
+	}
+	return checks + activate.DefaultConfirmTimeout
+}
+
 // guardedChecks are the checks that decide whether the new system is kept. With
 // a reboot to come they are run after it.
 func (r *Run) guardedChecks(h fleet.Host, after func(context.Context) error) func(context.Context, activate.Phase) error {
@@ -470,8 +483,12 @@ func (r *Run) checks(ctx context.Context, h fleet.Host, conn *ssh.Host, c fleet.
 
 // Check runs the checks of one host and reports them as one step.
 func Check(ctx context.Context, conn *ssh.Host, h fleet.Host, c fleet.Checks, timeout time.Duration, sc event.Scope) error {
+	what := "health checks"
+	if sc.Step == event.StepPreCheck {
+		what = "pre-deploy checks"
+	}
 	sc.Start(fmt.Sprintf("%d checks", c.Len()))
-	_, err := health.Run(ctx, conn, h, c, health.Options{Timeout: timeout}, sc)
+	_, err := health.Run(ctx, conn, h, c, health.Options{Budget: timeout, What: what}, sc)
 	sc.End(fmt.Sprintf("%d/%d checks", c.Len(), c.Len()), err)
 	return err
 }
@@ -499,7 +516,7 @@ func (r *Run) reboot(ctx context.Context, h fleet.Host, conn *ssh.Host) error {
 	sc := event.On(r.Sink, h.Name, event.StepReboot)
 	return r.wet(sc, "reboot", func() error {
 		sc.Start("")
-		err := reboot.Run(ctx, conn, reboot.Options{Timeout: r.RebootTimeout}, sc)
+		_, err := reboot.Run(ctx, conn, h.Name, reboot.Options{Timeout: r.RebootTimeout}, sc)
 		sc.End("back", err)
 		return err
 	})
