@@ -647,7 +647,7 @@ func (u *UI) finalRows(h int) []row {
 	for _, o := range order {
 		s, what := symOK, o
 		switch o {
-		case "skipped", "not started":
+		case "skipped", "not-started", "not started":
 			s = symWaiting
 		case "interrupted":
 			s, what = symWarning, o+": "+names(groups[o])

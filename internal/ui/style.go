@@ -84,7 +84,7 @@ func (h *host) symbol() symbol {
 		return symBack
 	case "interrupted":
 		return symWarning
-	case "skipped":
+	case "skipped", "not-started":
 		return symWaiting
 	}
 	return symOK
