@@ -41,6 +41,7 @@ type trace struct {
 	mean   string     // Nix's own "Did you mean ...?"
 	frames []position // from the inside out
 	all    []string   // everything, as Nix wrote it
+	assert string     // the assertion whose condition was being compared (since Nix 2.25)
 	option string     // the innermost option that was being evaluated
 	from   string     // the file that defines it
 }
@@ -103,6 +104,7 @@ var (
 	codeLine    = regexp.MustCompile(`^\s*\d*\s*\|`)
 	meanLine    = regexp.MustCompile(`^\s*Did you mean (?:one of )?(.*)\?$`)
 	optionFrame = regexp.MustCompile("^\\s*… while evaluating the option [`'‘](.+?)['’]:?$")
+	assertFrame = regexp.MustCompile("^\\s*… while evaluating the condition of the assertion '(.+)'$")
 	fromFrame   = regexp.MustCompile("^\\s*… while evaluating definitions from [`'‘](.+?)['’]:?$")
 	// in a message: syntax error ... at /a/b.nix:3:5   (Nix before 2.4 and some messages since)
 	atWithin = regexp.MustCompile(`,? at (/\S+|«\S+»):(\d+):(\d+)$`)
@@ -190,6 +192,8 @@ func parse(stderr string) *trace {
 	for _, l := range contexts {
 		if m := optionFrame.FindStringSubmatch(l); m != nil && t.option == "" {
 			t.option = m[1]
+		} else if m := assertFrame.FindStringSubmatch(l); m != nil && t.assert == "" {
+			t.assert = m[1]
 		} else if m := fromFrame.FindStringSubmatch(l); m != nil && t.from == "" {
 			t.from = m[1]
 		}
@@ -405,6 +409,9 @@ func (t *trace) explain() *fault.Error {
 		first = "evaluation aborted: " + strings.Trim(m, "'‘’\"")
 	}
 	first = strings.TrimSuffix(first, ".")
+	if t.assert != "" && strings.Contains(first, " is not equal to ") {
+		first = fmt.Sprintf("assertion '%s' failed: %s", t.assert, first)
+	}
 	if t.mean != "" {
 		first += fmt.Sprintf(" (did you mean %s?)", t.mean)
 	}
