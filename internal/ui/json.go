@@ -9,6 +9,7 @@ import (
 
 // emitJSON writes one event as one line on stdout, whole.
 func (u *UI) emitJSON(e event.Event) {
+	e.Time = e.Time.UTC()
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
