@@ -36,7 +36,7 @@ func words(w ...string) string {
 	return strings.Join(slices.DeleteFunc(w, func(s string) bool { return s == "" }), " ")
 }
 
-// Bytes writes a change of size: "+2.1 MiB", "-310 KiB", "±0 B".
+// Bytes writes a change of size: "+2.1 MiB", "-310 KiB", "+0 B".
 func Bytes(n int64) string {
 	switch {
 	case n > 0:
@@ -44,7 +44,7 @@ func Bytes(n int64) string {
 	case n < 0:
 		return "-" + text.Size(-n)
 	}
-	return "±0 B"
+	return "+0 B"
 }
 
 // packages are the changes that a person would name first: other versions,

@@ -229,7 +229,8 @@ func (d *DB) End(ctx context.Context, run string, at time.Time) error {
 }
 
 // Import keeps what hosts tell of deployments that this machine has no result
-// of: those of other machines, and those during which this one died.
+// of: those of other machines, and those during which this one died. File is
+// the deployment file by which this machine knows the host, if any.
 func (d *DB) Import(ctx context.Context, entries []Entry) error {
 	if len(entries) == 0 {
 		return nil
@@ -254,7 +255,7 @@ func (d *DB) Import(ctx context.Context, entries []Entry) error {
 				continue
 			}
 			err := putRun(ctx, tx, Run{
-				ID: run, Started: e.Started, Ended: e.Ended, User: e.User, Deployer: e.Deployer, Godwit: e.Godwit, File: "",
+				ID: run, Started: e.Started, Ended: e.Ended, User: e.User, Deployer: e.Deployer, Godwit: e.Godwit, File: e.File,
 				Source: Source{Commit: e.Commit, Dirty: e.Tree == "dirty"}, Plan: e.Plan, Action: e.Action,
 			})
 			if err != nil {

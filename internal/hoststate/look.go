@@ -252,14 +252,24 @@ func (f Facts) CurrentGeneration() int {
 }
 
 // Previous is the generation that a rollback goes to: the newest one before
-// that of the running system which has another system.
+// the profile's that has another system. A host that runs a system without a
+// generation (after deploy test) goes back to what its profile names.
 func (f Facts) Previous() (Generation, bool) {
-	from := f.GenerationOf(f.Current)
-	if from == 0 { // a system without a generation runs (deploy test): its profile
-		from = f.CurrentGeneration() + 1
+	current, ok := f.Find(f.CurrentGeneration())
+	if ok && f.GenerationOf(f.Current) == 0 {
+		return current, true
 	}
+	system := f.Current
+	if ok {
+		system = current.System
+	}
+	return f.before(f.CurrentGeneration(), system)
+}
+
+// before is the newest generation below number n with another system.
+func (f Facts) before(n int, system string) (Generation, bool) {
 	for i := len(f.Generations) - 1; i >= 0; i-- {
-		if g := f.Generations[i]; g.Number < from && g.System != f.Current {
+		if g := f.Generations[i]; g.Number < n && g.System != system {
 			return g, true
 		}
 	}

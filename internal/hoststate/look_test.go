@@ -81,7 +81,7 @@ func TestPrevious(t *testing.T) {
 		{"the same system twice", gens(sysA, sysB, sysB), "system-3-link", sysB, 1},
 		{"after a rollback to 1", gens(sysA, sysB, sysA), "system-3-link", sysA, 2},
 		{"the profile went back to 2", gens(sysA, sysB, sysC), "system-2-link", sysB, 1},
-		{"boot of 3 is due", gens(sysA, sysB, sysC), "system-3-link", sysB, 1},
+		{"boot of 3 is due", gens(sysA, sysB, sysC), "system-3-link", sysB, 2},
 		{"runs none of them", gens(sysA, sysB), "system-2-link", sysC, 2},
 		{"only one", gens(sysA), "system-1-link", sysA, 0},
 		{"none", nil, "", sysA, 0},
