@@ -16,7 +16,7 @@ func TestShot(t *testing.T) {
 	dir := t.TempDir()
 	svg, cast, again := filepath.Join(dir, "a.svg"), filepath.Join(dir, "a.cast"), filepath.Join(dir, "b.svg")
 	script := `printf '\033[1;32m✓\033[0m web1  <switched> & 世界 e\314\201\r\n'; i=0; while [ $i -lt 30 ]; do echo line $i; i=$((i+1)); done; printf 'gone\r\033[K\033[7mreverse\033[0m \033[48;5;200mpink\033[m\n\n\n'; exit 3`
-	err := run([]string{"-o", svg, "-cast", cast, "-width", "60", "-height", "10", "-title", "a <title>", "--", "sh", "-c", script})
+	err := run([]string{"-o", svg, "-cast", cast, "-width", "60", "-height", "10", "-title", "a <title>", "-show", "x", "--", "sh", "-c", script})
 	if err != nil {
 		if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
 			t.Skip(err)
