@@ -15,6 +15,7 @@ import (
 	"godwit/internal/deploy"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/plan"
 	"godwit/internal/source/morph"
 )
 
@@ -87,12 +88,18 @@ func newDeploy(a *app) *cobra.Command {
 	var p passwords
 	var timeout, activateTimeout, confirmTimeout, rebootTimeout, waitTimeout int
 	var rolling scheduleFlags
+	var approval planFlags
 	c := &cobra.Command{
-		Use:   "deploy DEPLOYMENT {switch|boot|test|dry-activate}",
+		Use:   "deploy DEPLOYMENT {switch|boot|test|dry-activate} | deploy PLAN",
 		Short: "build, copy, activate and check",
 		Long: `deploy builds the systems of the selected hosts, copies them, activates them and
 runs their health checks. A host that does not come back healthy goes back to
 the system that it ran before, even when this machine is gone.
+
+On a terminal it shows what would change and asks first. Without one it goes on,
+unless the plan holds a risk that was not accepted (godwit plan --help names
+them): then no host is changed. PLAN is a file that godwit plan -o saved; exactly
+that is applied.
 
   switch        run the system now and boot it from now on
   test          run the system until the next reboot
@@ -100,16 +107,27 @@ the system that it ran before, even when this machine is gone.
   dry-activate  show which units would change; changes nothing` + "\n" + exitStatusHelp,
 		Example: `  godwit deploy network.nix switch
   godwit deploy network.nix switch --on 'web*' --upload-secrets
-  godwit deploy network.nix boot --reboot --parallel activate=1`,
-		Args:      deploymentArgs(2),
+  godwit deploy network.nix boot --reboot --parallel activate=1
+  godwit plan network.nix -o today.plan && godwit deploy today.plan`,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) == 1 && plan.IsPlan(args[0]) {
+				return nil
+			}
+			return deploymentArgs(2)(c, args)
+		},
 		ValidArgs: []string{"switch", "boot", "test", "dry-activate"},
 		RunE: func(c *cobra.Command, args []string) error {
 			o.file = args[0]
-			action, err := parseAction(args[1])
-			if err != nil {
+			var err error
+			saved := plan.IsPlan(o.file)
+			if saved {
+				if err := noPlanFlags(c, args[1:]); err != nil {
+					return err
+				}
+			} else if d.Action, err = parseAction(args[1]); err != nil {
 				return err
 			}
-			d.Goal, d.Action = deploy.GoalActivate, action
+			d.Goal = deploy.GoalActivate
 			if timeout < 0 || activateTimeout < 0 || confirmTimeout < 0 || rebootTimeout < 0 || waitTimeout < 0 {
 				return fault.New("a time limit cannot be negative")
 			}
@@ -125,6 +143,10 @@ the system that it ran before, even when this machine is gone.
 			d.ConfirmTimeout = time.Duration(confirmTimeout) * time.Second
 			d.RebootTimeout = time.Duration(rebootTimeout) * time.Second
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
+				s.approval = approval
+				if saved {
+					return s.applyPlan(ctx, o.file, d, &p)
+				}
 				return s.deploy(ctx, o, d, &p)
 			})
 		},
@@ -132,6 +154,7 @@ the system that it ran before, even when this machine is gone.
 	selectFlags(c, &o.selection)
 	buildFlags(c, &o)
 	passwordFlags(c, &p)
+	approval.flags(c)
 	f := c.Flags()
 	f.IntVar(&timeout, "timeout", 0, "`SECONDS` that all checks of a host may take (0: 120)")
 	f.IntVar(&activateTimeout, "activate-timeout", 0, "`SECONDS` that an activation may take (0: 300)")
@@ -224,7 +247,7 @@ func (s *session) runJobs(ctx context.Context, file string, d deploy.Options, ho
 	if len(hosts) == 0 {
 		return s.finish(ctx, outcomes)
 	}
-	plan, err := s.chooseBuilders(ctx, hosts)
+	chosen, err := s.chooseBuilders(ctx, hosts)
 	if err != nil {
 		return err
 	}
@@ -233,16 +256,23 @@ func (s *session) runJobs(ctx context.Context, file string, d deploy.Options, ho
 		return err
 	}
 	for _, h := range hosts {
-		if err := plan.Failed[h.Name]; err != nil {
+		if err := chosen.Failed[h.Name]; err != nil {
 			outcomes = append(outcomes, deploy.Fail(s.ui, h.Name, err))
 			continue
 		}
-		a := plan.Of(h.Name)
+		a := chosen.Of(h.Name)
 		jobs = append(jobs, deploy.Job{Host: h, Builder: a.Builder, Prepare: a.Prepare, Link: links(h.Name)})
 	}
 	d.Meta = s.meta()
 	run := &deploy.Run{Options: d, Pool: s.pool, Sink: s.ui, Pushers: s.pushers(), OnBuilt: s.showResult(ctx, resultLinks)}
+	stopped, err := s.planned(ctx, file, run, jobs, outcomes)
+	if err != nil {
+		return err
+	}
 	outcomes = append(outcomes, run.Hosts(ctx, jobs)...)
+	if why := stopped(); why != nil {
+		return s.stop(ctx, why, outcomes)
+	}
 	return s.finish(ctx, outcomes)
 }
 

@@ -21,6 +21,7 @@ const (
 	ExitOK          = 0   // everything that was asked for holds
 	ExitFailure     = 1   // nothing was done, or the command as a whole could not go on
 	ExitHosts       = 3   // at least one host did not reach what was asked for; the others did or were not started
+	ExitRisk        = 4   // the plan stopped the run: a risk that was not accepted, a plan out of date, or the answer no
 	ExitNoBuilder   = 5   // nothing here can build what a host needs
 	ExitInterrupted = 130 // Ctrl-C or SIGTERM
 )
@@ -30,6 +31,8 @@ Exit status:
   0    everything that was asked for holds
   1    the command could not start or go on as a whole (usage, configuration, Nix)
   3    at least one host failed; the others went on
+  4    stopped at the plan, no host was changed: a risk was not accepted, the saved
+       plan is out of date, or the answer was no
   5    nothing here can build what a host needs
   130  interrupted`
 

@@ -74,7 +74,7 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 		&cobra.Group{ID: "fleet", Title: "The fleet:"},
 		&cobra.Group{ID: "tools", Title: "Tools:"},
 	)
-	for _, c := range []*cobra.Command{newBuild(a), newPush(a), newDeploy(a), newCheckHealth(a), newUploadSecrets(a)} {
+	for _, c := range []*cobra.Command{newBuild(a), newPush(a), newPlan(a), newDeploy(a), newCheckHealth(a), newUploadSecrets(a)} {
 		c.GroupID = "deploy"
 		root.AddCommand(c)
 	}

@@ -18,6 +18,7 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/nix"
+	"godwit/internal/plan"
 	"godwit/internal/source/morph"
 	"godwit/internal/ssh"
 	"godwit/internal/store"
@@ -37,6 +38,11 @@ type session struct {
 	hosts  []fleet.Host
 	broken []morph.HostError
 	result *morph.Result
+
+	// approval is how a plan is agreed to; saved is the plan that is applied.
+	approval  planFlags
+	saved     *plan.Plan
+	savedFile string
 
 	pool    *ssh.Pool
 	closers []func()
@@ -326,14 +332,14 @@ func (s *session) chooseBuilders(ctx context.Context, hosts []fleet.Host) (*buil
 	if err := s.openPool(nil); err != nil {
 		return nil, err
 	}
-	plan, err := builder.Choose(ctx, builder.Inputs{
+	chosen, err := builder.Choose(ctx, builder.Inputs{
 		Tool: s.tool, Hosts: hosts, Wanted: s.app.globals.builder, Settings: settings, SSH: s.pool, Sink: s.ui,
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.closers = append(s.closers, plan.Close)
-	return plan, nil
+	s.closers = append(s.closers, chosen.Close)
+	return chosen, nil
 }
 
 // builderSettings are the user's file with the command line on top.

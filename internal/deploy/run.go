@@ -189,17 +189,12 @@ func (r *Run) host(ctx context.Context, j Job, built func(system string)) Outcom
 	}
 	if r.Admit != nil {
 		if err := r.Admit(ctx, Admission{Host: h, Conn: conn, System: system, Source: j.Builder.Store()}); err != nil {
-			return Outcome{Err: err, System: system}
+			return leftAlone(err, system)
 		}
 	}
 	if r.Schedule != nil && !r.DryRun {
 		if err := r.Schedule.enter(ctx, h.Name); err != nil {
-			o := Outcome{Err: err, System: system}
-			var left errNotStarted
-			if errors.As(err, &left) {
-				o.State = NotStarted
-			}
-			return o
+			return leftAlone(err, system)
 		}
 	}
 	o := r.activate(ctx, h, conn, system)

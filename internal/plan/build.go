@@ -20,8 +20,8 @@ type Input struct {
 	System string // new
 	Facts  *Facts
 	// Closure is how the closures differ; nil: not known.
-	Closure  *closure.Difference
-	Copy     *Copy
+	Closure *closure.Difference
+	Copy    *Copy
 	// NewUnits are the unit files of the new system, when it is not on the host.
 	NewUnits map[string]string
 	Secrets  []Secret
@@ -93,6 +93,7 @@ func isUnchanged(action, system string, s activate.State) bool {
 
 // Fail fills in why a host cannot be planned.
 func Fail(h *Host, err error) {
+	h.err = err
 	h.Error = err.Error()
 	var bare interface{ Bare() string }
 	if errors.As(err, &bare) {
@@ -119,7 +120,7 @@ func Fail(h *Host, err error) {
 // parts are what a reboot (or PID 1 alone) would take up. What is booted counts
 // where it is known, else what runs.
 func parts(f *Facts) []Part {
-	if !f.New.Known {
+	if !f.New.Known && !f.New.elsewhere {
 		return nil
 	}
 	from := f.Booted

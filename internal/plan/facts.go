@@ -30,6 +30,8 @@ type System struct {
 	Hostname string            `json:"hostname,omitempty"`
 	Firewall []string          `json:"firewall,omitempty"`
 	Units    map[string]string `json:"units,omitempty"` // unit -> its file, when asked for
+
+	elsewhere bool // it is not on the host; only its parts are known
 }
 
 // Facts are what was found out about one host; judging them needs no host.

@@ -36,17 +36,17 @@ func orNothing(path string) string {
 }
 
 // ErrMoved is the refusal of a plan that the world has moved away from.
-func ErrMoved(file, host, how string) error {
+func ErrMoved(config, file, host, how string) *fault.Error {
 	return fault.New("the host has moved since the plan was made: %s", how).On(host).Exit(ExitStopped).
-		Hint("godwit plan -o %s makes the plan anew", file)
+		Hint("godwit plan %s -o %s makes the plan anew", config, file)
 }
 
-// SourceMoved says in what the configuration differs from the planned one.
-func (s Source) SourceMoved(now Source) string {
+// Moved says in what the configuration differs from the planned one.
+func (s Source) Moved(now Source) string {
 	switch {
 	case s.Commit != now.Commit:
 		return fmt.Sprintf("it is at %s now, not at %s", orGit(now), orGit(s))
-	case s.Dirty != now.Dirty || s.Content != now.Content:
+	case s.Content != now.Content: // Dirty is in it; a plan saved in the tree makes that dirty, too
 		return "its files have changed"
 	}
 	return ""
@@ -60,7 +60,7 @@ func orGit(s Source) string {
 }
 
 // ErrRisks is the refusal of a plan with risks that nobody accepted.
-func (p *Plan) ErrRisks() error {
+func (p *Plan) ErrRisks() *fault.Error {
 	open := p.Open()
 	if len(open) == 0 {
 		return nil

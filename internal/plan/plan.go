@@ -45,6 +45,8 @@ type Plan struct {
 	Source  Source    `json:"source"`
 	Options Options   `json:"options"`
 	Hosts   []Host    `json:"hosts"`
+	// NixConfig are Nix settings that the configuration asks for.
+	NixConfig map[string]string `json:"nixConfig,omitempty"`
 	// Roots keep the systems of a saved plan on this machine from being collected.
 	Roots []string `json:"roots,omitempty"`
 }
@@ -135,7 +137,12 @@ type Host struct {
 	// Config is what the configuration says about the host, for applying a
 	// saved plan without an evaluation. Secrets are named by their files.
 	Config *fleet.Host `json:"config,omitempty"`
+
+	err error
 }
+
+// Err is why a host is blocked, as it was found; nil after a plan was loaded.
+func (h *Host) Err() error { return h.err }
 
 // Part is a part of the system that only a boot, or PID 1, takes up.
 type Part struct {

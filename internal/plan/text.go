@@ -102,7 +102,9 @@ type entry struct {
 	more  []string // lines below
 }
 
-func (e *entry) key() string { return e.first + "\x00" + e.right + "\x00" + strings.Join(e.more, "\x00") }
+func (e *entry) key() string {
+	return e.first + "\x00" + e.right + "\x00" + strings.Join(e.more, "\x00")
+}
 
 func (p *Plan) short(b *strings.Builder, l Layout) {
 	var entries []*entry

@@ -1,0 +1,774 @@
+package cli
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/BurntSushi/toml"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"godwit/internal/activate"
+	"godwit/internal/builder"
+	"godwit/internal/deploy"
+	"godwit/internal/event"
+	"godwit/internal/fault"
+	"godwit/internal/fleet"
+	"godwit/internal/history"
+	"godwit/internal/paths"
+	"godwit/internal/plan"
+	"godwit/internal/store"
+)
+
+// planFlags are those that decide how a plan is judged.
+type planFlags struct {
+	yes    bool
+	accept []string
+}
+
+func acceptFlag(c *cobra.Command, accept *[]string) {
+	names := make([]string, len(plan.RiskNames))
+	for i, r := range plan.RiskNames {
+		names[i] = r.Name
+	}
+	c.Flags().StringSliceVar(accept, "accept-risk", nil, "accept the named risks (`NAME,...`, may be repeated): "+strings.Join(names, ", "))
+}
+
+func (o *planFlags) flags(c *cobra.Command) {
+	acceptFlag(c, &o.accept)
+	c.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask before hosts are changed; risks still have to be accepted by name")
+}
+
+func newPlan(a *app) *cobra.Command {
+	var o buildOptions
+	var p passwords
+	var d deploy.Options
+	var accept []string
+	var out string
+	var copies bool
+	c := &cobra.Command{
+		Use:   "plan DEPLOYMENT [switch|boot|test]",
+		Short: "show what a deploy would change",
+		Long: `plan builds the systems of the selected hosts and shows what deploying them would
+change: packages, units, kernel, what is to be copied, and the risks. Hosts are
+read and not changed, and nothing is copied to them: which units restart is then
+told from the unit files of both systems. With --copy the systems are copied
+first and asked themselves.
+
+-o saves the plan. godwit deploy FILE applies exactly that, without evaluating
+anything again, and refuses when a host or the configuration has moved since.
+
+The plan goes to stdout; --verbose shows all of it, --json gives it to scripts.
+
+Risks, each accepted with --accept-risk=NAME:
+` + riskHelp() + exitStatusHelp,
+		Example: `  godwit plan network.nix
+  godwit plan network.nix --on 'web*' --copy --verbose
+  godwit plan network.nix switch -o today.plan && godwit deploy today.plan`,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) == 1 || len(args) == 2 {
+				return nil
+			}
+			return fault.New("%s takes a deployment file and an action, not %d arguments", c.CommandPath(), len(args)).Hint("%s", c.UseLine())
+		},
+		ValidArgs: []string{"switch", "boot", "test"},
+		RunE: func(c *cobra.Command, args []string) error {
+			o.file = args[0]
+			d.Action = activate.Switch
+			if len(args) == 2 {
+				action, err := parseAction(args[1])
+				if err != nil {
+					return err
+				}
+				if action == activate.DryActivate {
+					return fault.New("dry-activate changes nothing, so there is nothing to plan").Hint("godwit plan %s switch --copy", o.file)
+				}
+				d.Action = action
+			}
+			accepted, err := plan.ParseAccept(accept)
+			if err != nil {
+				return err
+			}
+			// The plan itself is what goes to stdout.
+			asJSON := a.globals.json
+			a.globals.json = false
+			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
+				return s.plan(ctx, planRequest{buildOptions: o, deploy: d, passwords: &p, accept: accepted, out: out, copies: copies, json: asJSON})
+			})
+		},
+	}
+	selectFlags(c, &o.selection)
+	buildFlags(c, &o)
+	passwordFlags(c, &p)
+	acceptFlag(c, &accept)
+	f := c.Flags()
+	f.StringVarP(&out, "output", "o", "", "save the plan as `FILE`, for godwit deploy FILE")
+	f.BoolVar(&copies, "copy", false, "copy the systems to the hosts first and ask them which units they would touch")
+	f.BoolVar(&d.UploadSecrets, "upload-secrets", false, "secrets are uploaded, too")
+	f.BoolVar(&d.Reboot, "reboot", false, "hosts are rebooted after the activation")
+	f.BoolVar(&d.NoGuard, "no-guard", false, "activate without deadman, confirmation and rollback")
+	f.BoolVar(&d.SkipHealthChecks, "skip-health-checks", false, "do not run health checks")
+	f.BoolVar(&d.SkipPreChecks, "skip-pre-deploy-checks", false, "do not run pre-deploy checks")
+	return c
+}
+
+func riskHelp() string {
+	var b strings.Builder
+	for _, r := range plan.RiskNames {
+		fmt.Fprintf(&b, "  %-19s %s\n", r.Name, r.Meaning)
+	}
+	return b.String()
+}
+
+// planRequest is what `godwit plan` was asked for.
+type planRequest struct {
+	buildOptions
+	deploy    deploy.Options
+	passwords *passwords
+	accept    plan.Accept
+	out       string
+	copies    bool
+	json      bool
+}
+
+// planOptions are the choices that belong into a plan.
+func planOptions(d deploy.Options) plan.Options {
+	return plan.Options{Action: string(d.Action), Reboot: d.Reboot, NoGuard: d.NoGuard, UploadSecrets: d.UploadSecrets,
+		SkipHealthChecks: d.SkipHealthChecks, SkipPreChecks: d.SkipPreChecks}
+}
+
+// planSource asks for the state of the configuration. The content matters only
+// for plans that are saved.
+func planSource(ctx context.Context, file string, content bool, skip ...string) plan.Source {
+	src := history.SourceOf(ctx, file)
+	out := plan.Source{Commit: src.Commit, Dirty: src.Dirty}
+	if content {
+		out.Content = plan.Fingerprint(ctx, file, src.Tree, skip...)
+	}
+	return out
+}
+
+// plan is the verb.
+func (s *session) plan(ctx context.Context, r planRequest) error {
+	g := s.app.globals
+	l, err := g.limits()
+	if err != nil {
+		return err
+	}
+	if err := s.findNix(ctx); err != nil {
+		return err
+	}
+	if err := s.openPool(r.passwords); err != nil {
+		return err
+	}
+	if err := s.load(ctx, loadRequest{file: r.file, selection: r.selection, systems: true, probe: true}); err != nil {
+		return err
+	}
+	if s.net.BuildShell && g.allowBuildShell {
+		if s.tool, err = s.net.InBuildShell(ctx, s.tool); err != nil {
+			return err
+		}
+	}
+	source := make(chan plan.Source, 1)
+	go func() { source <- planSource(ctx, r.file, r.out != "", r.out) }()
+
+	p := s.newPlan(r.file, r.deploy, plan.Source{})
+	for _, b := range s.broken {
+		h := plan.Host{Name: b.Host}
+		plan.Fail(&h, b.Err)
+		p.Hosts = append(p.Hosts, h)
+	}
+	links, err := s.rootLinks(r.file)
+	if err != nil {
+		return err
+	}
+	var roots *planRoots
+	if r.out != "" {
+		if roots, err = newPlanRoots(r.out); err != nil {
+			return err
+		}
+		links = roots.link
+	}
+	var outcomes []deploy.Outcome
+	byHost := map[string]builder.Builder{}
+	if len(s.hosts) > 0 {
+		chosen, err := s.chooseBuilders(ctx, s.hosts)
+		if err != nil {
+			return err
+		}
+		var jobs []deploy.Job
+		for _, h := range s.hosts {
+			if err := chosen.Failed[h.Name]; err != nil {
+				outcomes = append(outcomes, deploy.Outcome{Host: h.Name, State: deploy.Failed, Err: err})
+				continue
+			}
+			a := chosen.Of(h.Name)
+			byHost[h.Name] = a.Builder
+			jobs = append(jobs, deploy.Job{Host: h, Builder: a.Builder, Prepare: a.Prepare, Link: links(h.Name)})
+			if !h.BuildOnly {
+				// Both take time, and one may be down.
+				go func() { _ = s.pool.Host(deploy.Target(h)).Connect(ctx) }()
+			}
+		}
+		d := deploy.Options{Goal: deploy.GoalBuild, Builds: l.build, Copies: or(l.copy, 10)}
+		if r.copies && !g.dryRun {
+			d.Goal = deploy.GoalPush
+		}
+		// A host is done when it was looked at, not when it is built.
+		quiet := event.SinkFunc(func(e event.Event) {
+			if e.Kind != event.Result {
+				s.ui.Emit(e)
+			}
+		})
+		run := &deploy.Run{Options: d, Pool: s.pool, Sink: quiet, Pushers: s.pushers()}
+		outcomes = append(outcomes, run.Hosts(ctx, jobs)...)
+	}
+	p.Source = <-source
+	s.lookAt(ctx, p, outcomes, byHost)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	p.Seal(s.names())
+	r.accept.Apply(p)
+	if r.out != "" {
+		if err := roots.keep(ctx, s.tool, p); err != nil {
+			return err
+		}
+		if err := p.Save(r.out); err != nil {
+			return err
+		}
+	}
+	s.close()
+	if r.json {
+		_, err = s.app.stdout.Write(p.JSON())
+	} else {
+		_, err = fmt.Fprint(s.app.stdout, p.Text(plan.Layout{Width: s.ui.Width(), Verbose: g.verbose}))
+	}
+	if err != nil {
+		return err
+	}
+	if r.out != "" {
+		fmt.Fprintf(s.app.stderr, "\nsaved: godwit deploy %s applies this plan\n", r.out)
+	}
+	if len(p.With(plan.Failed))+len(p.With(plan.Unreachable))+len(p.With(plan.Blocked)) > 0 {
+		return silent{ExitHosts}
+	}
+	return nil
+}
+
+func (s *session) newPlan(file string, d deploy.Options, src plan.Source) *plan.Plan {
+	if abs, err := filepath.Abs(file); err == nil {
+		file = abs
+	}
+	p := &plan.Plan{Created: time.Now().UTC().Truncate(time.Second), Godwit: version(), File: file, Source: src, Options: planOptions(d)}
+	if s.result != nil {
+		p.NixConfig = s.result.Fleet.NixConfig
+	}
+	return p
+}
+
+// names are all hosts of the run, in the order of the configuration.
+func (s *session) names() []string {
+	var out []string
+	for _, h := range s.hosts {
+		out = append(out, h.Name)
+	}
+	return out
+}
+
+// lookAt makes the parts of a plan of hosts that were built.
+func (s *session) lookAt(ctx context.Context, p *plan.Plan, built []deploy.Outcome, builders map[string]builder.Builder) {
+	by := map[string]deploy.Outcome{}
+	for _, o := range built {
+		by[o.Host] = o
+	}
+	var mu sync.Mutex
+	deploy.Each(ctx, s.hosts, 0, s.ui, func(ctx context.Context, h fleet.Host) deploy.Outcome {
+		o := by[h.Name]
+		part := plan.Host{Name: h.Name, Status: plan.BuildOnly, Drv: h.DrvPath, System: o.System}
+		err := o.Err
+		if err == nil && !h.BuildOnly {
+			var src store.Endpoint
+			if b := builders[h.Name]; b != nil {
+				src = b.Store()
+			}
+			part, err = s.lookAtHost(ctx, p, h, o.System, src, false)
+		}
+		if err != nil {
+			part = plan.Host{Name: h.Name, Drv: h.DrvPath, System: o.System}
+			plan.Fail(&part, err)
+		}
+		mu.Lock()
+		p.Hosts = append(p.Hosts, part)
+		mu.Unlock()
+		if err != nil {
+			return deploy.Outcome{Err: err}
+		}
+		return deploy.Outcome{State: "planned", System: o.System, Detail: "looked at"}
+	})
+}
+
+// lookAtHost makes the part of one host that answers.
+func (s *session) lookAtHost(ctx context.Context, p *plan.Plan, h fleet.Host, system string, src store.Endpoint, brief bool) (plan.Host, error) {
+	conn := s.pool.Host(deploy.Target(h))
+	if err := conn.Connect(ctx); err != nil {
+		return plan.Host{}, err
+	}
+	t := plan.Target{Host: h, Runner: conn, Store: deploy.HostStore(conn), System: system, Source: src}
+	if s.net != nil {
+		t.Fleet = s.net.Names
+	}
+	if p.Options.UploadSecrets {
+		for _, x := range h.Secrets {
+			t.Secrets = append(t.Secrets, plan.Secret{Name: x.Name, Destination: x.Destination})
+		}
+	}
+	if brief {
+		return plan.Gather(ctx, p.Options, p.Source, t, true)
+	}
+	sc := event.On(s.ui, h.Name, event.StepPlan)
+	sc.Start("what would change")
+	part, err := plan.Gather(ctx, p.Options, p.Source, t, false)
+	sc.End("", err)
+	return part, err
+}
+
+// planRoots keep what a saved plan needs from being collected on this machine.
+type planRoots struct{ dir string }
+
+// newPlanRoots is the folder of a plan's roots. Those of plans that are no more
+// are removed.
+func newPlanRoots(file string) (*planRoots, error) {
+	state, err := paths.State()
+	if err != nil {
+		return nil, err
+	}
+	abs, err := filepath.Abs(file)
+	if err != nil {
+		return nil, fault.New("cannot save the plan as %s: %w", file, err)
+	}
+	all := filepath.Join(state, "plans")
+	entries, _ := os.ReadDir(all)
+	for _, e := range entries {
+		of, err := os.Readlink(filepath.Join(all, e.Name(), "of"))
+		if _, serr := os.Stat(of); err == nil && errors.Is(serr, fs.ErrNotExist) {
+			_ = os.RemoveAll(filepath.Join(all, e.Name()))
+		}
+	}
+	sum := sha256.Sum256([]byte(abs))
+	r := &planRoots{filepath.Join(all, hex.EncodeToString(sum[:8]))}
+	_ = os.RemoveAll(r.dir)
+	if err := os.MkdirAll(r.dir, 0o700); err != nil {
+		return nil, fault.New("cannot keep what the plan needs: %w", err)
+	}
+	if err := os.Symlink(abs, filepath.Join(r.dir, "of")); err != nil {
+		return nil, fault.New("cannot keep what the plan needs: %w", err)
+	}
+	return r, nil
+}
+
+func (r *planRoots) link(host string) string { return filepath.Join(r.dir, host) }
+
+// keep roots the derivations too, from which what a builder has lost is built
+// again, and notes the roots in the plan.
+func (r *planRoots) keep(ctx context.Context, tool nixTool, p *plan.Plan) error {
+	for _, h := range p.Hosts {
+		if h.Status != plan.Change && h.Status != plan.Unchanged {
+			continue
+		}
+		link := r.link(h.Name)
+		if _, err := os.Lstat(link); err == nil {
+			p.Roots = append(p.Roots, link)
+		}
+		// A Nix that cannot do it keeps derivations of rooted outputs anyway
+		// (keep-derivations); deploy says so when one is gone.
+		if _, err := tool.Output(ctx, "nix-instantiate", "--add-root", link+".drv", "--indirect", "--expr", "import "+h.Drv); err == nil {
+			p.Roots = append(p.Roots, link+".drv")
+		}
+	}
+	return nil
+}
+
+type nixTool interface {
+	Output(ctx context.Context, program string, args ...string) ([]byte, error)
+}
+
+// deploySettings is the part of the user's file that is about deploys:
+//
+//	[deploy]
+//	yes = true
+//	accept-risk = ["dirty-tree"]
+type deploySettings struct {
+	Yes        bool     `toml:"yes"`
+	AcceptRisk []string `toml:"accept-risk"`
+}
+
+func loadDeploySettings() (deploySettings, error) {
+	var f struct {
+		Deploy deploySettings `toml:"deploy"`
+	}
+	file, err := builder.ConfigFile()
+	if err != nil {
+		return f.Deploy, nil // no home directory: no file
+	}
+	md, err := toml.DecodeFile(file, &f)
+	if errors.Is(err, fs.ErrNotExist) {
+		return f.Deploy, nil
+	}
+	if err != nil {
+		return f.Deploy, fault.New("cannot read %s: %s", file, strings.TrimPrefix(err.Error(), "toml: ")).Because(err)
+	}
+	for _, k := range md.Undecoded() {
+		if len(k) == 2 && k[0] == "deploy" {
+			return f.Deploy, fault.New("%s: unknown setting %s", file, k).Hint("known: yes, accept-risk")
+		}
+	}
+	return f.Deploy, nil
+}
+
+// planner shows what a deploy would change when every host is ready for it, and
+// holds all hosts back until somebody agreed. It is behind deploy.Run's hooks
+// Admit and Settled.
+type planner struct {
+	s      *session
+	plan   *plan.Plan
+	saved  *plan.Plan // what is applied; nil: the plan is new
+	file   string     // of the saved plan
+	accept plan.Accept
+	yes    bool
+	// terminal: somebody watches, who can be asked.
+	terminal bool
+	order    []string
+	meta     map[string]string
+
+	mu       sync.Mutex
+	left     int // hosts that are neither ready nor done
+	admitted map[string]bool
+	decided  chan struct{}
+	stopped  *fault.Error // why no host is changed
+}
+
+// newPlanner prepares the plan of a run of jobs.
+func (s *session) newPlanner(ctx context.Context, file string, d deploy.Options, f planFlags, jobs []deploy.Job, outcomes []deploy.Outcome) (*planner, error) {
+	settings, err := loadDeploySettings()
+	if err != nil {
+		return nil, err
+	}
+	accept, err := plan.ParseAccept(append(append([]string{}, settings.AcceptRisk...), f.accept...))
+	if err != nil {
+		return nil, err
+	}
+	pl := &planner{s: s, accept: accept, yes: f.yes || settings.Yes, terminal: s.watched(), order: s.names(), meta: d.Meta,
+		left: len(jobs), admitted: map[string]bool{}, decided: make(chan struct{})}
+	if s.saved != nil {
+		pl.saved, pl.file = s.saved, s.savedFile
+		pl.plan = s.newPlan(s.saved.File, d, s.saved.Source)
+	} else {
+		pl.plan = s.newPlan(file, d, planSource(ctx, file, false))
+	}
+	if src := pl.plan.Source; src.Commit != "" && d.Meta["commit"] == "" {
+		d.Meta["commit"] = src.Commit
+		d.Meta["tree"] = map[bool]string{false: "clean", true: "dirty"}[src.Dirty]
+	}
+	for _, o := range outcomes {
+		h := plan.Host{Name: o.Host}
+		plan.Fail(&h, o.Err)
+		pl.plan.Hosts = append(pl.plan.Hosts, h)
+	}
+	return pl, nil
+}
+
+// planned puts a planner before the changes of a run, unless it changes nothing.
+// The function tells afterwards why no host was changed, if the plan was turned down.
+func (s *session) planned(ctx context.Context, file string, run *deploy.Run, jobs []deploy.Job, outcomes []deploy.Outcome) (func() *fault.Error, error) {
+	none := func() *fault.Error { return nil }
+	if run.Goal != deploy.GoalActivate || run.DryRun || run.Action == activate.DryActivate || len(jobs) == 0 {
+		return none, nil
+	}
+	pl, err := s.newPlanner(ctx, file, run.Options, s.approval, jobs, outcomes)
+	if err != nil {
+		return none, err
+	}
+	run.Admit = pl.admit
+	before := run.Settled
+	run.Settled = func(o deploy.Outcome) {
+		pl.settled(ctx, o)
+		if before != nil {
+			before(o)
+		}
+	}
+	return func() *fault.Error {
+		select {
+		case <-pl.decided:
+			return pl.stopped
+		default:
+			return nil // interrupted
+		}
+	}, nil
+}
+
+// noPlanFlags refuses what a saved plan has settled already.
+func noPlanFlags(c *cobra.Command, rest []string) error {
+	if len(rest) > 0 {
+		return fault.New("a saved plan says itself what to do: leave out %q", rest[0])
+	}
+	for _, name := range []string{"on", "tagged", "every", "skip", "limit", "order-by-tags", "upload-secrets", "reboot", "no-guard", "skip-health-checks", "skip-pre-deploy-checks"} {
+		if c.Flags().Changed(name) {
+			return fault.New("a saved plan says itself what to do: --%s belongs to godwit plan", name)
+		}
+	}
+	return nil
+}
+
+// watched tells whether a person watches this run: its messages go to a
+// terminal, and no CI system says that it owns that.
+func (s *session) watched() bool {
+	f, ok := s.app.stderr.(*os.File)
+	return ok && !s.quiet() && s.app.getenv("CI") == "" && term.IsTerminal(int(f.Fd()))
+}
+
+// brief: nobody reads the plan, so only the risks are looked for.
+func (pl *planner) brief() bool { return !pl.terminal && !pl.s.app.globals.verbose }
+
+// admit is deploy.Run's Admit.
+func (pl *planner) admit(ctx context.Context, a deploy.Admission) error {
+	part, err := pl.s.lookAtHost(ctx, pl.plan, a.Host, a.System, a.Source, pl.brief())
+	if err != nil {
+		return err // settled takes it into account
+	}
+	pl.mu.Lock()
+	pl.admitted[a.Host.Name] = true
+	pl.mu.Unlock()
+	event.On(pl.s.ui, a.Host.Name, event.StepPlan).Emit(event.Event{Kind: event.Waiting, Text: "ready, waits for the plan"})
+	pl.arrive(ctx, part)
+	select {
+	case <-pl.decided:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if pl.stopped == nil && part.Status == plan.Blocked {
+		return part.Err() // it was not among the hosts that were agreed to
+	}
+	if pl.stopped != nil && part.Status != plan.Unchanged {
+		return deploy.LeaveAlone(fault.New("not started: %s", pl.stopped.Msg).Because(pl.stopped).Exit(ExitRisk))
+	}
+	return nil
+}
+
+// settled is deploy.Run's Settled: a host that failed on the way is not waited for.
+func (pl *planner) settled(ctx context.Context, o deploy.Outcome) {
+	pl.mu.Lock()
+	ready := pl.admitted[o.Host]
+	pl.mu.Unlock()
+	if ready {
+		return
+	}
+	h := plan.Host{Name: o.Host, System: o.System, Status: plan.BuildOnly}
+	switch {
+	case o.Err != nil:
+		plan.Fail(&h, o.Err)
+	case o.State == deploy.Skipped && !pl.buildOnly(o.Host): // --unreachable=skip
+		h.Status, h.Error = plan.Unreachable, o.Detail
+	}
+	pl.arrive(ctx, h)
+}
+
+func (pl *planner) buildOnly(name string) bool {
+	for _, h := range pl.s.hosts {
+		if h.Name == name {
+			return h.BuildOnly
+		}
+	}
+	return false
+}
+
+func (pl *planner) arrive(ctx context.Context, h plan.Host) {
+	pl.mu.Lock()
+	pl.plan.Hosts = append(pl.plan.Hosts, h)
+	pl.left--
+	last := pl.left == 0
+	pl.mu.Unlock()
+	if last {
+		go func() {
+			defer close(pl.decided)
+			pl.stopped = pl.decide(ctx)
+		}()
+	}
+}
+
+// decide runs once, when every host is ready or out of it.
+func (pl *planner) decide(ctx context.Context) *fault.Error {
+	p := pl.plan
+	p.Seal(pl.order)
+	pl.accept.Apply(p)
+	if pl.saved != nil {
+		if err := pl.same(); err != nil {
+			return err
+		}
+		// What was planned and shown is what somebody agreed to by applying it;
+		// risks that have come up since are not among that.
+		known := plan.Accept{}
+		for _, h := range pl.saved.Hosts {
+			for _, r := range h.Risks {
+				if r.Accepted != "" {
+					known[r.Name] = true
+				}
+			}
+		}
+		known.Apply(p)
+		p.Hash = pl.saved.Hash
+	}
+	pl.meta["plan"] = p.Hash
+	question := p.Question()
+	show := func(verbose bool) {
+		pl.s.println("\n" + strings.TrimSuffix(p.Text(plan.Layout{Width: pl.s.ui.Width(), Verbose: verbose}), "\n") + "\n")
+	}
+	ask := pl.terminal && !pl.yes && question != ""
+	refusal := p.ErrRisks()
+	if pl.terminal && question != "" || pl.s.app.globals.verbose || refusal != nil {
+		show(pl.s.app.globals.verbose)
+	}
+	if !ask {
+		return refusal
+	}
+	for {
+		answer, err := pl.s.ui.Prompt(question + " [y/N/d for details] ")
+		if err != nil { // nobody there after all
+			return refusal
+		}
+		switch strings.ToLower(answer) {
+		case "y", "yes":
+			return nil
+		case "d", "details":
+			show(true)
+			continue
+		}
+		return fault.New("the answer was no; no host was changed").Exit(ExitRisk)
+	}
+}
+
+// same compares the hosts with the saved plan.
+func (pl *planner) same() *fault.Error {
+	planned := map[string]*plan.Host{}
+	for i := range pl.saved.Hosts {
+		planned[pl.saved.Hosts[i].Name] = &pl.saved.Hosts[i]
+	}
+	for _, h := range pl.plan.Hosts {
+		was := planned[h.Name]
+		if was == nil || h.Running == "" {
+			continue // it failed: its own error says why
+		}
+		how := was.Moved(activate.State{Current: h.Running, Booted: h.Booted, Profile: h.Profile})
+		if h.System != was.System {
+			how = fmt.Sprintf("it was built as %s now, not as %s", h.System, was.System)
+		}
+		if how != "" {
+			return plan.ErrMoved(pl.saved.File, pl.file, h.Name, how)
+		}
+	}
+	return nil
+}
+
+// stop ends a run whose plan was turned down.
+func (s *session) stop(ctx context.Context, why *fault.Error, outcomes []deploy.Outcome) error {
+	s.close()
+	if errors.Is(context.Cause(ctx), errInterrupted) {
+		return silent{ExitInterrupted}
+	}
+	if !s.quiet() {
+		for _, o := range outcomes {
+			if o.Err != nil && o.State != deploy.NotStarted {
+				fmt.Fprintf(s.app.stderr, "\n%s", fault.Render(o.Err))
+			}
+		}
+		fmt.Fprintln(s.app.stderr)
+	}
+	return why
+}
+
+// applyPlan is `godwit deploy FILE` with a saved plan.
+func (s *session) applyPlan(ctx context.Context, file string, d deploy.Options, p *passwords) error {
+	saved, err := plan.Load(file)
+	if err != nil {
+		return err
+	}
+	action, err := parseAction(saved.Options.Action)
+	if err != nil {
+		return err
+	}
+	o := saved.Options
+	d.Goal, d.Action = deploy.GoalActivate, action
+	d.Reboot, d.NoGuard, d.UploadSecrets, d.SkipHealthChecks, d.SkipPreChecks = o.Reboot, o.NoGuard, o.UploadSecrets, o.SkipHealthChecks, o.SkipPreChecks
+	if how := saved.Source.Moved(planSource(ctx, saved.File, true, file)); how != "" {
+		return fault.New("the configuration has moved since the plan was made: %s", how).Exit(ExitRisk).
+			Detail("configuration  "+saved.File).Hint("godwit plan %s %s -o %s makes the plan anew", saved.File, o.Action, file)
+	}
+	if err := s.prepare(ctx, &d, p); err != nil {
+		return err
+	}
+	for _, pair := range sortedPairs(saved.NixConfig) {
+		s.tool = s.tool.With([][2]string{pair})
+	}
+	var drvs []string
+	var without []string
+	for _, h := range saved.Hosts {
+		switch h.Status {
+		case plan.Change, plan.Unchanged:
+			s.hosts = append(s.hosts, *h.Config)
+			drvs = append(drvs, h.Drv)
+		case plan.BuildOnly:
+		default:
+			without = append(without, h.Name)
+		}
+	}
+	s.ui.Announce(s.names())
+	if len(s.hosts) == 0 {
+		return fault.New("the plan holds no host that can be deployed to").Hint("godwit plan %s %s -o %s makes the plan anew", saved.File, o.Action, file)
+	}
+	s.println(fmt.Sprintf("Applying the plan of %s: %s", saved.Created.Local().Format("2006-01-02 15:04"), strings.Join(s.names(), ", ")))
+	if len(without) > 0 {
+		s.println("Not part of it, because they were not ready then: " + strings.Join(without, ", "))
+	}
+	valid, err := s.tool.Valid(ctx, drvs)
+	if err != nil {
+		return err
+	}
+	for _, drv := range drvs {
+		if !valid[drv] {
+			return fault.New("the derivation of the plan is gone: %s", drv).Exit(ExitRisk).
+				Detail("it was collected as garbage since the plan was made").
+				Hint("godwit plan %s %s -o %s makes the plan anew", saved.File, o.Action, file)
+		}
+	}
+	if d.UploadSecrets {
+		if err := preflightSecrets(s.hosts); err != nil {
+			return err
+		}
+	}
+	s.saved, s.savedFile = saved, file
+	return s.runJobs(ctx, saved.File, d, s.hosts, nil)
+}
+
+// prepare is what a run needs before it knows its hosts.
+func (s *session) prepare(ctx context.Context, d *deploy.Options, p *passwords) error {
+	g := s.app.globals
+	d.DryRun = g.dryRun
+	l, err := g.limits()
+	if err != nil {
+		return err
+	}
+	d.Builds, d.Copies, d.Activations = or(l.build, 4), or(l.copy, 10), or(l.activate, 10)
+	if err := s.findNix(ctx); err != nil {
+		return err
+	}
+	return s.openPool(p)
+}

@@ -1,0 +1,186 @@
+package plan
+
+import (
+	"context"
+	"path"
+	"strings"
+	"sync"
+
+	"godwit/internal/activate"
+	"godwit/internal/closure"
+	"godwit/internal/fleet"
+	"godwit/internal/store"
+)
+
+// Target is a host that a plan is made for.
+type Target struct {
+	Host   fleet.Host
+	Runner activate.Runner
+	Store  store.Endpoint // the host's
+	System string         // the new system
+	Source store.Endpoint // that holds the new system
+	Fleet  []string       // names of all hosts of the configuration
+	// Secrets that would be uploaded.
+	Secrets []Secret
+}
+
+// Gather finds out about one host and makes its part of the plan. With brief
+// only what named risks are judged by is looked at: no closures and no
+// dry-activate. The error is for a host that could not be looked at.
+func Gather(ctx context.Context, o Options, src Source, t Target, brief bool) (Host, error) {
+	in := Input{Host: t.Host, System: t.System, Secrets: t.Secrets}
+	f, err := Look(ctx, t.Runner, Ask{
+		Host: t.Host.Name, System: t.System, Action: activate.Action(o.Action),
+		Dry: !brief && (o.Action != "boot" || o.Reboot), Units: !brief,
+	})
+	if err != nil {
+		return Host{}, err
+	}
+	in.Facts = f
+	f.OtherHost = otherHost(t.Host.Name, t.System, f.State.Current, t.Fleet)
+	if brief || f.State.Current == t.System {
+		return Build(o, src, in), nil
+	}
+
+	// What cannot be read is not known; it keeps nobody from deploying.
+	var wg sync.WaitGroup
+	var before, after []*store.Info
+	var missing []string
+	wg.Go(func() {
+		if f.State.Current != "" {
+			before, _ = store.Closure(ctx, t.Store, []string{f.State.Current})
+		}
+	})
+	from := t.Source
+	if f.Present {
+		from = t.Store
+	}
+	asked := false
+	after, err = store.Closure(ctx, from, []string{t.System})
+	switch {
+	case err != nil:
+	case f.Present:
+		in.Copy = &Copy{}
+	default:
+		paths := make([]string, len(after))
+		for i, info := range after {
+			paths[i] = info.Path
+		}
+		if missing, err = store.Missing(ctx, t.Store, paths); err == nil {
+			asked = true
+		}
+		in.NewUnits = f.readNew(ctx, from, after, t.System)
+	}
+	wg.Wait()
+	if asked {
+		size := make(map[string]int64, len(after))
+		for _, info := range after {
+			size[info.Path] = info.NarSize
+		}
+		in.Copy = &Copy{Paths: len(missing)}
+		for _, p := range missing {
+			in.Copy.Bytes += size[p]
+		}
+	}
+	if len(before) > 0 && len(after) > 0 {
+		d := closure.Diff(closure.Of(before), closure.Of(after))
+		in.Closure = &d
+	}
+	if err := ctx.Err(); err != nil {
+		return Host{}, err
+	}
+	return Build(o, src, in), nil
+}
+
+// readNew looks at a system that is in another store than the host's: its
+// parts go into f.New; its unit files are the result, nil when they could not
+// be read.
+func (f *Facts) readNew(ctx context.Context, src store.Endpoint, infos []*store.Info, system string) map[string]string {
+	by := make(map[string]*store.Info, len(infos))
+	for _, i := range infos {
+		by[i.Path] = i
+	}
+	read := func(p string) (tree, bool) {
+		info := by[p]
+		if info == nil {
+			return tree{}, false
+		}
+		b, err := store.Read(ctx, src, []*store.Info{info})
+		if err != nil {
+			return tree{}, false
+		}
+		return parseNAR(b[0])
+	}
+	top, ok := read(system)
+	if !ok {
+		return nil
+	}
+	f.New = System{Path: system, Parts: map[string]string{}, Prints: map[string]string{}}
+	for _, part := range []string{"kernel", "initrd", "kernel-modules", "systemd"} {
+		f.New.Parts[part] = top.links[part]
+	}
+	f.New.Version = strings.TrimSpace(string(top.files["nixos-version"]))
+	f.New.elsewhere = true
+
+	// Follow links as far as the folder of unit files: etc -> …-etc/etc,
+	// etc/systemd/system -> …-system-units.
+	at, inside := top, "etc/systemd/system"
+	units := map[string]string{}
+	for range 8 {
+		if prefix, target, rest, found := at.link(inside); found {
+			if !strings.HasPrefix(target, "/") {
+				inside = path.Join(path.Dir(prefix), target, rest)
+				continue
+			}
+			p := storePath(target)
+			if at, ok = read(p); !ok {
+				return nil
+			}
+			inside = strings.TrimPrefix(path.Join(strings.TrimPrefix(target, p), rest), "/")
+			continue
+		}
+		for name, target := range at.links {
+			dir, base := path.Split(name)
+			if strings.TrimSuffix(dir, "/") == inside {
+				units[base] = target
+			}
+		}
+		break
+	}
+	return units
+}
+
+// link finds the first link on the way to p.
+func (t tree) link(p string) (prefix, target, rest string, found bool) {
+	if target, ok := t.links[""]; ok {
+		return "", target, p, true
+	}
+	words := strings.Split(p, "/")
+	for i := range words {
+		prefix = strings.Join(words[:i+1], "/")
+		if target, ok := t.links[prefix]; ok {
+			return prefix, target, strings.Join(words[i+1:], "/"), true
+		}
+	}
+	return "", "", "", false
+}
+
+// otherHost is the host of the fleet whose system runs on this one: somebody
+// may have mixed up two addresses.
+func otherHost(own, next, running string, all []string) string {
+	whose := func(system string) string {
+		rest, ok := strings.CutPrefix(storeName(system), "nixos-system-")
+		best := ""
+		for _, n := range all {
+			if after, is := strings.CutPrefix(rest, n+"-"); ok && is && len(n) > len(best) && after != "" && after[0] >= '0' && after[0] <= '9' {
+				best = n
+			}
+		}
+		return best
+	}
+	now := whose(running)
+	if now == "" || now == own || now == whose(next) {
+		return ""
+	}
+	return now
+}
