@@ -104,11 +104,10 @@ func signal(ch chan struct{}) {
 }
 
 // join makes a feed for need, which is in the order of compareInfo. What other
-// feeds wait for already is shared; the rest is queued on a lane.
+// feeds wait for already is shared; the rest is queued on a lane. Pusher.mu is
+// held.
 func (p *Pusher) join(need []*Info) *feed {
 	f := &feed{p: p, need: need, wake: make(chan struct{}, 1)}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	f.objs = make([]*object, len(need))
 	var fresh []*object
 	for k, i := range need {

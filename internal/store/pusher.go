@@ -89,7 +89,7 @@ type Pusher struct {
 	spool     spool
 	free      [][]byte
 	joining   int // pushes that will join soon
-	joined    chan struct{}
+	pending   []*joiner
 	closed    bool
 
 	// For tests and measurements.
@@ -126,7 +126,6 @@ func NewPusher(src Endpoint, opt Options) *Pusher {
 		objects:   make(map[string]*object),
 		lanes:     make(map[*lane]struct{}),
 		laneFreed: make(chan struct{}),
-		joined:    make(chan struct{}),
 		spool:     spool{dir: opt.SpoolDir, limit: max(0, opt.SpoolBytes/chunkSize)},
 	}
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
@@ -184,31 +183,50 @@ func (p *Pusher) Push(ctx context.Context, d Dest) Result {
 // that one reading of the source serves all of them from the first byte on.
 const joinGrace = 250 * time.Millisecond
 
-// ready says that a push that was counted in joining has come to its join, or
-// never will.
+// joiner is a push that waits for others to join with.
+type joiner struct {
+	need []*Info
+	feed *feed
+	done chan struct{}
+}
+
+// ready says that a push that was counted in joining is not to be waited for.
 func (p *Pusher) ready() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.joining--; p.joining == 0 {
-		close(p.joined)
-		p.joined = make(chan struct{})
+		p.joinAll()
 	}
 }
 
-func (p *Pusher) waitForOthers(ctx context.Context) {
-	p.mu.Lock()
-	wait, ch := p.joining > 0, p.joined
-	p.mu.Unlock()
-	if !wait {
-		return
+// joinAll makes the feeds of all who wait, at one moment: no lane moves
+// meanwhile. Pusher.mu is held.
+func (p *Pusher) joinAll() {
+	for _, j := range p.pending {
+		j.feed = p.join(j.need)
+		close(j.done)
 	}
+	p.pending = nil
+}
+
+// joinTogether makes a feed for need, together with the feeds of other pushes
+// that are about to begin. ready is called once the push waits.
+func (p *Pusher) joinTogether(need []*Info, ready func()) *feed {
+	j := &joiner{need: need, done: make(chan struct{})}
+	p.mu.Lock()
+	p.pending = append(p.pending, j)
+	p.mu.Unlock()
+	ready()
 	t := time.NewTimer(p.opt.grace)
 	defer t.Stop()
 	select {
-	case <-ch:
+	case <-j.done:
 	case <-t.C:
-	case <-ctx.Done():
+		p.mu.Lock()
+		p.joinAll()
+		p.mu.Unlock()
 	}
+	return j.feed
 }
 
 func (p *Pusher) push(ctx context.Context, d Dest) Result {
@@ -430,9 +448,7 @@ func (t *transfer) send(parent context.Context, c *conn, need []*Info, total int
 	p := t.p
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
-	t.readyOnce()
-	p.waitForOthers(ctx)
-	f := p.join(need)
+	f := p.joinTogether(need, t.readyOnce)
 	defer f.close()
 
 	// Answers are counted apart from the sending: the host answers 1 for every
