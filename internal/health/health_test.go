@@ -56,11 +56,11 @@ func page(t *testing.T, s *httptest.Server) fleet.HTTPCheck {
 
 var host = fleet.Host{Name: "web1", TargetHost: "127.0.0.1"}
 
-func run(t *testing.T, r Runner, c fleet.Checks, o Options) (Report, error, string) {
+func run(t *testing.T, r Runner, c fleet.Checks, o Options) (Report, string, error) {
 	t.Helper()
 	n := &notes{}
 	rep, err := Run(t.Context(), r, host, c, o, event.On(n, "web1", event.StepCheck))
-	return rep, err, n.String()
+	return rep, n.String(), err
 }
 
 func TestHTTP(t *testing.T) {
@@ -88,7 +88,7 @@ func TestHTTP(t *testing.T) {
 	named.Path, named.Headers = "/host", map[string]string{"host": "example.org", "X-A": "b"}
 	secure.InsecureSSL = true
 	late.Description = "late page"
-	rep, err, said := run(t, nil, fleet.Checks{HTTP: []fleet.HTTPCheck{ok, moved, named, late, secure}}, Options{})
+	rep, said, err := run(t, nil, fleet.Checks{HTTP: []fleet.HTTPCheck{ok, moved, named, late, secure}}, Options{})
 	if err != nil || rep.Passed() != 5 || rep.String() != "5/5 checks" || rep.Results[3].Tries != 3 {
 		t.Errorf("%v %+v", err, rep)
 	}
@@ -103,7 +103,7 @@ func TestHTTP(t *testing.T) {
 	strict.Description = "strict"
 	nothing.Port, nothing.Description = 1, "nothing"
 	start := time.Now()
-	rep, err, said = run(t, nil, fleet.Checks{HTTP: []fleet.HTTPCheck{ok, slow, strict, nothing}}, Options{Budget: time.Second})
+	rep, said, err = run(t, nil, fleet.Checks{HTTP: []fleet.HTTPCheck{ok, slow, strict, nothing}}, Options{Budget: time.Second})
 	if rep.Passed() != 1 || time.Since(start) > 5*time.Second {
 		t.Errorf("%+v after %s", rep, time.Since(start))
 	}
@@ -123,12 +123,12 @@ func TestMalformed(t *testing.T) {
 		{Scheme: "gopher", Port: 1}, {Port: 0}, {Port: 70000}, {Port: 1, Host: "a b"}, {Port: 1, Host: "a/b"}, {Port: 1, Path: "/%zz"}, {Port: 1, Host: "u@h"},
 	} {
 		c.Description = "odd"
-		_, err, said := run(t, nil, fleet.Checks{HTTP: []fleet.HTTPCheck{c}}, Options{})
+		_, said, err := run(t, nil, fleet.Checks{HTTP: []fleet.HTTPCheck{c}}, Options{})
 		if err == nil || !strings.HasPrefix(err.Error(), `web1: check "odd" has no valid address: `) || said != "" {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
-	if _, err, _ := run(t, nil, fleet.Checks{Cmd: []fleet.CmdCheck{{Description: "none"}}}, Options{}); err == nil {
+	if _, _, err := run(t, nil, fleet.Checks{Cmd: []fleet.CmdCheck{{Description: "none"}}}, Options{}); err == nil {
 		t.Error("a check without a command passes")
 	}
 	for in, want := range map[string]string{"::1": "http://[::1]:80/", "[::1]": "http://[::1]:80/", "h": "http://h:80/"} {
@@ -150,7 +150,7 @@ func TestCmd(t *testing.T) {
 	h := s.HostWith(t, "web1", o)
 	dir := t.TempDir()
 	flag := filepath.Join(dir, "flag")
-	rep, err, said := run(t, h, fleet.Checks{Cmd: []fleet.CmdCheck{
+	rep, said, err := run(t, h, fleet.Checks{Cmd: []fleet.CmdCheck{
 		{Description: "fine", Cmd: []string{"true", "&&", "test", "$((1+1))", "=", "2"}},
 		{Description: "flag", Cmd: []string{"sudo", "cat", flag, "2>&1", "||", "{", "touch", flag + ";", "false;", "}"}, Period: time.Millisecond},
 	}}, Options{})
@@ -159,7 +159,7 @@ func TestCmd(t *testing.T) {
 	}
 	// A try that hangs is ended on the host too.
 	pids := filepath.Join(dir, "pids")
-	_, err, _ = run(t, h, fleet.Checks{Cmd: []fleet.CmdCheck{
+	_, _, err = run(t, h, fleet.Checks{Cmd: []fleet.CmdCheck{
 		{Description: "hang", Cmd: []string{"echo $$ >>" + pids + "; sleep 2811; true"}, Period: time.Millisecond, Timeout: time.Second},
 	}}, Options{Budget: 3500 * time.Millisecond, What: "pre-deploy checks"})
 	if err == nil || !strings.Contains(fault.Render(err), "gave up waiting for pre-deploy checks to complete after 3.5 seconds") ||
@@ -200,7 +200,7 @@ func TestHopelessEndsEarly(t *testing.T) {
 		return fault.New("sudo needs a password").Because(&ssh.ElevateError{})
 	})
 	start := time.Now()
-	rep, err, _ := run(t, r, fleet.Checks{Cmd: []fleet.CmdCheck{{Description: "a", Cmd: []string{"sudo", "x"}, Period: time.Minute}}}, Options{})
+	rep, _, err := run(t, r, fleet.Checks{Cmd: []fleet.CmdCheck{{Description: "a", Cmd: []string{"sudo", "x"}, Period: time.Minute}}}, Options{})
 	if err == nil || time.Since(start) > 5*time.Second || rep.Results[0].Failure != "error: sudo needs a password" {
 		t.Errorf("%v %+v", err, rep)
 	}
@@ -212,10 +212,10 @@ func TestHopelessEndsEarly(t *testing.T) {
 		}
 		return nil
 	}
-	if rep, err, _ = run(t, r, fleet.Checks{Cmd: []fleet.CmdCheck{{Description: "a", Cmd: []string{"x"}, Period: time.Millisecond}}}, Options{}); err != nil || n != 3 {
+	if rep, _, err = run(t, r, fleet.Checks{Cmd: []fleet.CmdCheck{{Description: "a", Cmd: []string{"x"}, Period: time.Millisecond}}}, Options{}); err != nil || n != 3 {
 		t.Errorf("%v %+v", err, rep)
 	}
-	if rep, err, _ = run(t, nil, fleet.Checks{}, Options{}); err != nil || len(rep.Results) != 0 {
+	if rep, _, err = run(t, nil, fleet.Checks{}, Options{}); err != nil || len(rep.Results) != 0 {
 		t.Errorf("%v %+v", err, rep)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/ssh"
+	"godwit/test/lab"
 )
 
 // fake is a host: boots are the answers to looks over new connections, the
@@ -93,6 +95,44 @@ func TestInterrupted(t *testing.T) {
 	time.AfterFunc(30*time.Millisecond, cancel)
 	_, err := Run(ctx, &fake{t: t, boots: []string{""}}, "web1", Options{Poll: time.Minute}, event.On(nil, "", ""))
 	if !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestLab(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs Docker")
+	}
+	host := lab.New(t, lab.Spec{})
+	config := filepath.Join(t.TempDir(), "config")
+	if err := lab.WriteSSHConfig(config, host); err != nil {
+		t.Fatal(err)
+	}
+	p, err := ssh.NewPool(ssh.Options{ConfigFile: config, ConnectTimeout: 20 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	h := p.Host(ssh.Target{Name: "lab", Host: host.Name, User: lab.Deploy})
+	before, err := BootID(t.Context(), h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := Run(t.Context(), h, "lab", Options{Timeout: 3 * time.Minute}, event.On(nil, "", ""))
+	if err != nil {
+		t.Fatal(fault.Render(err))
+	}
+	if res.Before != before || res.After == before || res.After == "" {
+		t.Errorf("%+v, was %s", res, before)
+	}
+	// The next command does not stumble over the old connection.
+	if after, err := BootID(t.Context(), h); err != nil || after != res.After {
+		t.Errorf("%q, %v", after, err)
+	}
+
+	// Somebody who may not reboot is told so, and nothing happens.
+	n := p.Host(ssh.Target{Name: "lab", Host: host.Name, User: lab.Nobody})
+	if _, err := Run(t.Context(), n, "lab", Options{Timeout: time.Second}, event.On(nil, "", "")); err == nil || !strings.HasPrefix(err.Error(), "lab: not rebooted: ") {
 		t.Errorf("%v", err)
 	}
 }

@@ -291,6 +291,11 @@ func (p *Process) start(ctx context.Context, socket string, master bool) error {
 	if err != nil {
 		return fail(err)
 	}
+	p.Stdin = inW
+	p.outFile = outR
+	p.out = &markReader{r: bufio.NewReaderSize(outR, 64<<10), mark: p.mark, pid: make(chan int, 1)}
+	p.Stdout = p.out
+	p.err = &stderrFilter{mark: p.mark, w: p.cmd.Stderr}
 	c.Stdin, c.Stdout, c.Stderr = inR, outW, errW
 	if err := c.Start(); err != nil {
 		return fail(fault.New("cannot start ssh: %w", err).On(h.target.Name))
@@ -299,11 +304,6 @@ func (p *Process) start(ctx context.Context, socket string, master bool) error {
 	outW.Close()
 	errW.Close()
 
-	p.Stdin = inW
-	p.outFile = outR
-	p.out = &markReader{r: bufio.NewReaderSize(outR, 64<<10), mark: p.mark, pid: make(chan int, 1)}
-	p.Stdout = p.out
-	p.err = &stderrFilter{mark: p.mark, w: p.cmd.Stderr}
 	errDone := make(chan struct{})
 	go func() { io.Copy(p.err, errR); close(errDone) }()
 	go func() {

@@ -63,8 +63,11 @@ func TestQuotingOfOddWords(t *testing.T) {
 
 func TestExitCodes(t *testing.T) {
 	h := sshtest.Start(t).Host(t, "web1")
-	for _, code := range []int{0, 1, 2, 98, 99, 127, 254, 255} {
+	for _, code := range []int{0, 1, 3, 98, 99, 127, 254, 255} {
 		for _, fresh := range []bool{false, true} {
+			if fresh && code != 0 && code != 3 && code != 255 {
+				continue
+			}
 			for _, c := range []ssh.Cmd{
 				{Argv: []string{"/bin/sh", "-c", fmt.Sprintf("echo out; echo err >&2; exit %d", code)}},
 				{Shell: fmt.Sprintf("echo out; echo err >&2; exit %d", code)},
