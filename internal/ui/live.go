@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -313,11 +314,19 @@ func (l *live) erase(b *bytes.Buffer, w int) {
 			up += max(l.widths[i]-1, 0) / w
 		}
 	}
+	// Line by line: some terminals (tmux) keep in their history what is erased
+	// as a whole screen.
 	b.WriteByte('\r')
 	if up > 0 {
 		fmt.Fprintf(b, "\x1b[%dA", up)
 	}
-	b.WriteString(eraseBelow)
+	b.WriteString(eraseLine)
+	for range up {
+		b.WriteString("\x1b[1B" + eraseLine)
+	}
+	if up > 0 {
+		fmt.Fprintf(b, "\x1b[%dA", up)
+	}
 	l.rows = nil
 }
 
@@ -643,6 +652,8 @@ func (u *UI) finalRows(h int) []row {
 		}
 		out = append(out, u.hostRow(host, now))
 	}
+	rank := map[string]int{"skipped": 1, "not-started": 1, "not started": 1, "interrupted": 2}
+	slices.SortStableFunc(order, func(a, b string) int { return rank[a] - rank[b] })
 	var folded []row
 	for _, o := range order {
 		s, what := symOK, o

@@ -366,11 +366,16 @@ func stepFailed(s event.Step, err string) string {
 // interrupt settles everything that has not ended, for the last screen, and
 // gives the hosts that were stopped in the middle.
 func (m *model) interrupt(now time.Time) (stopped []*host) {
+	// A run that gives results gives one to each host: who has none is not done.
+	cut := false
+	for _, h := range m.hosts {
+		cut = cut || h.outcome != "" || len(h.active) > 0
+	}
 	for _, n := range m.order {
 		h := m.hosts[n]
 		switch {
 		case h.state == finished:
-		case len(h.active) > 0 || h.waits != "" && h.state == running:
+		case len(h.active) > 0 || h.state == running && (h.waits != "" || cut):
 			t := h.current()
 			h.text = "interrupted"
 			if h.waits != "" {
