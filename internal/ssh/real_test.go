@@ -1,6 +1,7 @@
 package ssh_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -10,6 +11,7 @@ import (
 	"math/rand"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -388,4 +390,59 @@ func silentPort(t *testing.T) int {
 		}
 	}()
 	return l.Addr().(*net.TCPAddr).Port
+}
+
+// TestKilledProcessLeavesNoMaster kills a process that holds a connection in
+// the way that it cannot handle: the master goes with it.
+func TestKilledProcessLeavesNoMaster(t *testing.T) {
+	if config := os.Getenv("GODWIT_TEST_HOLD"); config != "" {
+		p, err := ssh.NewPool(ssh.Options{ConfigFile: config})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var port int
+		fmt.Sscan(os.Getenv("GODWIT_TEST_PORT"), &port)
+		if err := p.Host(ssh.Target{Name: "web1", Host: "127.0.0.1", Port: port}).Connect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Println("connected")
+		time.Sleep(time.Hour)
+	}
+	s := sshtest.Start(t)
+	runtime, err := os.MkdirTemp("/tmp", "gw")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(runtime)
+	c := exec.Command(os.Args[0], "-test.run=^TestKilledProcessLeavesNoMaster$", "-test.v")
+	c.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+runtime, "GODWIT_TEST_HOLD="+s.ConfigFile, fmt.Sprintf("GODWIT_TEST_PORT=%d", s.Port))
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for b := bufio.NewScanner(out); b.Scan() && b.Text() != "connected"; {
+	}
+	if err := c.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	c.Wait()
+	deadline := time.Now().Add(10 * time.Second)
+	for !strings.Contains(s.Log(), "Disconnected from user") {
+		if time.Now().After(deadline) {
+			t.Fatal("the master is still connected")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func BenchmarkRun(b *testing.B) {
+	h := sshtest.Start(b).Host(b, "web1")
+	for b.Loop() {
+		if err := h.Run(b.Context(), ssh.Cmd{Argv: []string{"true"}}); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
