@@ -274,6 +274,9 @@ func (d *run) run(ctx context.Context) error {
 	for _, w := range d.state.warnings(d.req) {
 		d.sc.Warn(w)
 	}
+	if d.state.New != "" {
+		d.req.Activation = d.state.New
+	}
 	if d.req.SkipUnchanged && d.state.Current == d.req.Activation && (d.req.Action == Test || d.state.Profile == d.req.NewSystem) && d.req.Action != DryActivate {
 		d.res.Outcome, d.res.ExitCode, d.res.Meaning = "unchanged", 0, "the host runs this system already"
 		return nil
@@ -445,13 +448,14 @@ func (d *run) arm(ctx context.Context) error {
 		// Was it armed? The host knows.
 		d.res.Drops++
 		for n := 1; ; n++ {
-			err := d.attach(ctx, "follow", "activated", false)
+			err := d.attach(ctx, "facts", "", false)
 			var exit *ssh.ExitError
-			if err == nil {
-				break
+			begun := d.fr.has("gone") || d.fr.has("started") || d.fr.has("phase") || d.fr.has("final")
+			if err == nil && (begun || n > 3) {
+				break // n > 3: cut between deadman and activation; nothing will come
 			} else if ctx.Err() != nil {
 				return d.interrupted(ctx, true)
-			} else if errors.As(err, &exit) && n == 3 || time.Since(d.lastOK) > d.deadman {
+			} else if errors.As(err, &exit) && n > 3 || time.Since(d.lastOK) > d.deadman {
 				return d.lost(err)
 			}
 			if pause(ctx, 500*time.Millisecond) != nil {
@@ -460,7 +464,6 @@ func (d *run) arm(ctx context.Context) error {
 		}
 		if !d.fr.has("gone") {
 			if !d.fr.has("started") && d.fr.fact("final") == "" && d.fr.fact("phase") == "" {
-				// Cut between deadman and activation: nothing will come.
 				_ = d.attach(ctx, "cancel", "arming was cut off", false)
 			}
 			return nil

@@ -49,7 +49,7 @@ func signalName(n int) string {
 func unitMeaning(result string, limit string) string {
 	f := strings.Fields(result)
 	if len(f) == 0 {
-		return "ended without a trace"
+		return "was killed"
 	}
 	switch f[0] {
 	case "timeout":

@@ -26,7 +26,9 @@ type State struct {
 	Pending                              string           // ID of a deployment that is under way
 	Interrupted                          string           // ID of a commit that a power cut interrupted
 	Rebuild                              string           // a nixos-rebuild switch that is under way
+	Specialisation                       string           // name of the profile's specialisation that runs
 	// About the new system:
+	New              string   // what is to be activated, links resolved
 	Absent, NoSwitch []string // paths that are not there, or have no switch-to-configuration
 	Differs          []string // kernel, initrd, kernel-modules, kernel-params, systemd
 	InitChanged      bool     // exit 100 would be the answer
@@ -80,6 +82,7 @@ func Preflight(ctx context.Context, r Runner, req Request) (State, error) {
 		BootID: f.fact("boot-id"), Current: f.fact("current"), Booted: f.fact("booted"), Profile: f.fact("profile"),
 		Generation: f.fact("generation"), Root: f.fact("uid") == "0", Missing: f.facts["missing"],
 		FailedUnits: f.facts["failed"], Pending: f.fact("pending"), Interrupted: f.fact("interrupted"), Rebuild: f.fact("rebuild"),
+		New: f.fact("new"), Specialisation: f.fact("specialisation"),
 		Absent: f.facts["absent"], NoSwitch: f.facts["no-switch"], Differs: f.facts["differs"],
 		InitChanged: f.has("init-changed"), Inhibited: f.has("inhibited"), CheckFailed: f.has("check-failed"), CheckLog: f.facts["check-line"],
 		Free: map[string]int64{},
@@ -150,7 +153,7 @@ func (s State) warnings(req Request) []string {
 	var w []string
 	if s.Interrupted != "" {
 		w = append(w, "an earlier deployment ("+s.Interrupted+") was cut off by a reboot while it was made permanent; its profile is put right first")
-	} else if s.Profile != "" && s.Profile != s.Current && req.Action != DryActivate && !strings.HasPrefix(s.Current, s.Profile+"/") {
+	} else if s.Profile != "" && s.Profile != s.Current && req.Action != DryActivate && s.Specialisation == "" {
 		w = append(w, "the profile names another system than the one that runs: a reboot may lead to "+s.Profile)
 	}
 	return w

@@ -120,6 +120,20 @@ var cases = []fcase{
 		return nil
 	}},
 
+	{name: "specialisation", new: "special", req: func(r *activate.Request) { r.Activation = r.NewSystem + "/specialisation/quick" }, outcome: "changed", after: func(k *kase) {
+		s, left := k.look(), k.settled(5*time.Second)
+		if s.current != k.systems["instant"] || s.boot != k.systems["special"] || s.profile != s.boot || len(left) > 0 {
+			k.t.Errorf("%+v %q", s, left)
+		}
+		if state, _, err := activate.Status(k.ctx, k.r, k.Name); err != nil || state.Specialisation != "quick" {
+			k.t.Errorf("%+v %v", state, err)
+		}
+		if res, err := activate.Run(k.ctx, k.r, k.req, event.Discard); err != nil || res.Outcome != "unchanged" {
+			k.t.Errorf("%+v %v", res, err)
+		}
+	}},
+	{name: "specialisation that fails", new: "special", req: func(r *activate.Request) { r.Activation = r.NewSystem + "/specialisation/broken" }, outcome: "rolled-back", exit: rolledBack, end: "old"},
+
 	// Activations that fail.
 	{name: "activation script fails", new: "fail2", outcome: "rolled-back", exit: rolledBack, end: "old", within: 6 * time.Second, words: "the activation script of the system failed (exit 2)"},
 	{name: "a unit fails", new: "fail4", outcome: "rolled-back", exit: rolledBack, end: "old", within: 6 * time.Second, words: "newly failed  fault-broken.service"},
@@ -245,8 +259,8 @@ for i in 1 2 3; do systemctl kill -s KILL 'godwit-commit-*.service'; systemctl s
 		after: func(k *kase) { ranOnce("test", "good", 0)(k); k.do("rm /run/filler") }},
 	{name: "full /nix", before: "mount -t tmpfs -o size=128k tmpfs /nix/var/nix/gcroots/auto; dd if=/dev/zero of=/nix/var/nix/gcroots/auto/filler bs=1k 2>/dev/null; true", outcome: "failed", exit: 1, end: "old",
 		words: "KiB are free in /nix", after: ranOnce("test", "good", 0)},
-	{name: "read-only root", before: "for d in /nix /var /etc /boot /root /usr; do mount --bind $d $d && mount -o remount,bind,ro $d; done", outcome: "failed", exit: 1, end: "old", words: "cannot write to",
-		after: func(k *kase) { k.do("umount /nix /var /etc /boot /root /usr"); ranOnce("test", "good", 0)(k) }},
+	{name: "read-only root", before: "for d in /nix /var /etc /boot /root; do mount --bind $d $d && mount -o remount,bind,ro $d; done", outcome: "failed", exit: 1, end: "old", words: "cannot write to",
+		after: func(k *kase) { k.do("umount -l /nix /var /etc /boot /root"); ranOnce("test", "good", 0)(k) }},
 
 	// Arming is cut off.
 	{name: "arming cut between deadman and activation", outcome: "failed", exit: 1, end: "old", words: "nothing was changed", runner: func(k *kase) activate.Runner {

@@ -43,6 +43,7 @@ var behaviours = map[string]string{
 	"initchange": `:`,
 	"inhibited":  `:`,
 	"checkfails": `:`,
+	"special":    `:`,
 }
 
 // late runs after the failed units were reset, as restarting units does.
@@ -90,6 +91,8 @@ func installScript() string {
 			b.WriteString("echo '[\"dbus\"]' >$d/switch-inhibitors\n")
 		case "old":
 			b.WriteString("echo '[\"dbus-broker\"]' >$d/switch-inhibitors\n")
+		case "special":
+			b.WriteString("mkdir $d/specialisation; for s in quick:instant broken:fail2; do ln -s \"$(readlink -f /nix/var/nix/gcroots/fault/${s#*:})\" $d/specialisation/${s%:*}; done\n")
 		case "checkfails":
 			b.WriteString("touch $d/check-fails\n")
 		}

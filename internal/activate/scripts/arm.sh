@@ -13,7 +13,7 @@ refuse() { # CODE WORDS...: says why, and takes back what arming made
 	shift
 	[ -z "$fresh" ] || {
 		rm -rf "$D"
-		rm -f "$GCROOTS/godwit-$ID-new" "$GCROOTS/godwit-$ID-old"
+		for root in new old top; do rm -f "$GCROOTS/godwit-$ID-$root"; done
 		[ "$(readlink "$RUN/current")" != "$ID" ] || rm -f "$RUN/current"
 	}
 	printf '::godwit refused %s %s\n' "$code" "$*"
@@ -67,12 +67,14 @@ find "$GCROOTS" -maxdepth 1 -name 'godwit-*' ! -exec test -e {} \; -exec rm -f {
 
 fresh=1
 mkdir "$D" || refuse 66 "cannot make $D"
-{ ln -sn "$NEW" "$D/new" && ln -sn "$OLD" "$D/old"; } || refuse 66 "cannot write to $D"
+{ ln -sn "$NEW" "$D/new" && ln -sn "$OLD" "$D/old" && ln -sn "$TOPLEVEL" "$D/top"; } || refuse 66 "cannot write to $D"
 if [ "$ACTION" != dry-activate ]; then
 	{ ln -sfn "$ID" "$RUN/current" && [ "$(readlink "$RUN/current")" = "$ID" ]; } || refuse 75 "another deployment"
 	# Roots by way of /run: after a power cut they point nowhere, and Nix's own
 	# garbage collector removes such links from gcroots/auto.
-	{ ln -sn "$D/new" "$GCROOTS/godwit-$ID-new" && ln -sn "$D/old" "$GCROOTS/godwit-$ID-old"; } || refuse 66 "cannot write to $GCROOTS"
+	for root in new old top; do
+		ln -sn "$D/$root" "$GCROOTS/godwit-$ID-$root" || refuse 66 "cannot write to $GCROOTS"
+	done
 fi
 write_files() {
 	{

@@ -14,7 +14,7 @@ finish() {
 release() {
 	case $(get final) in
 	rollback-failed*) ;;
-	*) rm -f "$GCROOTS/godwit-$ID-new" "$GCROOTS/godwit-$ID-old" ;;
+	*) rm -f "$GCROOTS/godwit-$ID-new" "$GCROOTS/godwit-$ID-old" "$GCROOTS/godwit-$ID-top" ;;
 	esac
 	[ "$(readlink "$RUN/current")" != "$ID" ] || rm -f "$RUN/current"
 	rm -f "$D/reserve"

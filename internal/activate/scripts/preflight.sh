@@ -20,7 +20,11 @@ for folder in /nix /boot /run; do
 done
 tell pending "$(pending=$(readlink "$RUN/current") && [ -d "$RUN/$pending" ] && [ ! -e "$RUN/$pending/final" ] && echo "$pending")"
 [ ! -s "$STATE/pending" ] || tell interrupted "$(head -n 1 "$STATE/pending")"
+for special in "$PROFILE"/specialisation/*; do
+	if [ -e "$special" ] && same "$special" "$CURRENT"; then tell specialisation "${special##*/}"; fi
+done
 if [ -n "$NEW" ]; then
+	tell new "$(readlink -f "$NEW")"
 	for system in "$NEW" "$TOPLEVEL"; do
 		if [ ! -e "$system" ]; then tell absent "$system"; elif [ ! -x "$system/bin/switch-to-configuration" ]; then tell no-switch "$system"; fi
 	done
