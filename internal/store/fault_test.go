@@ -297,6 +297,40 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+func TestSilentSource(t *testing.T) {
+	src, dst := newFake(t), newFake(t)
+	top := src.closure(5, 300, 1, 3<<20)
+	stop := make(chan struct{})
+	defer close(stop)
+	// At the first query, and in the middle of a path.
+	silent := Command("source", func(bool) []string { return []string{"sleep", "60"} })
+	r := Copy(testCtx(t), silent, []Dest{dest("h", dst, top)}, Options{Idle: 300 * time.Millisecond}, nil)[0]
+	wantError(t, r, "h: source: no answer for 300ms")
+	src.wrapOut = func(w io.Writer) io.Writer { return &stuckWriter{w, 1 << 20, stop} }
+	r = Copy(testCtx(t), src.endpoint("source"), []Dest{dest("h", dst, top)}, Options{Idle: 300 * time.Millisecond}, nil)[0]
+	wantError(t, r, "h: source: no answer for 300ms, while reading")
+	// Somebody who does not want to wait for the source to be called.
+	ctx, cancel := context.WithCancel(testCtx(t))
+	time.AfterFunc(50*time.Millisecond, cancel)
+	never := Endpoint{Name: "never", Dial: func(ctx context.Context, _ bool) (*Stream, error) { <-ctx.Done(); return nil, ctx.Err() }}
+	r = Copy(ctx, never, []Dest{dest("h", dst, top)}, Options{}, nil)[0]
+	wantError(t, r, "interrupted")
+}
+
+type stuckWriter struct {
+	w    io.Writer
+	n    int
+	stop chan struct{}
+}
+
+func (c *stuckWriter) Write(p []byte) (int, error) {
+	if c.n -= len(p); c.n < 0 {
+		<-c.stop
+		return 0, errors.New("stopped")
+	}
+	return c.w.Write(p)
+}
+
 // slowReader takes rate bytes a second.
 type slowReader struct {
 	r    io.Reader

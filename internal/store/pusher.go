@@ -661,7 +661,7 @@ func (p *Pusher) Closure(ctx context.Context, roots []string) ([]*Info, error) {
 // learn asks the source about the closure of roots. p.query is held.
 func (p *Pusher) learn(ctx context.Context, roots []string) error {
 	for again := false; ; again = true {
-		c, old, err := p.anySource(again)
+		c, old, err := p.anySource(ctx, again)
 		if err != nil {
 			return err
 		}
@@ -732,12 +732,15 @@ func (p *Pusher) ask(c *conn, roots []string) error {
 // source gives a connection to the source: an idle one, unless fresh is asked
 // for.
 func (p *Pusher) source(fresh bool) (*conn, error) {
-	c, _, err := p.anySource(fresh)
+	c, _, err := p.anySource(p.ctx, fresh)
 	return c, err
 }
 
-func (p *Pusher) anySource(fresh bool) (c *conn, old bool, err error) {
+// anySource does the same and tells whether it was an idle one. The connection
+// outlives ctx, which only bounds the wait for it.
+func (p *Pusher) anySource(ctx context.Context, fresh bool) (*conn, bool, error) {
 	p.mu.Lock()
+	var c *conn
 	if n := len(p.conns); n > 0 && !fresh {
 		c = p.conns[n-1]
 		p.conns = p.conns[:n-1]
@@ -746,8 +749,26 @@ func (p *Pusher) anySource(fresh bool) (c *conn, old bool, err error) {
 	if c != nil {
 		return c, true, nil
 	}
-	c, err = dial(p.ctx, p.src, false, p.opt.Idle)
-	return c, false, err
+	type dialed struct {
+		c   *conn
+		err error
+	}
+	call := make(chan dialed, 1)
+	go func() {
+		c, err := dial(p.ctx, p.src, false, p.opt.Idle)
+		call <- dialed{c, err}
+	}()
+	select {
+	case d := <-call:
+		return d.c, false, d.err
+	case <-ctx.Done():
+		go func() {
+			if d := <-call; d.err == nil {
+				d.c.abandon()
+			}
+		}()
+		return nil, false, context.Cause(ctx)
+	}
 }
 
 // putSource keeps a connection for later.
