@@ -206,7 +206,7 @@ func (d *DB) Result(ctx context.Context, run string, r Result) error {
 }
 
 // logKept bounds the log of one host in the database.
-const logKept = 64 << 10
+const logKept = 32 << 10
 
 func putResult(ctx context.Context, tx *sql.Tx, run string, r Result, source string) error {
 	if len(r.Log) > logKept {
@@ -220,10 +220,32 @@ func putResult(ctx context.Context, tx *sql.Tx, run string, r Result, source str
 	return err
 }
 
-// End writes that a run is over.
+// logsKept is how long logs are kept; the rest of the history stays.
+const logsKept = 180 * 24 * time.Hour
+
+// End writes that a run is over, and drops the logs of very old ones.
 func (d *DB) End(ctx context.Context, run string, at time.Time) error {
 	return d.write(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `UPDATE results SET log = '' WHERE ended < ? AND log <> ''`, at.Add(-logsKept).UnixMilli()); err != nil {
+			return err
+		}
 		_, err := tx.ExecContext(ctx, `UPDATE runs SET ended = ? WHERE id = ?`, at.UnixMilli(), run)
+		return err
+	})
+}
+
+// Plan writes the hash of the plan that a run applies.
+func (d *DB) Plan(ctx context.Context, run, hash string) error {
+	return d.write(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `UPDATE runs SET plan = ? WHERE id = ?`, hash, run)
+		return err
+	})
+}
+
+// Forget removes a run and its results.
+func (d *DB) Forget(ctx context.Context, run string) error {
+	return d.write(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM runs WHERE id = ?`, run)
 		return err
 	})
 }
@@ -279,12 +301,13 @@ type Filter struct {
 	File       string   // deployment file; "": all. Imported entries have none and match
 	Deployment string   // only this one
 	Limit      int      // 0: no limit
+	Logs       bool     // with logs, which can be long
 }
 
 // Entries gives the entries that match, newest first.
 func (d *DB) Entries(ctx context.Context, f Filter) ([]Entry, error) {
 	var where []string
-	var args []any
+	args := []any{f.Logs}
 	if len(f.Hosts) > 0 {
 		where = append(where, "h.host IN (?"+strings.Repeat(",?", len(f.Hosts)-1)+")")
 		for _, h := range f.Hosts {
@@ -300,7 +323,7 @@ func (d *DB) Entries(ctx context.Context, f Filter) ([]Entry, error) {
 		args = append(args, f.Deployment)
 	}
 	q := `SELECT r.id, r.started, r.ended, r.user, r.deployer, r.godwit, r.file, r.commit_, r.state, r.plan, r.action,
-		h.host, h.deployment, h.old, h.new, h.outcome, h.reason, h.log, h.ended, h.duration, h.source
+		h.host, h.deployment, h.old, h.new, h.outcome, h.reason, iif(?, h.log, ''), h.ended, h.duration, h.source
 		FROM results h JOIN runs r ON r.id = h.run`
 	if len(where) > 0 {
 		q += " WHERE " + strings.Join(where, " AND ")

@@ -44,7 +44,7 @@ func TestRoundTrip(t *testing.T) {
 	check(t, db.Begin(ctx, run, []string{"web", "db"}))
 	check(t, db.Result(ctx, "r1", Result{Host: "web", Deployment: "d1", Old: "/o", New: "/n", Outcome: Changed, Log: "line", Ended: start.Add(time.Minute), Duration: 1500 * time.Millisecond}))
 
-	got, err := db.Entries(ctx, Filter{})
+	got, err := db.Entries(ctx, Filter{Logs: true})
 	check(t, err)
 	if len(got) != 2 || got[0].Host != "db" || got[0].Outcome != Unknown || !strings.Contains(got[0].Reason, "died") {
 		t.Fatalf("entries: %+v", got)
@@ -54,7 +54,13 @@ func TestRoundTrip(t *testing.T) {
 	if got[1] != want {
 		t.Errorf("got  %+v\nwant %+v", got[1], want)
 	}
-	check(t, db.End(ctx, "r1", start.Add(time.Hour)))
+	if got, _ := db.Entries(ctx, Filter{}); got[1].Log != "" {
+		t.Errorf("a log that nobody asked for: %q", got[1].Log)
+	}
+	check(t, db.End(ctx, "r1", start.Add(200*24*time.Hour)))
+	if got, _ := db.Entries(ctx, Filter{Logs: true}); got[1].Log != "" || got[1].Outcome != Changed {
+		t.Errorf("after a long time: %+v", got[1])
+	}
 
 	// What hosts tell: one that is known, one of this run, one of another machine.
 	check(t, db.Import(ctx, []Entry{
@@ -194,7 +200,18 @@ func TestRecorder(t *testing.T) {
 			t.Errorf("%+v", e)
 		}
 	}
+	gone := Record(file, Run{}, []string{"h"}, func(err error) { t.Error(err) })
+	gone.Discard()
+	gone.Close()
+	planned := Record(file, Run{}, []string{"h"}, func(err error) { t.Error(err) })
+	planned.Plan("p1")
+	planned.Close()
+	if got, _ := open(t, file).Entries(t.Context(), Filter{Hosts: []string{"h"}}); len(got) != 1 || got[0].Run != planned.ID() || got[0].Plan != "p1" {
+		t.Errorf("%+v", got)
+	}
 	var none *Recorder
+	none.Plan("x")
+	none.Discard()
 	none.Result(Result{})
 	none.Close()
 }

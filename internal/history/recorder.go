@@ -94,6 +94,22 @@ func (r *Recorder) Result(res Result) {
 	r.do(func(ctx context.Context, db *DB) error { return db.Result(ctx, r.run.ID, res) })
 }
 
+// Plan notes the hash of the plan that was applied.
+func (r *Recorder) Plan(hash string) {
+	if r == nil || hash == "" {
+		return
+	}
+	r.do(func(ctx context.Context, db *DB) error { return db.Plan(ctx, r.run.ID, hash) })
+}
+
+// Discard forgets a run that was stopped before it touched anything.
+func (r *Recorder) Discard() {
+	if r == nil {
+		return
+	}
+	r.do(func(ctx context.Context, db *DB) error { return db.Forget(ctx, r.run.ID) })
+}
+
 // Close ends the run and waits, not for ever, until all is written.
 func (r *Recorder) Close() {
 	if r == nil {
