@@ -75,7 +75,7 @@ func watched(ctx context.Context, h fleet.Host, sink event.Sink, fn func() Outco
 		switch {
 		case ctx.Err() != nil && errors.Is(o.Err, context.Canceled):
 			o.State = Interrupted
-		case o.State == "":
+		case o.State != RolledBack && o.State != NotStarted:
 			o.State = Failed
 		}
 		if o.Detail == "" {

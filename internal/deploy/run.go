@@ -377,6 +377,9 @@ func (r *Run) activate(ctx context.Context, h fleet.Host, conn *ssh.Host, system
 			return Outcome{Err: err}
 		}
 	}
+	if dryActivate {
+		return Outcome{State: Unchanged, Detail: r.did(res)}
+	}
 	return Outcome{State: Changed, Detail: r.did(res) + passed(checked), Previous: res.OldSystem}
 }
 

@@ -22,7 +22,7 @@ func TestBadConfiguration(t *testing.T) {
 	one := func(body string) string { return w.fleetOf("", map[string]string{"web": amd64 + body}) }
 
 	t.Run("no such file", func(t *testing.T) {
-		w.run("build", filepath.Join(w.dir, "nowhere.nix")).exits(1).says("nowhere.nix", "does not exist")
+		w.run("build", filepath.Join(w.dir, "nowhere.nix")).exits(1).says("there is no file", "nowhere.nix")
 	})
 	t.Run("a directory", func(t *testing.T) {
 		w.run("build", w.dir).exits(1).says("directory")
@@ -36,7 +36,7 @@ func TestBadConfiguration(t *testing.T) {
 		w.run("build", w.file("list.nix", "[ 1 2 ]")).exits(1).says("list.nix", "attribute set")
 	})
 	t.Run("option that does not exist", func(t *testing.T) {
-		r := w.run("build", one(`services.openshh.enable = true;`)).exits(3).says("services.openshh", "does not exist", "web", "--show-trace")
+		r := w.run("build", one(`services.openshh.enable = true;`)).exits(3).says("services.openshh", "does not exist", "did you mean services.openssh?", "web")
 		short(t, r)
 	})
 	t.Run("one broken host does not take the other down", func(t *testing.T) {

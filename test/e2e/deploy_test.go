@@ -171,7 +171,7 @@ func TestActions(t *testing.T) {
 	base := on(t, spare, "readlink /run/current-system")
 
 	w.fleetOf(service("dry"), only)
-	w.run("deploy", net, "dry-activate").exits(0).says("would restart the following units: e2e.service")
+	w.run("deploy", net, "dry-activate").exits(0).says("would stop the following units: e2e.service")
 	if now := on(t, spare, "readlink /run/current-system"); now != base {
 		t.Errorf("dry-activate changed the running system to %s", now)
 	}
