@@ -610,5 +610,5 @@ func say(sink event.Sink, a Assignment) {
 	if a.Plain {
 		kind = event.Log
 	}
-	event.On(sink, a.Host, event.StepBuilder).Emit(event.Event{Kind: kind, Text: a.Reason, Data: map[string]string{"builder": a.Builder.Name(), "kind": string(a.Kind)}})
+	event.On(sink, a.Host, event.StepBuilder).Emit(event.Event{Kind: kind, Text: strings.TrimPrefix(a.Reason, a.Host+" "), Data: map[string]string{"builder": a.Builder.Name(), "kind": string(a.Kind)}})
 }

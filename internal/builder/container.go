@@ -126,7 +126,7 @@ func (c *container) Ready(ctx context.Context, sink event.Sink) error {
 		return err
 	}
 	c.eng = eng
-	scope.Start("starting builder " + c.system + " in " + eng.Name)
+	scope.Start("builder " + c.system + " in " + eng.Name)
 	how, err := c.start(ctx, scope)
 	if err != nil {
 		scope.End("", err)

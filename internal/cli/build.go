@@ -304,10 +304,9 @@ func (s *session) rootLinks(file string) (func(host string) string, error) {
 	}
 	if dir == "" {
 		var err error
-		if dir, err = os.MkdirTemp("", "godwit-roots-"); err != nil {
-			return nil, fault.New("cannot make a directory for GC roots: %w", err)
+		if dir, err = s.tempDir("godwit-roots-"); err != nil {
+			return nil, err
 		}
-		s.closers = append(s.closers, func() { _ = os.RemoveAll(dir) })
 	}
 	return func(host string) string { return filepath.Join(dir, strings.ReplaceAll(host, "/", "-")) }, nil
 }

@@ -151,7 +151,13 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 	if names, err := r.selection.Names(net.Names); err == nil {
 		s.ui.Announce(names)
 	}
-	res, err := net.Load(ctx, morph.Request{Selection: r.selection, Systems: r.systems})
+	var roots string // of derivations, while the run goes on
+	if r.systems {
+		if roots, err = s.tempDir("godwit-drvs-"); err != nil {
+			return err
+		}
+	}
+	res, err := net.Load(ctx, morph.Request{Selection: r.selection, Systems: r.systems, RootDir: roots})
 	if err != nil {
 		return err
 	}
@@ -240,7 +246,21 @@ func (s *session) askHosts(ctx context.Context, r loadRequest, res *morph.Result
 		return nil, err
 	}
 	s.net = net
-	return net.Load(ctx, morph.Request{Selection: r.selection, Systems: r.systems})
+	roots, err := s.tempDir("godwit-drvs-")
+	if err != nil {
+		return nil, err
+	}
+	return net.Load(ctx, morph.Request{Selection: r.selection, Systems: r.systems, RootDir: roots})
+}
+
+// tempDir makes a directory that goes away with the session.
+func (s *session) tempDir(prefix string) (string, error) {
+	dir, err := os.MkdirTemp("", prefix)
+	if err != nil {
+		return "", fault.New("cannot make a temporary directory: %w", err)
+	}
+	s.closers = append(s.closers, func() { _ = os.RemoveAll(dir) })
+	return dir, nil
 }
 
 // platformOf is the Nix system of a live host: that of the system that it

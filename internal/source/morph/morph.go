@@ -384,6 +384,14 @@ func (n *Network) root(ctx context.Context, r Request, res *Result) error {
 	return n.tool.RootDerivations(ctx, r.RootDir, drvs)
 }
 
+// count is n hosts in words.
+func count(n int) string {
+	if n == 1 {
+		return "1 host"
+	}
+	return fmt.Sprintf("%d hosts", n)
+}
+
 func orderTags(s fleet.Selection, own []string) []string {
 	if len(s.OrderByTags) > 0 {
 		return s.OrderByTags
@@ -424,7 +432,7 @@ func (n *Network) evaluate(ctx context.Context, q query, res *Result) ([]fleet.H
 		return nil, err
 	}
 	run := event.On(n.opts.Sink, "", event.StepEvaluate)
-	run.Start(fmt.Sprintf("evaluating %d hosts", len(q.names)))
+	run.Start(fmt.Sprintf("evaluating %s", count(len(q.names))))
 	began := time.Now()
 	err = n.tool.EvalEach(ctx, nix.Each{
 		Names:   q.names,
@@ -459,7 +467,7 @@ func (n *Network) evaluate(ctx context.Context, q query, res *Result) ([]fleet.H
 		run.End("", err)
 		return nil, err
 	}
-	run.End(fmt.Sprintf("%d hosts evaluated in %s", len(got), time.Since(began).Round(100*time.Millisecond)), nil)
+	run.End(fmt.Sprintf("%s in %s", count(len(got)), time.Since(began).Round(100*time.Millisecond)), nil)
 	slices.SortStableFunc(res.Failed, func(a, b HostError) int {
 		return slices.Index(n.Names, a.Host) - slices.Index(n.Names, b.Host)
 	})
