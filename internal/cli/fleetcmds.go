@@ -147,12 +147,16 @@ func (s *session) execOn(ctx context.Context, h fleet.Host, conn *ssh.Host, line
 	sc := event.On(s.ui, h.Name, event.StepExec)
 	sc.Start(line)
 	out := &lineWriter{emit: sc.Log}
-	cmd := ssh.Cmd{Shell: line, Stdout: out, Stderr: out, KillOnCancel: true}
+	errs := &lineWriter{emit: func(l string) {
+		sc.Emit(event.Event{Kind: event.Log, Text: l, Data: map[string]string{"stream": "stderr"}})
+	}}
+	cmd := ssh.Cmd{Shell: line, Stdout: out, Stderr: errs, KillOnCancel: true}
 	if rest, ok := strings.CutPrefix(line, "sudo "); ok {
 		cmd.Shell, cmd.Elevate = rest, true
 	}
 	err := conn.Run(ctx, cmd)
 	out.flush()
+	errs.flush()
 	sc.End("exit 0", err)
 	return deploy.Outcome{State: deploy.Ran, Err: err, Detail: okDetail(err, "exit 0")}
 }
