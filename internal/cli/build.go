@@ -264,13 +264,21 @@ func (s *session) runJobs(ctx context.Context, file string, d deploy.Options, ho
 		jobs = append(jobs, deploy.Job{Host: h, Builder: a.Builder, Prepare: a.Prepare, Link: links(h.Name)})
 	}
 	d.Meta = s.meta()
+	rec := s.recordDeploy(ctx, file, d, hosts)
 	run := &deploy.Run{Options: d, Pool: s.pool, Sink: s.ui, Pushers: s.pushers(), OnBuilt: s.showResult(ctx, resultLinks)}
+	run.Settled = func(o deploy.Outcome) { remembered(rec, o) }
 	stopped, err := s.planned(ctx, file, run, jobs, outcomes)
 	if err != nil {
+		rec.Discard()
 		return err
 	}
 	outcomes = append(outcomes, run.Hosts(ctx, jobs)...)
+	for _, o := range outcomes {
+		remembered(rec, o)
+	}
+	rec.Plan(d.Meta["plan"])
 	if why := stopped(); why != nil {
+		rec.Discard()
 		return s.stop(ctx, why, outcomes)
 	}
 	return s.finish(ctx, outcomes)

@@ -20,6 +20,7 @@ import (
 const (
 	ExitOK          = 0   // everything that was asked for holds
 	ExitFailure     = 1   // nothing was done, or the command as a whole could not go on
+	ExitDrift       = 2   // godwit status: a host is not as the configuration says, not well, or does not answer
 	ExitHosts       = 3   // at least one host did not reach what was asked for; the others did or were not started
 	ExitRisk        = 4   // the plan stopped the run: a risk that was not accepted, a plan out of date, or the answer no
 	ExitNoBuilder   = 5   // nothing here can build what a host needs
@@ -30,6 +31,7 @@ const exitStatusHelp = `
 Exit status:
   0    everything that was asked for holds
   1    the command could not start or go on as a whole (usage, configuration, Nix)
+  2    godwit status: a host differs from the configuration, is not well or does not answer
   3    at least one host failed; the others went on
   4    stopped at the plan, no host was changed: a risk was not accepted, the saved
        plan is out of date, or the answer was no

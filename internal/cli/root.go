@@ -74,11 +74,11 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 		&cobra.Group{ID: "fleet", Title: "The fleet:"},
 		&cobra.Group{ID: "tools", Title: "Tools:"},
 	)
-	for _, c := range []*cobra.Command{newBuild(a), newPush(a), newPlan(a), newDeploy(a), newCheckHealth(a), newUploadSecrets(a)} {
+	for _, c := range []*cobra.Command{newBuild(a), newPush(a), newPlan(a), newDeploy(a), newConfirm(a), newRollback(a), newCheckHealth(a), newUploadSecrets(a)} {
 		c.GroupID = "deploy"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{newHosts(a), newListSecrets(a), newEval(a), newExec(a)} {
+	for _, c := range []*cobra.Command{newHosts(a), newListSecrets(a), newEval(a), newExec(a), newStatus(a), newHistory(a), newDiff(a), newGC(a)} {
 		c.GroupID = "fleet"
 		root.AddCommand(c)
 	}

@@ -182,8 +182,9 @@ func TestRecorder(t *testing.T) {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
+			r.Result(Result{Host: h, Outcome: Failed})
+			r.Result(Result{Host: h, Outcome: Changed}) // the last word counts
 			r.Result(Result{Host: h, Outcome: Changed})
-			r.Result(Result{Host: h, Outcome: Failed}) // the first word counts
 		}()
 	}
 	wg.Wait()

@@ -16,7 +16,7 @@ type Recorder struct {
 
 	mu     sync.Mutex
 	closed bool
-	seen   map[string]bool
+	seen   map[string]Result
 }
 
 // closeLimit bounds the wait for the last writes at the end of a run.
@@ -32,9 +32,9 @@ func Record(file string, run Run, hosts []string, warn func(error)) *Recorder {
 		run.Started = time.Now()
 	}
 	r := &Recorder{
-		run: run, seen: map[string]bool{}, done: make(chan struct{}),
+		run: run, seen: map[string]Result{}, done: make(chan struct{}),
 		// Room for every host, so that nobody ever waits here.
-		work: make(chan func(context.Context, *DB) error, 2*len(hosts)+16),
+		work: make(chan func(context.Context, *DB) error, 4*len(hosts)+16),
 	}
 	go func() {
 		defer close(r.done)
@@ -76,16 +76,16 @@ func (r *Recorder) do(fn func(context.Context, *DB) error) {
 	}
 }
 
-// Result notes how a host ended; the first word on a host counts.
+// Result notes how a host ended; the last word on a host counts.
 func (r *Recorder) Result(res Result) {
 	if r == nil {
 		return
 	}
 	r.mu.Lock()
-	seen := r.seen[res.Host]
-	r.seen[res.Host] = true
+	seen, again := r.seen[res.Host]
+	r.seen[res.Host] = res
 	r.mu.Unlock()
-	if seen {
+	if again && seen.Outcome == res.Outcome && seen.Reason == res.Reason && seen.Deployment == res.Deployment {
 		return
 	}
 	if res.Ended.IsZero() {

@@ -1,0 +1,253 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"godwit/internal/activate"
+	"godwit/internal/deploy"
+	"godwit/internal/event"
+	"godwit/internal/fault"
+	"godwit/internal/fleet"
+	"godwit/internal/history"
+	"godwit/internal/source/morph"
+	"godwit/internal/ssh"
+	"godwit/internal/ui"
+)
+
+// whoami is the person who runs godwit.
+func (a *app) whoami() string {
+	for _, name := range []string{"USER", "LOGNAME"} {
+		if who := a.getenv(name); who != "" {
+			return who
+		}
+	}
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return ""
+}
+
+// recordDeploy starts the record of a deploy; nil for what changes no host.
+func (s *session) recordDeploy(ctx context.Context, file string, d deploy.Options, hosts []fleet.Host) *history.Recorder {
+	if d.Goal != deploy.GoalActivate || d.DryRun || d.Action == activate.DryActivate {
+		return nil
+	}
+	return s.remember(ctx, file, string(d.Action), hosts, d.Meta)
+}
+
+// remember starts the record of a run that changes hosts, and completes what
+// the hosts' own records will say of it. It ends with the session.
+func (s *session) remember(ctx context.Context, file, action string, hosts []fleet.Host, meta map[string]string) *history.Recorder {
+	src := history.SourceOf(ctx, file)
+	abs, err := filepath.Abs(file)
+	if err != nil {
+		abs = file
+	}
+	run := history.Run{
+		ID: history.NewRunID(), Started: s.start, User: s.app.whoami(), Deployer: meta["deployer"], Godwit: meta["godwit"],
+		File: abs, Source: src, Plan: meta["plan"], Action: action,
+	}
+	for name, value := range map[string]string{
+		"run": run.ID, "user": run.User, "file": abs, "commit": src.Commit, "tree": src.State(),
+	} {
+		if value != "" {
+			meta[name] = value
+		}
+	}
+	var names []string
+	for _, h := range hosts {
+		if !h.BuildOnly {
+			names = append(names, h.Name)
+		}
+	}
+	rec := history.Record("", run, names, s.warnHistory)
+	s.closers = append(s.closers, rec.Close)
+	return rec
+}
+
+// warnHistory says that the database is of no use; nothing fails because of it.
+func (s *session) warnHistory(err error) {
+	var hints []string
+	if h, ok := err.(interface{ HintLines() []string }); ok {
+		hints = h.HintLines()
+	}
+	event.On(s.ui, "", "").Warn("this run is not remembered here: "+event.Message(err), hints...)
+}
+
+// remembered writes an outcome into the record of its run.
+func remembered(rec *history.Recorder, o deploy.Outcome) {
+	r := history.Result{
+		Host: o.Host, Deployment: o.Activation.ID, Old: o.Activation.OldSystem, New: o.System,
+		Outcome: string(o.State), Log: strings.Join(o.Activation.Log, "\n"), Duration: o.Duration,
+	}
+	if o.Err != nil {
+		r.Reason = event.Message(o.Err)
+	}
+	rec.Result(r)
+}
+
+// fleetArgs are the arguments of a verb about deployed hosts: a deployment file
+// and names or patterns of hosts. The file can be left out where the database
+// knows with which one the host was deployed.
+type fleetArgs struct {
+	file  string
+	hosts []string
+	found string // where the file comes from, when it was not named
+}
+
+func (a *app) fleetArgs(ctx context.Context, c *cobra.Command, args []string) (fleetArgs, error) {
+	if len(args) > 0 && looksLikeFile(args[0]) {
+		return fleetArgs{file: args[0], hosts: args[1:]}, nil
+	}
+	f := fleetArgs{hosts: args}
+	if len(args) > 0 {
+		if db, err := history.Open(ctx, ""); err == nil {
+			defer db.Close()
+			if file, err := db.FileOf(ctx, args[0]); err == nil && file != "" {
+				if _, err := os.Stat(file); err == nil {
+					f.file, f.found = file, "with which "+args[0]+" was last deployed"
+					return f, nil
+				}
+			}
+		}
+	}
+	if _, err := os.Stat("network.nix"); err == nil {
+		f.file, f.found = "network.nix", "which is here"
+		return f, nil
+	}
+	if len(args) == 0 {
+		return f, fault.New("%s takes a deployment file", c.CommandPath()).Hint("%s", c.UseLine())
+	}
+	return f, fault.New("there is no file `%s', and no host of that name was deployed from here", args[0]).Hint("%s", c.UseLine())
+}
+
+// looksLikeFile tells a deployment file from the name of a host.
+func looksLikeFile(arg string) bool {
+	if strings.ContainsRune(arg, '/') || strings.HasSuffix(arg, ".nix") {
+		return true
+	}
+	st, err := os.Stat(arg)
+	return err == nil && !st.IsDir()
+}
+
+// selection adds the hosts that were named to what the flags select.
+func (f fleetArgs) selection(s fleet.Selection) fleet.Selection {
+	s.On = append(append([]string{}, s.On...), f.hosts...)
+	return s
+}
+
+// needHosts refuses a verb that changes hosts when nobody said which.
+func (f fleetArgs) needHosts(c *cobra.Command, s fleet.Selection) error {
+	if len(f.hosts) > 0 || len(s.On) > 0 || len(s.Tagged) > 0 {
+		return nil
+	}
+	return fault.New("%s wants to know which hosts", c.CommandPath()).Hint("name them, or use --on '*' for all")
+}
+
+// tell says which file was taken, when none was named.
+func (f fleetArgs) tell(s *session) {
+	if f.found != "" {
+		fmt.Fprintf(s.app.stderr, "using %s, %s\n", f.file, f.found)
+	}
+}
+
+// withReport is the frame of verbs that print a report on stdout: the view shows
+// how it comes about, --json is about the report and not about events.
+func (a *app) withReport(ctx context.Context, body func(ctx context.Context, s *session) error) error {
+	s := &session{app: a, ui: ui.New(ui.Options{Stdout: a.stdout, Stderr: a.stderr, Getenv: a.getenv}), start: time.Now()}
+	defer s.close()
+	return body(ctx, s)
+}
+
+// print writes a report.
+func (a *app) print(text string) error {
+	_, err := fmt.Fprint(a.stdout, text)
+	return err
+}
+
+func (a *app) printJSON(v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	return a.print(string(b) + "\n")
+}
+
+// width is that of the terminal which stdout is; 0 when it is none.
+func (s *session) width() int {
+	if f, ok := s.app.stdout.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return s.ui.Width()
+	}
+	return 0
+}
+
+// globQuoter makes a name a pattern that matches nothing else.
+var globQuoter = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `{`, `\{`)
+
+// unevaluated are hosts that fail to evaluate, with the little of them that can
+// still be evaluated: where to reach them.
+func (s *session) unevaluated(ctx context.Context) map[string]fleet.Host {
+	out := map[string]fleet.Host{}
+	var on []string
+	for _, b := range s.broken {
+		on = append(on, globQuoter.Replace(b.Host))
+	}
+	if len(on) == 0 {
+		return out
+	}
+	res, err := s.net.Load(ctx, morph.Request{Selection: fleet.Selection{On: on, Every: 1}})
+	if err == nil {
+		for _, h := range res.Fleet.Hosts {
+			out[h.Name] = h
+		}
+	}
+	return out
+}
+
+// importRecords reads the hosts' own records into the database, so that what
+// other machines did is known here, too. It is best effort.
+func (s *session) importRecords(ctx context.Context, file string, entries []history.Entry) {
+	db, err := history.Open(ctx, "")
+	if err != nil {
+		return
+	}
+	defer db.Close()
+	abs, err := filepath.Abs(file)
+	if err != nil {
+		return
+	}
+	own := make([]history.Entry, len(entries))
+	for i, e := range entries {
+		e.File = abs
+		own[i] = e
+	}
+	_ = db.Import(ctx, own)
+}
+
+// recordsOf reads a host's own record.
+func recordsOf(ctx context.Context, conn *ssh.Host, host string, n int) ([]history.Entry, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	records, err := activate.History(ctx, conn, host, n)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]history.Entry, len(records))
+	for i, r := range records {
+		out[i] = history.FromRecord(host, r)
+	}
+	return out, nil
+}
+
+// seconds is a number of seconds from a flag.
+func seconds(n int) time.Duration { return time.Duration(n) * time.Second }

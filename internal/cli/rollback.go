@@ -1,0 +1,195 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"godwit/internal/activate"
+	"godwit/internal/deploy"
+	"godwit/internal/event"
+	"godwit/internal/fault"
+	"godwit/internal/fleet"
+	"godwit/internal/history"
+	"godwit/internal/hoststate"
+	"godwit/internal/ssh"
+)
+
+type rollbackOptions struct {
+	selection                       fleet.Selection
+	passwords                       passwords
+	to                              int
+	pending                         bool
+	activateTimeout, confirmTimeout int
+}
+
+func newRollback(a *app) *cobra.Command {
+	var o rollbackOptions
+	c := &cobra.Command{
+		Use:   "rollback DEPLOYMENT HOST...",
+		Short: "take hosts back to the system that they had before",
+		Long: `rollback activates the system of an earlier generation on each host: the one
+before the profile's (which undoes deploy boot and deploy test, too), or the one
+that --to names. It is guarded like a deploy: a host that does not come back
+goes to what it ran before the rollback. Nothing is evaluated or built, and
+health checks are not run, for they are those of another configuration. The
+profile gets a new generation with the old system; a second rollback therefore
+undoes the first.
+
+--pending ends a deployment that waits for its confirmation, whoever began it:
+the host goes back to what it ran when that deployment began.` + "\n" + exitStatusHelp,
+		Example: `  godwit rollback network.nix web1
+  godwit rollback network.nix web1 --to 41
+  godwit rollback --pending network.nix --on 'web*'`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			f, err := a.fleetArgs(c.Context(), c, args)
+			if err == nil {
+				err = f.needHosts(c, o.selection)
+			}
+			if err != nil {
+				return err
+			}
+			if c.Flags().Changed("to") && o.to < 1 {
+				return fault.New("--to %d is not the number of a generation", o.to)
+			}
+			if o.activateTimeout < 0 || o.confirmTimeout < 0 {
+				return fault.New("a time limit cannot be negative")
+			}
+			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
+				f.tell(s)
+				if o.pending {
+					return s.onHosts(ctx, f.file, f.selection(o.selection), &o.passwords, nil, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
+						if a.globals.dryRun {
+							return deploy.Outcome{State: deploy.Skipped, Detail: "dry run: would roll back what is pending"}
+						}
+						res, err := activate.Rollback(ctx, conn, h.Name, "", "asked for by "+a.whoami(), s.ui)
+						s.afterwards(ctx, f.file, conn, h.Name)
+						return pendingOutcome(res, err, deploy.Changed, "ended "+res.ID+", went back")
+					})
+				}
+				return s.rollback(ctx, f, o)
+			})
+		},
+	}
+	selectFlags(c, &o.selection)
+	passwordFlags(c, &o.passwords)
+	fl := c.Flags()
+	fl.IntVar(&o.to, "to", 0, "the `GENERATION` to go to (godwit diff shows them)")
+	fl.BoolVar(&o.pending, "pending", false, "end the deployment that is pending, whoever began it")
+	fl.IntVar(&o.activateTimeout, "activate-timeout", 0, "`SECONDS` that an activation may take (0: 300)")
+	fl.IntVar(&o.confirmTimeout, "confirm-timeout", 0, "`SECONDS` between activation and confirmation (0: 60)")
+	c.MarkFlagsMutuallyExclusive("to", "pending")
+	return c
+}
+
+// rollback takes hosts to earlier generations.
+func (s *session) rollback(ctx context.Context, f fleetArgs, o rollbackOptions) error {
+	meta := s.meta()
+	meta["verb"] = "rollback"
+	var rec *history.Recorder
+	before := func(hosts []fleet.Host) error {
+		if !s.app.globals.dryRun {
+			rec = s.remember(ctx, f.file, "rollback", hosts, meta)
+			// The systems are old: today's commit says nothing about them.
+			delete(meta, "commit")
+			delete(meta, "tree")
+		}
+		return nil
+	}
+	return s.onHosts(ctx, f.file, f.selection(o.selection), &o.passwords, before, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
+		out := s.rollbackHost(ctx, h, conn, o, meta)
+		out.Host = h.Name
+		remembered(rec, out)
+		return out
+	})
+}
+
+func (s *session) rollbackHost(ctx context.Context, h fleet.Host, conn *ssh.Host, o rollbackOptions, meta map[string]string) deploy.Outcome {
+	facts, err := hoststate.Look(ctx, conn, h.Name)
+	if err != nil {
+		return deploy.Outcome{State: deploy.Failed, Err: err}
+	}
+	target, err := rollbackTarget(h.Name, facts, o.to)
+	if err != nil {
+		return deploy.Outcome{State: deploy.Failed, Err: err}
+	}
+	sc := event.On(s.ui, h.Name, event.StepActivate)
+	sc.Note(fmt.Sprintf("to generation %d of %s: %s", target.Number, target.Made.Local().Format("2006-01-02 15:04"), target.System))
+	own := map[string]string{"generation": strconv.Itoa(target.Number)}
+	for k, v := range meta {
+		own[k] = v
+	}
+	if commit, tree := commitOf(facts, target.System); commit != "" {
+		own["commit"], own["tree"] = commit, tree
+	}
+	res, err := activate.Run(ctx, conn, activate.Request{
+		Host: h.Name, NewSystem: target.System, Action: activate.Switch, SkipUnchanged: true, Meta: own, DryRun: s.app.globals.dryRun,
+		ActivateTimeout: seconds(o.activateTimeout), ConfirmTimeout: seconds(o.confirmTimeout),
+	}, s.ui)
+	out := deploy.Outcome{State: deploy.State(res.Outcome), System: target.System, Activation: res, Err: err}
+	switch {
+	case err != nil && out.State != deploy.RolledBack && out.State != deploy.Interrupted:
+		out.State = deploy.Failed
+	case err == nil && out.State == deploy.Changed:
+		out.Detail = fmt.Sprintf("runs the system of generation %d again, confirmed", target.Number)
+		if res.NeedsReboot {
+			out.Detail += ", reboot due"
+		}
+	case err == nil && out.State == deploy.Unchanged:
+		out.Detail = fmt.Sprintf("runs the system of generation %d already", target.Number)
+	case err == nil:
+		out.Detail = fmt.Sprintf("dry run: would activate generation %d", target.Number)
+	}
+	return out
+}
+
+// rollbackTarget finds the generation to go to.
+func rollbackTarget(host string, f hoststate.Facts, to int) (hoststate.Generation, error) {
+	if f.Deployment.Pending() {
+		return hoststate.Generation{}, fault.New("a deployment is pending").On(host).
+			Hint("godwit rollback --pending ends it, godwit confirm makes it permanent")
+	}
+	if to > 0 {
+		if g, ok := f.Find(to); ok {
+			return g, nil
+		}
+		return hoststate.Generation{}, fault.New("there is no generation %d", to).On(host).Detail(generationLines(f)...)
+	}
+	g, ok := f.Previous()
+	if !ok {
+		return g, fault.New("there is no earlier generation to go back to").On(host).Detail(generationLines(f)...).
+			Hint("deploy an earlier commit of the configuration")
+	}
+	return g, nil
+}
+
+// generationLines lists the newest generations of a host.
+func generationLines(f hoststate.Facts) []string {
+	const most = 10
+	var out []string
+	for i := len(f.Generations) - 1; i >= 0 && len(out) < most; i-- {
+		g := f.Generations[i]
+		line := fmt.Sprintf("generation %d  %s  %s", g.Number, g.Made.Local().Format("2006-01-02 15:04"), g.System)
+		if g.Number == f.GenerationOf(f.Current) {
+			line += "  (runs)"
+		}
+		out = append(out, line)
+	}
+	if n := len(f.Generations) - len(out); n > 0 {
+		out = append(out, fmt.Sprintf("and %d older ones", n))
+	}
+	return out
+}
+
+// commitOf is the commit that a system came from, as the host's record tells.
+func commitOf(f hoststate.Facts, system string) (commit, tree string) {
+	for i := len(f.Records) - 1; i >= 0; i-- {
+		if r := f.Records[i]; (r.Toplevel == system || r.New == system) && r.Meta["commit"] != "" {
+			return r.Meta["commit"], r.Meta["tree"]
+		}
+	}
+	return "", ""
+}
