@@ -667,11 +667,7 @@ func (pl *planner) same() *fault.Error {
 		if was == nil || h.Running == "" {
 			continue // it failed: its own error says why
 		}
-		how := was.Moved(activate.State{Current: h.Running, Booted: h.Booted, Profile: h.Profile})
-		if h.System != was.System {
-			how = fmt.Sprintf("it was built as %s now, not as %s", h.System, was.System)
-		}
-		if how != "" {
+		if how := was.Moved(&h); how != "" {
 			return plan.ErrMoved(pl.saved.File, pl.file, h.Name, how)
 		}
 	}

@@ -189,11 +189,13 @@ func (r *Run) host(ctx context.Context, j Job, built func(system string)) Outcom
 	}
 	if r.Admit != nil {
 		if err := r.Admit(ctx, Admission{Host: h, Conn: conn, System: system, Source: j.Builder.Store()}); err != nil {
+			r.release(ctx, h, conn)
 			return leftAlone(err, system)
 		}
 	}
 	if r.Schedule != nil && !r.DryRun {
 		if err := r.Schedule.enter(ctx, h.Name); err != nil {
+			r.release(ctx, h, conn)
 			return leftAlone(err, system)
 		}
 	}

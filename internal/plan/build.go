@@ -151,7 +151,11 @@ func parts(f *Facts) []Part {
 		if name == "kernel-modules" && slices.ContainsFunc(out, func(p Part) bool { return p.Name == "kernel" }) {
 			continue // they come with their kernel
 		}
-		out = append(out, Part{Name: name, From: shownPart(name, was), To: shownPart(name, is)})
+		p := Part{Name: name, From: shownPart(name, was), To: shownPart(name, is)}
+		if now := f.Current.Parts[name]; base.Path != f.Current.Path && now != "" && is != "" {
+			p.Waiting = storePath(now) == storePath(is)
+		}
+		out = append(out, p)
 	}
 	return out
 }
@@ -211,8 +215,8 @@ func notes(h *Host, f *Facts) []Note {
 			out = append(out, Note{Text: "switched by something else since godwit's last deploy"})
 		}
 	}
-	if h.NeedReboot && h.Status == Unchanged {
-		out = append(out, Note{Text: "a reboot is due: " + partsText(h.Parts)})
+	if due := slices.DeleteFunc(slices.Clone(h.Parts), func(p Part) bool { return !p.Waiting && h.Status != Unchanged }); len(due) > 0 && h.NeedReboot {
+		out = append(out, Note{Text: "a reboot is due already: " + partsText(due)})
 	}
 	return out
 }

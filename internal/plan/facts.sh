@@ -60,9 +60,11 @@ look() { # WHICH SYSTEM
 	tell part "$1 version" "$(head -n 1 "$system/nixos-version" 2>/dev/null)"
 	tell part "$1 hostname" "$(head -n 1 "$system/etc/hostname" 2>/dev/null)"
 	[ "$1" != booted ] || return 0
-	{
+	# Settings without a unit belong to a daemon that is not the system's own.
+	daemon=$(unit_text "$system" sshd.service sshd@.service sshd.socket ssh.service ssh.socket)
+	[ -z "$daemon" ] || {
+		printf '%s\n' "$daemon"
 		file_text "$system" 'ssh/sshd_config' 'ssh/sshd_config.d/*'
-		unit_text "$system" sshd.service sshd@.service sshd.socket ssh.service ssh.socket
 	} | sum "$1" ssh
 	{
 		file_text "$system" 'nftables*' 'nixos-lab/firewall*' 'nixos-lab/nftables*'

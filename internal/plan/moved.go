@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"godwit/internal/activate"
 	"godwit/internal/fault"
 )
 
@@ -14,17 +13,23 @@ import (
 const ExitStopped = 4
 
 // Moved says in what a host differs from what was planned; empty: in nothing
-// that matters.
-func (h *Host) Moved(s activate.State) string {
+// that matters. A host that the plan was applied to already has not moved.
+func (h *Host) Moved(now *Host) string {
+	if now.System != h.System {
+		return "its system was built as " + now.System + ", not as " + h.System
+	}
+	if now.Status == Unchanged {
+		return ""
+	}
 	var out []string
 	say := func(what, now, was string) {
 		if now != was {
-			out = append(out, fmt.Sprintf("%s %s now, not %s", what, orNothing(now), orNothing(was)))
+			out = append(out, fmt.Sprintf("it %s %s, not %s", what, orNothing(now), orNothing(was)))
 		}
 	}
-	say("runs", s.Current, h.Running)
-	say("was booted with", s.Booted, h.Booted)
-	say("boots", s.Profile, h.Profile)
+	say("runs", now.Running, h.Running)
+	say("was booted with", now.Booted, h.Booted)
+	say("would boot", now.Profile, h.Profile)
 	return strings.Join(out, "; ")
 }
 
@@ -32,12 +37,12 @@ func orNothing(path string) string {
 	if path == "" {
 		return "nothing"
 	}
-	return path
+	return shortPath(path)
 }
 
 // ErrMoved is the refusal of a plan that the world has moved away from.
 func ErrMoved(config, file, host, how string) *fault.Error {
-	return fault.New("the host has moved since the plan was made: %s", how).On(host).Exit(ExitStopped).
+	return fault.New("the host has moved since the plan was made: %s; no host was changed", how).On(host).Exit(ExitStopped).
 		Hint("godwit plan %s -o %s makes the plan anew", config, file)
 }
 

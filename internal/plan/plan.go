@@ -117,8 +117,9 @@ type Host struct {
 
 	Units *Units `json:"units,omitempty"` // nil: not known
 
-	// Parts are kernel, initrd, kernel parameters, systemd and boot loader as
-	// far as they differ from what is booted.
+	// Parts are kernel, initrd, kernel modules and parameters as far as they
+	// differ from what is booted, systemd and boot loader as far as they differ
+	// from what runs.
 	Parts      []Part `json:"parts,omitempty"`
 	NeedReboot bool   `json:"needReboot,omitempty"`
 
@@ -149,6 +150,9 @@ type Part struct {
 	Name string `json:"name"` // kernel, initrd, kernel-modules, kernel-params, systemd, boot-loader
 	From string `json:"from,omitempty"`
 	To   string `json:"to,omitempty"`
+	// Waiting tells that the running system has it already: an earlier deploy
+	// brought it, and the host was not rebooted since.
+	Waiting bool `json:"waiting,omitempty"`
 }
 
 // Secret is one that would be uploaded.
@@ -327,6 +331,15 @@ func storeName(path string) string {
 		}
 	}
 	return rest
+}
+
+// shortPath is a store path that can still be told from others of its name:
+// "vddlm63p…-nixos-system-web-24.05".
+func shortPath(path string) string {
+	if _, ok := cutStore(path); !ok {
+		return path
+	}
+	return path[len("/nix/store/"):][:8] + "…-" + storeName(path)
 }
 
 // cutStore removes /nix/store/HASH- from a path.

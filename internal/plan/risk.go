@@ -129,7 +129,7 @@ func risks(o Options, src Source, h *Host, f *Facts) []Risk {
 		if from == "" {
 			from = booted
 		}
-		add(KernelChange, "%s", partText(Part{"kernel", shownPart("kernel", from), shownPart("kernel", k)}))
+		add(KernelChange, "%s", partText(Part{Name: "kernel", From: shownPart("kernel", from), To: shownPart("kernel", k)}))
 	}
 	if l, was := f.New.Parts["boot-loader"], f.Current.Parts["boot-loader"]; permanent && l != "" && was != "" && loaderKind(l) != loaderKind(was) {
 		add(BootLoader, "%s would be installed in place of %s", loaderKind(l), loaderKind(was))
@@ -214,7 +214,7 @@ func unknownProfile(f *Facts) string {
 			return ""
 		}
 	}
-	return fmt.Sprintf("runs %s, but boots %s, and godwit did not do that", storeName(s.Current), storeName(s.Profile))
+	return fmt.Sprintf("runs %s but would boot %s, and godwit did not do that", shortPath(s.Current), shortPath(s.Profile))
 }
 
 func lowSpace(h *Host, f *Facts, permanent bool) []string {

@@ -238,6 +238,9 @@ func (h *Host) what() string {
 	var words []string
 	kernel := false
 	for _, p := range h.Parts {
+		if p.Waiting {
+			continue
+		}
 		switch p.Name {
 		case "kernel":
 			kernel = true

@@ -1,0 +1,333 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+)
+
+// outs checks that each text is on stdout.
+func (r result) outs(texts ...string) result {
+	r.t.Helper()
+	for _, text := range texts {
+		if !strings.Contains(r.stdout, text) {
+			r.t.Errorf("godwit %s: stdout lacks %q:\n%s\n%s", strings.Join(r.args, " "), text, r.stdout, r.stderr)
+		}
+	}
+	return r
+}
+
+// planJSON is what tests read of a plan.
+type planJSON struct {
+	Schema, Hash string
+	Version      int
+	Hosts        []struct {
+		Name, Status, Running, System, Error string
+		Units                                *struct {
+			Restart, Start, Stop []string
+			Estimated            bool
+		}
+		Copy    *struct{ Paths, Bytes int64 }
+		Closure *struct{ Changes []struct{ Name string } }
+		Free    map[string]int64
+		Last    *struct{ User, Action, Result string }
+		Risks   []struct{ Name, Accepted string }
+	}
+}
+
+func (r result) plan() planJSON {
+	r.t.Helper()
+	var p planJSON
+	if err := json.Unmarshal([]byte(r.stdout), &p); err != nil {
+		r.t.Fatalf("not a plan: %v\n%s\n%s", err, r.stdout, r.stderr)
+	}
+	return p
+}
+
+// terminal runs godwit on a pseudo-terminal of its own. For each pair of texts
+// the second is typed when the first has been shown.
+func (w *world) terminal(dialog [][2]string, args ...string) (screen string, code int) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, shared.godwit, args...)
+	cmd.Dir = w.dir
+	cmd.Env = append(append(os.Environ(), w.env...), "CI=", "TERM=xterm", "USER=ana")
+	tty, err := pty.StartWithAttrs(cmd, &pty.Winsize{Rows: 40, Cols: 100}, &syscall.SysProcAttr{Setsid: true, Setctty: true})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer tty.Close()
+	var out buffer
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b := make([]byte, 4096)
+		for {
+			n, err := tty.Read(b)
+			_, _ = out.Write(b[:n])
+			if err != nil {
+				return
+			}
+		}
+	}()
+	from := 0
+	for _, d := range dialog {
+		for {
+			if i := strings.Index(out.String()[from:], d[0]); i >= 0 {
+				from += i + len(d[0])
+				break
+			}
+			select {
+			case <-done:
+			case <-ctx.Done():
+			case <-time.After(20 * time.Millisecond):
+				continue
+			}
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			w.t.Fatalf("godwit %s never showed %q:\n%s", strings.Join(args, " "), d[0], out.String())
+		}
+		if _, err := tty.WriteString(d[1]); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	_ = cmd.Wait()
+	<-done
+	return out.String(), cmd.ProcessState.ExitCode()
+}
+
+// kernel chooses one of the small NixOS's kernels.
+func kernel(name string) string { return "boot.kernelPackages = pkgs." + name + ";" }
+
+// TestPlan is a plan of everything at once: a host that changes, one that does
+// not, one that does not answer, one that cannot be built.
+func TestPlan(t *testing.T) {
+	web, db := host(t, "web"), host(t, "db")
+	w := newWorld(t, web, db)
+	hosts := map[string]string{"web": amd64 + service("plan-one"), "db": amd64 + service("same")}
+	net := w.fleetOf("", hosts)
+	w.runEnv([]string{"USER=ana"}, "deploy", net, "switch", "--accept-risk", "kernel-change,unknown-profile").exits(0)
+	before := on(t, web, "readlink /run/current-system; ls /nix/store | wc -l")
+
+	hosts["web"] = amd64 + service("plan-two")
+	hosts["gone"] = amd64 + `deployment.targetHost = "127.0.0.1"; deployment.targetPort = 9;`
+	hosts["broken"] = amd64 + `environment.systemPackages = [ pkgs.lab-fails ];`
+	w.fleetOf("", hosts)
+	r := w.run("plan", net).exits(3)
+	r.outs("Plan: 1 host changes, 1 unchanged, 1 unreachable, 1 failed",
+		"already runs this system", "by its unit files: restart e2e", "to copy", "configuration only").saysNot("\x1b[")
+	if !regexp.MustCompile(`(?m)^  gone +✗ .*refuses`).MatchString(r.stdout) {
+		t.Errorf("gone:\n%s", r.stdout)
+	}
+	p := w.run("plan", net, "--json").exits(3).plan()
+	if p.Schema != "godwit-plan" || p.Version != 1 || p.Hash == "" || len(p.Hosts) != 4 {
+		t.Fatalf("%+v", p)
+	}
+	for _, h := range p.Hosts {
+		switch h.Name {
+		case "web":
+			if h.Status != "change" || h.Units == nil || !h.Units.Estimated || !slices.Contains(h.Units.Restart, "e2e.service") ||
+				h.Copy == nil || h.Copy.Paths == 0 || h.Copy.Bytes == 0 || h.Free["/nix"] == 0 || h.Closure == nil || len(h.Risks) > 0 ||
+				h.Last == nil || h.Last.User != "ana" || h.Last.Action != "switch" {
+				t.Errorf("web: %+v", h)
+			}
+		case "db":
+			if h.Status != "unchanged" {
+				t.Errorf("db: %+v", h)
+			}
+		case "gone":
+			if h.Status != "unreachable" {
+				t.Errorf("gone: %+v", h)
+			}
+		case "broken":
+			if h.Status != "failed" {
+				t.Errorf("broken: %+v", h)
+			}
+		}
+	}
+	if after := on(t, web, "readlink /run/current-system; ls /nix/store | wc -l"); after != before {
+		t.Errorf("planning changed the host: %s -> %s", before, after)
+	}
+
+	// Copied, the new system itself says what it would do.
+	p = w.run("plan", net, "--on", "web", "--copy", "--json").exits(0).plan()
+	if h := p.Hosts[0]; h.Units == nil || h.Units.Estimated || !slices.Equal(h.Units.Restart, []string{"e2e.service"}) || h.Copy == nil || h.Copy.Paths != 0 {
+		t.Errorf("with --copy: %+v", h)
+	}
+	w.run("plan", net, "--on", "web", "--verbose").exits(0).outs("would run", "restart e2e.service", "by ana@", "free")
+}
+
+// TestSavedPlan saves a plan, applies it, and refuses it when the world has moved.
+func TestSavedPlan(t *testing.T) {
+	spare := host(t, "spare")
+	w := newWorld(t, spare)
+	net := w.fleetOf(service("saved-one"), map[string]string{"spare": amd64})
+	w.run("deploy", net, "switch", "--accept-risk", "kernel-change,unknown-profile").exits(0)
+
+	w.fleetOf(service("saved-two"), map[string]string{"spare": amd64})
+	file := filepath.Join(w.dir, "today.plan")
+	w.run("plan", net, "-o", file).exits(0).outs("1 host changes").says("godwit deploy " + file)
+	var p planJSON
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(data, &p); err != nil {
+		t.Fatal(err)
+	}
+
+	// The configuration moves.
+	w.file("other.nix", "{ }")
+	w.run("deploy", file).exits(4).says("the configuration has moved", "hint:")
+	if err := os.Remove(filepath.Join(w.dir, "other.nix")); err != nil {
+		t.Fatal(err)
+	}
+	w.run("deploy", file, "--on", "spare").exits(1).says("--on belongs to godwit plan")
+	w.run("deploy", file, "switch").exits(1)
+
+	// A changed file is no plan.
+	w.file("forged.plan", strings.Replace(string(data), `"action": "switch"`, `"action": "boot"`, 1))
+	w.run("deploy", filepath.Join(w.dir, "forged.plan")).exits(1).says("was changed after it was made")
+
+	w.run("deploy", file).exits(0)
+	if now := on(t, spare, "readlink -f /run/current-system"); now != p.Hosts[0].System {
+		t.Errorf("runs %s, planned was %s", now, p.Hosts[0].System)
+	}
+	if got := on(t, spare, "cat /run/e2e"); got != "saved-two" {
+		t.Errorf("the service wrote %q", got)
+	}
+	if rec := on(t, spare, "tail -n 1 /var/lib/godwit/history.jsonl"); !strings.Contains(rec, p.Hash) {
+		t.Errorf("the record on the host does not name the plan %s: %s", p.Hash, rec)
+	}
+	isSettled(t, spare)
+
+	// Once more: nothing is left to do.
+	w.run("deploy", file).exits(0).says("already runs this system")
+
+	// The host has moved: it runs something else than was planned.
+	on(t, spare, p.Hosts[0].Running+"/bin/switch-to-configuration test >/dev/null 2>&1")
+	w.run("deploy", file).exits(4).says("has moved", "would boot", "no host was changed")
+	on(t, spare, p.Hosts[0].System+"/bin/switch-to-configuration test >/dev/null 2>&1")
+	isSettled(t, spare)
+}
+
+// TestRisk: a kernel change stops a run that nobody watches, until it is accepted.
+func TestRisk(t *testing.T) {
+	spare := host(t, "spare")
+	w := newWorld(t, spare)
+	only := func(extra string) map[string]string { return map[string]string{"spare": amd64 + extra} }
+	net := w.fleetOf(service("risk-one"), only(kernel("linuxPackages")))
+	w.run("deploy", net, "switch", "--accept-risk", "kernel-change,unknown-profile").exits(0)
+	base := on(t, spare, "readlink /run/current-system")
+
+	w.fleetOf(service("risk-two"), only(kernel("linuxPackages_latest")))
+	w.run("deploy", net, "switch").exits(4).says("kernel-change", "linux 6.12.55 → 6.17.5", "--accept-risk=kernel-change", "no host was changed").
+		saysNot("not-started")
+	w.run("deploy", net, "switch", "--yes").exits(4)
+	w.run("deploy", net, "switch", "--accept-risk", "kernel-chnge").exits(1).says("did you mean kernel-change?")
+	if now := on(t, spare, "readlink /run/current-system"); now != base {
+		t.Errorf("a refused plan changed the host to %s", now)
+	}
+	isSettled(t, spare)
+	// test does not change what boots.
+	w.run("plan", net, "test").exits(0)
+	w.run("deploy", net, "switch", "--accept-risk=kernel-change").exits(0)
+	isSettled(t, spare)
+
+	// sshd's settings.
+	ssh := `services.openssh.enable = true; services.openssh.settings.MaxSessions = `
+	w.fleetOf(service("risk-two"), only(kernel("linuxPackages_latest")+ssh+`40;`))
+	w.run("deploy", net, "switch").exits(0) // godwit had not set any before
+	w.fleetOf(service("risk-two"), only(kernel("linuxPackages_latest")+ssh+`41;`))
+	w.run("deploy", net, "switch").exits(4).says("ssh-change: sshd's configuration changes")
+	// A setting of the person's own accepts, too.
+	config := filepath.Join(w.dir, "config/godwit/config.toml")
+	w.file("config/godwit/config.toml", "[deploy]\naccept-risk = [\"ssh-change\"]\n")
+	w.runEnv([]string{"XDG_CONFIG_HOME=" + filepath.Dir(filepath.Dir(config))}, "deploy", net, "switch").exits(0)
+	isSettled(t, spare)
+
+	// Somebody else switches.
+	on(t, spare, base+"/bin/switch-to-configuration test >/dev/null 2>&1")
+	w.fleetOf(service("risk-three"), only(kernel("linuxPackages_latest")+ssh+`41;`))
+	w.run("deploy", net, "switch").exits(4).says("unknown-profile")
+	w.run("deploy", net, "switch", "--accept-risk", "unknown-profile", "--accept-risk", "ssh-change,kernel-change").exits(0)
+	isSettled(t, spare)
+
+	// Changes that are not committed.
+	for _, args := range [][]string{{"init", "-q"}, {"add", "network.nix"}, {"-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "one"}} {
+		cmd := exec.Command("git", append([]string{"-C", w.dir}, args...)...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("git %v: %s", args, out)
+		}
+	}
+	w.fleetOf(service("risk-four"), only(kernel("linuxPackages_latest")+ssh+`41;`))
+	w.run("deploy", net, "switch").exits(4).says("dirty-tree")
+	w.run("deploy", net, "switch", "--accept-risk=dirty-tree").exits(0)
+	if rec := on(t, spare, "tail -n 1 /var/lib/godwit/history.jsonl"); !strings.Contains(rec, `"tree":"dirty"`) || !strings.Contains(rec, `"commit":"`) {
+		t.Errorf("the record lacks the commit: %s", rec)
+	}
+}
+
+// TestQuestion asks on a terminal.
+func TestQuestion(t *testing.T) {
+	spare := host(t, "spare")
+	w := newWorld(t, spare)
+	net := w.fleetOf(service("ask-one"), map[string]string{"spare": amd64})
+	w.run("deploy", net, "switch", "--accept-risk", "kernel-change,unknown-profile,ssh-change").exits(0)
+	w.fleetOf(service("ask-two"), map[string]string{"spare": amd64})
+
+	wrote := func(want string) {
+		t.Helper()
+		if got := on(t, spare, "cat /run/e2e"); got != want {
+			t.Errorf("the service wrote %q, not %q", got, want)
+		}
+	}
+	ask := "Deploy to spare? [y/N/d for details] "
+	screen, code := w.terminal([][2]string{{ask, "n\r"}}, "deploy", net, "switch")
+	if code != 4 || !strings.Contains(screen, "restart e2e") || !strings.Contains(screen, "the answer was no") {
+		t.Errorf("no: exit %d\n%s", code, screen)
+	}
+	wrote("ask-one")
+	screen, code = w.terminal([][2]string{{ask, "d\r"}, {"would run", ""}, {ask, "y\r"}}, "deploy", net, "switch")
+	if code != 0 {
+		t.Errorf("yes: exit %d\n%s", code, screen)
+	}
+	wrote("ask-two")
+	// All of it runs already: there is nothing to ask.
+	if screen, code = w.terminal(nil, "deploy", net, "switch"); code != 0 || strings.Contains(screen, "[y/N") {
+		t.Errorf("unchanged: exit %d\n%s", code, screen)
+	}
+	w.fleetOf(service("ask-three"), map[string]string{"spare": amd64})
+	if screen, code = w.terminal(nil, "deploy", net, "dry-activate"); code != 0 || strings.Contains(screen, "[y/N") {
+		t.Errorf("dry-activate: exit %d\n%s", code, screen)
+	}
+	if screen, code = w.terminal(nil, "deploy", net, "switch", "--yes"); code != 0 || !strings.Contains(screen, "Plan: 1 host changes") || strings.Contains(screen, "[y/N") {
+		t.Errorf("--yes: exit %d\n%s", code, screen)
+	}
+	wrote("ask-three")
+	// A risk is named in the question.
+	w.fleetOf(service("ask-three"), map[string]string{"spare": amd64 + kernel("linuxPackages_latest")})
+	screen, code = w.terminal([][2]string{{"Deploy to spare, accepting kernel-change? [y/N", "\r"}}, "deploy", net, "switch")
+	if code != 4 {
+		t.Errorf("risk: exit %d\n%s", code, screen)
+	}
+	// Ctrl-C at the question changes nothing.
+	if screen, code = w.terminal([][2]string{{"[y/N", "\x03"}}, "deploy", net, "switch"); code != 130 {
+		t.Errorf("Ctrl-C: exit %d\n%s", code, screen)
+	}
+	isSettled(t, spare)
+	if !strings.Contains(screen, "kernel-change") {
+		t.Errorf("the risk is not shown:\n%s", screen)
+	}
+}
