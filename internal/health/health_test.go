@@ -10,11 +10,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -170,10 +170,14 @@ func TestCmd(t *testing.T) {
 	if len(strings.Fields(string(data))) < 2 {
 		t.Errorf("tried %d times", len(strings.Fields(string(data))))
 	}
-	time.Sleep(100 * time.Millisecond)
 	for _, pid := range strings.Fields(string(data)) {
-		if _, err := os.Stat("/proc/" + pid); err == nil && runtime.GOOS == "linux" {
-			t.Errorf("process %s still runs", pid)
+		n, _ := strconv.Atoi(pid)
+		for try := 0; syscall.Kill(n, 0) == nil; try++ {
+			if try == 100 {
+				t.Errorf("process %s still runs", pid)
+				break
+			}
+			time.Sleep(50 * time.Millisecond)
 		}
 	}
 }

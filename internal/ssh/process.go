@@ -342,7 +342,7 @@ func (p *Process) killRemote() {
 	if p.lane == nil || p.lane.dead() || p.host.pool.ctx.Err() != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), 4*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), 6*time.Second)
 	defer cancel()
 	var pid int
 	select {

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -341,9 +342,11 @@ func TestCancelKillsRemote(t *testing.T) {
 	if err := <-running; !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
-	time.Sleep(100 * time.Millisecond)
-	if got := output(t, h, ssh.Cmd{Shell: "ps -A -o args= | grep -c '[s]leep 3127' || true"}); got != "0\n" {
-		t.Errorf("the remote command still runs: %q", got)
+	for try := 0; syscall.Kill(pid, 0) == nil; try++ {
+		if try == 100 {
+			t.Fatal("the remote command still runs")
+		}
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 

@@ -77,6 +77,7 @@ func Start(t testing.TB, lines ...string) *Server {
 		"AuthorizedKeysFile "+filepath.Join(dir, "authorized_keys"),
 		"PidFile none", "UsePAM no", "StrictModes no", "PrintMotd no",
 		"PasswordAuthentication no", "KbdInteractiveAuthentication no",
+		"SetEnv HOME="+dir, // not the rc files of whoever runs the test
 		"PermitRootLogin yes", "MaxStartups 100", "LogLevel VERBOSE",
 	), "\n") + "\n"
 	s.write("sshd_config", config)
