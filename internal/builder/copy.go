@@ -15,7 +15,7 @@ func copyTo(ctx context.Context, src, dst store.Endpoint, roots []string, scope 
 		case event.Progress, event.Warning:
 			e.Host, e.Step = scope.Host, scope.Step
 			if e.Kind == event.Progress {
-				e.Text = "copying derivations to " + dst.Name
+				e.Text = "(sending derivations to " + dst.Name + ")"
 			}
 			scope.Emit(e)
 		}

@@ -572,6 +572,10 @@ func (w *watch) other(msg string) {
 	if scope.Host == "" && w.once != nil && !w.once(msg) {
 		return
 	}
+	if strings.Contains(msg, "SQLite database") && strings.HasSuffix(msg, "is busy") {
+		scope.Log(oneLine(msg)) // Nix waits and tries again
+		return
+	}
 	for _, prefix := range []string{"trace: warning: ", "trace: evaluation warning: ", "evaluation warning: ", "warning: "} {
 		if rest, ok := strings.CutPrefix(msg, prefix); ok {
 			scope.Warn(oneLine(rest))

@@ -244,7 +244,10 @@ func (h *Host) classify(said string) *fault.Error {
 			f.Detail("it takes: " + strings.ReplaceAll(d[2], ",", ", "))
 		}
 		if has("UNPROTECTED PRIVATE KEY FILE") {
-			f.Detail("the key file may be read by others, so ssh did not use it").Hint("chmod 600 %s", quoteIfNeeded(h.pool.opts.IdentityFile))
+			f.Detail("the key file may be read by others, so ssh did not use it")
+			if key := h.pool.opts.IdentityFile; key != "" {
+				f.Hint("chmod 600 %s", quoteIfNeeded(key))
+			}
 		}
 		return f.Hint("ssh-add -l shows the keys of your agent; a key with a passphrase must be in it (ssh-add)").Hint("%s", verbose)
 	case has("Could not resolve hostname"):

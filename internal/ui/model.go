@@ -438,8 +438,8 @@ func (m *model) tails(unshown bool) []tailBlock {
 	return out
 }
 
-// failedTail is the tail of the step that failed; of everything when that step
-// said nothing.
+// failedTail is the tail of the step that failed. What other steps said has
+// nothing to do with the failure.
 func (h *host) failedTail() []logLine {
 	step := h.failed
 	if step == "" && len(h.tail) > 0 {
@@ -451,8 +451,5 @@ func (h *host) failedTail() []logLine {
 			of = append(of, l)
 		}
 	}
-	if len(of) > 0 {
-		return of
-	}
-	return h.tail
+	return of
 }

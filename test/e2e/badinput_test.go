@@ -118,7 +118,7 @@ func TestBadHosts(t *testing.T) {
 
 	t.Run("host is down", func(t *testing.T) {
 		r := w.runEnv(config("  Port 1\n"), "deploy", changed("down"), "switch").exits(3)
-		r.says("spare", "refused", "hint:")
+		r.says("spare", "refuses connections", "hint:")
 		if got := on(t, web, "cat /run/e2e"); got != "down" {
 			t.Errorf("the host that is up was not deployed: %q", got)
 		}
@@ -130,11 +130,11 @@ func TestBadHosts(t *testing.T) {
 	t.Run("wrong host key", func(t *testing.T) {
 		known := w.file("known", fmt.Sprintf("[127.0.0.1]:%d %s\n", spare.Port, web.HostKey))
 		w.runEnv(config(fmt.Sprintf("  Port %d\n  IdentityFile %s\n  UserKnownHostsFile %s\n", spare.Port, spare.Identity, known)),
-			"deploy", changed("wrong-key"), "switch").exits(3).says("spare", "host key", "ssh-keygen -R")
+			"deploy", changed("wrong-key"), "switch").exits(3).says("spare", "host key", "ssh-keygen", "-R")
 	})
 	t.Run("no access", func(t *testing.T) {
 		w.runEnv(config(fmt.Sprintf("  Port %d\n  IdentityFile /dev/null\n  UserKnownHostsFile %s\n", spare.Port, spare.KnownHosts)),
-			"deploy", changed("no-access"), "switch").exits(3).says("spare", "permission denied", "ssh -v")
+			"deploy", changed("no-access"), "switch").exits(3).says("spare", "did not accept any of our keys", "ssh -v")
 	})
 	if got := on(t, spare, "test -e /run/e2e && echo changed || echo untouched"); got != "untouched" {
 		t.Errorf("spare was changed although nobody could reach it properly")
@@ -152,7 +152,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := on(t, small, "readlink /run/current-system")
-	net := w.fleetOf("", map[string]string{"small": amd64 + `environment.etc.blob.source = ./blob;`})
+	net := w.fleetOf("", map[string]string{"small": amd64 + `environment.etc.blob.source = "${./blob}";`})
 	w.run("deploy", net, "switch").exits(3).says("small", "MiB", "free")
 	if now := on(t, small, "readlink /run/current-system"); now != before {
 		t.Errorf("the host changed to %s", now)
