@@ -12,7 +12,7 @@ func growPipe(f any) {
 	if f, ok := f.(*os.File); ok {
 		if raw, err := f.SyscallConn(); err == nil {
 			_ = raw.Control(func(fd uintptr) {
-				_, _, _ = syscall.Syscall(syscall.SYS_FCNTL, fd, setPipeSize, 512<<10)
+				_, _, _ = syscall.Syscall(syscall.SYS_FCNTL, fd, setPipeSize, 256<<10)
 			})
 		}
 	}
