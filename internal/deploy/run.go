@@ -70,6 +70,18 @@ type Job struct {
 	Prepare []string
 	// Link is the GC root on this machine; empty for none.
 	Link string
+	// Ready are paths that exist already, in Source: nothing is built, and
+	// Builder is nil. The first is the system; others are copied, too.
+	Ready  []string
+	Source store.Endpoint
+}
+
+// source is the store that the host's system comes from.
+func (j Job) source() store.Endpoint {
+	if len(j.Ready) > 0 {
+		return j.Source
+	}
+	return j.Builder.Store()
 }
 
 // Admission is what is known of a host that is about to be changed.
@@ -181,14 +193,18 @@ func (r *Run) host(ctx context.Context, j Job, built func(system string)) Outcom
 	}
 	conn := r.Pool.Host(Target(h))
 
-	if err := r.push(ctx, h, conn, j.Builder.Store(), system); err != nil {
+	roots := []string{system}
+	if len(j.Ready) > 0 {
+		roots = j.Ready
+	}
+	if err := r.push(ctx, h, conn, j.source(), roots); err != nil {
 		return Outcome{Err: err, System: system}
 	}
 	if r.Goal == GoalPush {
 		return Outcome{State: r.state(Pushed), System: system, Detail: r.detail("pushed")}
 	}
 	if r.Admit != nil {
-		if err := r.Admit(ctx, Admission{Host: h, Conn: conn, System: system, Source: j.Builder.Store()}); err != nil {
+		if err := r.Admit(ctx, Admission{Host: h, Conn: conn, System: system, Source: j.source()}); err != nil {
 			r.release(ctx, h, conn)
 			return leftAlone(err, system)
 		}
@@ -264,6 +280,9 @@ func (r *Run) connect(ctx context.Context, h fleet.Host) error {
 }
 
 func (r *Run) build(ctx context.Context, j Job) (string, error) {
+	if len(j.Ready) > 0 {
+		return j.Ready[0], nil
+	}
 	sc := event.On(r.Sink, j.Host.Name, event.StepBuild)
 	if r.DryRun {
 		sc.Emit(event.Event{Kind: event.Skipped, Text: fmt.Sprintf("dry run: would build %s on %s", j.Host.DrvPath, j.Builder.Name())})
@@ -291,15 +310,15 @@ func (r *Run) build(ctx context.Context, j Job) (string, error) {
 	return out, nil
 }
 
-func (r *Run) push(ctx context.Context, h fleet.Host, conn *ssh.Host, src store.Endpoint, system string) error {
+func (r *Run) push(ctx context.Context, h fleet.Host, conn *ssh.Host, src store.Endpoint, roots []string) error {
 	sc := event.On(r.Sink, h.Name, event.StepCopy)
-	return r.wet(sc, "copy "+system, func() error {
+	return r.wet(sc, "copy "+strings.Join(roots, " "), func() error {
 		leave, err := r.copies.Enter(ctx)
 		if err != nil {
 			return err
 		}
 		defer leave()
-		return r.Pushers.Push(ctx, src, h, conn, system)
+		return r.Pushers.Push(ctx, src, h, conn, roots...)
 	})
 }
 
@@ -526,6 +545,11 @@ func (r *Run) reboot(ctx context.Context, h fleet.Host, conn *ssh.Host) error {
 // whose systems come from the same place share what is read there.
 type Pushers struct {
 	Options store.Options
+	// Nix copies in place of our own way. May be nil.
+	Nix *NixCopy
+	// Slow has connections that compress, for hosts behind a slow link. nil:
+	// everything goes over the run's own connections.
+	Slow *ssh.Pool
 
 	mu sync.Mutex
 	m  map[string]*store.Pusher
@@ -545,14 +569,18 @@ func (p *Pushers) of(src store.Endpoint) *store.Pusher {
 	return push
 }
 
-// Push copies the closure of system from src to the host's store.
-func (p *Pushers) Push(ctx context.Context, src store.Endpoint, h fleet.Host, conn *ssh.Host, system string) error {
-	return p.of(src).Push(ctx, store.Dest{
-		Endpoint:   HostStore(conn),
+// Push copies the closures of roots from src to the host's store.
+func (p *Pushers) Push(ctx context.Context, src store.Endpoint, h fleet.Host, conn *ssh.Host, roots ...string) error {
+	if p.Nix != nil {
+		return p.Nix.Push(ctx, src, h, conn, roots)
+	}
+	push := p.of(src)
+	return push.Push(ctx, store.Dest{
+		Endpoint:   HostStore(p.wire(ctx, push, h, conn, roots)),
 		Host:       h.Name,
-		Roots:      []string{system},
+		Roots:      roots,
 		Substitute: h.SubstituteOnDestination,
-		GCRoot:     func(ctx context.Context) error { return protect(ctx, conn, system) },
+		GCRoot:     func(ctx context.Context) error { return protect(ctx, conn, roots) },
 		FreeBytes:  func(ctx context.Context) (int64, error) { return freeBytes(ctx, conn) },
 	}).Err
 }
@@ -567,16 +595,20 @@ func (p *Pushers) Close() error {
 }
 
 // pushedRoot keeps what was pushed last from being collected until it is the
-// system profile of the host.
+// system profile of the host. Further paths of one push have the name with
+// -2, -3 and so on.
 const pushedRoot = "/nix/var/nix/gcroots/godwit-pushed"
 
-func protect(ctx context.Context, conn *ssh.Host, system string) error {
-	return conn.Run(ctx, ssh.Cmd{Script: `ln -sfn "$1" "$2"`, Args: []string{system, pushedRoot}, Elevate: true})
+func protect(ctx context.Context, conn *ssh.Host, roots []string) error {
+	return conn.Run(ctx, ssh.Cmd{Script: `r=$1; shift
+n=
+for p; do ln -sfn "$p" "$r${n:+-$n}" || exit; n=$((${n:-1}+1)); done
+while [ -L "$r-$n" ]; do rm -f "$r-$n" || exit; n=$((n+1)); done`, Args: append([]string{pushedRoot}, roots...), Elevate: true})
 }
 
 // release takes that root away again.
 func release(ctx context.Context, conn *ssh.Host) error {
-	return conn.Run(ctx, ssh.Cmd{Script: `rm -f "$1"`, Args: []string{pushedRoot}, Elevate: true})
+	return conn.Run(ctx, ssh.Cmd{Script: `rm -f "$1" "$1"-[0-9]*`, Args: []string{pushedRoot}, Elevate: true})
 }
 
 // freeBytes is the room on the file system of the host's store.

@@ -1,0 +1,164 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"godwit/internal/builder"
+	"godwit/internal/event"
+	"godwit/internal/fault"
+	"godwit/internal/fleet"
+	"godwit/internal/nix"
+	"godwit/internal/nixlog"
+	"godwit/internal/ssh"
+	"godwit/internal/store"
+)
+
+// NixCopy copies with `nix copy` in place of godwit's own way: the fallback for
+// when that has a fault. It is slower, and the login user of the host must be
+// root or one that Nix there trusts, since nothing elevates it.
+type NixCopy struct {
+	Tool *nix.Tool
+	Pool *ssh.Pool
+	Sink event.Sink
+}
+
+// Push copies the closures of roots from src to the host's store.
+func (n *NixCopy) Push(ctx context.Context, src store.Endpoint, h fleet.Host, conn *ssh.Host, roots []string) error {
+	sc := event.On(n.Sink, h.Name, event.StepCopy)
+	sc.Start("copying from " + src.Name + " with nix copy")
+	start := time.Now()
+	copied, err := n.push(ctx, src, h, conn, roots, sc)
+	if err != nil {
+		sc.End("copy failed", err)
+		return err
+	}
+	if copied == 0 {
+		sc.Emit(event.Event{Kind: event.Skipped, Text: "everything is there"})
+		return nil
+	}
+	noun := "paths"
+	if copied == 1 {
+		noun = "path"
+	}
+	sc.End(fmt.Sprintf("copied %d %s with nix copy in %s", copied, noun, time.Since(start).Round(10*time.Millisecond)), nil)
+	return nil
+}
+
+func (n *NixCopy) push(ctx context.Context, src store.Endpoint, h fleet.Host, conn *ssh.Host, roots []string, sc event.Scope) (int64, error) {
+	from, err := n.from(src, conn)
+	if err != nil {
+		return 0, err.On(h.Name)
+	}
+	// nix copy holds no temporary roots for us after it has ended, so the root
+	// is there first: it counts from the moment that the path is valid.
+	if err := protect(ctx, conn, roots); err != nil {
+		return 0, err
+	}
+	args := []string{"copy", "--log-format", "internal-json", "-v", "--no-check-sigs", "--to", nixURI(conn)}
+	if from != "" {
+		args = append(args, "--from", from)
+	}
+	if h.SubstituteOnDestination {
+		args = append(args, "--substitute-on-destination")
+	}
+	cmd := n.Tool.Command(ctx, "nix", append(args, roots...)...)
+	// The user is in the address, so that the options fit the source as well.
+	t := conn.Target()
+	cmd.Env = append(cmd.Env, "NIX_SSHOPTS="+n.Pool.Host(ssh.Target{Name: t.Name, Host: t.Host, Port: t.Port}).NixSSHOpts())
+	stderr, serr := cmd.StderrPipe()
+	if serr != nil {
+		return 0, fault.New("cannot start nix copy: %w", serr).On(h.Name)
+	}
+	if serr := cmd.Start(); serr != nil {
+		return 0, fault.New("cannot start nix copy: %w", serr).On(h.Name)
+	}
+	log := nixlog.Forward(stderr, sc, nil)
+	if werr := cmd.Wait(); werr != nil {
+		if ctx.Err() != nil {
+			return 0, fault.New("the copy was interrupted").On(h.Name).Because(context.Cause(ctx))
+		}
+		return 0, copyFault(conn, log, werr).On(h.Name)
+	}
+	return log.Snapshot().Paths.Done, nil
+}
+
+// from is the source as nix copy takes it; "" is this machine's store.
+func (n *NixCopy) from(src store.Endpoint, conn *ssh.Host) (string, *fault.Error) {
+	uri, local := builder.NixURI(src)
+	switch {
+	case local:
+		return "", nil
+	case uri == "":
+		return "", fault.New("nix copy cannot read %s: it has no address that Nix knows, since nothing listens there", src.Name).
+			Hint("leave out --copy-with nix: godwit's own way reads it")
+	}
+	u, err := builder.ParseStoreURI(uri)
+	if err != nil {
+		return "", fault.New("%w", err)
+	}
+	if u.Port != 0 && !n.Tool.Version.AtLeast(2, 31) {
+		return "", fault.New("%s cannot use the port in %s: Nix 2.31 is the first that does", n.Tool.Version, uri).
+			Hint("give the builder a name with that port in ~/.ssh/config, or leave out --copy-with nix")
+	}
+	if conn.Target().Port != 0 {
+		return "", fault.New("nix copy has one set of ssh options for both ends, and the port of this host would count for %s, too", uri).
+			Hint("give the host a name with that port in ~/.ssh/config, or leave out --copy-with nix")
+	}
+	return uri, nil
+}
+
+// nixURI is the host as a store of Nix's. The port is in NIX_SSHOPTS: Nix before
+// 2.31 does not take it here.
+func nixURI(conn *ssh.Host) string {
+	t := conn.Target()
+	host := t.Host
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if t.User != "" {
+		host = t.User + "@" + host
+	}
+	return "ssh-ng://" + host
+}
+
+// copyFault is the error of a nix copy that failed.
+func copyFault(conn *ssh.Host, log *nixlog.Tracker, err error) *fault.Error {
+	msg := err.Error()
+	var lines []string
+	if e := log.Err(); e != nil {
+		msg = e.Message
+		lines = e.Lines
+	}
+	text := log.Text()
+	if len(text) > 8 {
+		text = text[len(text)-8:]
+	}
+	lines = append(slices.Clone(lines), text...)
+	all := msg + "\n" + strings.Join(lines, "\n")
+	has := func(list ...string) bool {
+		return slices.ContainsFunc(list, func(s string) bool { return strings.Contains(all, s) })
+	}
+	f := fault.New("nix copy failed: %s", msg).Because(err).Detail(lines...)
+	switch {
+	case has("lacks a signature by a trusted key", "lacks a valid signature", "is not trusted", "not privileged", "signature by a trusted key"):
+		user := conn.Target().User
+		if user == "" {
+			user = "the login user"
+		}
+		f.Hint("leave out --copy-with nix: godwit's own way becomes root on the host, and needs no trust there").
+			Hint("or log in as root, or add %s to trusted-users in the host's nix.conf", user)
+	case has("No space left on device", "database or disk is full", "Disk quota exceeded"):
+		f.Because(store.ErrDiskFull).Hint("free space there with `nix-collect-garbage -d`, then run the same again: what has arrived stays")
+	case has("nix-daemon: not found", "nix-daemon: command not found", "command not found: nix-daemon", "Unknown command: nix-daemon"):
+		f.Hint("nix-daemon is not in the PATH of a shell without login there; leave out --copy-with nix")
+	case has("cannot connect to", "failed to start SSH", "Connection refused", "Connection closed", "Permission denied"):
+		f.Hint("the same connection worked for godwit; try: %s nix-daemon --version", conn.CommandLine())
+	default:
+		f.Hint("leave out --copy-with nix: godwit's own way does not depend on the Nix of this machine")
+	}
+	return f
+}
