@@ -121,7 +121,7 @@ func (s *session) collect(ctx context.Context, h fleet.Host, conn *ssh.Host, rul
 	if err != nil {
 		return fail(err)
 	}
-	detail := fmt.Sprintf("%d generations and %d paths deleted", res.Generations, res.Paths)
+	detail := count(res.Generations, "generation") + " and " + count(res.Paths, "path") + " deleted"
 	if res.Bytes >= 0 {
 		detail += ", " + ui.Size(res.Bytes) + " freed"
 	}

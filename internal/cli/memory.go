@@ -48,7 +48,10 @@ func (s *session) recordDeploy(ctx context.Context, file string, d deploy.Option
 // remember starts the record of a run that changes hosts, and completes what
 // the hosts' own records will say of it. It ends with the session.
 func (s *session) remember(ctx context.Context, file, action string, hosts []fleet.Host, meta map[string]string) *history.Recorder {
-	src := history.SourceOf(ctx, file)
+	var src history.Source
+	if meta["verb"] != "rollback" { // which brings back what other commits made
+		src = history.SourceOf(ctx, file)
+	}
 	abs, err := filepath.Abs(file)
 	if err != nil {
 		abs = file
@@ -247,6 +250,14 @@ func recordsOf(ctx context.Context, conn *ssh.Host, host string, n int) ([]histo
 		out[i] = history.FromRecord(host, r)
 	}
 	return out, nil
+}
+
+// count writes "1 path", "3 paths".
+func count(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
 }
 
 // seconds is a number of seconds from a flag.

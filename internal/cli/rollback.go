@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -93,15 +94,13 @@ func (s *session) rollback(ctx context.Context, f fleetArgs, o rollbackOptions) 
 	before := func(hosts []fleet.Host) error {
 		if !s.app.globals.dryRun {
 			rec = s.remember(ctx, f.file, "rollback", hosts, meta)
-			// The systems are old: today's commit says nothing about them.
-			delete(meta, "commit")
-			delete(meta, "tree")
 		}
 		return nil
 	}
 	return s.onHosts(ctx, f.file, f.selection(o.selection), &o.passwords, before, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
+		began := time.Now()
 		out := s.rollbackHost(ctx, h, conn, o, meta)
-		out.Host = h.Name
+		out.Host, out.Duration = h.Name, time.Since(began)
 		remembered(rec, out)
 		return out
 	})

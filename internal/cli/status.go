@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -140,13 +138,7 @@ func (s *session) status(ctx context.Context, f fleetArgs, o statusOptions) erro
 		for _, b := range s.broken {
 			fmt.Fprint(s.app.stderr, fault.Render(b.Err))
 		}
-		hints := map[string]bool{}
-		for _, st := range out.Hosts {
-			for _, h := range st.Hints {
-				hints[h] = true
-			}
-		}
-		for _, h := range slices.Sorted(maps.Keys(hints)) {
+		for _, h := range joinHints(out.Hosts) {
 			fmt.Fprintln(s.app.stderr, "hint: "+h)
 		}
 	}
@@ -157,6 +149,29 @@ func (s *session) status(ctx context.Context, f fleetArgs, o statusOptions) erro
 		return silent{ExitDrift}
 	}
 	return nil
+}
+
+// joinHints are the hints of all hosts; those that differ in nothing but the
+// name of the host at their end become one.
+func joinHints(list []hoststate.Status) []string {
+	var order []string
+	hosts := map[string][]string{}
+	for _, st := range list {
+		for _, h := range st.Hints {
+			stem, ok := strings.CutSuffix(h, " "+st.Host)
+			if _, seen := hosts[stem]; !seen {
+				order = append(order, stem)
+				hosts[stem] = nil
+			}
+			if ok {
+				hosts[stem] = append(hosts[stem], st.Host)
+			}
+		}
+	}
+	for i, stem := range order {
+		order[i] = strings.Join(append([]string{stem}, hosts[stem]...), " ")
+	}
+	return order
 }
 
 // look asks one host.
@@ -238,6 +253,12 @@ func statusText(width int, out statusJSON, src history.Source, verbose bool) str
 				if d.Tree == "dirty" {
 					commit += "+"
 				}
+			}
+		}
+		if p := st.Pending; p != nil && st.Running != nil && st.Running.Path == p.New {
+			when, by, commit = hoststate.Ago(time.Duration(p.Ago*float64(time.Second))), dash(p.By), "–"
+			if p.Commit != "" {
+				commit = history.Short(p.Commit)
 			}
 		}
 		symbol := "✓"

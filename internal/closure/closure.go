@@ -171,6 +171,13 @@ var outputs = []string{
 	"modules", "nc", "out", "py", "scripts", "static", "terminfo", "udev", "zoneinfo",
 }
 
+// files are endings of files of a configuration: "10-lan.network" and
+// "etc-60-local.conf" have no version, whatever Nix would say.
+var files = []string{
+	"conf", "ini", "json", "key", "link", "mount", "netdev", "network", "nft", "path", "pem", "rules", "service", "sh", "slice", "socket", "target",
+	"timer", "toml", "txt", "xml", "yaml", "yml",
+}
+
 // Split takes a store path's name apart as Nix does: the version begins after
 // the first dash that a digit follows. The name of an output is left out.
 func Split(path string) (name, version string) {
@@ -180,6 +187,9 @@ func Split(path string) (name, version string) {
 	}
 	if i := strings.LastIndexByte(base, '-'); i > 0 && slices.Contains(outputs, base[i+1:]) {
 		base = base[:i]
+	}
+	if slices.Contains(files, base[strings.LastIndexByte(base, '.')+1:]) {
+		return base, ""
 	}
 	for i := 1; i+1 < len(base); i++ {
 		if base[i] == '-' && base[i+1] >= '0' && base[i+1] <= '9' {

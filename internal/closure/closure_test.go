@@ -32,6 +32,8 @@ func TestSplit(t *testing.T) {
 		hash + "steam-run-fhs":                   "steam-run-fhs ",
 		hash + "7zip-24.08":                      "7zip 24.08",
 		hash + "trailing-":                       "trailing- ",
+		hash + "etc-60-local.conf":               "etc-60-local.conf ",
+		hash + "link-1.0":                        "link 1.0",
 		"relative-1.0":                           "relative 1.0",
 		"":                                       " ",
 	} {

@@ -161,9 +161,7 @@ func Merge(deployer, hosts []Entry) []Entry {
 
 func join(local, host Entry) Entry {
 	e := local
-	if local.From == FromHost {
-		e = host // both are the host's: this one is newer
-	} else {
+	if local.From != FromHost {
 		e.From = FromBoth
 	}
 	e.Deployment = cmp.Or(host.Deployment, e.Deployment)

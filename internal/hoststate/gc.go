@@ -127,7 +127,6 @@ func Collect(ctx context.Context, r activate.Runner, host string, f Facts, drop 
 			why = rest
 		case "::generations":
 			c.Generations, _ = strconv.Atoi(rest)
-			sc.Note(strconv.Itoa(c.Generations) + " generations deleted")
 		case "::paths":
 			c.Paths, _ = strconv.Atoi(rest)
 			sc.Progress(int64(c.Paths), 0, event.Paths, "collecting garbage")

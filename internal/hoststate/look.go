@@ -171,6 +171,9 @@ func kernelName(path string) string {
 	}
 	object, _, _ := strings.Cut(rest, "/")
 	name, version := closure.Split("/nix/store/" + object)
+	if !strings.HasPrefix(name, "linux") {
+		return "" // a kernel by another name has no version to show
+	}
 	return strings.TrimSpace(name + " " + version)
 }
 
