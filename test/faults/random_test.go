@@ -210,7 +210,7 @@ func TestRace(t *testing.T) {
 		req := h.request("instant")
 		req.Checks = func(context.Context, activate.Phase) error {
 			h.must(`cd /run/godwit/current/; ID=$(readlink ../current)
-(sh run.sh confirm 0 >/dev/null 2>&1; true) & sleep 0.0` + strconv.Itoa(i%8) + `; systemctl start --no-block godwit-rollback-$ID.service; wait`)
+(sh run.sh confirm 0 >/dev/null 2>&1; true) & sleep 0.` + strconv.Itoa(i%8) + `; systemctl start --no-block godwit-rollback-$ID.service; wait`)
 			return nil
 		}
 		res, _ := activate.Run(ctx, h.r, req, event.Discard)

@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC1091,SC2317 # sources the behaviour, which calls heal
 # switch-to-configuration of the fault suite's systems: the actions, the lock,
 # the order and the exit codes of the real one, and in the middle a behaviour.
 set -u

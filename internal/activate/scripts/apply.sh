@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
 # The activation, and what follows from the way it ended.
 
 # apply: runs in its own unit. Only `test` is asked of the new system, so

@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
 # arm.sh: sent over ssh; all of it is one compound command, so that a cut
 # connection runs nothing. Before it stand the variables of this deployment.
 # Touches nothing but its own folder and the gc roots until `launch`.
@@ -31,8 +32,8 @@ room() { # FOLDER KIB: free space, and that it can be written to
 alive() { # ID: does a unit of that deployment still live, or can't we know?
 	states=$(systemctl show --property=ActiveState --value "godwit-rollback-$1.timer" \
 		"godwit-rollback-$1.service" "godwit-apply-$1.service" "godwit-commit-$1.service" "godwit-confirm-$1.timer") || return 0
-	for state in $states; do
-		case $state in inactive | failed) ;; *) return 0 ;; esac
+	for word in $states; do
+		case $word in inactive | failed) ;; *) return 0 ;; esac
 	done
 	[ "$1" = none ] || ! { read -r pid <"$RUN/$1/pid" && kill -0 "$pid"; } 2>/dev/null || return 0
 	return 1
@@ -83,7 +84,7 @@ write_files() {
 			# shellcheck disable=SC2154 # set by eval
 			printf "%s='%s'\n" "$name" "$value"
 		done
-		printf "SH='%s'\nPINNED_PATH='%s'\nSTARTED=%s\n" "$(readlink -f /bin/sh)" "$PATH" "$(date +%s)"
+		printf "SH='%s'\nPINNED_PATH='%s'\nSTARTED=%s\n" "$(readlink -f "$(command -v sh)")" "$PATH" "$(date +%s)"
 	} >"$D/env" && printf '%s' "$RUN_SH" | base64 -d >"$D/run.sh" && printf '%s' "$META" | base64 -d >"$D/meta.json" &&
 		cat /proc/sys/kernel/random/boot_id >"$D/boot_id" && true >"$D/log" && head -c 65536 /dev/zero >"$D/reserve" &&
 		systemctl list-units --state=failed --plain --no-legend --no-pager 2>/dev/null | sed 's/ .*//' >"$D/failed-before" &&

@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
 # Making the new system permanent.
 
 # commit: started over a new connection. A second run goes on where a first

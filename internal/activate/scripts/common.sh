@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
 # Words that every verb of the guard uses. $D is the folder of this deployment
 # below /run; the other variables come from $D/env, written by arm.sh.
 

@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
 # The end of a deployment: its record, then its result, then the traces of it.
 
 # finish RESULT: called once; a killed finish is repeated by whoever comes next.
@@ -18,7 +19,9 @@ release() {
 	esac
 	[ "$(readlink "$RUN/current")" != "$ID" ] || rm -f "$RUN/current"
 	rm -f "$D/reserve"
-	systemctl stop --no-block "godwit-confirm-$ID.timer" "godwit-rollback-$ID.timer" 2>/dev/null
+	# One by one: newer systemctl stops nothing when one of the units is unknown.
+	systemctl stop --no-block "godwit-confirm-$ID.timer" 2>/dev/null
+	systemctl stop --no-block "godwit-rollback-$ID.timer" 2>/dev/null
 	return 0
 }
 

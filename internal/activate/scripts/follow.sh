@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
 # What the deployer reads. Every answer is a frame: "::godwit data OFFSET N"
 # and N bytes of the log; "::godwit fact NAME VALUE"; "::godwit end".
 

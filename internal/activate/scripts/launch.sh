@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
 # launch: the second half of arming, run by arm.sh from the file in /run with
 # the short lock on fd 9. The deadman exists before anything else happens.
 launch() {

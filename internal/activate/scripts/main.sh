@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
 # The last lines of run.sh: sh run.sh VERB [ARGUMENT...]
 D=$(cd "${0%/*}" && pwd) || exit 70
 # shellcheck source=/dev/null

@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
 # Without the guard: boot, dry-activate, and switch or test with --no-guard.
 
 # plain: the profile first, then the action, as nixos-rebuild does it.

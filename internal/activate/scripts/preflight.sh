@@ -1,5 +1,6 @@
+# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
 # preflight.sh: reads, changes nothing. Answers "name value" lines.
-PATH=$(readlink -f /run/current-system/sw)/bin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+PATH=$(readlink -f "$CURRENT/sw")/bin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 tell() { [ -z "$2" ] || printf '::godwit fact %s %s\n' "$1" "$2"; }
 same() { [ "$(readlink -f "$1")" = "$(readlink -f "$2")" ]; }

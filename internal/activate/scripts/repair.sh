@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
 # repair: a power cut between the profile and the boot default leaves a
 # profile that names a system that was never confirmed to boot. The note of
 # profile_set tells; the profile goes back, unless somebody set it since.

@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
 # Back to what ran when the deployment was armed.
 
 # rollback: the service behind the deadman; everybody else starts it too.

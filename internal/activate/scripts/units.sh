@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
 # The transient units. They belong to PID 1, so nothing that happens to the
 # connection or to the deployer reaches them. Output goes to a file, never to
 # the connection: a program that writes to a dead connection dies of it.

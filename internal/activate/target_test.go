@@ -1,0 +1,191 @@
+package activate
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"godwit/internal/event"
+	"godwit/internal/fault"
+	"godwit/internal/ssh"
+)
+
+// local is a "host" in a folder: the real scripts under a real shell, with
+// systemd and Nix replaced by testdata/stubs.sh.
+type local struct {
+	t     *testing.T
+	root  string
+	shell string
+	at    places
+}
+
+const localSetup = `mkdir -p old/sw/bin old/bin new/bin units profiles gcroots run
+for s in old new; do
+	cat >$s/bin/switch-to-configuration <<'END'
+#!/bin/sh
+system=$(dirname "$(dirname "$(readlink -f "$0")")"); root=${system%/*}
+echo "$1 ${system##*/}" | tee -a "$root/ran"
+[ "$1" = boot ] && { [ ! -e "$root/boot-broken" ] || exit 1; echo "$system" >"$root/boot"; exit 0; }
+[ "$1" = dry-activate ] && exit 0
+ln -sfn "$system" "$root/current"
+[ ! -e "$root/${system##*/}-breaks" ] || cp "$root/${system##*/}-breaks" "$root/failed"
+exit "$(cat "$root/${system##*/}-rc" 2>/dev/null || echo 0)"
+END
+	chmod +x $s/bin/switch-to-configuration; echo 2 >$s/init-interface-version
+done
+ln -s "$PWD/old" current; ln -s "$PWD/old" profiles/system-7-link; ln -s system-7-link profiles/system; echo "$PWD/old" >boot
+`
+
+func newLocal(t *testing.T, shell string) *local {
+	t.Helper()
+	l := &local{t: t, root: t.TempDir()}
+	var err error
+	if l.shell, err = exec.LookPath(shell); err != nil {
+		t.Fatal(err)
+	}
+	p := func(s string) string { return filepath.Join(l.root, s) }
+	l.at = places{Run: p("run/godwit"), State: p("state"), Current: p("current"), GCRoots: p("gcroots"), Profile: p("profiles/system")}
+	stubs, err := os.ReadFile("testdata/stubs.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.do(localSetup + "ln -s " + l.shell + " old/sw/bin/sh")
+	for _, name := range []string{"systemd-run", "systemctl", "nix-env"} {
+		if err := os.WriteFile(p("old/sw/bin/"+name), append([]byte("#!"+l.shell+"\n"), stubs...), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return l
+}
+
+func (l *local) do(script string) string {
+	l.t.Helper()
+	cmd := exec.Command("sh", "-euc", script)
+	cmd.Dir = l.root
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		l.t.Fatalf("%s: %v\n%s", script, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// Run feeds the script to the shell, as ssh does. Whatever runs this test, the
+// preflight sees a host with systemd.
+func (l *local) Run(ctx context.Context, c ssh.Cmd) error {
+	script := strings.Replace(c.Script, "[ ! -d /run/systemd/system ] || tell systemd", "tell systemd 257; true", 1)
+	script = strings.Replace(script, "tell uid", "tell uid 0; true", 1)
+	cmd := exec.CommandContext(ctx, l.shell, "-s")
+	cmd.Stdin = strings.NewReader(script)
+	var stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = c.Stdout, &stderr
+	cmd.WaitDelay = time.Second
+	err := cmd.Run()
+	if stderr.Len() > 0 {
+		l.t.Errorf("the scripts complain: %s", stderr.String())
+	}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return &ssh.ExitError{Host: "local", Command: "script", Code: exit.ExitCode(), Stderr: stderr.String()}
+	}
+	return err
+}
+
+func (l *local) deploy(action Action, change func(*Request)) (Result, error) {
+	l.t.Helper()
+	req := Request{Host: "web1", NewSystem: l.root + "/new", Action: action, ActivateTimeout: 5 * time.Second, ConfirmTimeout: 5 * time.Second, at: l.at, Meta: map[string]string{"who": `o'"x\`}}
+	if change != nil {
+		change(&req)
+	}
+	return Run(l.t.Context(), l, req, event.Discard)
+}
+
+// TestTargetScripts runs the whole exchange under each shell.
+func TestTargetScripts(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Log("the scripts are for Linux: flock, readlink -f, stat -c")
+		return
+	}
+	const newBoots, oldStays = "new new system-8-link", "old old system-7-link"
+	for _, shell := range shells {
+		for i, c := range []struct {
+			name, before string
+			action       Action
+			change       func(*Request)
+			outcome      string
+			words        string // in the error
+			ran          string // switch-to-configuration runs
+			end          string // current, boot default, profile link
+		}{
+			{name: "switch", outcome: "changed", ran: "test new, boot new", end: newBoots},
+			{name: "test", action: Test, outcome: "changed", ran: "test new", end: "new old system-7-link"},
+			{name: "boot", action: Boot, outcome: "changed", ran: "boot new", end: "old new system-8-link"},
+			{name: "dry-activate", action: DryActivate, outcome: "ok", ran: "dry-activate new", end: oldStays},
+			{name: "no guard", change: func(r *Request) { r.NoGuard = true }, outcome: "changed", ran: "switch new", end: "new old system-8-link"},
+			{name: "exit 2", before: "echo 2 >new-rc", outcome: "rolled-back", words: "exit 2", ran: "test new, test old", end: oldStays},
+			{name: "exit 4", before: "echo 4 >new-rc; echo 'a.service loaded failed' >new-breaks", outcome: "rolled-back", words: "a.service", ran: "test new, test old", end: oldStays},
+			{name: "exit 4 as before", before: "echo 4 >new-rc; echo 'a.service loaded failed' >failed", outcome: "changed", ran: "test new, boot new", end: newBoots},
+			{name: "exit 4, ignored", before: "echo 4 >new-rc; echo 'a@1.service loaded failed' >new-breaks", change: func(r *Request) { r.IgnoreUnits = []string{"b.service", "a@*"} }, outcome: "changed", ran: "test new, boot new", end: newBoots},
+			{name: "exit 100 for another reason", before: "echo 100 >new-rc", outcome: "rolled-back", words: "exit 100", ran: "test new, test old", end: oldStays},
+			{name: "init changed", before: "echo 3 >new/init-interface-version", outcome: "failed", words: "boot --reboot", end: oldStays},
+			{name: "boot loader broken", before: "touch boot-broken", outcome: "rolled-back", words: "boot default", ran: "test new, boot new, boot old, test old", end: oldStays},
+			{name: "profile broken", before: "touch nix-broken", outcome: "rolled-back", words: "boot default", ran: "test new, boot old, test old", end: oldStays},
+			{name: "rollback fails", before: "echo 2 >new-rc; echo 1 >old-rc", outcome: "failed", words: "three attempts", ran: "test new, test old, test old, test old", end: oldStays},
+			{name: "old always exits 2", before: "echo 2 >new-rc; echo 2 >old-rc", outcome: "rolled-back", words: "exit 2", ran: "test new, test old, test old, test old", end: oldStays},
+			{name: "boot action fails", action: Boot, before: "touch boot-broken", outcome: "failed", words: "put back", ran: "boot new, boot old", end: oldStays},
+			{name: "no systemd-run", before: "touch no-systemd-run", outcome: "failed", words: "deadman", end: oldStays},
+			{name: "busy", before: "mkdir -p run/godwit/20260101T000000-aaaaaa; ln -s 20260101T000000-aaaaaa run/godwit/current; echo active >states", outcome: "failed", words: "another deployment", end: oldStays},
+			{name: "stale lock", before: "mkdir -p run/godwit/20260101T000000-aaaaaa; ln -s 20260101T000000-aaaaaa run/godwit/current", outcome: "changed", ran: "test new, boot new", end: newBoots},
+			{name: "a commit was interrupted before", before: `ln -s "$PWD/new" profiles/system-8-link; ln -sfn system-8-link profiles/system; mkdir state
+printf '%s\n' x "$PWD/profiles/system" system-7-link "$PWD/new" "$PWD/old" >state/pending; echo 2 >new-rc`, outcome: "rolled-back", words: "exit 2", ran: "test new, test old", end: oldStays},
+			{name: "torn history", before: `mkdir state; printf '{"id":"x' >state/history.jsonl`, outcome: "changed", ran: "test new, boot new", end: newBoots},
+			{name: "no switch-to-configuration", before: "rm new/bin/switch-to-configuration", outcome: "failed", words: "system.switch.enable", end: oldStays},
+		} {
+			if testing.Short() && shell != shells[0] && i%6 != 0 {
+				continue
+			}
+			t.Run(shell+"/"+c.name, func(t *testing.T) {
+				t.Parallel()
+				l := newLocal(t, shell)
+				if c.before != "" {
+					l.do(c.before)
+				}
+				if c.action == "" {
+					c.action = Switch
+				}
+				res, err := l.deploy(c.action, c.change)
+				text := ""
+				if err != nil {
+					text = fault.Render(err)
+				}
+				if res.Outcome != c.outcome || !strings.Contains(text, c.words) || (err != nil) != (c.outcome == "failed" || c.outcome == "rolled-back") {
+					t.Errorf("outcome %q, want %q\n%s\n%q", res.Outcome, c.outcome, text, res.Log)
+				}
+				if ran := l.do(`[ ! -e ran ] || paste -sd, ran | sed 's/,/, /g'`); ran != c.ran {
+					t.Errorf("ran %q, want %q", ran, c.ran)
+				}
+				if end := l.do(`echo $(basename $(readlink -f current)) $(basename $(cat boot)) $(readlink profiles/system)`); end != c.end {
+					t.Errorf("ended as %q, want %q", end, c.end)
+				}
+				if c.name == "busy" || c.words == "three attempts" {
+					return
+				}
+				time.Sleep(100 * time.Millisecond) // the last unit may still be at its end
+				if left := l.do(`ls gcroots; ls profiles | grep -v '^system' || true; [ ! -L run/godwit/current ] || echo lock; [ ! -e state/pending ] || echo pending; find run -name reserve -o -name '.*.[0-9]*'`); left != "" {
+					t.Errorf("left over: %s", left)
+				}
+				if c.ran != "" && c.action != DryActivate {
+					if n := l.do(`grep -c '"meta":{.*"who":"o.*x' state/history.jsonl`); n != "1" {
+						t.Errorf("history: %s", l.do("cat state/history.jsonl"))
+					}
+				}
+			})
+		}
+	}
+}

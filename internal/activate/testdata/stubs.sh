@@ -1,0 +1,78 @@
+# shellcheck shell=sh
+# systemd-run, systemctl and nix-env for the tests of the scripts: units run at
+# once and in the foreground, timers are only noted. $ROOT is the test's folder;
+# the name under which this is called says what it is.
+ROOT=${0%/old/sw/bin/*}
+me=${0##*/}
+echo "$me $*" >>"$ROOT/calls"
+
+run_service() { # UNIT: its command, its ExecStopPost, again on failure
+	left=4
+	while [ "$left" -gt 0 ]; do
+		left=$((left - 1))
+		sh -c "$(cat "$ROOT/units/$1.cmd")" >>"$(cat "$ROOT/units/$1.log")" 2>&1 </dev/null
+		status=$?
+		result=exit-code
+		[ "$status" != 0 ] || result=success
+		SERVICE_RESULT=$result EXIT_CODE=exited EXIT_STATUS=$status sh -c "$(cat "$ROOT/units/$1.post")" >>"$(cat "$ROOT/units/$1.log")" 2>&1
+		if [ "$status" = 0 ] || [ ! -e "$ROOT/units/$1.restart" ]; then break; fi
+	done
+}
+
+case $me in
+systemd-run)
+	[ ! -e "$ROOT/no-systemd-run" ] || exit 1
+	timer='' post=true log=/dev/null restart=''
+	while [ $# -gt 0 ]; do
+		case $1 in
+		--unit=*) unit=${1#--unit=} ;;
+		--on-active=*) timer=1 ;;
+		-p)
+			shift
+			case $1 in
+			ExecStopPost=*) post=${1#*=} ;;
+			StandardOutput=append:*) log=${1#*append:} ;;
+			Restart=on-failure) restart=1 ;;
+			esac
+			;;
+		-*) ;;
+		*) break ;;
+		esac
+		shift
+	done
+	echo "$*" >"$ROOT/units/$unit.cmd"
+	echo "$post" >"$ROOT/units/$unit.post"
+	echo "$log" >"$ROOT/units/$unit.log"
+	[ -z "$restart" ] || echo 1 >"$ROOT/units/$unit.restart"
+	[ -n "$timer" ] || run_service "$unit"
+	;;
+systemctl)
+	case "$*" in
+	start*)
+		for unit; do :; done
+		[ -e "$ROOT/units/${unit%.service}.cmd" ] || exit 5
+		# Not "run_service 8>&-": a shell keeps a copy of a descriptor that it
+		# closes for a function.
+		(exec 8>&- 9>&- && run_service "${unit%.service}") >/dev/null 2>&1 &
+		;;
+	*nixos-rebuild*) ;;
+	list-units*) cat "$ROOT/failed" 2>/dev/null ;;
+	show*) cat "$ROOT/states" 2>/dev/null || echo inactive ;;
+	*) true ;;
+	esac
+	;;
+nix-env) # -p PROFILE --set X | --switch-generation N | --delete-generations N
+	case $3 in
+	--set)
+		[ ! -e "$ROOT/nix-broken" ] || exit 1
+		n=$(readlink "$2")
+		[ "$(readlink -f "$2")" = "$(readlink -f "$4")" ] && exit 0
+		n=${n#system-}
+		n=$((${n%-link} + 1))
+		ln -s "$4" "$(dirname "$2")/system-$n-link" && ln -sfn "system-$n-link" "$2"
+		;;
+	--switch-generation) ln -sfn "system-$4-link" "$2" ;;
+	--delete-generations) rm "$(dirname "$2")/system-$4-link" ;;
+	esac
+	;;
+esac
