@@ -66,30 +66,50 @@ func Look(ctx context.Context, r activate.Runner, a Ask) (*Facts, error) {
 	f := &Facts{DryExit: -1}
 	// The pre-switch checks of the new system are left to dry-activate and to
 	// the activation itself.
-	state, err := activate.Preflight(ctx, r, activate.Request{Host: a.Host, NewSystem: a.System, Action: activate.DryActivate})
+	preflight := func() (activate.State, error) {
+		return activate.Preflight(ctx, r, activate.Request{Host: a.Host, NewSystem: a.System, Action: activate.DryActivate})
+	}
+	if !a.Dry { // neither depends on the other
+		done := make(chan error, 1)
+		go func() { done <- f.read(ctx, r, a, false) }()
+		state, err := preflight()
+		if rerr := <-done; err == nil {
+			err = rerr
+		}
+		if err != nil {
+			return nil, err
+		}
+		f.take(state, a)
+		return f, nil
+	}
+	state, err := preflight()
 	if err != nil {
 		return nil, err
 	}
-	f.Present = a.System != "" && len(state.Absent) == 0
-	if !f.Present {
-		state.Absent, state.Differs, state.InitChanged, state.Inhibited = nil, nil, false, false
-		state.NoSwitch = slices.DeleteFunc(state.NoSwitch, func(p string) bool { return p == a.System })
-	}
-	f.State = state
-	dry := a.Dry && f.Present && state.Root && len(state.NoSwitch) == 0 && state.Current != a.System && state.Rebuild == "" && state.Pending == ""
+	f.take(state, a)
+	state = f.State
+	dry := f.Present && state.Root && len(state.NoSwitch) == 0 && state.Current != a.System && state.Rebuild == "" && state.Pending == ""
 	if err := f.read(ctx, r, a, dry); err != nil {
 		return nil, err
 	}
 	return f, nil
 }
 
+// take keeps what the preflight says. About a system that the host does not
+// have it says nothing.
+func (f *Facts) take(state activate.State, a Ask) {
+	f.Present = a.System != "" && len(state.Absent) == 0
+	if !f.Present {
+		state.Absent, state.Differs, state.InitChanged, state.Inhibited = nil, nil, false, false
+		state.NoSwitch = slices.DeleteFunc(state.NoSwitch, func(p string) bool { return p == a.System })
+	}
+	f.State = state
+}
+
 var systemPath = regexp.MustCompile(`^/[A-Za-z0-9/+._?=:@,-]+$`)
 
 func (f *Facts) read(ctx context.Context, r activate.Runner, a Ask, dry bool) error {
-	next := ""
-	if f.Present {
-		next = a.System
-	}
+	next := a.System
 	if next != "" && !systemPath.MatchString(next) {
 		return fault.New("not the path of a system: %q", next).On(a.Host)
 	}

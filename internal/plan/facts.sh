@@ -67,7 +67,7 @@ look() { # WHICH SYSTEM
 		file_text "$system" 'ssh/sshd_config' 'ssh/sshd_config.d/*'
 	} | sum "$1" ssh
 	{
-		file_text "$system" 'nftables*' 'nixos-lab/firewall*' 'nixos-lab/nftables*'
+		file_text "$system" 'nftables*'
 		unit_text "$system" firewall.service nftables.service
 	} | lines "$1" firewall
 	{

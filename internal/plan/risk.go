@@ -207,10 +207,15 @@ func unknownProfile(f *Facts) string {
 		return ""
 	}
 	if l := f.Last; l != nil {
-		switch {
-		case l.Toplevel == s.Current || l.New == s.Current: // tested, or switched with another profile
+		settled := strings.HasPrefix(l.Result, "committed") || strings.HasPrefix(l.Result, "done")
+		switch action := string(l.Action); {
+		case !settled && l.Old == s.Current: // as it was found then, and accepted
 			return ""
-		case string(l.Action) == "boot" && l.Toplevel == s.Profile: // waits for a reboot
+		case action == "test" && (l.Toplevel == s.Current || l.New == s.Current):
+			return ""
+		case action == "switch" && l.New == s.Current && l.Toplevel == s.Profile: // to a specialisation
+			return ""
+		case action == "boot" && l.Toplevel == s.Profile: // waits for a reboot
 			return ""
 		}
 	}

@@ -310,7 +310,6 @@ func (h *Host) unitsText(most int) string {
 	if u.Systemd {
 		parts = append(parts, "restart systemd itself")
 	}
-	add("not restarted though changed:", u.Kept)
 	if len(parts) == 0 {
 		return ""
 	}
@@ -503,7 +502,7 @@ func (p *Plan) Question() string {
 	return s + "?"
 }
 
-// wrap breaks a text at blanks into lines of at most width columns.
+// wrap breaks a text at blanks into lines of at most width columns, or of one word.
 func wrap(s string, width int) []string {
 	var lines []string
 	for text.Width(s) > width {
@@ -513,14 +512,10 @@ func wrap(s string, width int) []string {
 				cut = i
 			}
 		}
-		if cut <= 0 {
-			head := text.Cut(s, width, "")
-			if head == "" {
+		if cut <= 0 { // a word, such as a path, is never broken
+			if cut = strings.IndexByte(s, ' '); cut <= 0 {
 				break
 			}
-			lines = append(lines, head)
-			s = s[len(head):]
-			continue
 		}
 		lines = append(lines, s[:cut])
 		s = strings.TrimLeft(s[cut:], " ")
