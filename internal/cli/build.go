@@ -63,15 +63,40 @@ func buildFlags(c *cobra.Command, o *buildOptions) {
 func newPush(a *app) *cobra.Command {
 	var o buildOptions
 	var p passwords
+	var ready readyFlags
+	var copying copyFlags
 	c := &cobra.Command{
-		Use:   "push DEPLOYMENT",
+		Use:   "push DEPLOYMENT | push --store-path PATH... --to HOST...",
 		Short: "build systems and copy them to their hosts",
 		Long: `push builds the systems of the selected hosts and copies them into the hosts'
-stores. Nothing is activated.` + "\n" + exitStatusHelp,
-		Args: deploymentArgs(1),
+stores. Nothing is activated.
+
+With --store-path it copies what exists already, and needs no deployment file.` + "\n" + exitStatusHelp,
+		Example: `  godwit push network.nix --on 'web*'
+  godwit push --store-path ./result --to root@web1 --to root@web2
+  godwit push --store-path "$(cat path)" --from ssh-ng://ci@builder --to '[2001:db8::1]:2222'`,
+		Args: func(c *cobra.Command, args []string) error {
+			if ready.given(c) {
+				return nil
+			}
+			return deploymentArgs(1)(c, args)
+		},
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := copying.settle(c); err != nil {
+				return err
+			}
+			if ready.given(c) {
+				if _, err := ready.settle(c, args, false); err != nil {
+					return err
+				}
+				return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
+					s.copying = copying
+					return s.ready(ctx, ready, deploy.Options{Goal: deploy.GoalPush}, &p)
+				})
+			}
 			o.file = args[0]
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
+				s.copying = copying
 				return s.deploy(ctx, o, deploy.Options{Goal: deploy.GoalPush}, &p)
 			})
 		},
@@ -79,6 +104,8 @@ stores. Nothing is activated.` + "\n" + exitStatusHelp,
 	selectFlags(c, &o.selection)
 	buildFlags(c, &o)
 	passwordFlags(c, &p)
+	ready.flags(c)
+	copying.flags(c)
 	return c
 }
 
@@ -89,8 +116,10 @@ func newDeploy(a *app) *cobra.Command {
 	var timeout, activateTimeout, confirmTimeout, rebootTimeout, waitTimeout int
 	var rolling scheduleFlags
 	var approval planFlags
+	var ready readyFlags
+	var copying copyFlags
 	c := &cobra.Command{
-		Use:   "deploy DEPLOYMENT {switch|boot|test|dry-activate} | deploy PLAN",
+		Use:   "deploy DEPLOYMENT {switch|boot|test|dry-activate} | deploy PLAN | deploy --store-path PATH --to HOST... {switch|...}",
 		Short: "build, copy, activate and check",
 		Long: `deploy builds the systems of the selected hosts, copies them, activates them and
 runs their health checks. A host that does not come back healthy goes back to
@@ -99,7 +128,8 @@ the system that it ran before, even when this machine is gone.
 On a terminal it shows what would change and asks first. Without one it goes on,
 unless the plan holds a risk that was not accepted (godwit plan --help names
 them): then no host is changed. PLAN is a file that godwit plan -o saved; exactly
-that is applied.
+that is applied. With --store-path a system that was built elsewhere is deployed,
+without a deployment file, and so without its secrets and checks.
 
   switch        run the system now and boot it from now on
   test          run the system until the next reboot
@@ -110,16 +140,26 @@ that is applied.
   godwit deploy network.nix boot --reboot --parallel activate=1
   godwit plan network.nix -o today.plan && godwit deploy today.plan`,
 		Args: func(c *cobra.Command, args []string) error {
-			if len(args) == 1 && plan.IsPlan(args[0]) {
+			if ready.given(c) || len(args) == 1 && plan.IsPlan(args[0]) {
 				return nil
 			}
 			return deploymentArgs(2)(c, args)
 		},
 		ValidArgs: []string{"switch", "boot", "test", "dry-activate"},
 		RunE: func(c *cobra.Command, args []string) error {
+			err := copying.settle(c)
+			if err != nil {
+				return err
+			}
+			if ready.given(c) {
+				word, err := ready.settle(c, args, true)
+				if err != nil {
+					return err
+				}
+				args = []string{"", word}
+			}
 			o.file = args[0]
-			var err error
-			saved := plan.IsPlan(o.file)
+			saved := !ready.given(c) && plan.IsPlan(o.file)
 			if saved {
 				if err := noPlanFlags(c, args[1:]); err != nil {
 					return err
@@ -143,7 +183,10 @@ that is applied.
 			d.ConfirmTimeout = time.Duration(confirmTimeout) * time.Second
 			d.RebootTimeout = time.Duration(rebootTimeout) * time.Second
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
-				s.approval = approval
+				s.approval, s.copying = approval, copying
+				if ready.given(c) {
+					return s.ready(ctx, ready, d, &p)
+				}
 				if saved {
 					return s.applyPlan(ctx, o.file, d, &p)
 				}
@@ -155,6 +198,8 @@ that is applied.
 	buildFlags(c, &o)
 	passwordFlags(c, &p)
 	approval.flags(c)
+	ready.flags(c)
+	copying.flags(c)
 	f := c.Flags()
 	f.IntVar(&timeout, "timeout", 0, "`SECONDS` that all checks of a host may take (0: 120)")
 	f.IntVar(&activateTimeout, "activate-timeout", 0, "`SECONDS` that an activation may take (0: 300)")
@@ -263,9 +308,14 @@ func (s *session) runJobs(ctx context.Context, file string, d deploy.Options, ho
 		a := chosen.Of(h.Name)
 		jobs = append(jobs, deploy.Job{Host: h, Builder: a.Builder, Prepare: a.Prepare, Link: links(h.Name)})
 	}
+	return s.runStages(ctx, file, d, hosts, jobs, outcomes, s.showResult(ctx, resultLinks))
+}
+
+// runStages takes jobs through their stages, behind the plan and with a record.
+func (s *session) runStages(ctx context.Context, file string, d deploy.Options, hosts []fleet.Host, jobs []deploy.Job, outcomes []deploy.Outcome, onBuilt func(map[string]string)) error {
 	d.Meta = s.meta()
 	rec := s.recordDeploy(ctx, file, d, hosts)
-	run := &deploy.Run{Options: d, Pool: s.pool, Sink: s.ui, Pushers: s.pushers(), OnBuilt: s.showResult(ctx, resultLinks)}
+	run := &deploy.Run{Options: d, Pool: s.pool, Sink: s.ui, Pushers: s.pushers(), OnBuilt: onBuilt}
 	run.Settled = func(o deploy.Outcome) { remembered(rec, o) }
 	stopped, err := s.planned(ctx, file, run, jobs, outcomes)
 	if err != nil {

@@ -44,6 +44,10 @@ type session struct {
 	saved     *plan.Plan
 	savedFile string
 
+	// copying is how closures travel; slow has connections that compress.
+	copying copyFlags
+	slow    *ssh.Pool
+
 	pool    *ssh.Pool
 	closers []func()
 }
@@ -309,12 +313,7 @@ func (s *session) openPool(p *passwords) error {
 	if p != nil && (p.ask || p.command != "") {
 		o.Password = func(ctx context.Context) (string, error) { return s.password(ctx, p) }
 	}
-	s.pool, err = ssh.NewPool(o)
-	if err != nil {
-		return err
-	}
-	s.closers = append(s.closers, func() { _ = s.pool.Close() })
-	return nil
+	return s.openPools(o)
 }
 
 func (s *session) password(ctx context.Context, p *passwords) (string, error) {
@@ -391,6 +390,7 @@ func (a *app) builderSettings() (builder.Settings, error) {
 // pushers copies out of stores, with the run's view.
 func (s *session) pushers() *deploy.Pushers {
 	p := &deploy.Pushers{Options: store.Options{Sink: s.ui, DryRun: s.app.globals.dryRun}}
+	s.copyInto(p)
 	s.closers = append(s.closers, func() { _ = p.Close() })
 	return p
 }

@@ -166,6 +166,13 @@ func Target(h fleet.Host) ssh.Target {
 // host is the pipeline of one host. It calls built exactly once.
 func (r *Run) host(ctx context.Context, j Job, built func(system string)) Outcome {
 	h := j.Host
+	if r.Goal > GoalBuild && !h.BuildOnly && r.Pushers.Nix != nil {
+		// Not after a long build.
+		if _, err := r.Pushers.Nix.from(j.source(), r.Pool.Host(Target(h))); err != nil {
+			built("")
+			return Outcome{Err: err}
+		}
+	}
 	// The connection is opened while the host is built: both take time, and a
 	// host that is down should be known early.
 	connected := make(chan error, 1)

@@ -1,0 +1,347 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/BurntSushi/toml"
+	"github.com/spf13/cobra"
+
+	"godwit/internal/builder"
+	"godwit/internal/deploy"
+	"godwit/internal/fault"
+	"godwit/internal/fleet"
+	"godwit/internal/nix"
+	"godwit/internal/ssh"
+	"godwit/internal/store"
+)
+
+// copyFlags are how closures travel.
+type copyFlags struct {
+	with     string
+	compress string
+}
+
+func (o *copyFlags) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&o.with, "copy-with", "godwit", "what copies: godwit, or nix (nix copy: slower; the login user must be root or trusted by Nix there)")
+	f.StringVar(&o.compress, "compress", "", "let ssh compress: on, off, or auto (where much is to be copied over a link below 100 Mbit/s) (default: as ssh is configured)")
+}
+
+// settle takes what the command line leaves open from the user's file:
+//
+//	[copy]
+//	with = "nix"
+//	compress = "auto"
+func (o *copyFlags) settle(c *cobra.Command) error {
+	var f struct {
+		Copy struct {
+			With     string `toml:"with"`
+			Compress string `toml:"compress"`
+		} `toml:"copy"`
+	}
+	if file, err := builder.ConfigFile(); err == nil {
+		md, err := toml.DecodeFile(file, &f)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fault.New("cannot read %s: %s", file, strings.TrimPrefix(err.Error(), "toml: ")).Because(err)
+		}
+		for _, k := range md.Undecoded() {
+			if len(k) == 2 && k[0] == "copy" {
+				return fault.New("%s: unknown setting %s", file, k).Hint("known: with, compress")
+			}
+		}
+	}
+	if f.Copy.With != "" && !c.Flags().Changed("copy-with") {
+		o.with = f.Copy.With
+	}
+	if f.Copy.Compress != "" && !c.Flags().Changed("compress") {
+		o.compress = f.Copy.Compress
+	}
+	if o.with != "godwit" && o.with != "nix" {
+		return fault.New("--copy-with %s: there is godwit and nix", o.with)
+	}
+	if !slices.Contains([]string{"", "on", "off", "auto"}, o.compress) {
+		return fault.New("--compress %s: there is on, off and auto", o.compress)
+	}
+	if o.with == "nix" && o.compress == "auto" {
+		if c.Flags().Changed("compress") {
+			return fault.New("--compress auto belongs to godwit's own way of copying").Hint("with --copy-with nix use --compress on or off")
+		}
+		o.compress = ""
+	}
+	return nil
+}
+
+// openPools makes the connections of a run as o says.
+func (s *session) openPools(o ssh.Options) error {
+	compression := func(o ssh.Options, word string) ssh.Options {
+		// Before the person's options, because ssh takes the first value.
+		o.ExtraArgs = append([]string{"-o", "Compression=" + word}, o.ExtraArgs...)
+		return o
+	}
+	open := func(o ssh.Options) (*ssh.Pool, error) {
+		pool, err := ssh.NewPool(o)
+		if err == nil {
+			s.closers = append(s.closers, func() { _ = pool.Close() })
+		}
+		return pool, err
+	}
+	switch s.copying.compress {
+	case "on":
+		o = compression(o, "yes")
+	case "off":
+		o = compression(o, "no")
+	case "auto":
+		if ask := o.Password; ask != nil {
+			var mu sync.Mutex
+			var known bool
+			var password string
+			o.Password = func(ctx context.Context) (string, error) { // once for both
+				mu.Lock()
+				defer mu.Unlock()
+				if known {
+					return password, nil
+				}
+				p, err := ask(ctx)
+				password, known = p, err == nil
+				return p, err
+			}
+		}
+		slow := compression(o, "yes")
+		slow.Sink = nil
+		var err error
+		if s.slow, err = open(slow); err != nil {
+			return err
+		}
+		o = compression(o, "no")
+	}
+	var err error
+	s.pool, err = open(o)
+	return err
+}
+
+// copyInto tells pushers how to copy.
+func (s *session) copyInto(p *deploy.Pushers) {
+	p.Slow = s.slow
+	if s.copying.with == "nix" {
+		p.Nix = &deploy.NixCopy{Tool: s.tool, Pool: s.pool, Sink: s.ui}
+	}
+}
+
+// readyFlags are what is copied without a deployment file.
+type readyFlags struct {
+	paths      []string
+	to         []string
+	from       string
+	substitute bool
+}
+
+func (o *readyFlags) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringArrayVar(&o.paths, "store-path", nil, "take this store path (`PATH`, may be repeated) in place of a deployment file; nothing is evaluated or built")
+	f.StringArrayVar(&o.to, "to", nil, "with --store-path: `[USER@]HOST[:PORT]` to copy to (may be repeated)")
+	f.StringVar(&o.from, "from", "", "with --store-path: `STORE` that has it: local, ssh-ng://user@host, container, or a builder's name or system (default local)")
+	f.BoolVar(&o.substitute, "substitute-on-destination", false, "with --store-path: the hosts fetch what their own caches have")
+}
+
+// given tells whether a run is without a deployment file.
+func (o *readyFlags) given(c *cobra.Command) bool {
+	for _, name := range []string{"store-path", "to", "from", "substitute-on-destination"} {
+		if c.Flags().Changed(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// settle sorts the arguments that are left: a shell makes several words of one
+// value, so that --store-path and --to may be followed by more of their kind.
+// action is whether one of the words says what to do.
+func (o *readyFlags) settle(c *cobra.Command, args []string, action bool) (word string, err error) {
+	for _, name := range []string{"on", "tagged", "every", "skip", "limit", "order-by-tags", "upload-secrets", "builder", "build-on", "keep-result", "build-arg"} {
+		if f := c.Flag(name); f != nil && f.Changed {
+			e := fault.New("--%s belongs to a deployment file, and --store-path takes none", name)
+			if name == "builder" || name == "build-on" {
+				e.Hint("to copy from a builder: --from %s", f.Value)
+			}
+			return "", e
+		}
+	}
+	if action {
+		if len(args) == 0 {
+			return "", fault.New("say what to do: switch, boot, test or dry-activate").Hint("%s --store-path PATH --to HOST switch", c.CommandPath())
+		}
+		word, args = args[len(args)-1], args[:len(args)-1]
+	}
+	for _, a := range args {
+		if strings.Contains(a, "/") {
+			o.paths = append(o.paths, a)
+		} else {
+			o.to = append(o.to, a)
+		}
+	}
+	switch {
+	case len(o.paths) == 0:
+		return "", fault.New("--to and --from need a --store-path").Hint("%s --store-path /nix/store/… --to HOST", c.CommandPath())
+	case len(o.to) == 0:
+		return "", fault.New("--store-path needs hosts: --to [USER@]HOST[:PORT]").Hint("%s --store-path %s --to HOST", c.CommandPath(), o.paths[0])
+	case action && len(o.paths) > 1:
+		return "", fault.New("a deploy takes one --store-path, the system, not %d", len(o.paths)).Hint("godwit push takes several")
+	}
+	return word, nil
+}
+
+// parseTo reads [USER@]HOST[:PORT]; IPv6 addresses as they are, or in brackets
+// before a port. The host is called as it was written, without the user.
+func parseTo(s string) (fleet.Host, error) {
+	u, err := builder.ParseStoreURI("ssh://" + s)
+	if err != nil || strings.ContainsAny(s, "?/") {
+		return fleet.Host{}, fault.New("--to %q is not [USER@]HOST[:PORT]", s).Hint("an IPv6 address before a port goes into brackets: --to [2001:db8::1]:2222")
+	}
+	h := fleet.Host{Name: u.Host, TargetHost: u.Host, TargetUser: u.User, TargetPort: u.Port}
+	if u.Port != 0 {
+		h.Name = net.JoinHostPort(u.Host, strconv.Itoa(u.Port))
+	}
+	return h, nil
+}
+
+// resolve makes a store path of what was typed; a link such as `result' will do.
+func resolve(typed string) (string, error) {
+	p := strings.TrimRight(typed, "/")
+	if store.CheckPath(p) == nil {
+		return p, nil
+	}
+	if real, err := filepath.EvalSymlinks(p); err == nil {
+		if real, err = filepath.Abs(real); err == nil {
+			p = real
+		}
+		if store.CheckPath(p) == nil {
+			return p, nil
+		}
+	}
+	e := fault.New("%s is not a store path", typed)
+	for up := filepath.Dir(p); len(up) > 1; up = filepath.Dir(up) {
+		if store.CheckPath(up) == nil {
+			return "", e.Hint("whole store paths are copied: --store-path %s", up)
+		}
+	}
+	return "", e.Hint("a store path is such as /nix/store/0c5b…-nixos-system-web, or a link to one (result)")
+}
+
+// ready is push and deploy without a deployment file.
+func (s *session) ready(ctx context.Context, o readyFlags, d deploy.Options, p *passwords) error {
+	g := s.app.globals
+	d.DryRun = g.dryRun
+	l, err := g.limits()
+	if err != nil {
+		return err
+	}
+	d.Builds, d.Copies, d.Activations = or(l.build, runtime.NumCPU()), or(l.copy, 10), or(l.activate, 10)
+	var roots []string
+	for _, typed := range o.paths {
+		path, err := resolve(typed)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(roots, path) {
+			roots = append(roots, path)
+		}
+	}
+	for _, to := range o.to {
+		h, err := parseTo(to)
+		if err != nil {
+			return err
+		}
+		h.SubstituteOnDestination = o.substitute
+		if slices.ContainsFunc(s.hosts, func(x fleet.Host) bool { return x.Name == h.Name }) {
+			return fault.New("--to names %s twice", h.Name)
+		}
+		s.hosts = append(s.hosts, h)
+	}
+	s.ui.Announce(s.names())
+	if err := s.openPool(p); err != nil {
+		return err
+	}
+	if s.copying.with == "nix" {
+		if err := s.findNix(ctx); err != nil {
+			return err
+		}
+	}
+	settings, err := s.builderSettings()
+	if err != nil {
+		return err
+	}
+	src, closeFrom, err := builder.From(ctx, o.from, func() (*nix.Tool, error) { err := s.findNix(ctx); return s.tool, err }, s.pool, settings)
+	if err != nil {
+		return err
+	}
+	s.closers = append(s.closers, func() { _ = closeFrom() })
+	if err := checkReady(ctx, src, roots, d.Goal == deploy.GoalActivate); err != nil {
+		return err
+	}
+	s.println(fmt.Sprintf("From %s to %s:\n\t%s\n", src.Name, strings.Join(s.names(), ", "), strings.Join(roots, "\n\t")))
+	var jobs []deploy.Job
+	for _, h := range s.hosts {
+		jobs = append(jobs, deploy.Job{Host: h, Ready: roots, Source: src})
+	}
+	return s.runStages(ctx, roots[0], d, s.hosts, jobs, nil, nil)
+}
+
+// checkReady finds out whether the paths are there, and whether the one that is
+// to be activated is a system.
+func checkReady(ctx context.Context, src store.Endpoint, roots []string, system bool) error {
+	infos, err := store.PathInfos(ctx, src, roots)
+	if err != nil {
+		return err
+	}
+	for _, r := range roots {
+		i := slices.IndexFunc(infos, func(i *store.Info) bool { return i.Path == r })
+		if i < 0 {
+			return fault.New("%s is not in %s", r, src.Name).
+				Hint("name the store that has it: --from ssh-ng://user@builder, or --from container")
+		}
+		if !system {
+			continue
+		}
+		not := func() error {
+			e := fault.New("%s is not a NixOS system: it has no bin/switch-to-configuration", r)
+			if strings.HasSuffix(r, ".drv") {
+				e.Hint("it is a derivation: `nix-store --realise %s` builds it and prints the path", r)
+			}
+			return e.Hint("a system is what config.system.build.toplevel builds; godwit push copies any path")
+		}
+		if infos[i].NarSize > 16<<20 { // a system holds links and a few scripts
+			return not()
+		}
+		nars, err := store.Read(ctx, src, []*store.Info{infos[i]})
+		if err != nil {
+			return err
+		}
+		if !narHas(nars[0], "bin") || !narHas(nars[0], "switch-to-configuration") {
+			return not()
+		}
+	}
+	return nil
+}
+
+// narHas tells whether an entry of a NAR has this name.
+func narHas(nar []byte, name string) bool {
+	var b []byte
+	for _, s := range []string{"name", name, "node"} {
+		b = binary.LittleEndian.AppendUint64(b, uint64(len(s)))
+		b = append(b, s...)
+		b = append(b, make([]byte, -len(s)&7)...)
+	}
+	return bytes.Contains(nar, b)
+}
