@@ -606,10 +606,17 @@ func (w *limitedWriter) Write(p []byte) (int, error) {
 	return w.WriteCloser.Write(p)
 }
 
-// pacedWriter writes at most 20 MiB a second.
-type pacedWriter struct{ io.WriteCloser }
+// pacedWriter writes at most 40 MiB a second, and calls then on the way.
+type pacedWriter struct {
+	io.WriteCloser
+	left int
+	then func()
+}
 
 func (w *pacedWriter) Write(p []byte) (int, error) {
-	time.Sleep(time.Duration(len(p)) * time.Second / (20 << 20))
+	time.Sleep(time.Duration(len(p)) * time.Second / (40 << 20))
+	if w.left -= len(p); w.left < 0 {
+		w.then()
+	}
 	return w.WriteCloser.Write(p)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -154,15 +155,14 @@ func TestLabHostKilled(t *testing.T) {
 	h := lab.New(t, lab.Spec{Suite: "trixie"})
 	src, other := newFake(t), newFake(t)
 	top := src.closure(60, 300, 40, 4<<20)
-	kill := time.AfterFunc(700*time.Millisecond, func() {
+	kill := sync.OnceFunc(func() {
 		_ = exec.Command("docker", "exec", h.ContainerID, "sh", "-c", "for p in /proc/[0-9]*; do grep -qz -- --serve $p/cmdline && kill -9 ${p#/proc/}; done").Run()
 	})
-	defer kill.Stop()
 	slow := overSSH(h, lab.Root)
 	limited := Endpoint{Name: slow.Name, Dial: func(ctx context.Context, write bool) (*Stream, error) {
 		st, err := slow.Dial(ctx, write)
 		if err == nil {
-			st.Stdin = &pacedWriter{st.Stdin}
+			st.Stdin = &pacedWriter{WriteCloser: st.Stdin, left: 20 << 20, then: kill}
 		}
 		return st, err
 	}}
