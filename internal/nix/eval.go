@@ -154,7 +154,6 @@ type piece struct {
 	end    int // names[end:] were taken over
 	busy   bool
 	system string
-	stop   context.CancelFunc
 }
 
 type pool struct {

@@ -104,7 +104,7 @@ var (
 	codeLine    = regexp.MustCompile(`^\s*\d*\s*\|`)
 	meanLine    = regexp.MustCompile(`^\s*Did you mean (?:one of )?(.*)\?$`)
 	optionFrame = regexp.MustCompile("^\\s*… while evaluating the option [`'‘](.+?)['’]:?$")
-	assertFrame = regexp.MustCompile("^\\s*… while evaluating the condition of the assertion '(.+)'$")
+	assertFrame = regexp.MustCompile(`^\s*… while evaluating the condition of the assertion '(.+)'$`)
 	fromFrame   = regexp.MustCompile("^\\s*… while evaluating definitions from [`'‘](.+?)['’]:?$")
 	// in a message: syntax error ... at /a/b.nix:3:5   (Nix before 2.4 and some messages since)
 	atWithin = regexp.MustCompile(`,? at (/\S+|«\S+»):(\d+):(\d+)$`)
