@@ -249,7 +249,7 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 	}
 	s.close()
 	if r.json {
-		_, err = s.app.stdout.Write(p.JSON())
+		_, err = s.app.stdout.Write(p.Public().JSON())
 	} else {
 		_, err = fmt.Fprint(s.app.stdout, p.Text(plan.Layout{Width: s.ui.Width(), Verbose: g.verbose}))
 	}

@@ -134,6 +134,9 @@ func parts(f *Facts) []Part {
 			base = f.Current // both follow a switch
 		}
 		was, is := base.Parts[name], f.New.Parts[name]
+		if was == "" { // booted by other means than a system of its own
+			was = f.Current.Parts[name]
+		}
 		switch name {
 		case "boot-loader":
 			if was == "" || is == "" || loaderKind(was) == loaderKind(is) {
@@ -152,7 +155,7 @@ func parts(f *Facts) []Part {
 			continue // they come with their kernel
 		}
 		p := Part{Name: name, From: shownPart(name, was), To: shownPart(name, is)}
-		if now := f.Current.Parts[name]; base.Path != f.Current.Path && now != "" && is != "" {
+		if now := f.Current.Parts[name]; base.Path != f.Current.Path && now != "" && is != "" && base.Parts[name] != "" {
 			p.Waiting = storePath(now) == storePath(is)
 		}
 		out = append(out, p)

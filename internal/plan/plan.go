@@ -254,6 +254,17 @@ func (p *Plan) JSON() []byte {
 	return b.Bytes()
 }
 
+// Public is the plan without what the configuration says of each host: checks
+// may name passwords in their headers, and only a saved plan needs them.
+func (p *Plan) Public() *Plan {
+	q := *p
+	q.Hosts = slices.Clone(p.Hosts)
+	for i := range q.Hosts {
+		q.Hosts[i].Config = nil
+	}
+	return &q
+}
+
 // Save writes the plan to a file that only its owner can read, in one step.
 func (p *Plan) Save(file string) error {
 	tmp, err := os.CreateTemp(filepath.Dir(file), ".godwit-plan-*")
@@ -307,6 +318,8 @@ func Load(file string) (*Plan, error) {
 	case p.Version != Version:
 		return nil, fault.New("%s is a plan of version %d, and this godwit reads version %d", file, p.Version, Version).
 			Hint("godwit plan -o %s makes it anew", file)
+	case !slices.ContainsFunc(p.Hosts, func(h Host) bool { return h.Config != nil }):
+		return nil, fault.New("%s says too little about its hosts to be applied", file).Hint("godwit plan -o FILE saves a plan; --json only shows it")
 	case p.Hash != p.Sum():
 		return nil, fault.New("%s was changed after it was made", file).Hint("godwit plan -o %s makes it anew", file)
 	}

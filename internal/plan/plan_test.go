@@ -1,0 +1,583 @@
+package plan
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"godwit/internal/activate"
+	"godwit/internal/closure"
+	"godwit/internal/fault"
+	"godwit/internal/fleet"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s differs (go test ./internal/plan -update writes it):\n%s", file, got)
+	}
+}
+
+// sp is a store path.
+func sp(hash byte, name string) string {
+	return "/nix/store/" + strings.Repeat(string(hash), 32) + "-" + name
+}
+
+var (
+	oldSystem = sp('a', "nixos-system-web1-24.05.1")
+	newSystem = sp('b', "nixos-system-web1-24.05.2")
+	oldKernel = sp('k', "linux-6.6.51") + "/bzImage"
+	newKernel = sp('l', "linux-6.6.54") + "/bzImage"
+	now       = time.Date(2026, 11, 3, 12, 0, 0, 0, time.UTC)
+)
+
+// facts are those of a host where nothing is odd.
+func facts() *Facts {
+	parts := func() map[string]string {
+		return map[string]string{"kernel": oldKernel, "initrd": sp('i', "initrd-linux-6.6.51") + "/initrd", "systemd": sp('s', "systemd-255.4"),
+			"kernel-params": "1 2", "boot-loader": sp('g', "install-grub.sh")}
+	}
+	prints := func() map[string]string {
+		return map[string]string{"ssh": "1 10", "firewall": "x", "network": "3 30"}
+	}
+	return &Facts{
+		State: activate.State{Current: oldSystem, Booted: oldSystem, Profile: oldSystem, Generation: "system-41-link", Root: true, Systemd: 255,
+			Free: map[string]int64{"/nix": 20 << 30, "/boot": 200 << 20, "/run": 1 << 30}},
+		Current: System{Path: oldSystem, Known: true, Parts: parts(), Prints: prints()},
+		Booted:  System{Path: oldSystem, Known: true, Parts: parts(), Prints: map[string]string{}},
+		New:     System{Path: newSystem, Known: true, Parts: parts(), Prints: prints()},
+		Last: &activate.Record{ID: "x", Action: "switch", Old: sp('0', "older"), New: oldSystem, Toplevel: oldSystem, Result: "committed",
+			Ended: now.Add(-3 * time.Hour).Unix(), Meta: map[string]string{"user": "ana", "deployer": "laptop", "commit": "77c0e1d000000000", "tree": "clean"}},
+		DryExit: -1, BootBytes: 60 << 20, Present: true,
+	}
+}
+
+func host(name string) fleet.Host {
+	return fleet.Host{Name: name, TargetHost: name + ".example.org", DrvPath: sp('d', "nixos-system-"+name+".drv")}
+}
+
+func TestRisks(t *testing.T) {
+	sw := Options{Action: "switch"}
+	for _, c := range []struct {
+		name   string
+		opt    Options
+		src    Source
+		change func(f *Facts, in *Input)
+		want   []string
+	}{
+		{name: "nothing odd", opt: sw},
+		{name: "clean tree", opt: sw, src: Source{Commit: "4f2a91c"}},
+		{name: "dirty tree", opt: sw, src: Source{Commit: "4f2a91c", Dirty: true}, want: []string{DirtyTree}},
+		{name: "dirty outside git", opt: sw, src: Source{Dirty: true}},
+		{name: "kernel", opt: sw, change: func(f *Facts, _ *Input) { f.New.Parts["kernel"] = newKernel }, want: []string{KernelChange}},
+		{name: "kernel with boot", opt: Options{Action: "boot"}, change: func(f *Facts, _ *Input) { f.New.Parts["kernel"] = newKernel }, want: []string{KernelChange}},
+		{name: "kernel with test", opt: Options{Action: "test"}, change: func(f *Facts, _ *Input) { f.New.Parts["kernel"] = newKernel }},
+		{name: "first kernel", opt: sw, change: func(f *Facts, _ *Input) {
+			f.New.Parts["kernel"] = newKernel
+			delete(f.Current.Parts, "kernel")
+			delete(f.Booted.Parts, "kernel")
+		}},
+		{name: "kernel deployed before, not booted yet", opt: sw, change: func(f *Facts, _ *Input) {
+			f.New.Parts["kernel"], f.Current.Parts["kernel"] = newKernel, newKernel
+		}},
+		{name: "back to the booted kernel", opt: sw, change: func(f *Facts, _ *Input) { f.Current.Parts["kernel"] = newKernel }},
+		{name: "container without kernel", opt: sw, change: func(f *Facts, _ *Input) { delete(f.New.Parts, "kernel") }},
+		{name: "boot loader", opt: sw, change: func(f *Facts, _ *Input) { f.New.Parts["boot-loader"] = sp('h', "install-systemd-boot.sh") }, want: []string{BootLoader}},
+		{name: "boot loader rebuilt", opt: sw, change: func(f *Facts, _ *Input) { f.New.Parts["boot-loader"] = sp('h', "install-grub.sh") }},
+		{name: "sshd settings", opt: sw, change: func(f *Facts, _ *Input) { f.New.Prints["ssh"] = "2 11" }, want: []string{SSHChange}},
+		{name: "sshd goes away", opt: sw, change: func(f *Facts, _ *Input) { delete(f.New.Prints, "ssh") }, want: []string{SSHChange}},
+		{name: "first sshd", opt: sw, change: func(f *Facts, _ *Input) { delete(f.Current.Prints, "ssh") }},
+		{name: "firewall", opt: sw, change: func(f *Facts, _ *Input) { f.New.Prints["firewall"] = "y" }, want: []string{SSHChange}},
+		{name: "network at next boot", opt: Options{Action: "boot"}, change: func(f *Facts, _ *Input) { f.New.Prints["network"] = "4" }},
+		{name: "network and reboot", opt: Options{Action: "boot", Reboot: true}, change: func(f *Facts, _ *Input) { f.New.Prints["network"] = "4" }, want: []string{SSHChange}},
+		{name: "sshd restarts", opt: sw, change: func(f *Facts, _ *Input) {
+			f.DryExit, f.Dry = 0, []string{"would restart the following units: sshd.service"}
+		}},
+		{name: "network stops", opt: sw, change: func(f *Facts, _ *Input) {
+			f.DryExit, f.Dry = 0, []string{"would stop the following units: dhcpcd.service"}
+		}, want: []string{SSHChange}},
+		{name: "no guard asked for", opt: Options{Action: "switch", NoGuard: true}, want: []string{NoRollback}},
+		{name: "no guard to be had", opt: sw, change: func(f *Facts, _ *Input) { f.State.Systemd = 230 }, want: []string{NoRollback}},
+		{name: "boot needs none", opt: Options{Action: "boot"}, change: func(f *Facts, _ *Input) { f.State.Systemd = 230 }},
+		{name: "somebody tested", opt: sw, change: func(f *Facts, _ *Input) { f.State.Current = sp('z', "nixos-system-web1-24.05.9") }, want: []string{UnknownProfile}},
+		{name: "godwit tested", opt: sw, change: func(f *Facts, _ *Input) {
+			f.State.Current = sp('z', "nixos-system-web1-24.05.9")
+			f.Last.Action, f.Last.New, f.Last.Toplevel = "test", f.State.Current, f.State.Current
+		}},
+		{name: "godwit set the boot default", opt: sw, change: func(f *Facts, _ *Input) {
+			f.State.Profile = sp('z', "nixos-system-web1-24.05.9")
+			f.Last.Action, f.Last.New, f.Last.Toplevel = "boot", f.State.Profile, f.State.Profile
+		}},
+		{name: "somebody set the boot default", opt: sw, change: func(f *Facts, _ *Input) { f.State.Profile = sp('z', "x") }, want: []string{UnknownProfile}},
+		{name: "no record, no profile", opt: sw, change: func(f *Facts, _ *Input) { f.State.Profile, f.Last = "", nil }},
+		{name: "a specialisation runs", opt: sw, change: func(f *Facts, _ *Input) { f.State.Current = f.State.Profile + "/specialisation/x" }},
+		{name: "little space", opt: sw, change: func(f *Facts, _ *Input) { f.State.Free["/nix"] = 10 << 20 }, want: []string{LowSpace}},
+		{name: "too much to copy", opt: sw, change: func(f *Facts, in *Input) { in.Copy = &Copy{Paths: 1, Bytes: 30 << 30} }, want: []string{LowSpace}},
+		{name: "small /boot", opt: sw, change: func(f *Facts, _ *Input) {
+			f.State.Free["/boot"] = 30 << 20
+			f.New.Parts["initrd"] = sp('j', "initrd-linux-6.6.51") + "/initrd"
+		}, want: []string{LowSpace}},
+		{name: "small /boot, same kernel", opt: sw, change: func(f *Facts, _ *Input) { f.State.Free["/boot"] = 30 << 20 }},
+		{name: "another host's system", opt: sw, change: func(f *Facts, _ *Input) { f.OtherHost = "db1" }, want: []string{WrongHost}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			in := Input{Host: host("web1"), System: newSystem, Facts: facts()}
+			if c.change != nil {
+				c.change(in.Facts, &in)
+			}
+			h := Build(c.opt, c.src, in)
+			var got []string
+			for _, r := range h.Risks {
+				got = append(got, r.Name)
+				if (r.Accepted != "") != (c.opt.NoGuard && r.Name == NoRollback) {
+					t.Errorf("%s accepted by %q", r.Name, r.Accepted)
+				}
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("risks %v (%+v), want %v", got, h.Risks, c.want)
+			}
+		})
+	}
+}
+
+func TestStatus(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		opt    Options
+		change func(f *Facts)
+		want   Status
+	}{
+		{"changes", Options{Action: "switch"}, func(*Facts) {}, Change},
+		{"runs and boots it", Options{Action: "switch"}, func(f *Facts) { f.State.Current, f.State.Profile = newSystem, newSystem }, Unchanged},
+		{"runs but does not boot it", Options{Action: "switch"}, func(f *Facts) { f.State.Current = newSystem }, Change},
+		{"runs it, test", Options{Action: "test"}, func(f *Facts) { f.State.Current = newSystem }, Unchanged},
+		{"reboot asked for", Options{Action: "switch", Reboot: true}, func(f *Facts) { f.State.Current, f.State.Profile = newSystem, newSystem }, Change},
+		{"inhibited", Options{Action: "switch"}, func(f *Facts) { f.State.Inhibited = true }, Blocked},
+		{"inhibited, boot", Options{Action: "boot"}, func(f *Facts) { f.State.Inhibited = true }, Change},
+		{"another init", Options{Action: "switch"}, func(f *Facts) { f.State.InitChanged = true }, Blocked},
+		{"not root", Options{Action: "switch"}, func(f *Facts) { f.State.Root = false }, Blocked},
+		{"under way", Options{Action: "switch"}, func(f *Facts) { f.State.Pending = "20260101T000000-abcdef" }, Blocked},
+		{"nixos-rebuild", Options{Action: "switch"}, func(f *Facts) { f.State.Rebuild = "nixos-rebuild-switch-to-configuration.service" }, Blocked},
+	} {
+		in := Input{Host: host("web1"), System: newSystem, Facts: facts()}
+		c.change(in.Facts)
+		h := Build(c.opt, Source{}, in)
+		if h.Status != c.want {
+			t.Errorf("%s: %s (%s), want %s", c.name, h.Status, h.Error, c.want)
+		}
+		if (h.Status == Blocked) != (h.Err() != nil) {
+			t.Errorf("%s: error %v", c.name, h.Err())
+		}
+	}
+}
+
+// sample is a plan with a bit of everything.
+func sample() *Plan {
+	p := &Plan{Created: now, Godwit: "1.0", File: "/etc/fleet/network.nix", Source: Source{Commit: "4f2a91c00000000000", Content: "git-1"}, Options: Options{Action: "switch", UploadSecrets: true}}
+	diff := closure.Diff(
+		[]closure.Path{{Path: sp('1', "nginx-1.26.1"), Size: 5 << 20}, {Path: sp('2', "openssl-3.0.14"), Size: 4 << 20}, {Path: sp('3', "etc"), Size: 1000}},
+		[]closure.Path{{Path: sp('4', "nginx-1.26.2"), Size: 7 << 20}, {Path: sp('5', "openssl-3.0.15"), Size: 4<<20 + 90000}, {Path: sp('6', "etc"), Size: 1100}},
+	)
+	for _, name := range []string{"web1", "web2"} {
+		f := facts()
+		f.DryExit, f.Dry = 0, []string{
+			"would stop the following units: nginx.service",
+			"would NOT restart the following changed units: display-manager.service",
+			"would activate the configuration...",
+			"would reload the following units: dbus.service",
+			"would start the following units: nginx.service",
+		}
+		p.Hosts = append(p.Hosts, Build(p.Options, p.Source, Input{Host: host(name), System: newSystem, Facts: f, Closure: &diff, Copy: &Copy{Paths: 11, Bytes: 9 << 20}}))
+	}
+	f := facts()
+	f.New.Parts["kernel"] = newKernel
+	f.New.Parts["systemd"] = sp('t', "systemd-256.1")
+	f.State.FailedUnits = []string{"backup.service"}
+	kernels := closure.Diff([]closure.Path{{Path: storePath(oldKernel), Size: 100 << 20}}, []closure.Path{{Path: storePath(newKernel), Size: 248 << 20}})
+	db := host("db1")
+	db.HealthChecks.Cmd = []fleet.CmdCheck{{Description: "x", Cmd: []string{"true"}}}
+	p.Hosts = append(p.Hosts, Build(p.Options, p.Source, Input{Host: db, System: newSystem, Facts: f, Closure: &kernels, Copy: &Copy{Paths: 37, Bytes: 250 << 20},
+		Secrets: []Secret{{Name: "tls", Destination: "/var/keys/tls"}}}))
+	f = facts()
+	f.State.Current, f.State.Profile = newSystem, newSystem
+	p.Hosts = append(p.Hosts, Build(p.Options, p.Source, Input{Host: host("cache1"), System: newSystem, Facts: f}))
+	gone := Host{Name: "pi3"}
+	Fail(&gone, context.DeadlineExceeded)
+	gone.Error = "no answer on 192.168.1.23:22"
+	p.Hosts = append(p.Hosts, gone)
+	f = facts()
+	f.State.Inhibited = true
+	p.Hosts = append(p.Hosts, Build(p.Options, p.Source, Input{Host: host("old1"), System: newSystem, Facts: f}))
+	broken := Host{Name: "mail"}
+	Fail(&broken, fault.New("the option `services.openshh' does not exist").On("mail").Hint("did you mean services.openssh?"))
+	p.Hosts = append(p.Hosts, broken)
+	p.Seal([]string{"web1", "web2", "db1", "cache1", "pi3", "old1", "mail"})
+	return p
+}
+
+func TestText(t *testing.T) {
+	p := sample()
+	for _, w := range []int{40, 80, 160} {
+		for _, verbose := range []bool{false, true} {
+			name := fmt.Sprintf("short-%d.golden", w)
+			if verbose {
+				name = fmt.Sprintf("verbose-%d.golden", w)
+			}
+			got := p.Text(Layout{Width: w, Verbose: verbose, Now: now}) + "\n" + p.Question() + "\n"
+			golden(t, name, []byte(got))
+		}
+	}
+	small := &Plan{Options: Options{Action: "boot"}, Hosts: p.Hosts[:1]}
+	small.Seal(nil)
+	if q := small.Question(); q != "Set the boot default of web1?" {
+		t.Errorf("question %q", q)
+	}
+	if q := (&Plan{Hosts: p.Hosts[3:4]}).Question(); q != "" {
+		t.Errorf("a plan that changes nothing asks %q", q)
+	}
+}
+
+// TestHostile: what hosts say does not reach the terminal as it is.
+func TestHostile(t *testing.T) {
+	h := Host{Name: "x"}
+	Fail(&h, errors.New("\x1b[2Jboo\rfoo"))
+	p := &Plan{Hosts: []Host{h}}
+	for _, v := range []bool{false, true} {
+		if s := p.Text(Layout{Verbose: v}); strings.ContainsAny(s, "\x1b\r") {
+			t.Errorf("%q", s)
+		}
+	}
+}
+
+func TestSaveLoad(t *testing.T) {
+	p := sample()
+	file := filepath.Join(t.TempDir(), "a.plan")
+	if err := p.Save(file); err != nil {
+		t.Fatal(err)
+	}
+	if st, _ := os.Stat(file); st.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v", st.Mode())
+	}
+	if !IsPlan(file) {
+		t.Error("a saved plan is not known as one")
+	}
+	got, err := Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.JSON(), p.JSON()) {
+		t.Errorf("not the same after loading:\n%s", got.JSON())
+	}
+	if !reflect.DeepEqual(got.Hosts[0].Config, p.Hosts[0].Config) {
+		t.Errorf("config %+v", got.Hosts[0].Config)
+	}
+	golden(t, "plan.json", p.JSON())
+
+	data := string(p.JSON())
+	for name, c := range map[string]struct{ content, says string }{
+		"cut":     {data[:len(data)/2], "ends too early"},
+		"newer":   {strings.Replace(data, `"version": 1`, `"version": 2`, 1), "version 2"},
+		"forged":  {strings.Replace(data, newSystem, sp('e', "evil"), 1), "was changed"},
+		"another": {`{"schema": "x"}`, "not a plan"},
+		"config": {func() string {
+			q := sample()
+			q.Hosts[0].Config = nil
+			q.Seal(nil)
+			return string(q.JSON())
+		}(), "too little about web1"},
+	} {
+		file := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(file, []byte(c.content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Load(file); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	nix := filepath.Join(t.TempDir(), "network.nix")
+	if err := os.WriteFile(nix, []byte("{ network.description = \"godwit-plan\"; web = { }; }\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if IsPlan(nix) || IsPlan(filepath.Dir(nix)) || IsPlan(nix+"x") {
+		t.Error("a configuration is taken for a plan")
+	}
+}
+
+// TestSum: the hash is over what matters, and only that.
+func TestSum(t *testing.T) {
+	base := sample().Sum()
+	for name, f := range map[string]func(*Plan){
+		"system":  func(p *Plan) { p.Hosts[0].System = sp('q', "x") },
+		"running": func(p *Plan) { p.Hosts[0].Running = sp('q', "x") },
+		"action":  func(p *Plan) { p.Options.Action = "test" },
+		"commit":  func(p *Plan) { p.Source.Commit = "x" },
+		"host":    func(p *Plan) { p.Hosts = p.Hosts[1:] },
+		"target":  func(p *Plan) { p.Hosts[0].Config.TargetHost = "evil.example.org" },
+		"risk":    func(p *Plan) { p.Hosts[2].Risks = nil },
+	} {
+		p := sample()
+		f(p)
+		if p.Sum() == base {
+			t.Errorf("%s does not count", name)
+		}
+	}
+	p := sample()
+	p.Created, p.Hosts[0].Free["/nix"], p.Hosts[0].Copy = now.Add(time.Hour), 1, nil
+	Accept{KernelChange: true}.Apply(p)
+	if p.Sum() != base {
+		t.Error("times, sizes and acceptance count")
+	}
+}
+
+func TestAccept(t *testing.T) {
+	p := sample()
+	if open := p.Open(); !slices.Equal(open, []string{KernelChange}) {
+		t.Fatalf("open risks %v", open)
+	}
+	err := p.ErrRisks()
+	if err == nil || err.Code != ExitStopped || !strings.Contains(fault.Render(err), "--accept-risk=kernel-change") {
+		t.Errorf("%v", err)
+	}
+	if _, err := ParseAccept([]string{"kernel-chang"}); err == nil || !strings.Contains(fault.Render(err), "did you mean kernel-change?") {
+		t.Errorf("%v", err)
+	}
+	if _, err := ParseAccept([]string{"all"}); err == nil {
+		t.Error("a blanket acceptance is taken")
+	}
+	a, perr := ParseAccept([]string{KernelChange, DirtyTree})
+	if perr != nil {
+		t.Fatal(perr)
+	}
+	a.Apply(p)
+	if p.ErrRisks() != nil || strings.Contains(p.Question(), "accepting") {
+		t.Errorf("%v, %s", p.ErrRisks(), p.Question())
+	}
+}
+
+func TestMoved(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*Host)
+		says   string
+	}{
+		{"not", func(*Host) {}, ""},
+		{"runs another", func(h *Host) { h.Running = sp('z', "other") }, "it runs zzzzzzzz…-other, not aaaaaaaa…-nixos-system-web1-24.05.1"},
+		{"booted another", func(h *Host) { h.Booted = sp('z', "other") }, "it was booted with"},
+		{"boots another", func(h *Host) { h.Profile = "" }, "it would boot nothing"},
+		{"applied already", func(h *Host) { h.Status, h.Running, h.Profile = Unchanged, h.System, h.System }, ""},
+		{"built as another", func(h *Host) { h.Status, h.System = Unchanged, sp('y', "x") }, "was built as"},
+	} {
+		p := sample()
+		is := p.Hosts[0]
+		c.change(&is)
+		if how := p.Hosts[0].Moved(&is); (how == "") != (c.says == "") || !strings.Contains(how, c.says) {
+			t.Errorf("%s: %q", c.name, how)
+		}
+	}
+}
+
+func TestParseDryActivate(t *testing.T) {
+	u := ParseDryActivate([]string{
+		"would stop the following units: a.service, b.service",
+		"would NOT stop the following changed units: x.service",
+		"would NOT restart the following changed units: y.service",
+		"activating the configuration...",
+		"would restart systemd",
+		"would reload the following units: r.service",
+		"would restart the following units: c.service, d.service",
+		"would start the following units: b.service, e.service",
+	})
+	want := &Units{Stop: []string{"a.service"}, Start: []string{"e.service"}, Restart: []string{"b.service", "c.service", "d.service"},
+		Reload: []string{"r.service"}, Kept: []string{"x.service", "y.service"}, Systemd: true}
+	if !reflect.DeepEqual(u, want) {
+		t.Errorf("%+v", u)
+	}
+	if !ParseDryActivate([]string{"would activate the configuration..."}).Empty() {
+		t.Error("something out of nothing")
+	}
+}
+
+func TestCompareUnits(t *testing.T) {
+	u := compareUnits(
+		map[string]string{"a.service": "1", "b.service": "1", "gone.socket": "1", "x.target": "1", "t@.service": "1"},
+		map[string]string{"a.service": "1", "b.service": "2", "new.timer": "1", "x.target": "2", "t@.service": "2"})
+	want := &Units{Stop: []string{"gone.socket"}, Restart: []string{"b.service"}, Start: []string{"new.timer"}, Estimated: true}
+	if !reflect.DeepEqual(u, want) {
+		t.Errorf("%+v", u)
+	}
+}
+
+func TestFirewall(t *testing.T) {
+	ipt := func(ports ...string) []string {
+		lines := []string{"firewall-start", "ip46tables -N nixos-fw"}
+		for _, p := range ports {
+			lines = append(lines, "ip46tables -A nixos-fw -p tcp --dport "+p+" -j nixos-fw-accept")
+		}
+		return append(lines, "ip46tables -A nixos-fw -j nixos-fw-log-refuse")
+	}
+	nft := func(ports string) []string {
+		return []string{"table inet nixos-fw {", "  tcp dport { " + ports + " } accept", "}"}
+	}
+	for _, c := range []struct {
+		name     string
+		old, new []string
+		want     bool
+	}{
+		{"same", ipt("22"), ipt("22"), true},
+		{"one more port", ipt("22"), ipt("22", "443"), true},
+		{"one less", ipt("22", "443"), ipt("22"), false},
+		{"another", ipt("22"), ipt("2222"), false},
+		{"nft one more", nft("22, 80"), nft("22, 80, 443"), true},
+		{"nft another", nft("22, 80"), nft("80, 443"), false},
+		{"a new drop", ipt("22"), append(ipt("22"), "ip46tables -I INPUT -j DROP"), false},
+		{"none before", nil, ipt("22"), false},
+	} {
+		if got := opensOnly(c.old, c.new); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
+
+func TestOtherHost(t *testing.T) {
+	all := []string{"web", "web-1", "db"}
+	sys := func(n string) string { return sp('a', "nixos-system-"+n+"-24.05.1") }
+	for _, c := range []struct{ own, next, running, want string }{
+		{"db", sys("db"), sys("db"), ""},
+		{"db", sys("db"), sys("web"), "web"},
+		{"db", sys("db"), sys("web-1"), "web-1"},
+		{"web-1", sys("web-1"), sys("web-1"), ""},
+		{"db", sys("db"), sys("nixos"), ""},
+		{"db", sys("db"), sp('f', "nixos-system-factory"), ""},
+		{"db", sys("web"), sys("web"), ""}, // networking.hostName says so
+	} {
+		if got := otherHost(c.own, c.next, c.running, all); got != c.want {
+			t.Errorf("%+v: %q", c, got)
+		}
+	}
+}
+
+// TestFactsScript runs facts.sh on this machine, under both shells: it parses,
+// ends, and a cut one runs nothing.
+func TestFactsScript(t *testing.T) {
+	for _, sh := range []string{"dash", "bash"} {
+		if _, err := exec.LookPath(sh); err != nil {
+			t.Skip(sh + " is missing")
+		}
+		cmd := exec.Command(sh, "-s")
+		cmd.Stdin = strings.NewReader("{\nNEW='' DRY='' UNITS='1' STATE=/nonexistent\n" + factsScript + "\nexit\n}\n")
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("%s: %v", sh, err)
+		}
+		if f := new(Facts); !f.parse(string(out)) {
+			t.Errorf("%s: %q", sh, out)
+		}
+	}
+	if path, err := exec.LookPath("shellcheck"); err == nil && !testing.Short() {
+		cmd := exec.Command(path, "-s", "sh", "-e", "SC2034,SC2154", "facts.sh")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s", out)
+		}
+	}
+	if n := strings.Count(factsScript, "\n"); n > 100 {
+		t.Errorf("facts.sh has %d lines", n)
+	}
+}
+
+// TestRecordedFacts reads what a host of the lab answered.
+func TestRecordedFacts(t *testing.T) {
+	data, err := os.ReadFile("testdata/facts.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &Facts{DryExit: -1, Present: true}
+	if !f.parse(string(data)) {
+		t.Fatal("the answer is not whole")
+	}
+	if f.parse(string(data[:len(data)-5])) {
+		t.Error("a cut answer is taken for whole")
+	}
+	f = &Facts{DryExit: -1, Present: true}
+	f.parse(string(data))
+	f.State = facts().State
+	f.State.Current, f.State.Booted, f.State.Profile = f.Current.Path, f.Booted.Path, f.Current.Path
+	h := Build(Options{Action: "switch"}, Source{}, Input{Host: host("spare"), System: f.New.Path, Facts: f})
+	got, _ := json.MarshalIndent(h, "", "  ")
+	golden(t, "facts.golden", append(got, '\n'))
+}
+
+func TestFingerprint(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, content string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("network.nix", "{ }")
+	file := filepath.Join(dir, "network.nix")
+	plan := filepath.Join(dir, "x.plan")
+	sum := func(tree string) string { return Fingerprint(t.Context(), file, tree, plan) }
+	a := sum("")
+	write("x.plan", "{}")
+	write("notes.txt", "hello")
+	if sum("") != a {
+		t.Error("a plan or a note changes the configuration")
+	}
+	write("hardware.nix", "{ }")
+	b := sum("")
+	if a == b {
+		t.Error("a new file does not count")
+	}
+	git := func(args ...string) {
+		t.Helper()
+		cmd := exec.Command("git", append([]string{"-C", dir, "-c", "user.name=a", "-c", "user.email=a@b"}, args...)...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("git %v: %s", args, out)
+		}
+	}
+	git("init", "-q")
+	git("add", "network.nix")
+	git("commit", "-qm", "one")
+	c := sum(dir)
+	if !strings.HasPrefix(c, "git-") {
+		t.Fatal(c)
+	}
+	write("hardware.nix", "{ a = 1; }") // not tracked
+	d := sum(dir)
+	write("network.nix", "{ b = 1; }")
+	if e := sum(dir); c == d || d == e {
+		t.Error("changes in a work tree do not count")
+	}
+	s := Source{Commit: "4f2a91c0", Content: "x"}
+	if how := s.Moved(Source{Commit: "77c0e1d0", Content: "x"}); how != "it is at commit 77c0e1d now, not at commit 4f2a91c" {
+		t.Error(how)
+	}
+}
