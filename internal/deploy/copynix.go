@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"godwit/internal/builder"
@@ -31,32 +32,105 @@ func (n *NixCopy) Push(ctx context.Context, src store.Endpoint, h fleet.Host, co
 	sc := event.On(n.Sink, h.Name, event.StepCopy)
 	sc.Start("copying from " + src.Name + " with nix copy")
 	start := time.Now()
-	copied, err := n.push(ctx, src, h, conn, roots, sc)
-	if err != nil {
-		sc.End("copy failed", err)
-		return err
-	}
-	if copied == 0 {
+	m := n.measure(ctx, src, conn, roots)
+	if m != nil && len(m.size) == 0 {
+		if err := n.protect(ctx, conn, roots, sc); err != nil {
+			sc.End("copy failed", err)
+			return err
+		}
 		sc.Emit(event.Event{Kind: event.Skipped, Text: "everything is there"})
 		return nil
 	}
-	noun := "paths"
-	if copied == 1 {
-		noun = "path"
+	if err := n.push(ctx, src, h, conn, roots, m, sc); err != nil {
+		sc.End("copy failed", err)
+		return err
 	}
-	sc.End(fmt.Sprintf("copied %d %s with nix copy in %s", copied, noun, time.Since(start).Round(10*time.Millisecond)), nil)
+	e := event.Event{Kind: event.Done, Text: "copied with nix copy in " + time.Since(start).Round(10*time.Millisecond).String()}
+	if m != nil {
+		noun := "paths"
+		if len(m.size) == 1 {
+			noun = "path"
+		}
+		e.Text = fmt.Sprintf("copied %d %s, %.1f MiB with nix copy in %s", len(m.size), noun, float64(m.total)/(1<<20), time.Since(start).Round(10*time.Millisecond))
+		e.Done, e.Total, e.Unit = m.total, m.total, event.Bytes
+		e.Rate = float64(m.total) / time.Since(start).Seconds()
+	}
+	sc.Emit(e)
 	return nil
 }
 
-func (n *NixCopy) push(ctx context.Context, src store.Endpoint, h fleet.Host, conn *ssh.Host, roots []string, sc event.Scope) (int64, error) {
+// missing is what a host lacks. nix copy says which paths it copies, but not
+// (2.8 and ssh-ng) how large they are.
+type missing struct {
+	size        map[string]int64
+	done, total int64
+}
+
+// measure finds out what is to be copied; nil when that cannot be told: nix copy
+// does not depend on it.
+func (n *NixCopy) measure(ctx context.Context, src store.Endpoint, conn *ssh.Host, roots []string) *missing {
+	infos, err := store.Closure(ctx, src, roots)
+	if err != nil {
+		return nil
+	}
+	paths := make([]string, len(infos))
+	size := make(map[string]int64, len(infos))
+	for k, i := range infos {
+		paths[k] = i.Path
+		size[i.Path] = i.NarSize
+	}
+	lacks, err := store.Missing(ctx, HostStore(conn), paths)
+	if err != nil {
+		return nil
+	}
+	m := &missing{size: make(map[string]int64, len(lacks))}
+	for _, p := range lacks {
+		m.size[p] = size[p]
+		m.total += size[p]
+	}
+	return m
+}
+
+// watch puts our numbers into the progress that Nix's log gives.
+func (m *missing) watch(sc event.Scope) event.Scope {
+	if m == nil {
+		return sc
+	}
+	var mu sync.Mutex
+	from := sc.Sink
+	sc.Sink = event.SinkFunc(func(e event.Event) {
+		if e.Kind == event.Progress {
+			mu.Lock()
+			if a := e.Activity; a != nil && e.Data["activity"] == "stopped" {
+				m.done += m.size[a.Path]
+				m.done = min(m.done, m.total)
+			}
+			if e.Unit != event.Bytes || e.Total < m.total {
+				e.Done = m.done
+			}
+			e.Total, e.Unit = m.total, event.Bytes
+			mu.Unlock()
+		}
+		from.Emit(e)
+	})
+	return sc
+}
+
+func (n *NixCopy) push(ctx context.Context, src store.Endpoint, h fleet.Host, conn *ssh.Host, roots []string, m *missing, sc event.Scope) error {
 	from, err := n.from(src, conn)
 	if err != nil {
-		return 0, err.On(h.Name)
+		return err.On(h.Name)
+	}
+	if m != nil {
+		if free, err := freeBytes(ctx, conn); err == nil && free < m.total {
+			return fault.New("needs %d MiB for %d paths, and its store has %d MiB free", m.total>>20, len(m.size), free>>20).
+				On(h.Name).Because(store.ErrDiskFull).Hint("free space there with `nix-collect-garbage -d`")
+		}
 	}
 	// nix copy holds no temporary roots for us after it has ended, so the root
 	// is there first: it counts from the moment that the path is valid.
-	if err := protect(ctx, conn, roots); err != nil {
-		return 0, err
+	if err := n.protect(ctx, conn, roots, sc); err != nil {
+		return err
 	}
 	args := []string{"copy", "--log-format", "internal-json", "-v", "--no-check-sigs", "--to", nixURI(conn)}
 	if from != "" {
@@ -71,19 +145,30 @@ func (n *NixCopy) push(ctx context.Context, src store.Endpoint, h fleet.Host, co
 	cmd.Env = append(cmd.Env, "NIX_SSHOPTS="+n.Pool.Host(ssh.Target{Name: t.Name, Host: t.Host, Port: t.Port}).NixSSHOpts())
 	stderr, serr := cmd.StderrPipe()
 	if serr != nil {
-		return 0, fault.New("cannot start nix copy: %w", serr).On(h.Name)
+		return fault.New("cannot start nix copy: %w", serr).On(h.Name)
 	}
 	if serr := cmd.Start(); serr != nil {
-		return 0, fault.New("cannot start nix copy: %w", serr).On(h.Name)
+		return fault.New("cannot start nix copy: %w", serr).On(h.Name)
 	}
-	log := nixlog.Forward(stderr, sc, nil)
+	log := nixlog.Forward(stderr, m.watch(sc), nil)
 	if werr := cmd.Wait(); werr != nil {
 		if ctx.Err() != nil {
-			return 0, fault.New("the copy was interrupted").On(h.Name).Because(context.Cause(ctx))
+			return fault.New("the copy was interrupted").On(h.Name).Because(context.Cause(ctx))
 		}
-		return 0, copyFault(conn, log, werr).On(h.Name)
+		return copyFault(conn, log, werr).On(h.Name)
 	}
-	return log.Snapshot().Paths.Done, nil
+	return nil
+}
+
+// protect makes the garbage collector roots. A trusted user who cannot become
+// root may copy all the same.
+func (n *NixCopy) protect(ctx context.Context, conn *ssh.Host, roots []string, sc event.Scope) error {
+	err := protect(ctx, conn, roots)
+	if err != nil && ctx.Err() == nil {
+		sc.Warn("what is copied is not protected from the host's garbage collector: " + event.Message(err))
+		return nil
+	}
+	return err
 }
 
 // from is the source as nix copy takes it; "" is this machine's store.
