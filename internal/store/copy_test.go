@@ -13,10 +13,8 @@ func TestCopyFake(t *testing.T) {
 	src := newFake(t)
 	top := src.closure(300, 200, 3, 3<<20)
 	var dests []Dest
-	var fakes []*fakeStore
 	for k := range 5 {
 		f := newFake(t)
-		fakes = append(fakes, f)
 		dests = append(dests, Dest{Endpoint: f.endpoint(fmt.Sprint("host", k)), Roots: []string{top}})
 	}
 	p := NewPusher(src.endpoint("source"), Options{SpoolDir: t.TempDir()})
