@@ -234,6 +234,7 @@ func runCases(t *testing.T, cases []fcase, hosts int) {
 	if testing.Short() {
 		t.Skip("needs containers")
 	}
+	t.Parallel()
 	for _, suite := range suites() {
 		t.Run(suite, func(t *testing.T) {
 			queue := make(chan fcase, len(cases))

@@ -135,15 +135,15 @@ var cases = []fcase{
 	{name: "specialisation that fails", new: "special", req: func(r *activate.Request) { r.Activation = r.NewSystem + "/specialisation/broken" }, outcome: "rolled-back", exit: rolledBack, end: "old"},
 
 	// Activations that fail.
-	{name: "activation script fails", new: "fail2", outcome: "rolled-back", exit: rolledBack, end: "old", within: 6 * time.Second, words: "the activation script of the system failed (exit 2)"},
-	{name: "a unit fails", new: "fail4", outcome: "rolled-back", exit: rolledBack, end: "old", within: 6 * time.Second, words: "newly failed  fault-broken.service"},
+	{name: "activation script fails", new: "fail2", outcome: "rolled-back", exit: rolledBack, end: "old", within: 15 * time.Second, words: "the activation script of the system failed (exit 2)"},
+	{name: "a unit fails", new: "fail4", outcome: "rolled-back", exit: rolledBack, end: "old", within: 15 * time.Second, words: "newly failed  fault-broken.service"},
 	{name: "switch-to-configuration crashes", new: "crash101", outcome: "rolled-back", exit: rolledBack, end: "old", words: "crashed"},
-	{name: "hangs", new: "hang", req: brief, outcome: "rolled-back", exit: rolledBack, end: "old", within: 20 * time.Second, words: "took longer than 4s"},
-	{name: "hangs, deaf to SIGTERM", new: "hangignore", req: brief, outcome: "rolled-back", exit: rolledBack, end: "old", within: 25 * time.Second},
-	{name: "its whole unit is killed", new: "killapply", outcome: "rolled-back", exit: rolledBack, end: "old", within: 8 * time.Second, words: "killed"},
-	{name: "out of memory", new: "oom", outcome: "rolled-back", exit: rolledBack, end: "old", within: 8 * time.Second, words: "killed"},
-	{name: "main process gets SIGTERM", new: "term", outcome: "rolled-back", exit: rolledBack, end: "old", within: 8 * time.Second},
-	{name: "main process gets SIGHUP", new: "hup", outcome: "rolled-back", exit: rolledBack, end: "old", within: 8 * time.Second},
+	{name: "hangs", new: "hang", req: brief, outcome: "rolled-back", exit: rolledBack, end: "old", within: 30 * time.Second, words: "took longer than 4s"},
+	{name: "hangs, deaf to SIGTERM", new: "hangignore", req: brief, outcome: "rolled-back", exit: rolledBack, end: "old", within: 35 * time.Second},
+	{name: "its whole unit is killed", new: "killapply", outcome: "rolled-back", exit: rolledBack, end: "old", within: 15 * time.Second, words: "killed"},
+	{name: "out of memory", new: "oom", outcome: "rolled-back", exit: rolledBack, end: "old", within: 15 * time.Second, words: "killed"},
+	{name: "main process gets SIGTERM", new: "term", outcome: "rolled-back", exit: rolledBack, end: "old", within: 15 * time.Second},
+	{name: "main process gets SIGHUP", new: "hup", outcome: "rolled-back", exit: rolledBack, end: "old", within: 15 * time.Second},
 	{name: "unit stopped by somebody", before: "echo 5 >/var/lib/fault/good-slow", outcome: "rolled-back", exit: rolledBack, end: "old", running: func(k *kase) {
 		k.do("systemctl stop 'godwit-apply-*.service'")
 	}},
@@ -163,7 +163,7 @@ for i in 1 2 3 4 5; do systemctl kill -s KILL 'godwit-apply-*.service'; sleep 0.
 	{name: "sshd does not come back", new: "nosshd", outcome: "rolled-back", exit: rolledBack, end: "old"},
 	{name: "link down", new: "linkdown", outcome: "rolled-back", exit: rolledBack, end: "old"},
 	{name: "sudo rights lost", new: "nosudo", outcome: "rolled-back", exit: rolledBack, end: "old", words: "new connection"},
-	{name: "checks fail", outcome: "rolled-back", exit: rolledBack, end: "old", within: 6 * time.Second,
+	{name: "checks fail", outcome: "rolled-back", exit: rolledBack, end: "old", within: 15 * time.Second,
 		checks: func(*kase) error { return errors.New("http: 503") }, words: "checks failed: http: 503"},
 	{name: "a unit fails after the activation", new: "faillate", outcome: "rolled-back", exit: rolledBack, end: "old",
 		checks: func(*kase) error { time.Sleep(1500 * time.Millisecond); return nil }, words: "fault-late.service"},
@@ -365,6 +365,7 @@ func TestInterrupt(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs containers")
 	}
+	t.Parallel()
 	h := newHost(t, suites()[0])
 	for _, stage := range []string{"preflight", "armed", "activating", "checks"} {
 		t.Run(stage, func(t *testing.T) {
@@ -405,6 +406,7 @@ func TestPasswordSudo(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs containers")
 	}
+	t.Parallel()
 	h := newHost(t, suites()[0])
 	h.reset("old")
 	pool, err := ssh.NewPool(ssh.Options{ConfigFile: "none", IdentityFile: h.Identity, ExtraArgs: []string{"-o", "IdentityAgent=none", "-o", "UserKnownHostsFile=" + h.KnownHosts, "-o", "GlobalKnownHostsFile=/dev/null"},

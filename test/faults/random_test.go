@@ -57,6 +57,7 @@ func TestRandom(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs containers")
 	}
+	t.Parallel()
 	rounds, seed := envInt("GODWIT_FAULT_ROUNDS", 12), uint64(envInt("GODWIT_FAULT_SEED", 20261123))
 	hosts := min(4, rounds)
 	if v := envInt("GODWIT_FAULT_HOSTS", 0); v > 0 {
@@ -202,6 +203,7 @@ func TestRace(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs containers")
 	}
+	t.Parallel()
 	h := newHost(t, suites()[0])
 	won := map[string]int{}
 	for i := range envInt("GODWIT_FAULT_RACES", 8) {
@@ -209,8 +211,11 @@ func TestRace(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		req := h.request("instant")
 		req.Checks = func(context.Context, activate.Phase) error {
-			h.must(`cd /run/godwit/current/; ID=$(readlink ../current)
-(sh run.sh confirm 0 >/dev/null 2>&1; true) & sleep 0.` + strconv.Itoa(i%8) + `; systemctl start --no-block godwit-rollback-$ID.service; wait`)
+			// Straight to the verbs, so that both get to the decision at once.
+			h.must(`cd /run/godwit/current/ && D=$(pwd -P)
+(sleep 0.` + strconv.Itoa(i%3) + `; exec sh "$D/run.sh" commit) >>log 2>&1 &
+(sleep 0.` + strconv.Itoa(i%2) + `; exec sh "$D/run.sh" rollback) >>log 2>&1 &
+wait`)
 			return nil
 		}
 		res, _ := activate.Run(ctx, h.r, req, event.Discard)
@@ -237,6 +242,7 @@ func TestKilledDeployer(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs containers")
 	}
+	t.Parallel()
 	h := newHost(t, suites()[0])
 	for _, stage := range []string{"preflight", "armed", "activating", "activated", "committing", "end"} {
 		t.Run(stage, func(t *testing.T) {
