@@ -72,13 +72,13 @@ func mbits(rate float64) string { return fmt.Sprintf("about %.0f Mbit/s", rate*8
 // went fast.
 const (
 	probeFirst  = 256 << 10
-	probeSecond = 2 << 20
+	probeSecond = 1 << 20
 	// probeLimit bounds all of it.
 	probeLimit = 4 * time.Second
 )
 
 // linkRate measures how many bytes a second the connection carries to the host,
-// with at most 2.25 MiB. The round trip is taken off. On a link with a long
+// with at most 1.25 MiB. The round trip is taken off. On a link with a long
 // round trip TCP has not come up to speed within so little, and the result is
 // too low; there ssh's own window (2 MiB a round trip) is what bounds a copy,
 // compressed or not.
@@ -119,7 +119,7 @@ func linkRate(ctx context.Context, conn *ssh.Host) (float64, error) {
 		return 0, err
 	}
 	rate := func(n int) float64 { return float64(n) / max(took-trip, time.Millisecond).Seconds() }
-	if r := rate(probeFirst); r < slowLink/5 && took > 4*trip {
+	if r := rate(probeFirst); r < slowLink/2 && took > 4*trip {
 		return r, nil
 	}
 	if took, err = send(probeSecond); err != nil {
