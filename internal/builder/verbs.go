@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/term"
+
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/nix"
@@ -288,7 +290,7 @@ func (m *Manager) Shell(ctx context.Context, which string, argv []string) error 
 		name = s.Name
 	}
 	args := []string{"exec", "--interactive"}
-	if st, err := os.Stdin.Stat(); err == nil && st.Mode()&os.ModeCharDevice != 0 {
+	if term.IsTerminal(int(os.Stdin.Fd())) { // /dev/null is a character device, too
 		args = append(args, "--tty")
 	}
 	args = append(args, name)
