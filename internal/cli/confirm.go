@@ -39,7 +39,7 @@ run. Use it when the machine that deployed is gone and the hosts are fine.` + "\
 						return deploy.Outcome{State: deploy.Skipped, Detail: "dry run: would confirm what is pending"}
 					}
 					res, err := activate.Confirm(ctx, conn, h.Name, "", s.ui)
-					s.afterwards(ctx, f.file, conn, h.Name)
+					s.afterwards(ctx, f.file, conn, h.Name, res)
 					return pendingOutcome(res, err, deploy.Changed, "confirmed "+res.ID)
 				})
 			})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"godwit/internal/activate"
 	"godwit/internal/deploy"
 	"godwit/internal/event"
 	"godwit/internal/fault"
@@ -308,9 +309,19 @@ func entryText(e history.Entry) string {
 	return b.String()
 }
 
-// afterwards reads the newest records of a host into the database.
-func (s *session) afterwards(ctx context.Context, file string, conn *ssh.Host, host string) {
-	if own, err := recordsOf(context.WithoutCancel(ctx), conn, host, 3); err == nil {
-		s.importRecords(context.WithoutCancel(ctx), file, own)
+// afterwards does what the deployer of a deployment that was ended from here
+// may not be able to do any more: it takes the root of its push away, and reads
+// the host's record into the database.
+func (s *session) afterwards(ctx context.Context, file string, conn *ssh.Host, host string, res activate.Result) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+	defer cancel()
+	if res.ID == "" {
+		return
+	}
+	if res.NewSystem != "" {
+		_ = deploy.ReleasePushed(ctx, conn, res.NewSystem)
+	}
+	if own, err := recordsOf(ctx, conn, host, 3); err == nil {
+		s.importRecords(ctx, file, own)
 	}
 }

@@ -29,11 +29,11 @@ type rollbackOptions struct {
 func newRollback(a *app) *cobra.Command {
 	var o rollbackOptions
 	c := &cobra.Command{
-		Use:   "rollback DEPLOYMENT HOST...",
+		Use:   "rollback DEPLOYMENT HOST... [GENERATION]",
 		Short: "take hosts back to the system that they had before",
 		Long: `rollback activates the system of an earlier generation on each host: the one
 before the profile's (which undoes deploy boot and deploy test, too), or the one
-that --to names. It is guarded like a deploy: a host that does not come back
+that --to (or, with one host, a number after it) names. It is guarded like a deploy: a host that does not come back
 goes to what it ran before the rollback. Nothing is evaluated or built, and
 health checks are not run, for they are those of another configuration. The
 profile gets a new generation with the old system; a second rollback therefore
@@ -53,6 +53,12 @@ the host goes back to what it ran when that deployment began.` + "\n" + exitStat
 			if err != nil {
 				return err
 			}
+			// `rollback HOST 41`, as the errors of the guard say it.
+			if n := len(f.hosts); n == 2 && !c.Flags().Changed("to") && !o.pending {
+				if to, err := strconv.Atoi(f.hosts[1]); err == nil && to > 0 {
+					o.to, f.hosts = to, f.hosts[:1]
+				}
+			}
 			if c.Flags().Changed("to") && o.to < 1 {
 				return fault.New("--to %d is not the number of a generation", o.to)
 			}
@@ -67,7 +73,7 @@ the host goes back to what it ran when that deployment began.` + "\n" + exitStat
 							return deploy.Outcome{State: deploy.Skipped, Detail: "dry run: would roll back what is pending"}
 						}
 						res, err := activate.Rollback(ctx, conn, h.Name, "", "asked for by "+a.whoami(), s.ui)
-						s.afterwards(ctx, f.file, conn, h.Name)
+						s.afterwards(ctx, f.file, conn, h.Name, res)
 						return pendingOutcome(res, err, deploy.Changed, "ended "+res.ID+", went back")
 					})
 				}

@@ -255,11 +255,11 @@ func (f Facts) CurrentGeneration() int {
 }
 
 // Previous is the generation that a rollback goes to: the newest one before
-// the profile's that has another system. A host that runs a system without a
-// generation (after deploy test) goes back to what its profile names.
+// the profile's that has another system. A host on which a system is only being
+// tried (deploy test) goes back to what its profile names.
 func (f Facts) Previous() (Generation, bool) {
 	current, ok := f.Find(f.CurrentGeneration())
-	if ok && f.GenerationOf(f.Current) == 0 {
+	if ok && current.System != f.Current && (f.GenerationOf(f.Current) == 0 || f.tried()) {
 		return current, true
 	}
 	system := f.Current
@@ -267,6 +267,17 @@ func (f Facts) Previous() (Generation, bool) {
 		system = current.System
 	}
 	return f.before(f.CurrentGeneration(), system)
+}
+
+// tried tells whether the running system came by deploy test.
+func (f Facts) tried() bool {
+	for i := len(f.Records) - 1; i >= 0; i-- {
+		r := f.Records[i]
+		if word, _, _ := strings.Cut(r.Result, " "); word == "committed" || word == "done" {
+			return r.Action == activate.Test && (r.New == f.Current || r.Toplevel == f.Current)
+		}
+	}
+	return false
 }
 
 // before is the newest generation below number n with another system.

@@ -95,6 +95,25 @@ func TestPrevious(t *testing.T) {
 	}
 }
 
+// TestPreviousTried: a system that has a generation is tried again.
+func TestPreviousTried(t *testing.T) {
+	f := Facts{
+		Generations: []Generation{{Number: 1, System: sysA}, {Number: 2, System: sysB}, {Number: 3, System: sysA}},
+		State:       activate.State{Current: sysB, Generation: "system-3-link"},
+		Records: []activate.Record{
+			{Action: activate.Boot, New: sysB, Result: "done 0"}, {Action: activate.Switch, New: sysA, Result: "committed"},
+			{Action: activate.Test, New: sysB, Result: "committed"}, {Action: activate.Switch, New: sysC, Result: "rolled-back 0"},
+		},
+	}
+	if g, ok := f.Previous(); !ok || g.Number != 3 {
+		t.Errorf("goes to %d, not to what the profile names", g.Number)
+	}
+	f.Records = f.Records[:1]
+	if g, ok := f.Previous(); !ok || g.Number != 2 {
+		t.Errorf("without the test: %d", g.Number)
+	}
+}
+
 func TestAssess(t *testing.T) {
 	now := time.Unix(1762600000, 0)
 	commit := strings.Repeat("4f2a91c0", 5)
