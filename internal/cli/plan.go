@@ -98,6 +98,9 @@ Risks, each accepted with --accept-risk=NAME:
 			if err != nil {
 				return err
 			}
+			if plan.IsPlan(o.file) {
+				return fault.New("%s is a saved plan", o.file).Hint("godwit deploy %s applies it", o.file)
+			}
 			// The plan itself is what goes to stdout.
 			asJSON := a.globals.json
 			a.globals.json = false
@@ -555,6 +558,12 @@ func (pl *planner) admit(ctx context.Context, a deploy.Admission) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	// The first to go on names the plan; from then on meta is only read.
+	pl.mu.Lock()
+	if pl.meta["plan"] == "" {
+		pl.meta["plan"] = pl.plan.Hash
+	}
+	pl.mu.Unlock()
 	if pl.stopped == nil && part.Status == plan.Blocked {
 		return part.Err() // it was not among the hosts that were agreed to
 	}
@@ -627,7 +636,6 @@ func (pl *planner) decide(ctx context.Context) *fault.Error {
 		known.Apply(p)
 		p.Hash = pl.saved.Hash
 	}
-	pl.meta["plan"] = p.Hash
 	question := p.Question()
 	show := func(verbose bool) {
 		pl.s.println("\n" + strings.TrimSuffix(p.Text(plan.Layout{Width: pl.s.ui.Width(), Verbose: verbose}), "\n") + "\n")

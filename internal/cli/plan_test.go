@@ -1,0 +1,179 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"godwit/internal/deploy"
+	"godwit/internal/fault"
+	"godwit/internal/fleet"
+	"godwit/internal/plan"
+	"godwit/internal/ui"
+)
+
+func TestDeploySettings(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("XDG_CONFIG_HOME", dir)
+	if s, err := loadDeploySettings(); err != nil || s.Yes || len(s.AcceptRisk) > 0 {
+		t.Errorf("without a file: %+v, %v", s, err)
+	}
+	file := filepath.Join(dir, "godwit", "config.toml")
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for content, want := range map[string]struct {
+		settings deploySettings
+		says     string
+	}{
+		"[builder]\nengine = \"podman\"\n":                       {},
+		"[deploy]\nyes = true\naccept-risk = [\"dirty-tree\"]\n": {settings: deploySettings{Yes: true, AcceptRisk: []string{"dirty-tree"}}},
+		"[deploy]\nforce = true\n":                               {says: "unknown setting deploy.force"},
+		"[deploy]\nyes = \"perhaps\"\n":                          {says: "cannot read"},
+	} {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := loadDeploySettings()
+		switch {
+		case want.says != "":
+			if err == nil || !strings.Contains(err.Error(), want.says) {
+				t.Errorf("%q: %v", content, err)
+			}
+		case err != nil || s.Yes != want.settings.Yes || !slices.Equal(s.AcceptRisk, want.settings.AcceptRisk):
+			t.Errorf("%q: %+v, %v", content, s, err)
+		}
+	}
+}
+
+func TestPlanRoots(t *testing.T) {
+	state := t.TempDir()
+	t.Setenv("XDG_STATE_HOME", state)
+	dir := t.TempDir()
+	gone, kept := filepath.Join(dir, "gone.plan"), filepath.Join(dir, "kept.plan")
+	for _, f := range []string{gone, kept} {
+		if _, err := newPlanRoots(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(kept, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := newPlanRoots(filepath.Join(dir, "third.plan"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, _ := os.ReadDir(filepath.Join(state, "godwit", "plans"))
+	if len(entries) != 2 {
+		t.Errorf("%v", entries)
+	}
+	if link := r.link("web"); filepath.Dir(filepath.Dir(link)) != filepath.Join(state, "godwit", "plans") {
+		t.Error(link)
+	}
+}
+
+// testPlanner holds back n hosts called a, b, c...
+func testPlanner(t *testing.T, n int, accept plan.Accept) *planner {
+	t.Helper()
+	a := &app{stderr: os.Stderr, getenv: func(string) string { return "" }}
+	s := &session{app: a, ui: ui.New(ui.Options{Stderr: new(strings.Builder), Stdout: new(strings.Builder), Mode: ui.Plain})}
+	t.Cleanup(s.close)
+	for i := range n {
+		s.hosts = append(s.hosts, fleet.Host{Name: string(rune('a' + i))})
+	}
+	return &planner{s: s, plan: &plan.Plan{Options: plan.Options{Action: "switch"}}, accept: accept, order: s.names(), meta: map[string]string{},
+		left: n, admitted: map[string]bool{}, decided: make(chan struct{})}
+}
+
+// TestPlannerWaits: nothing is decided before the last host is ready or out.
+func TestPlannerWaits(t *testing.T) {
+	risky := plan.Host{Name: "b", Status: plan.Change, Risks: []plan.Risk{{Name: plan.KernelChange, Text: "x"}}}
+	for _, c := range []struct {
+		name    string
+		accept  plan.Accept
+		stopped bool
+	}{
+		{"risk", nil, true},
+		{"accepted", plan.Accept{plan.KernelChange: true}, false},
+	} {
+		ctx := context.Background()
+		pl := testPlanner(t, 4, c.accept)
+		pl.arrive(ctx, plan.Host{Name: "a", Status: plan.Change})
+		pl.arrive(ctx, risky)
+		pl.settled(ctx, deploy.Outcome{Host: "c", State: deploy.Failed, Err: errors.New("no")})
+		select {
+		case <-pl.decided:
+			t.Fatal("decided before everybody was ready")
+		case <-time.After(20 * time.Millisecond):
+		}
+		pl.admitted["a"] = true
+		pl.settled(ctx, deploy.Outcome{Host: "a"}) // was counted
+		pl.settled(ctx, deploy.Outcome{Host: "d", State: deploy.Skipped, Detail: "does not answer"})
+		select {
+		case <-pl.decided:
+		case <-time.After(5 * time.Second):
+			t.Fatal("never decided")
+		}
+		if (pl.stopped != nil) != c.stopped || pl.stopped != nil && pl.stopped.Code != ExitRisk {
+			t.Errorf("%s: %v", c.name, pl.stopped)
+		}
+		if got := pl.plan.With(plan.Failed); !slices.Equal(got, []string{"c"}) {
+			t.Errorf("failed: %v", got)
+		}
+		if got := pl.plan.With(plan.Unreachable); !slices.Equal(got, []string{"d"}) {
+			t.Errorf("unreachable: %v", got)
+		}
+	}
+}
+
+// TestPlannerSaved: a host that moved stops the plan for all.
+func TestPlannerSaved(t *testing.T) {
+	for _, c := range []struct {
+		running string
+		stopped string
+	}{
+		{"/nix/store/old", ""},
+		{"/nix/store/other", "has moved"},
+	} {
+		pl := testPlanner(t, 1, nil)
+		pl.saved = &plan.Plan{Hash: "h", Hosts: []plan.Host{{Name: "a", Status: plan.Change, System: "/nix/store/new", Running: "/nix/store/old",
+			Risks: []plan.Risk{{Name: plan.DirtyTree, Accepted: "--accept-risk"}}}}}
+		pl.arrive(context.Background(), plan.Host{Name: "a", Status: plan.Change, System: "/nix/store/new", Running: c.running,
+			Risks: []plan.Risk{{Name: plan.DirtyTree, Text: "x"}}})
+		<-pl.decided
+		switch {
+		case c.stopped == "" && pl.stopped != nil:
+			t.Errorf("%s: %v", c.running, pl.stopped)
+		case c.stopped != "" && (pl.stopped == nil || !strings.Contains(fault.Render(pl.stopped), c.stopped)):
+			t.Errorf("%s: %v", c.running, pl.stopped)
+		}
+	}
+}
+
+func TestDeployTakesAPlanAlone(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "x.plan")
+	p := &plan.Plan{Hosts: []plan.Host{{Name: "a", Config: &fleet.Host{Name: "a"}}}}
+	p.Seal(nil)
+	if err := p.Save(file); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"deploy", file, "switch"}, "leave out"},
+		{[]string{"deploy", file, "--on", "a"}, "--on belongs to godwit plan"},
+		{[]string{"deploy", file, "--reboot"}, "--reboot belongs to godwit plan"},
+		{[]string{"plan", file}, "saved plan"},
+	} {
+		_, stderr, code := runApp(t, c.args...)
+		if code != ExitFailure || !strings.Contains(stderr, c.says) {
+			t.Errorf("%v: exit %d, %s", c.args, code, stderr)
+		}
+	}
+}
