@@ -252,6 +252,7 @@ func (s *session) deploy(ctx context.Context, o buildOptions, d deploy.Options, 
 		return err
 	}
 	d.Builds, d.Copies, d.Activations = or(l.build, max(2, runtime.NumCPU())), or(l.copy, 10), or(l.activate, 10)
+	s.buildArgs = o.buildArgs
 	if err := s.findNix(ctx); err != nil {
 		return err
 	}

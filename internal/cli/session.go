@@ -32,8 +32,9 @@ type session struct {
 	ui    *ui.UI
 	start time.Time
 
-	tool *nix.Tool
-	net  *morph.Network
+	tool      *nix.Tool
+	buildArgs []string // of --build-arg
+	net       *morph.Network
 	// hosts are the selected hosts that could be evaluated; broken the others.
 	hosts  []fleet.Host
 	broken []morph.HostError
@@ -122,7 +123,7 @@ func (s *session) findNix(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.tool, err = nix.Find(ctx, nix.Settings{Options: options, ShowTrace: s.app.globals.showTrace})
+	s.tool, err = nix.Find(ctx, nix.Settings{Options: options, ShowTrace: s.app.globals.showTrace, BuildArgs: s.buildArgs})
 	return err
 }
 

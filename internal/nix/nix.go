@@ -33,6 +33,9 @@ type Settings struct {
 	// arguments. Where they are empty, MORPH_NIX_EVAL_CMD,
 	// MORPH_NIX_BUILD_CMD and MORPH_NIX_SHELL_CMD are used as in morph.
 	EvalCmd, BuildCmd, ShellCmd string
+	// BuildArgs are given to builds on this machine as they are (morph's
+	// --build-arg, which is deprecated there, too).
+	BuildArgs []string
 	// Env is added to the environment of every Nix process (NAME=VALUE).
 	Env []string
 }

@@ -61,6 +61,7 @@ func (t *Tool) Realise(ctx context.Context, items []RealiseItem, scope event.Sco
 	}
 	defer os.RemoveAll(tmp)
 	args = append(args, "--add-root", filepath.Join(tmp, "r"), "--indirect")
+	args = append(args, t.settings.BuildArgs...)
 	cmd := t.Command(ctx, "nix-store", args...)
 	var out bytes.Buffer
 	cmd.Stdout = &out
