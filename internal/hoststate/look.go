@@ -49,6 +49,8 @@ type Facts struct {
 	Version  string    // NixOS's, of the running system
 	Revision string    // system.configurationRevision of the running system
 	Clock    time.Time // the host's clock, when it was asked
+	// Specialisation is which one of the profile's system runs; "" for none.
+	Specialisation string
 	// RebootParts are what differs between the booted and the running system
 	// and only a reboot changes: kernel, initrd, kernel-modules, kernel-params, systemd.
 	RebootParts []string
@@ -118,6 +120,8 @@ func parse(out string) (f Facts, ended bool) {
 			f.Version = value
 		case "revision":
 			f.Revision = value
+		case "specialisation":
+			f.Specialisation = value
 		case "uname":
 			f.KernelRuns = value
 		case "clock":
@@ -151,6 +155,11 @@ func parse(out string) (f Facts, ended bool) {
 	f.BootDefault, f.BootDefaultKnown = boot, boot != ""
 	slices.SortFunc(f.Generations, func(a, b Generation) int { return a.Number - b.Number })
 	return f, ended
+}
+
+// Runs tells whether system runs, itself or as one of its specialisations.
+func (f Facts) Runs(system string) bool {
+	return system == f.Current || f.Specialisation != "" && system == f.Profile
 }
 
 // settle fills in what the parts know only together.

@@ -9,6 +9,9 @@ first() { head -c 300 "$1" 2>/dev/null | head -n 1; }
 tell version "$(first "$now/nixos-version")"
 tell revision "$(first "$now/configuration-revision")"
 tell uname "$(uname -r)"
+for special in "$profile"/specialisation/*; do
+	[ ! -e "$special" ] || [ "$(readlink -f "$special")" != "$(readlink -f "$now")" ] || tell specialisation "${special##*/}"
+done
 tell clock "$(date +%s)"
 for part in kernel initrd kernel-modules kernel-params systemd; do
 	if [ -e "$now/$part" ] || [ -e "$booted/$part" ]; then

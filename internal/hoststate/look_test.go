@@ -17,7 +17,8 @@ const (
 	sysC = "/nix/store/cccccccccccccccccccccccccccccccc-nixos-system-web-24.11"
 )
 
-const answer = `version 24.05.20260911
+const answer = `specialisation travel
+version 24.05.20260911
 uname 6.6.51
 clock 1762600000
 differs kernel
@@ -38,7 +39,7 @@ end
 
 func TestParse(t *testing.T) {
 	f, ended := parse(answer)
-	if !ended || f.Version != "24.05.20260911" || f.Kernel != "linux 6.6.54" || f.BootedKernel != "linux 6.6.51" || f.KernelRuns != "6.6.51" {
+	if !ended || f.Specialisation != "travel" || f.Version != "24.05.20260911" || f.Kernel != "linux 6.6.54" || f.BootedKernel != "linux 6.6.51" || f.KernelRuns != "6.6.51" {
 		t.Errorf("%v %+v", ended, f)
 	}
 	if f.BootDefault != sysB || !f.BootDefaultKnown {
@@ -175,6 +176,7 @@ func TestAssess(t *testing.T) {
 		{"ended", func(f *Facts, _ *Wanted) {
 			f.Deployment = &activate.Deployment{ID: "x", Phase: "committing", Final: "committed"}
 		}, true, "as in repository"},
+		{"a specialisation", func(f *Facts, _ *Wanted) { f.Current, f.Specialisation = sysC, "travel" }, true, "as in repository · specialisation travel"},
 		{"power cut", func(f *Facts, _ *Wanted) { f.Interrupted = "x" }, false, "the end of deployment x was cut off by a reboot; the next deploy repairs the profile"},
 	} {
 		f, w := base(), Wanted{System: sysB}

@@ -176,11 +176,11 @@ func Assess(host string, f Facts, want Wanted) Status {
 	s.drift(f, want)
 	if s.Pending == nil && f.Current != "" {
 		switch {
-		case f.Profile != "" && f.Profile != f.Current && f.BootDefault == f.Profile:
+		case f.Profile != "" && !f.Runs(f.Profile) && f.BootDefault == f.Profile:
 			s.problem(BootDiffers, "boots another system next time (generation %d)", s.Profile.Generation)
-		case f.Profile != "" && f.Profile != f.Current:
+		case f.Profile != "" && !f.Runs(f.Profile):
 			s.problem(ProfileDiffers, "the profile names another system (generation %d)", s.Profile.Generation)
-		case f.BootDefault != "" && f.BootDefault != f.Current:
+		case f.BootDefault != "" && !f.Runs(f.BootDefault):
 			s.problem(BootDiffers, "boots another system next time")
 		}
 	}
@@ -206,7 +206,7 @@ func (s *Status) drift(f Facts, want Wanted) {
 	case want.Err != nil:
 		s.problem(Evaluation, "cannot be evaluated")
 	case want.System != "":
-		same := want.System == f.Current
+		same := f.Runs(want.System)
 		s.InSync = &same
 		if same {
 			return
@@ -266,6 +266,9 @@ func (s *Status) space() {
 
 // notes are worth a word and no reason to act.
 func (s *Status) notes(f Facts) {
+	if f.Specialisation != "" {
+		s.Notes = append(s.Notes, "specialisation "+f.Specialisation)
+	}
 	if s.Last == nil || s.Last.Outcome == history.Changed || s.Pending != nil {
 		return
 	}
@@ -284,7 +287,7 @@ func (s *Status) notes(f Facts) {
 func deployed(f Facts, want Wanted) *Deployed {
 	for i := len(f.Records) - 1; i >= 0; i-- {
 		r := f.Records[i]
-		if history.OutcomeOf(r.Result) != history.Changed || r.New != f.Current && r.Toplevel != f.Current {
+		if history.OutcomeOf(r.Result) != history.Changed || !f.Runs(r.New) && !f.Runs(r.Toplevel) {
 			continue
 		}
 		at := time.Unix(r.Ended, 0)
