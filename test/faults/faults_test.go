@@ -106,6 +106,7 @@ var cases = []fcase{
 	{name: "with doas", outcome: "changed", end: "new", runner: func(k *kase) activate.Runner { return k.clientBy(k.t, lab.DoasUser, "doas") }},
 	{name: "nobody", outcome: "failed", exit: 1, end: "old", runner: func(k *kase) activate.Runner { return k.client(k.t, lab.Nobody) }},
 	{name: "unit that was broken before", new: "fail4old", before: "systemctl start fault-known.service; true", outcome: "changed", end: "new"},
+	{name: "unit that failed again and again before", new: "fail4loop", before: "systemctl start fault-loop.service; sleep 0.5", outcome: "changed", end: "new", after: func(k *kase) { k.do("systemctl stop fault-loop.service") }},
 	{name: "unit that is ignored", new: "fail4", req: func(r *activate.Request) { r.IgnoreUnits = []string{"x.service", "fault-br*"} }, outcome: "changed", end: "new"},
 	{name: "daemon-reexec and reload while waiting", outcome: "rolled-back", exit: rolledBack, end: "old", checks: func(k *kase) error {
 		unplug(k)
@@ -137,6 +138,8 @@ var cases = []fcase{
 	// Activations that fail.
 	{name: "activation script fails", new: "fail2", outcome: "rolled-back", exit: rolledBack, end: "old", within: 15 * time.Second, words: "the activation script of the system failed (exit 2)"},
 	{name: "a unit fails", new: "fail4", outcome: "rolled-back", exit: rolledBack, end: "old", within: 15 * time.Second, words: "newly failed  fault-broken.service"},
+	{name: "a unit fails again and again", new: "fail4loop", outcome: "rolled-back", exit: rolledBack, end: "old", words: "newly failed  fault-loop.service", after: func(k *kase) { k.do("systemctl stop fault-loop.service") }},
+	{name: "exit 4 and no failed unit to see", new: "fail4none", outcome: "rolled-back", exit: rolledBack, end: "old"},
 	{name: "switch-to-configuration crashes", new: "crash101", outcome: "rolled-back", exit: rolledBack, end: "old", words: "crashed"},
 	{name: "hangs", new: "hang", req: brief, outcome: "rolled-back", exit: rolledBack, end: "old", within: 30 * time.Second, words: "took longer than 4s"},
 	{name: "hangs, deaf to SIGTERM", new: "hangignore", req: brief, outcome: "rolled-back", exit: rolledBack, end: "old", within: 35 * time.Second},

@@ -48,9 +48,11 @@ var behaviours = map[string]string{
 
 // late runs after the failed units were reset, as restarting units does.
 var late = map[string]string{
-	"fail4":    `systemctl start fault-broken.service; status=4`,
-	"fail4old": `systemctl start fault-known.service; status=4`,
-	"faillate": `systemd-run --quiet --on-active=1s --timer-property=AccuracySec=50ms --unit=fault-late /bin/false`,
+	"fail4":     `systemctl start fault-broken.service; status=4`,
+	"fail4loop": `systemctl start fault-loop.service; sleep 0.5; status=4`,
+	"fail4none": `status=4`,
+	"fail4old":  `systemctl start fault-known.service; status=4`,
+	"faillate":  `systemd-run --quiet --on-active=1s --timer-property=AccuracySec=50ms --unit=fault-late /bin/false`,
 }
 
 // installScript puts all systems into the host's store and prints "NAME PATH".
@@ -73,6 +75,7 @@ func installScript() string {
 	for _, unit := range []string{"broken", "known"} {
 		fmt.Fprintf(&b, "printf '[Service]\\nType=oneshot\\nExecStart=/bin/false\\n' >/etc/systemd/system/fault-%s.service\n", unit)
 	}
+	b.WriteString("printf '[Service]\\nExecStart=/bin/false\\nRestart=always\\nRestartSec=60\\n' >/etc/systemd/system/fault-loop.service\n")
 	b.WriteString("systemctl daemon-reload\nwork=$(mktemp -d)\n")
 	for _, n := range sorted {
 		behaviour := behaviours[n]

@@ -14,10 +14,7 @@ apply() {
 	verdict=bad
 	case $rc in
 	0) verdict=ok ;;
-	4) # some unit failed: only one that had not failed before counts
-		newly_failed >"$D/failed-new"
-		[ -s "$D/failed-new" ] || verdict=ok
-		;;
+	4) ! tolerable || verdict=ok ;; # some unit failed
 	100) # init's interface changed: told before anything is stopped
 		cmp -s "$NEW/init-interface-version" "$OLD/init-interface-version" || put untouched "$rc"
 		;;

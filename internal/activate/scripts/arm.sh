@@ -86,9 +86,12 @@ write_files() {
 		done
 		printf "SH='%s'\nPINNED_PATH='%s'\nSTARTED=%s\n" "$(readlink -f "$(command -v sh)")" "$PATH" "$(date +%s)"
 	} >"$D/env" && printf '%s' "$RUN_SH" | base64 -d >"$D/run.sh" && printf '%s' "$META" | base64 -d >"$D/meta.json" &&
-		cat /proc/sys/kernel/random/boot_id >"$D/boot_id" && true >"$D/log" && head -c 65536 /dev/zero >"$D/reserve" &&
-		systemctl list-units --state=failed --plain --no-legend --no-pager 2>/dev/null | sed 's/ .*//' >"$D/failed-before" &&
+		cat /proc/sys/kernel/random/boot_id >"$D/boot_id" && true >"$D/log" && true >"$D/failed-now" && head -c 65536 /dev/zero >"$D/reserve" &&
 		[ "$(wc -c <"$D/run.sh")" -eq "$RUN_SH_SIZE" ] && sh -n "$D/run.sh" 2>/dev/null
 }
 write_files || refuse 66 "cannot write to $D"
+# The baseline: what had failed before, or fails again and again.
+[ "$MODE" = detached ] || systemctl list-units --state=failed,auto-restart --plain --no-legend --no-pager >"$D/failed-now" ||
+	refuse 74 "systemd does not answer on the host"
+sed 's/ .*//' "$D/failed-now" >"$D/failed-before" || refuse 66 "cannot write to $D"
 exec sh "$D/run.sh" launch

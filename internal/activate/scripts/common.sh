@@ -44,17 +44,19 @@ try() {
 	done
 }
 
+# failed_units: failed, or failing again and again, as switch-to-configuration
+# counts them. No answer from systemd is an error, not an empty list.
 failed_units() {
-	systemctl list-units --state=failed --plain --no-legend --no-pager 2>/dev/null |
-		while read -r failed_unit failed_rest; do
-			[ -z "$failed_unit" ] || printf '%s\n' "$failed_unit"
-		done
+	failed_list=$(try 6 systemctl list-units --state=failed,auto-restart --plain --no-legend --no-pager 2>/dev/null) || return 1
+	[ -z "$failed_list" ] || printf '%s\n' "$failed_list" | sed 's/ .*//'
 }
 
-# newly_failed: the failed units that had not failed before and are not ignored.
+# newly_failed: those of $D/failed-now that had not failed before and are not
+# ignored, into $D/failed-new.
 newly_failed() {
-	failed_units | while read -r unit; do
-		! grep -qxF -e "$unit" "$D/failed-before" 2>/dev/null || continue
+	failed_units >"$D/failed-now" || return 1
+	while read -r unit; do
+		! grep -qxF -e "$unit" "$D/failed-before" || continue
 		set -f
 		for pattern in $IGNORE; do
 			# shellcheck disable=SC2254 # a pattern on purpose
@@ -62,8 +64,12 @@ newly_failed() {
 		done
 		set +f
 		printf '%s\n' "$unit"
-	done
+	done <"$D/failed-now" >"$D/failed-new"
 }
+
+# tolerable: exit 4 is, when units are failing now, and all of them were
+# before or are ignored. Exit 4 with no unit to explain it is not.
+tolerable() { newly_failed && [ ! -s "$D/failed-new" ] && [ -s "$D/failed-now" ]; }
 
 # start_rollback REASON: the unit that rolls back. Never waits for it.
 start_rollback() {

@@ -44,8 +44,12 @@ facts() {
 # activation. Units that failed since then speak against it.
 confirm() {
 	if [ "$(get phase)" = activated ] && [ ! -L "$D/decision" ]; then
-		[ "$2" = force ] || newly_failed >"$D/failed-new"
-		if [ -s "$D/failed-new" ] && [ "$2" != force ]; then
+		if [ "$2" = force ]; then
+			unit_commit 2>/dev/null
+		elif ! newly_failed; then
+			facts # systemd does not answer: ask again
+			return
+		elif [ -s "$D/failed-new" ]; then
 			start_rollback "units failed after the activation"
 		else
 			unit_commit 2>/dev/null

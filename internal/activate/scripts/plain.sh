@@ -17,10 +17,7 @@ plain() {
 	verdict=bad
 	case $rc in
 	0) verdict=ok ;;
-	4)
-		newly_failed >"$D/failed-new"
-		[ -s "$D/failed-new" ] || verdict=ok
-		;;
+	4) ! tolerable || verdict=ok ;;
 	esac
 	if [ "$ACTION/$verdict" = boot/bad ]; then
 		say "setting the boot default failed (exit $rc): going back"
