@@ -72,6 +72,12 @@ const recordsRead = 100
 func Look(ctx context.Context, r activate.Runner, host string) (Facts, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
+	// One attempt for all: a host that is down should cost one time limit.
+	if c, ok := r.(interface{ Connect(context.Context) error }); ok {
+		if err := c.Connect(ctx); err != nil {
+			return Facts{}, err
+		}
+	}
 	var wg sync.WaitGroup
 	var state activate.State
 	var dep *activate.Deployment
