@@ -1,0 +1,96 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+func TestParseTo(t *testing.T) {
+	for in, want := range map[string][4]any{
+		"web":                      {"web", "web", "", 0},
+		"root@web":                 {"web", "web", "root", 0},
+		"me@web.example.org:2222":  {"web.example.org:2222", "web.example.org", "me", 2222},
+		"::1":                      {"::1", "::1", "", 0},
+		"root@2001:db8::1":         {"2001:db8::1", "2001:db8::1", "root", 0},
+		"[::1]":                    {"::1", "::1", "", 0},
+		"root@[2001:db8::1]:22":    {"[2001:db8::1]:22", "2001:db8::1", "root", 22},
+		"dom@in@web":               {"web", "web", "dom@in", 0},
+		"fe80::1%eth0":             {"fe80::1%eth0", "fe80::1%eth0", "", 0},
+		"192.0.2.1":                {"192.0.2.1", "192.0.2.1", "", 0},
+		"deploy@[fe80::1%en0]:222": {"[fe80::1%en0]:222", "fe80::1%en0", "deploy", 222},
+	} {
+		h, err := parseTo(in)
+		if err != nil {
+			t.Errorf("%q: %v", in, err)
+			continue
+		}
+		if got := [4]any{h.Name, h.TargetHost, h.TargetUser, h.TargetPort}; got != want {
+			t.Errorf("%q: %v, want %v", in, got, want)
+		}
+	}
+	for _, in := range []string{"", "@", "root@", "-oProxyCommand=x", "root@-x", "web:0", "web:99999", "web:http", "a b", "web?x=y", "web/x", "ssh://web", "a\nb"} {
+		if h, err := parseTo(in); err == nil {
+			t.Errorf("%q was taken as %+v", in, h)
+		}
+	}
+}
+
+func TestReadyWords(t *testing.T) {
+	for _, c := range []struct {
+		args      []string
+		action    bool
+		paths, to int
+		word      string
+		bad       bool
+	}{
+		{[]string{"--store-path", "a", "/b", "--to", "x", "y"}, false, 2, 2, "", false},
+		{[]string{"--to", "x", "y", "--store-path", "a", "switch"}, true, 1, 2, "switch", false},
+		{[]string{"--to", "x", "--store-path", "a"}, true, 1, 1, "", true},
+		{[]string{"--to", "x", "--store-path", "a", "./b", "switch"}, true, 2, 1, "", true},
+		{[]string{"--to", "x"}, false, 0, 1, "", true},
+		{[]string{"--store-path", "a"}, false, 1, 0, "", true},
+	} {
+		var o readyFlags
+		cmd := &cobra.Command{}
+		o.flags(cmd)
+		if err := cmd.ParseFlags(c.args); err != nil {
+			t.Fatal(err)
+		}
+		word, err := o.settle(cmd, cmd.Flags().Args(), c.action)
+		if (err != nil) != c.bad || err == nil && (word != c.word || len(o.paths) != c.paths || len(o.to) != c.to) {
+			t.Errorf("%q: %+v %q %v", c.args, o, word, err)
+		}
+	}
+}
+
+func TestResolve(t *testing.T) {
+	const path = "/nix/store/0c5bfdqsnrmlpxpqpvfhqkwbqmzwxw2v-x"
+	link := filepath.Join(t.TempDir(), "result")
+	if err := os.Symlink("/", link); err != nil {
+		t.Fatal(err)
+	}
+	for in, want := range map[string]string{path: path, path + "/": path, link: "", path + "/bin/sh": "", "": "", "/nix/store": ""} {
+		if got, err := resolve(in); got != want || (err != nil) != (want == "") {
+			t.Errorf("%q: %q %v", in, got, err)
+		}
+	}
+}
+
+// TestNarHas: only names of entries count, not contents that look alike.
+func TestNarHas(t *testing.T) {
+	word := func(s string) string {
+		b := string([]byte{byte(len(s)), 0, 0, 0, 0, 0, 0, 0}) + s
+		for len(b)%8 != 0 {
+			b += "\x00"
+		}
+		return b
+	}
+	nar := word("nix-archive-1") + word("(") + word("type") + word("directory") + word("entry") + word("(") + word("name") + word("bin") + word("node") +
+		word("(") + word("type") + word("symlink") + word("target") + word("switch-to-configuration") + word(")") + word(")") + word(")")
+	if !narHas([]byte(nar), "bin") || narHas([]byte(nar), "switch-to-configuration") || narHas([]byte(nar), "bi") {
+		t.Error("names are not told from contents")
+	}
+}
