@@ -57,6 +57,11 @@ func SourceOf(ctx context.Context, file string) Source {
 	if err != nil {
 		return Source{}
 	}
+	if abs, err := filepath.Abs(file); err == nil {
+		if _, err := git(ctx, dir, "check-ignore", "--quiet", abs); err == nil {
+			return Source{} // the tree does not keep this file, so no commit of it says what was deployed
+		}
+	}
 	s := Source{Tree: strings.TrimRight(tree, "\n")}
 	commit, err := git(ctx, dir, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
 	if err != nil {

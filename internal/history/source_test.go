@@ -80,3 +80,30 @@ func TestSourceOf(t *testing.T) {
 		}
 	})
 }
+
+// A file that git ignores is no part of what a commit describes.
+func TestSourceOfIgnoredFile(t *testing.T) {
+	dir := t.TempDir()
+	for _, args := range [][]string{
+		{"init", "--quiet"},
+		{"-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--allow-empty", "-m", "x"},
+	} {
+		if _, err := git(t.Context(), dir, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, text := range map[string]string{".gitignore": "/work\n", "work/network.nix": "{ }", "network.nix": "{ }"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := SourceOf(t.Context(), filepath.Join(dir, "work/network.nix")); s.Known() {
+		t.Errorf("an ignored file has the commit %s", s)
+	}
+	if s := SourceOf(t.Context(), filepath.Join(dir, "network.nix")); !s.Known() || !s.Dirty {
+		t.Errorf("a new file: %s", s)
+	}
+}
