@@ -485,7 +485,7 @@ func (r *Run) did(res activate.Result) string {
 		s += ", confirmed"
 	}
 	if res.NeedsReboot {
-		s += ", reboot due (" + strings.Join(res.Differs, ", ") + ")"
+		s += ", reboot due"
 	}
 	return s
 }
