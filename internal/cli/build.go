@@ -171,6 +171,7 @@ without a deployment file, and so without its secrets and checks.
 			if timeout < 0 || activateTimeout < 0 || confirmTimeout < 0 || rebootTimeout < 0 || waitTimeout < 0 {
 				return fault.New("a time limit cannot be negative")
 			}
+			rolling.given = c.Flags().Changed
 			if d.Schedule, err = rolling.schedule(); err != nil {
 				return err
 			}
@@ -183,7 +184,7 @@ without a deployment file, and so without its secrets and checks.
 			d.ConfirmTimeout = time.Duration(confirmTimeout) * time.Second
 			d.RebootTimeout = time.Duration(rebootTimeout) * time.Second
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
-				s.approval, s.copying = approval, copying
+				s.approval, s.copying, s.rolling = approval, copying, rolling
 				if ready.given(c) {
 					return s.ready(ctx, ready, d, &p)
 				}
@@ -208,7 +209,7 @@ without a deployment file, and so without its secrets and checks.
 	f.BoolVar(&d.UploadSecrets, "upload-secrets", false, "upload secrets, too")
 	f.BoolVar(&d.SkipHealthChecks, "skip-health-checks", false, "do not run health checks")
 	f.BoolVar(&d.SkipPreChecks, "skip-pre-deploy-checks", false, "do not run pre-deploy checks")
-	f.BoolVar(&d.Reboot, "reboot", false, "reboot hosts after the activation and wait for them")
+	f.BoolVar(&d.Reboot, "reboot", false, "boot the new system once, and keep it when the host is back and healthy")
 	f.StringVar(&rolling.batch, "batch", "", "change hosts in batches: `SIZES` such as 1,10%,rest; a batch waits for the one before to be healthy")
 	f.StringVar(&rolling.budget, "max-failures", "0", "`N` or N% hosts that may fail before the rest is left alone (with --batch or --on-failure)")
 	f.StringVar(&rolling.onFailure, "on-failure", "", "when more failed: stop, rollback (also take back what this run changed) or continue (default: stop with --batch, else continue)")
@@ -266,6 +267,9 @@ func (s *session) deploy(ctx context.Context, o buildOptions, d deploy.Options, 
 		options: morph.Options{Target: o.target, TargetFile: o.targetFile},
 	})
 	if err != nil {
+		return err
+	}
+	if err := s.roll(ctx, o.file, &d); err != nil {
 		return err
 	}
 	if d.UploadSecrets {

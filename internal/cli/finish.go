@@ -43,8 +43,7 @@ func (s *session) finish(ctx context.Context, outcomes []deploy.Outcome) error {
 			}
 			fmt.Fprintf(s.app.stderr, "\n%s", fault.Render(o.Err))
 		}
-		// The live view ends with a line for each host.
-		if len(outcomes) > 1 && s.ui.Mode() != ui.Live {
+		if len(outcomes) > 1 {
 			fmt.Fprintf(s.app.stderr, "\n%s", s.table(outcomes))
 		}
 		fmt.Fprintf(s.app.stderr, "%s\n", s.sum(outcomes))

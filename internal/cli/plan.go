@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -181,6 +182,11 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 			return err
 		}
 	}
+	fleetAccepts, err := plan.ParseAccept(s.net.Settings.AcceptRisks)
+	if err != nil {
+		return err
+	}
+	maps.Copy(r.accept, fleetAccepts)
 	source := make(chan plan.Source, 1)
 	go func() { source <- planSource(ctx, r.file, r.out != "", r.out) }()
 
@@ -717,6 +723,9 @@ func (s *session) applyPlan(ctx context.Context, file string, d deploy.Options, 
 			Detail("configuration  "+saved.File).Hint("godwit plan %s %s -o %s makes the plan anew", saved.File, o.Action, file)
 	}
 	if err := s.prepare(ctx, &d, p); err != nil {
+		return err
+	}
+	if err := s.roll(ctx, saved.File, &d); err != nil {
 		return err
 	}
 	for _, pair := range sortedPairs(saved.NixConfig) {

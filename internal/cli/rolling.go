@@ -1,15 +1,64 @@
 package cli
 
 import (
+	"context"
+	"slices"
+
 	"godwit/internal/deploy"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/source/morph"
 )
 
 // scheduleFlags are the flags of rolling deploys.
 type scheduleFlags struct {
 	batch, budget, onFailure, unreachable string
 	together                              bool
+	given                                 func(flag string) bool // on the command line
+}
+
+// with takes from the fleet what the command line does not say.
+func (f scheduleFlags) with(s fleet.Settings) scheduleFlags {
+	for _, x := range []struct {
+		flag, value string
+		to          *string
+	}{
+		{"batch", s.Batch, &f.batch}, {"max-failures", s.MaxFailures, &f.budget},
+		{"on-failure", s.OnFailure, &f.onFailure}, {"unreachable", s.Unreachable, &f.unreachable},
+	} {
+		if x.value != "" && !f.given(x.flag) {
+			*x.to = x.value
+		}
+	}
+	if !f.given("together") {
+		f.together = f.together || s.Together
+	}
+	return f
+}
+
+// roll settles how a deploy is rolled out: the command line, then the fleet's
+// own settings. Risks that the fleet accepts are added to the accepted ones.
+func (s *session) roll(ctx context.Context, file string, d *deploy.Options) error {
+	if s.rolling.given == nil { // not a deploy
+		return nil
+	}
+	net := s.net
+	if net == nil {
+		var err error
+		if net, err = morph.Open(ctx, s.tool, file, morph.Options{Sink: s.ui}); err != nil {
+			return err
+		}
+	}
+	rolling := s.rolling.with(net.Settings)
+	var err error
+	if d.Schedule, err = rolling.schedule(); err != nil {
+		return err
+	}
+	if d.Unreachable, err = deploy.ParseUnreachable(rolling.unreachable); err != nil {
+		return err
+	}
+	s.approval.accept = slices.Concat(net.Settings.AcceptRisks, s.approval.accept)
+	return nil
 }
 
 // schedule is what the flags ask for; nil when they ask for nothing.

@@ -45,6 +45,9 @@ type session struct {
 	saved     *plan.Plan
 	savedFile string
 
+	// rolling is how a deploy is rolled out.
+	rolling scheduleFlags
+
 	// copying is how closures travel; slow has connections that compress.
 	copying copyFlags
 	slow    *ssh.Pool

@@ -343,8 +343,14 @@ func (r *Run) activate(ctx context.Context, h fleet.Host, conn *ssh.Host, system
 			return Outcome{Err: err}
 		}
 	}
+	about := checkContext{system: system}
 	if !r.SkipPreChecks && h.PreDeployChecks.Len() > 0 {
-		if err := r.checks(ctx, h, conn, h.PreDeployChecks, event.StepPreCheck); err != nil {
+		if err := r.checks(ctx, h, conn, h.PreDeployChecks, event.StepPreCheck, about); err != nil {
+			return Outcome{Err: err}
+		}
+	}
+	if len(h.HealthChecks.FailedUnits) > 0 && !r.SkipHealthChecks && !r.DryRun {
+		if about.failed, err = health.FailedUnits(ctx, conn); err != nil {
 			return Outcome{Err: err}
 		}
 	}
@@ -360,7 +366,10 @@ func (r *Run) activate(ctx context.Context, h fleet.Host, conn *ssh.Host, system
 			return nil
 		}
 		checked = h.HealthChecks.Len()
-		return r.checks(ctx, h, conn, h.HealthChecks, event.StepCheck)
+		return r.checks(ctx, h, conn, h.HealthChecks, event.StepCheck, about)
+	}
+	if r.Reboot && !dryActivate {
+		return r.rebootInto(ctx, h, conn, system, after, func() int { return checked })
 	}
 
 	var res activate.Result
@@ -376,7 +385,7 @@ func (r *Run) activate(ctx context.Context, h fleet.Host, conn *ssh.Host, system
 			ActivateTimeout: r.ActivateTimeout,
 			ConfirmTimeout:  r.confirmTimeout(h),
 			Checks:          r.guardedChecks(h, after),
-			SkipUnchanged:   !r.Reboot,
+			SkipUnchanged:   true,
 			Meta:            r.Meta,
 		}, r.Sink)
 		return err
@@ -397,14 +406,6 @@ func (r *Run) activate(ctx context.Context, h fleet.Host, conn *ssh.Host, system
 		}
 		return Outcome{State: Unchanged, Detail: "already runs this system" + passed(checked)}
 	}
-	if r.Reboot && !dryActivate {
-		if err := r.reboot(ctx, h, conn); err != nil {
-			return Outcome{Err: err}
-		}
-		if err := after(ctx); err != nil {
-			return Outcome{Err: err}
-		}
-	}
 	if dryActivate {
 		return Outcome{State: Unchanged, Detail: r.did(res)}
 	}
@@ -424,6 +425,12 @@ func (r *Run) takeBack(ctx context.Context, jobs []Job, outcomes []Outcome) {
 	failed := strings.Join(r.Schedule.failed, ", ")
 	back := each(ctx, hosts, r.activations, r.Sink, nil, func(ctx context.Context, h fleet.Host) Outcome {
 		o := outcomes[index[h.Name]]
+		if r.Reboot {
+			if err := r.rebootBack(ctx, h, r.Pool.Host(Target(h)), o.Previous); err != nil {
+				return Outcome{Err: err}
+			}
+			return Outcome{State: RolledBack, Err: fault.New("taken back, because %s failed", failed), System: o.System}
+		}
 		_, err := activate.Run(ctx, r.Pool.Host(Target(h)), activate.Request{
 			Host: h.Name, NewSystem: o.Previous, Action: r.Action, NoGuard: r.NoGuard,
 			ActivateTimeout: r.ActivateTimeout, ConfirmTimeout: r.ConfirmTimeout, Meta: r.Meta,
@@ -453,10 +460,9 @@ func (r *Run) confirmTimeout(h fleet.Host) time.Duration {
 	return checks + activate.DefaultConfirmTimeout
 }
 
-// guardedChecks are the checks that decide whether the new system is kept. With
-// a reboot to come they are run after it.
+// guardedChecks are the checks that decide whether the new system is kept.
 func (r *Run) guardedChecks(h fleet.Host, after func(context.Context) error) func(context.Context, activate.Phase) error {
-	if r.Reboot || r.Action == activate.Boot || r.Action == activate.DryActivate {
+	if r.Action == activate.Boot || r.Action == activate.DryActivate {
 		return nil
 	}
 	return func(ctx context.Context, _ activate.Phase) error {
@@ -472,8 +478,6 @@ func (r *Run) did(res activate.Result) string {
 	switch {
 	case r.Action == activate.DryActivate:
 		return "dry-activated, nothing changed"
-	case r.Reboot:
-		return "rebooted into the new system"
 	case r.Action == activate.Boot:
 		return "boots the new system next time"
 	case r.Action == activate.Test:
@@ -485,7 +489,7 @@ func (r *Run) did(res activate.Result) string {
 		s += ", confirmed"
 	}
 	if res.NeedsReboot {
-		s += ", reboot due"
+		s += ", reboot due (" + strings.Join(res.Differs, ", ") + ")"
 	}
 	return s
 }
@@ -497,24 +501,34 @@ func passed(n int) string {
 	return fmt.Sprintf(", %d/%d checks", n, n)
 }
 
-func (r *Run) checks(ctx context.Context, h fleet.Host, conn *ssh.Host, c fleet.Checks, step event.Step) error {
+// checkContext is what checks may want to know of the deploy that they belong to.
+type checkContext struct {
+	system string   // that is deployed
+	failed []string // units that had failed before
+}
+
+func (r *Run) checks(ctx context.Context, h fleet.Host, conn *ssh.Host, c fleet.Checks, step event.Step, about checkContext) error {
 	if c.Len() == 0 {
 		return nil
 	}
 	sc := event.On(r.Sink, h.Name, step)
 	return r.wet(sc, fmt.Sprintf("run %d checks", c.Len()), func() error {
-		return Check(ctx, conn, h, c, r.CheckTimeout, sc)
+		return check(ctx, conn, h, c, r.CheckTimeout, sc, about)
 	})
 }
 
 // Check runs the checks of one host and reports them as one step.
 func Check(ctx context.Context, conn *ssh.Host, h fleet.Host, c fleet.Checks, timeout time.Duration, sc event.Scope) error {
+	return check(ctx, conn, h, c, timeout, sc, checkContext{})
+}
+
+func check(ctx context.Context, conn *ssh.Host, h fleet.Host, c fleet.Checks, timeout time.Duration, sc event.Scope, about checkContext) error {
 	what := "health checks"
 	if sc.Step == event.StepPreCheck {
 		what = "pre-deploy checks"
 	}
 	sc.Start(fmt.Sprintf("%d checks", c.Len()))
-	_, err := health.Run(ctx, conn, h, c, health.Options{Budget: timeout, What: what}, sc)
+	_, err := health.Run(ctx, conn, h, c, health.Options{Budget: timeout, What: what, Failed: about.failed, System: about.system}, sc)
 	sc.End(fmt.Sprintf("%d/%d checks", c.Len(), c.Len()), err)
 	return err
 }
@@ -557,9 +571,6 @@ type Pushers struct {
 	// Slow has connections that compress, for hosts behind a slow link. nil:
 	// everything goes over the run's own connections.
 	Slow *ssh.Pool
-	// Direct lets ssh builders try to send to hosts by themselves. Their
-	// connections are of this pool. nil: all goes through this machine.
-	Direct *ssh.Pool
 
 	mu sync.Mutex
 	m  map[string]*store.Pusher
@@ -590,7 +601,6 @@ func (p *Pushers) Push(ctx context.Context, src store.Endpoint, h fleet.Host, co
 		Host:       h.Name,
 		Roots:      roots,
 		Substitute: h.SubstituteOnDestination,
-		Direct:     p.direct(src, conn),
 		GCRoot:     func(ctx context.Context) error { return protect(ctx, conn, roots) },
 		FreeBytes:  func(ctx context.Context) (int64, error) { return freeBytes(ctx, conn) },
 	}).Err

@@ -3,7 +3,10 @@
 // a Fleet, everything else reads one.
 package fleet
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Fleet is a set of hosts that one configuration describes.
 type Fleet struct {
@@ -15,6 +18,8 @@ type Fleet struct {
 	OrderingTags []string
 	// NixConfig are Nix settings (`--option name value`) that the configuration asks for.
 	NixConfig map[string]string
+	// Settings are what the fleet says to godwit alone.
+	Settings Settings
 }
 
 // Host is one machine of a fleet.
@@ -70,14 +75,35 @@ const (
 	PostActivation = "post-activation"
 )
 
-// Checks are health checks of one host.
+// Checks are health checks of one host. Cmd and HTTP are morph's.
 type Checks struct {
-	Cmd  []CmdCheck
-	HTTP []HTTPCheck
+	Cmd         []CmdCheck
+	HTTP        []HTTPCheck
+	TCP         []TCPCheck
+	Unit        []UnitCheck
+	FailedUnits []FailedUnitsCheck
+	Local       []LocalCheck
 }
 
 // Len is the number of checks.
-func (c Checks) Len() int { return len(c.Cmd) + len(c.HTTP) }
+func (c Checks) Len() int {
+	return c.Morph() + len(c.TCP) + len(c.Unit) + len(c.FailedUnits) + len(c.Local)
+}
+
+// Morph is the number of checks of the kinds that morph has.
+func (c Checks) Morph() int { return len(c.Cmd) + len(c.HTTP) }
+
+// With is c and more.
+func (c Checks) With(more Checks) Checks {
+	return Checks{
+		Cmd:         slices.Concat(c.Cmd, more.Cmd),
+		HTTP:        slices.Concat(c.HTTP, more.HTTP),
+		TCP:         slices.Concat(c.TCP, more.TCP),
+		Unit:        slices.Concat(c.Unit, more.Unit),
+		FailedUnits: slices.Concat(c.FailedUnits, more.FailedUnits),
+		Local:       slices.Concat(c.Local, more.Local),
+	}
+}
 
 // CmdCheck runs a command on the host over ssh; exit status 0 is healthy.
 type CmdCheck struct {
@@ -96,6 +122,42 @@ type HTTPCheck struct {
 	Path        string
 	Headers     map[string]string
 	InsecureSSL bool
+	Period      time.Duration
+	Timeout     time.Duration
+}
+
+// TCPCheck opens a connection from the deployer; one that opens is healthy.
+type TCPCheck struct {
+	Description string
+	Host        string // empty: the host's TargetHost
+	Port        int
+	Period      time.Duration
+	Timeout     time.Duration
+}
+
+// UnitCheck wants a systemd unit of the host to be active.
+type UnitCheck struct {
+	Description string
+	Unit        string
+	Period      time.Duration
+	Timeout     time.Duration
+}
+
+// FailedUnitsCheck wants no unit of the host to have failed that had not failed
+// before the deploy. Without a deploy there is no before: then no unit may have
+// failed.
+type FailedUnitsCheck struct {
+	Description string
+	Ignore      []string // names and shell patterns of units that do not matter
+	Period      time.Duration
+	Timeout     time.Duration
+}
+
+// LocalCheck runs a command on the deployer; exit status 0 is healthy.
+type LocalCheck struct {
+	Description string
+	Cmd         []string
+	Dir         string // where it runs; empty: where godwit does
 	Period      time.Duration
 	Timeout     time.Duration
 }

@@ -205,7 +205,7 @@ func Header(hosts []Host, c Counts) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Selected %d/%d hosts (name filter:-%d, limits:-%d):\n", c.Chosen, c.Total, c.Total-c.Named, c.Named-c.Chosen)
 	for i, h := range hosts {
-		fmt.Fprintf(&b, "\t%3d: %s (secrets: %d, health checks: %d, tags: %s)\n", i, h.Name, len(h.Secrets), h.HealthChecks.Len(), strings.Join(h.Tags, ","))
+		fmt.Fprintf(&b, "\t%3d: %s (secrets: %d, health checks: %d, tags: %s)\n", i, h.Name, len(h.Secrets), h.HealthChecks.Morph(), strings.Join(h.Tags, ","))
 	}
 	return b.String()
 }

@@ -1,5 +1,6 @@
-// Package health asks whether a host is well: commands that must end with
-// status 0 on it, pages that must answer with 2xx from here.
+// Package health asks whether a host is well. Morph's kinds of checks are here:
+// commands that must end with status 0 on the host, pages that must answer with
+// 2xx from this machine; godwit's own are in kinds.go.
 //
 // All checks of a host run at the same time. Each is tried, with its own
 // timeout, every period of its own, until it succeeds or the budget of the
@@ -47,6 +48,10 @@ type Options struct {
 	Budget time.Duration
 	// What the checks are called in messages; empty means "health checks".
 	What string
+	// Failed are the units that had failed before the deploy (FailedUnits).
+	Failed []string
+	// System is the system that is deployed, for local commands; may be empty.
+	System string
 }
 
 // Result is what became of one check.
@@ -95,7 +100,7 @@ func Run(ctx context.Context, r Runner, host fleet.Host, checks fleet.Checks, op
 	if what == "" {
 		what = "health checks"
 	}
-	list, err := prepare(r, host, checks)
+	list, err := prepare(r, host, checks, opts)
 	if err != nil {
 		return Report{}, err
 	}
@@ -204,7 +209,7 @@ func (c check) data(result string, r Result) map[string]string {
 }
 
 // prepare makes the list of checks, and refuses those that cannot be run.
-func prepare(r Runner, host fleet.Host, checks fleet.Checks) ([]check, error) {
+func prepare(r Runner, host fleet.Host, checks fleet.Checks, opts Options) ([]check, error) {
 	var list []check
 	var errs []error
 	for _, c := range checks.Cmd {
@@ -224,7 +229,8 @@ func prepare(r Runner, host fleet.Host, checks fleet.Checks) ([]check, error) {
 		client := newClient(c.InsecureSSL)
 		list = append(list, check{c.Description, c.Period, c.Timeout, func(ctx context.Context) (string, bool) { return tryHTTP(ctx, client, u, c), false }})
 	}
-	return list, errors.Join(errs...)
+	more, err := prepareOwn(r, host, checks, opts)
+	return append(list, more...), errors.Join(append(errs, err)...)
 }
 
 // tryCmd runs a command once. A first word that is exactly "sudo" means root.
@@ -240,6 +246,11 @@ func tryCmd(ctx context.Context, r Runner, c fleet.CmdCheck) (string, bool) {
 	if errors.As(err, &exit) {
 		return "output: " + out.String(), false
 	}
+	return unreached(err)
+}
+
+// unreached is a check that did not come as far as the host.
+func unreached(err error) (string, bool) {
 	var refused *ssh.ElevateError
 	return "error: " + err.Error(), errors.As(err, &refused) || ssh.KindOf(err) == ssh.HostKeyChanged || ssh.KindOf(err) == ssh.BadConfig
 }
@@ -294,7 +305,7 @@ func address(host fleet.Host, c fleet.HTTPCheck) (*url.URL, error) {
 	if !strings.HasPrefix(path, "/") {
 		path = "/" + path
 	}
-	name = strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
+	name = bare(name)
 	u, err := url.Parse(scheme + "://" + net.JoinHostPort(name, strconv.Itoa(c.Port)) + path)
 	if err != nil {
 		return nil, err

@@ -52,7 +52,8 @@ type Network struct {
 	Description  string
 	OrderingTags []string
 	NixConfig    map[string]string
-	BuildShell   bool // whether network.buildShell is set
+	BuildShell   bool           // whether network.buildShell is set
+	Settings     fleet.Settings // network.godwit
 
 	tool  *nix.Tool
 	opts  Options
@@ -228,11 +229,18 @@ func (n *Network) open(ctx context.Context) error {
 		OrderingTags []string
 		NixConfig    map[string]string
 		BuildShell   bool
+		Godwit       json.RawMessage
 	}
 	if err := json.Unmarshal(out, &s); err != nil {
 		return fault.New("cannot read what `%s' says of itself: %s", n.File, err).Because(err)
 	}
 	n.Names, n.Description, n.OrderingTags, n.NixConfig, n.BuildShell = s.Names, s.Description, s.OrderingTags, s.NixConfig, s.BuildShell
+	if n.Settings, err = fleet.ParseSettings(s.Godwit, filepath.Dir(n.File)); err == nil {
+		err = n.Settings.Check(n.Names)
+	}
+	if err != nil {
+		return fault.New("network.godwit in `%s': %w", n.File, err)
+	}
 	return nil
 }
 
@@ -300,7 +308,7 @@ func (n *Network) Load(ctx context.Context, r Request) (*Result, error) {
 	}
 	counts := fleet.Counts{Total: len(n.Names), Named: len(names)}
 	res := &Result{Targets: map[string][]Target{}}
-	all := &fleet.Fleet{Description: n.Description, OrderingTags: n.OrderingTags, NixConfig: n.NixConfig}
+	all := &fleet.Fleet{Description: n.Description, OrderingTags: n.OrderingTags, NixConfig: n.NixConfig, Settings: n.Settings}
 	rest := sel // what remains to be applied to the evaluated hosts
 	rest.On = nil
 	if !sel.NeedsTags(n.OrderingTags) {
@@ -576,9 +584,30 @@ type checksJSON struct {
 		InsecureSSL     bool
 		Period, Timeout int
 	} `json:"http"`
+	TCP []struct {
+		Description     string
+		Host            *string
+		Port            int
+		Period, Timeout int
+	} `json:"tcp"`
+	Unit []struct {
+		Description, Unit string
+		Period, Timeout   int
+	}
+	FailedUnits []struct {
+		Description     string
+		Ignore          []string
+		Period, Timeout int
+	}
+	Local []struct {
+		Description     string
+		Cmd             []string
+		Period, Timeout int
+	}
 }
 
-func (c checksJSON) checks() fleet.Checks {
+// checks are those of one host; local commands are run in dir.
+func (c checksJSON) checks(dir string) fleet.Checks {
 	var out fleet.Checks
 	for _, x := range c.Cmd {
 		out.Cmd = append(out.Cmd, fleet.CmdCheck{
@@ -595,6 +624,29 @@ func (c checksJSON) checks() fleet.Checks {
 		}
 		out.HTTP = append(out.HTTP, h)
 	}
+	for _, x := range c.TCP {
+		t := fleet.TCPCheck{Description: x.Description, Port: x.Port, Period: seconds(x.Period), Timeout: seconds(x.Timeout)}
+		if x.Host != nil {
+			t.Host = *x.Host
+		}
+		out.TCP = append(out.TCP, t)
+	}
+	for _, x := range c.Unit {
+		if x.Description == "" {
+			x.Description = x.Unit
+		}
+		out.Unit = append(out.Unit, fleet.UnitCheck{Description: x.Description, Unit: x.Unit, Period: seconds(x.Period), Timeout: seconds(x.Timeout)})
+	}
+	for _, x := range c.FailedUnits {
+		out.FailedUnits = append(out.FailedUnits, fleet.FailedUnitsCheck{
+			Description: x.Description, Ignore: x.Ignore, Period: seconds(x.Period), Timeout: seconds(x.Timeout),
+		})
+	}
+	for _, x := range c.Local {
+		out.Local = append(out.Local, fleet.LocalCheck{
+			Description: x.Description, Cmd: x.Cmd, Dir: dir, Period: seconds(x.Period), Timeout: seconds(x.Timeout),
+		})
+	}
 	return out
 }
 
@@ -608,7 +660,7 @@ func (n *Network) decode(value json.RawMessage) (fleet.Host, []Target, bool, err
 	h := fleet.Host{
 		Name: j.Name, TargetHost: j.TargetHost, TargetUser: j.TargetUser,
 		BuildOnly: j.BuildOnly, SubstituteOnDestination: j.SubstituteOnDestination,
-		Tags: j.Tags, HealthChecks: j.HealthChecks.checks(), PreDeployChecks: j.PreDeployChecks.checks(),
+		Tags: j.Tags, HealthChecks: j.HealthChecks.checks(filepath.Dir(n.File)), PreDeployChecks: j.PreDeployChecks.checks(filepath.Dir(n.File)),
 		System: j.Platform.System, SystemFrom: j.Platform.From, Release: j.Release,
 	}
 	if j.TargetPort != nil {
@@ -632,6 +684,7 @@ func (n *Network) decode(value json.RawMessage) (fleet.Host, []Target, bool, err
 			MkDirs: s.MkDirs, UploadAt: s.UploadAt,
 		})
 	}
+	n.Settings.Apply(&h)
 	return h, j.targets(), j.Selected, nil
 }
 

@@ -126,7 +126,7 @@ let
     else if weight "system" < (if legacy then 1000 else told-priority) then { system = cfg.system; from = "system"; }
     else { system = told name; from = "fallback"; };
 
-  checks = { cmd, http, ... }: {
+  checks = { cmd, http, tcp, unit, failedUnits, local, ... }: {
     cmd = map (c: { inherit (c) description cmd period timeout; }) cmd;
     http = map
       (c: {
@@ -134,6 +134,10 @@ let
         path = toString c.path;
       })
       http;
+    tcp = map (c: { inherit (c) description host port period timeout; }) tcp;
+    unit = map (c: { inherit (c) description unit period timeout; }) unit;
+    failedUnits = map (c: { inherit (c) description ignore period timeout; }) failedUnits;
+    local = map (c: { inherit (c) description cmd period timeout; }) local;
   };
 
   metadata = name: node:
@@ -211,6 +215,15 @@ let
           "Commands that must succeed on the host.";
         http = optional (types.listOf (types.submodule { options = httpCheck; })) [ ]
           "Pages that the host must serve.";
+        # These are godwit's own: morph refuses a network that sets them.
+        tcp = optional (types.listOf (types.submodule { options = tcpCheck; })) [ ]
+          "Ports of the host that must take a connection from the deploying machine.";
+        unit = optional (types.listOf (types.submodule { options = unitCheck; })) [ ]
+          "systemd units that must be active on the host.";
+        failedUnits = optional (types.listOf (types.submodule { options = failedUnitsCheck; })) [ ]
+          "That no unit failed which had not failed before the deployment.";
+        local = optional (types.listOf (types.submodule { options = localCheck; })) [ ]
+          "Commands that must succeed on the deploying machine.";
       };
 
       cmdCheck = timing // {
@@ -226,6 +239,27 @@ let
         path = optional types.path "/" "Path of the page.";
         headers = optional (types.attrsOf types.str) { } "Headers of the request.";
         insecureSSL = optional types.bool false "Whether a certificate that cannot be verified will do.";
+      };
+
+      tcpCheck = timing // {
+        description = option types.str "What is checked, for people.";
+        host = optional (types.nullOr types.str) null "Where to connect; null is the host's own address.";
+        port = option types.int "Port to connect to.";
+      };
+
+      unitCheck = timing // {
+        description = optional types.str "" "What is checked, for people.";
+        unit = option types.str "Name of the unit; without a suffix, a service.";
+      };
+
+      failedUnitsCheck = timing // {
+        description = optional types.str "no newly failed units" "What is checked, for people.";
+        ignore = optional (types.listOf types.str) [ ] "Names and shell patterns of units that do not matter.";
+      };
+
+      localCheck = timing // {
+        description = option types.str "What is checked, for people.";
+        cmd = option (types.listOf types.str) "The command and its arguments.";
       };
 
       secret = {
@@ -278,6 +312,7 @@ in
     inherit names nixConfig;
     description = settings.description or "";
     orderingTags = settings.ordering.tags or [ ];
+    godwit = settings.godwit or { };
     buildShell = settings ? buildShell && settings.buildShell != null;
   };
 

@@ -1,0 +1,219 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"godwit/internal/activate"
+	"godwit/internal/event"
+	"godwit/internal/fault"
+	"godwit/internal/fleet"
+	"godwit/internal/health"
+	"godwit/internal/reboot"
+	"godwit/internal/ssh"
+)
+
+// bootTime is what a new system has from the start of its systemd until it must
+// be reachable, besides the time for its checks.
+const bootTime = 4 * time.Minute
+
+// rebooting is a host that is to be rebooted into a system.
+type rebooting struct {
+	*Run
+	h      fleet.Host
+	conn   *ssh.Host
+	system string
+	// after is what is done when the new system is up: secrets, checks.
+	after   func(context.Context) error
+	checked func() int
+	back    bool // to what it ran before: nobody else is waited for
+	sc      event.Scope
+	result  activate.Result
+}
+
+// rebootInto is the end of a host with --reboot. The new system is not switched
+// to, but booted once; when it is up and well it becomes the boot default.
+// Where the boot loader cannot do that, it becomes the default first.
+func (r *Run) rebootInto(ctx context.Context, h fleet.Host, conn *ssh.Host, system string, after func(context.Context) error, checked func() int) Outcome {
+	return (&rebooting{Run: r, h: h, conn: conn, system: system, after: after, checked: checked,
+		sc: event.On(r.Sink, h.Name, event.StepReboot)}).outcome(ctx)
+}
+
+// rebootBack takes a host that was rebooted into a new system back to the old one.
+func (r *Run) rebootBack(ctx context.Context, h fleet.Host, conn *ssh.Host, old string) error {
+	return (&rebooting{Run: r, h: h, conn: conn, system: old, back: true, sc: event.On(r.Sink, h.Name, event.StepReboot),
+		after: func(context.Context) error { return nil }, checked: func() int { return 0 }}).outcome(ctx).Err
+}
+
+func (b *rebooting) outcome(ctx context.Context) Outcome {
+	out := Outcome{State: Skipped, Detail: "dry run: nothing was done"}
+	err := b.wet(b.sc, "boot "+b.system+" once, and keep it if it is healthy", func() error {
+		out = b.run(ctx)
+		return nil
+	})
+	if err != nil {
+		out = Outcome{Err: err}
+	}
+	out.Activation = b.result
+	return out
+}
+
+func (b *rebooting) run(ctx context.Context) Outcome {
+	if b.Action == activate.Test {
+		return Outcome{Err: fault.New("test and --reboot contradict each other: a reboot ends what test began").On(b.h.Name).
+			Hint("deploy boot --reboot boots the new system once, and keeps it only if it is healthy")}
+	}
+	req := activate.Request{Host: b.h.Name, NewSystem: b.system, Action: activate.Boot}
+	state, err := activate.Preflight(ctx, b.conn, req)
+	if err == nil {
+		err = activate.Refuses(state, req)
+	}
+	if err != nil {
+		return Outcome{Err: err}
+	}
+	b.result = activate.Result{OldSystem: state.Current, NewSystem: b.system, Running: state.Current, ExitCode: -1, Outcome: string(Failed)}
+	old := state.Current
+	if old == b.system || state.Specialisation != "" {
+		old = state.Profile
+	}
+	if old == b.system || old == "" {
+		return b.again(ctx)
+	}
+	if b.NoGuard {
+		return b.defaultFirst(ctx, old)
+	}
+	loader, err := reboot.Probe(ctx, b.conn, b.h.Name)
+	if err != nil {
+		return Outcome{Err: err}
+	}
+	if !loader.Once() {
+		b.sc.Warn("no-oneshot: "+loader.Why+"; the new system becomes the boot default before it has booted",
+			"stay near the host's console, or see docs/rolling.md")
+		return b.defaultFirst(ctx, old)
+	}
+	return b.once(ctx, state, old, loader)
+}
+
+// limit is how long the new system may run before it is confirmed.
+func (b *rebooting) limit() time.Duration {
+	if b.ConfirmTimeout > 0 {
+		return b.ConfirmTimeout
+	}
+	limit := bootTime
+	if !b.SkipHealthChecks && b.h.HealthChecks.Len() > 0 {
+		if b.CheckTimeout > 0 {
+			limit += b.CheckTimeout
+		} else {
+			limit += health.DefaultBudget
+		}
+	}
+	return limit
+}
+
+func (b *rebooting) once(ctx context.Context, state activate.State, old string, loader reboot.Loader) Outcome {
+	b.sc.Start("")
+	res, err := reboot.BootOnce(ctx, b.conn, reboot.Request{
+		Host: b.h.Name, New: b.system, Old: old, Profile: activate.DefaultProfile, Link: state.Generation,
+		Loader: loader, Action: string(b.Action), Limit: b.limit(), Failed: state.FailedUnits, Meta: b.Meta,
+		Checks: func(ctx context.Context) error {
+			if err := b.after(ctx); err != nil || b.Schedule == nil || b.back {
+				return err
+			}
+			return b.Schedule.together(ctx, b.h.Name)
+		},
+	}, reboot.Options{Timeout: b.RebootTimeout}, b.sc)
+	b.sc.End("back, confirmed", err)
+	b.result.ID, b.result.Outcome, b.result.Running, b.result.Reason = res.ID, res.Outcome, res.Running, res.Reason
+	if res.Outcome == reboot.Untouched {
+		b.result.Outcome = string(Failed)
+	}
+	b.result.Duration = res.Took
+	switch {
+	case err == nil:
+		return Outcome{State: Changed, Detail: "rebooted into the new system, confirmed" + passed(b.checked()), Previous: old}
+	case res.Outcome == reboot.RolledBack:
+		return Outcome{State: RolledBack, Err: err}
+	}
+	return Outcome{Err: err}
+}
+
+// again reboots a host into the system that it runs and boots already.
+func (b *rebooting) again(ctx context.Context) Outcome {
+	if err := b.reboot(ctx, b.h, b.conn); err != nil {
+		return Outcome{Err: err}
+	}
+	if err := b.arrived(ctx); err != nil {
+		return Outcome{Err: err}
+	}
+	if err := b.after(ctx); err != nil {
+		return Outcome{Err: err}
+	}
+	b.result.Outcome = string(Unchanged)
+	return Outcome{State: Unchanged, Detail: "already ran this system, rebooted" + passed(b.checked())}
+}
+
+// defaultFirst is the way of boot loaders that cannot boot an entry once: the
+// new system is the default when the host reboots. With switch it is tried
+// before that, under the guard. A host that comes back unwell is sent back.
+func (b *rebooting) defaultFirst(ctx context.Context, old string) Outcome {
+	res, err := activate.Run(ctx, b.conn, activate.Request{
+		Host: b.h.Name, NewSystem: b.system, Action: b.Action, NoGuard: b.NoGuard,
+		ActivateTimeout: b.ActivateTimeout, ConfirmTimeout: b.confirmTimeout(b.h), Meta: b.Meta,
+		SkipUnchanged: b.Action == activate.Switch,
+		Checks: func(ctx context.Context, _ activate.Phase) error {
+			if b.Action != activate.Switch || b.SkipHealthChecks {
+				return nil
+			}
+			return b.checks(ctx, b.h, b.conn, b.h.HealthChecks, event.StepCheck, checkContext{})
+		},
+	}, b.Sink)
+	b.result = res
+	if err != nil {
+		o := Outcome{Err: err}
+		if res.Outcome == string(RolledBack) {
+			o.State = RolledBack
+		}
+		return o
+	}
+	b.result.Outcome = string(Failed)
+	if err := b.reboot(ctx, b.h, b.conn); err != nil {
+		return Outcome{Err: err}
+	}
+	err = b.arrived(ctx)
+	if err == nil {
+		err = b.after(ctx)
+	}
+	switch {
+	case err == nil:
+		b.result.Outcome = string(Changed)
+		return Outcome{State: Changed, Detail: "rebooted into the new system" + passed(b.checked()), Previous: old}
+	case b.NoGuard || ctx.Err() != nil:
+		return Outcome{Err: err}
+	}
+	b.sc.Warn(event.Message(err) + ": rebooting into the system that ran before")
+	back, err2 := activate.Run(ctx, b.conn, activate.Request{Host: b.h.Name, NewSystem: old, Action: activate.Boot, Meta: b.Meta}, b.Sink)
+	if err2 == nil {
+		err2 = b.reboot(ctx, b.h, b.conn)
+	}
+	if err2 != nil {
+		return Outcome{Err: fault.New("%w; and it could not be sent back: %s", err, event.Message(err2)).On(b.h.Name)}
+	}
+	b.result.Outcome, b.result.Running = string(RolledBack), back.NewSystem
+	return Outcome{State: RolledBack, Err: fault.New("%w; the host was rebooted into the system that ran before", err).On(b.h.Name)}
+}
+
+// arrived checks what a host runs after its reboot.
+func (b *rebooting) arrived(ctx context.Context) error {
+	state, err := activate.Preflight(ctx, b.conn, activate.Request{Host: b.h.Name})
+	if err != nil {
+		return err
+	}
+	b.result.Running = state.Current
+	if state.Booted != b.system {
+		return fault.New("rebooted, but not into the new system").On(b.h.Name).
+			Detail(fmt.Sprintf("running now   %s", state.Current), "expected      "+b.system).
+			Hint("look at the boot loader's default: godwit status %s", b.h.Name)
+	}
+	return nil
+}

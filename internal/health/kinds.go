@@ -1,0 +1,194 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"godwit/internal/fault"
+	"godwit/internal/fleet"
+	"godwit/internal/ssh"
+)
+
+// prepareOwn makes the checks of the kinds that morph does not have.
+func prepareOwn(r Runner, host fleet.Host, checks fleet.Checks, opts Options) ([]check, error) {
+	var list []check
+	var errs []error
+	for _, c := range checks.TCP {
+		name := bare(c.Host)
+		if name == "" {
+			name = bare(host.TargetHost)
+		}
+		if name == "" || c.Port < 1 || c.Port > 65535 {
+			errs = append(errs, fault.New("check %q has no valid address: %s port %d", c.Description, name, c.Port).On(host.Name).
+				Hint("look at host and port of the check"))
+			continue
+		}
+		addr := net.JoinHostPort(name, strconv.Itoa(c.Port))
+		list = append(list, check{c.Description, c.Period, c.Timeout, func(ctx context.Context) (string, bool) { return tryTCP(ctx, addr), false }})
+	}
+	for _, c := range checks.Unit {
+		if !unitName(c.Unit) {
+			errs = append(errs, fault.New("check %q: %q is not the name of a unit", c.Description, c.Unit).On(host.Name))
+			continue
+		}
+		list = append(list, check{c.Description, c.Period, c.Timeout, func(ctx context.Context) (string, bool) { return tryUnit(ctx, r, c.Unit) }})
+	}
+	for _, c := range checks.FailedUnits {
+		list = append(list, check{c.Description, c.Period, c.Timeout, func(ctx context.Context) (string, bool) { return tryFailedUnits(ctx, r, c, opts.Failed) }})
+	}
+	for _, c := range checks.Local {
+		if len(c.Cmd) == 0 || c.Cmd[0] == "" {
+			errs = append(errs, fault.New("check %q has no command", c.Description).On(host.Name).Hint("set cmd of the check to a list of words"))
+			continue
+		}
+		env := localEnv(host, opts)
+		list = append(list, check{c.Description, c.Period, c.Timeout, func(ctx context.Context) (string, bool) { return tryLocal(ctx, c, env) }})
+	}
+	return list, errors.Join(errs...)
+}
+
+// bare is a host without the brackets of an IPv6 address.
+func bare(name string) string { return strings.TrimSuffix(strings.TrimPrefix(name, "["), "]") }
+
+func unitName(s string) bool {
+	return s != "" && s[0] != '-' && !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune(`:-_.\@`, r)
+	})
+}
+
+func tryTCP(ctx context.Context, addr string) string {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return oneLine(err.Error())
+	}
+	conn.Close()
+	return ""
+}
+
+// unitScript wants $1 to be active, or says in a line what it is instead.
+const unitScript = `PATH=$PATH:/run/current-system/sw/bin:/usr/bin:/bin
+! systemctl is-active --quiet -- "$1" || exit 0
+systemctl show --property=LoadState,ActiveState,SubState,Result -- "$1"
+exit 3
+`
+
+func tryUnit(ctx context.Context, r Runner, unit string) (string, bool) {
+	out := &tailBuffer{}
+	err := r.Run(ctx, ssh.Cmd{Script: unitScript, Args: []string{unit}, Stdout: out, Stderr: out, KillOnCancel: true})
+	if err == nil {
+		return "", false
+	}
+	var exit *ssh.ExitError
+	if !errors.As(err, &exit) {
+		return unreached(err)
+	}
+	is := map[string]string{}
+	said := out.String()
+	for _, word := range strings.Fields(said) {
+		k, v, _ := strings.Cut(word, "=")
+		is[k] = v
+	}
+	switch {
+	case is["ActiveState"] == "":
+		return "output: " + said, false
+	case is["LoadState"] == "not-found":
+		return "the host has no " + unit, false
+	}
+	words := is["ActiveState"]
+	if sub := is["SubState"]; sub != "" && sub != words {
+		words += " (" + sub + ")"
+	}
+	if res := is["Result"]; res != "" && res != "success" {
+		words += ", result " + res
+	}
+	return "it is " + words, false
+}
+
+const failedScript = `PATH=$PATH:/run/current-system/sw/bin:/usr/bin:/bin
+exec systemctl list-units --state=failed --plain --no-legend --no-pager
+`
+
+// FailedUnits are the units of a host that have failed: the baseline that
+// Options.Failed wants.
+func FailedUnits(ctx context.Context, r Runner) ([]string, error) {
+	var out strings.Builder
+	errs := &tailBuffer{}
+	err := r.Run(ctx, ssh.Cmd{Script: failedScript, Stdout: &out, Stderr: errs, KillOnCancel: true})
+	var exit *ssh.ExitError
+	if errors.As(err, &exit) {
+		return nil, fmt.Errorf("cannot list the failed units: %s", errs)
+	}
+	var units []string
+	for line := range strings.Lines(out.String()) {
+		if f := strings.Fields(line); len(f) > 0 {
+			units = append(units, f[0])
+		}
+	}
+	return units, err
+}
+
+func tryFailedUnits(ctx context.Context, r Runner, c fleet.FailedUnitsCheck, before []string) (string, bool) {
+	failed, err := FailedUnits(ctx, r)
+	if err != nil {
+		return unreached(err)
+	}
+	failed = slices.DeleteFunc(failed, func(unit string) bool {
+		return slices.Contains(before, unit) || slices.ContainsFunc(c.Ignore, func(pattern string) bool {
+			ok, _ := path.Match(pattern, unit)
+			return ok || pattern+".service" == unit
+		})
+	})
+	if len(failed) == 0 {
+		return "", false
+	}
+	return "failed: " + strings.Join(failed, ", "), false
+}
+
+// localEnv tells a command on this machine which host it is about. Nothing in
+// it is secret.
+func localEnv(host fleet.Host, opts Options) []string {
+	env := append(os.Environ(),
+		"GODWIT_HOST="+host.Name, "GODWIT_TARGET="+host.TargetHost, "GODWIT_USER="+host.TargetUser,
+		"GODWIT_SYSTEM="+opts.System, "GODWIT_TAGS="+strings.Join(host.Tags, ","))
+	port := ""
+	if host.TargetPort != 0 {
+		port = strconv.Itoa(host.TargetPort)
+	}
+	return append(env, "GODWIT_PORT="+port)
+}
+
+// tryLocal runs a command on this machine. When its time is over it goes away
+// with all that it started.
+func tryLocal(ctx context.Context, c fleet.LocalCheck, env []string) (string, bool) {
+	program := c.Cmd[0]
+	if c.Dir != "" && strings.Contains(program, "/") && !filepath.IsAbs(program) {
+		program = filepath.Join(c.Dir, program)
+	}
+	cmd := exec.CommandContext(ctx, program, c.Cmd[1:]...)
+	cmd.Dir, cmd.Env = c.Dir, env
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 2 * time.Second
+	out := &tailBuffer{}
+	cmd.Stdout, cmd.Stderr = out, out
+	err := cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return "", false
+	case errors.As(err, &exit):
+		return fmt.Sprintf("%s, output: %s", exit, out), false
+	}
+	return "error: " + err.Error(), errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission)
+}

@@ -1,0 +1,521 @@
+package reboot
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"godwit/internal/event"
+	"godwit/internal/fault"
+	"godwit/internal/ssh"
+)
+
+// Loader is what boots a host.
+type Loader struct {
+	// Kind can boot an entry once: "sdboot", "grub", "lab". Empty: nothing there can.
+	Kind string
+	// Why says why nothing can.
+	Why string
+}
+
+// Once tells whether the loader can boot an entry once.
+func (l Loader) Once() bool { return l.Kind != "" }
+
+// Probe looks which boot loader a host has. It changes nothing.
+func Probe(ctx context.Context, r Runner, host string) (Loader, error) {
+	script, err := places().probe()
+	if err != nil {
+		return Loader{}, err
+	}
+	var out strings.Builder
+	if err := r.Run(ctx, ssh.Cmd{Script: script, Elevate: true, Stdout: &out}); err != nil {
+		return Loader{}, fault.New("cannot look at its boot loader: %w", plain(err, host)).On(host).Because(err)
+	}
+	word := strings.TrimSpace(out.String())
+	if why, none := strings.CutPrefix(word, "- "); none {
+		return Loader{Why: why}, nil
+	}
+	if word == "" || strings.ContainsAny(word, " \n") {
+		return Loader{}, fault.New("cannot look at its boot loader: it says %q", word).On(host)
+	}
+	return Loader{Kind: word}, nil
+}
+
+// Request is a system to be booted once.
+type Request struct {
+	Host string
+	// New is booted once; Old is the boot default until New is confirmed.
+	New, Old string
+	// Profile is the system profile, Link the generation's link that it names
+	// now ("system-41-link").
+	Profile, Link string
+	Loader        Loader
+	Action        string // for the record
+	// Limit is how long New may run before it is confirmed; after that the host
+	// reboots into Old by itself.
+	Limit time.Duration
+	// Failed are the units that had failed before.
+	Failed []string
+	Meta   map[string]string
+	// Checks is run when New is up; an error takes the host back to Old. Its
+	// context ends in time for that.
+	Checks func(ctx context.Context) error
+}
+
+// Outcomes of BootOnce.
+const (
+	Changed    = "changed"     // New runs, and is the boot default
+	RolledBack = "rolled-back" // Old runs, and is the boot default
+	Untouched  = "untouched"   // nothing was changed
+	Failed     = "failed"      // not known, or neither
+)
+
+// OnceResult is how BootOnce ended.
+type OnceResult struct {
+	Outcome string
+	ID      string
+	Running string // what the host ran when last heard of; empty: not known
+	Reason  string
+	Took    time.Duration
+}
+
+// once is one such reboot.
+type once struct {
+	r     Runner
+	req   Request
+	opts  Options
+	sc    event.Scope
+	vars  variables
+	res   OnceResult
+	boot  string // boot id before
+	watch bool   // a deadman waits on the other side
+}
+
+// facts are what the host says.
+type facts struct {
+	boot, booted, current, profile, state, decision, final, reason string
+	refused                                                        string
+	going, unwatched, pending, ended                               bool
+	left                                                           time.Duration
+	units, log                                                     []string
+}
+
+func parseFacts(text string) facts {
+	var f facts
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimRight(line, "\n"), " ")
+		switch name {
+		case "boot":
+			f.boot = value
+		case "booted":
+			f.booted = value
+		case "current":
+			f.current = value
+		case "profile":
+			f.profile = value
+		case "state":
+			f.state = value
+		case "decision":
+			f.decision = value
+		case "final":
+			f.final = value
+		case "reason":
+			f.reason = value
+		case "refused":
+			f.refused = value
+		case "going":
+			f.going = true
+		case "unwatched":
+			f.unwatched = true
+		case "pending":
+			f.pending = true
+		case "left":
+			n, _ := strconv.Atoi(value)
+			f.left = time.Duration(n) * time.Second
+		case "unit":
+			f.units = append(f.units, value)
+		case "log":
+			f.log = append(f.log, value)
+		case "end":
+			f.ended = true
+		}
+	}
+	return f
+}
+
+func (o Options) or() Options {
+	if o.Timeout <= 0 {
+		o.Timeout = DefaultTimeout
+	}
+	if o.Poll <= 0 {
+		o.Poll = 2 * time.Second
+	}
+	if o.TryTimeout <= 0 {
+		o.TryTimeout = 20 * time.Second
+	}
+	return o
+}
+
+// BootOnce reboots a host into a system that is not the boot default, and makes
+// it that when it is up and well. Whatever happens to the host or to this
+// machine before, the host ends in the old system: at the next power cycle, or
+// by itself when the new system came as far as its systemd. Notes go to scope;
+// the step's start and end are the caller's to emit.
+func BootOnce(ctx context.Context, r Runner, req Request, opts Options, scope event.Scope) (OnceResult, error) {
+	d := &once{r: r, req: req, opts: opts.or(), sc: scope, watch: true}
+	start := time.Now()
+	d.res = OnceResult{Outcome: Untouched, ID: newID(), Running: req.Old}
+	meta := map[string]string{"host": req.Host}
+	for k, v := range req.Meta {
+		meta[k] = v
+	}
+	b, err := json.Marshal(meta)
+	if err != nil {
+		return d.res, err
+	}
+	d.vars = places()
+	for k, v := range map[string]string{"ID": d.res.ID, "NEW": req.New, "OLD": req.Old, "PROFILE": req.Profile, "LINK": req.Link,
+		"LOADER": req.Loader.Kind, "ACTION": req.Action, "LIMIT": strconv.Itoa(int((req.Limit + time.Second - 1) / time.Second)),
+		"STARTED": strconv.FormatInt(start.Unix(), 10), "META": base64.StdEncoding.EncodeToString(b)} {
+		d.vars[k] = v
+	}
+	err = d.run(ctx)
+	d.res.Took = time.Since(start)
+	return d.res, err
+}
+
+// newID is the UTC time and some random characters, as the guard's.
+func newID() string {
+	b := make([]byte, 3)
+	_, _ = rand.Read(b)
+	return time.Now().UTC().Format("20060102T150405") + "-" + hex.EncodeToString(b)
+}
+
+func (d *once) fail(format string, args ...any) *fault.Error {
+	return fault.New(format, args...).On(d.req.Host)
+}
+
+// ask sends a verb and reads the facts. Without the end of the answer there is
+// an error.
+func (d *once) ask(ctx context.Context, verb, reason string, limit time.Duration, fresh bool) (facts, error) {
+	script, err := d.vars.send(verb, safeWords(reason))
+	if err != nil {
+		return facts{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var out, errs strings.Builder
+	err = d.r.Run(ctx, ssh.Cmd{Script: script, Elevate: true, Fresh: fresh, Stdout: &out, Stderr: &errs})
+	f := parseFacts(out.String())
+	if f.ended {
+		return f, nil
+	}
+	if err == nil {
+		err = errors.New("the answer of the host was cut off")
+	}
+	return f, err
+}
+
+func (d *once) run(ctx context.Context) error {
+	f, err := d.ask(ctx, "look", "", d.opts.TryTimeout, false)
+	if err != nil {
+		return d.fail("not rebooted: cannot look at it: %w", plain(err, d.req.Host)).Because(err)
+	}
+	d.boot = f.boot
+	d.sc.Note("Booting the new system once; the old one stays the boot default")
+	f, err = d.start(ctx)
+	if err != nil {
+		return err
+	}
+	d.watch = !f.unwatched
+	if f.unwatched {
+		d.sc.Warn("no deadman could be left for the time after the reboot: only a power cycle leads back to the old system by itself")
+	}
+	d.res.Outcome, d.res.Running = Failed, ""
+	d.sc.Note("Waiting for host to come online")
+	if f, err = d.back(ctx, d.boot, true); err != nil {
+		return err
+	}
+	if f.booted == d.req.New {
+		return d.judge(ctx, f)
+	}
+	return d.wrong(ctx, f, "")
+}
+
+// start asks for it, again when the connection is lost: the host knows.
+func (d *once) start(ctx context.Context) (facts, error) {
+	var last error
+	for try := range 5 {
+		if try > 0 {
+			if err := pause(ctx, time.Second); err != nil {
+				break
+			}
+		}
+		f, err := d.ask(ctx, "go", "", 3*time.Minute, false)
+		if code, why, _ := strings.Cut(f.refused, " "); f.refused != "" {
+			if code == "75" {
+				return f, d.fail("another deployment is under way on this host (%s)", why).Exit(75).Hint("godwit status %s shows it", d.req.Host)
+			}
+			return f, d.fail("%s; nothing was changed", why)
+		}
+		switch {
+		case f.final != "":
+			e := d.fail("not rebooted: %s; the host is as before", f.reason)
+			for _, l := range f.log {
+				e.Detail("  | " + l)
+			}
+			return f, e
+		case f.boot != "" && f.boot != d.boot || f.going:
+			return f, nil
+		}
+		last = err
+		var dropped *ssh.DroppedError
+		var e *fault.Error
+		if err != nil && errors.As(err, &e) && !errors.As(err, &dropped) && try == 0 {
+			return f, d.fail("not rebooted: %w", plain(err, d.req.Host)).Because(err) // it never reached the host
+		}
+		if errors.As(err, &dropped) || ssh.Retryable(err) {
+			// Going down already? back finds out, within its limits.
+			if try > 0 {
+				return facts{}, nil
+			}
+		}
+	}
+	d.res.Outcome, d.res.Running = Failed, ""
+	if ctx.Err() != nil {
+		return facts{}, d.interrupted(ctx)
+	}
+	return facts{}, d.fail("not known whether it reboots: %v", last).Because(last).Hint("godwit status %s", d.req.Host)
+}
+
+func pause(ctx context.Context, t time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(t):
+		return nil
+	}
+}
+
+func (d *once) interrupted(ctx context.Context) error {
+	f := d.fail("interrupted while it reboots into the new system").Because(context.Cause(ctx))
+	if d.watch {
+		f.Detail(fmt.Sprintf("nobody confirms that now: %s after its boot the host goes back to", d.req.Limit), "  "+d.req.Old)
+	} else {
+		f.Detail("nobody confirms that now: the next reboot leads back to", "  "+d.req.Old)
+	}
+	return f.Hint("godwit status %s", d.req.Host)
+}
+
+// back waits until the host runs another boot than before. On the way there,
+// with the new system silent, the host may need the deadman's time as well.
+func (d *once) back(ctx context.Context, before string, deadman bool) (facts, error) {
+	limit := time.Now().Add(d.opts.Timeout)
+	down, warned := false, false
+	var last error
+	for {
+		f, err := d.ask(ctx, "look", "", d.opts.TryTimeout, true)
+		switch {
+		case err == nil && f.boot != before:
+			if h, ok := d.r.(interface{ Disconnect() }); ok {
+				h.Disconnect() // what it had belongs to the old boot
+			}
+			d.res.Running = f.current
+			return f, nil
+		case err == nil && f.final != "" && deadman: // undone after all
+			d.res.Outcome, d.res.Running = Untouched, d.req.Old
+			return f, d.fail("not rebooted: %s; the host is as before", f.reason).Detail(f.log...)
+		case err != nil && ctx.Err() == nil:
+			if !down {
+				down = true
+				d.sc.Log("the host does not answer any more")
+			}
+			last = err
+			if ssh.KindOf(err) == ssh.HostKeyChanged {
+				e := d.fail("rebooted, but something else than before answers: %w", plain(err, d.req.Host)).Because(err)
+				return f, d.hopeless(e)
+			}
+		}
+		if ctx.Err() == nil && time.Now().After(limit) {
+			if !down || warned || !deadman || !d.watch {
+				break
+			}
+			warned = true
+			limit = time.Now().Add(d.req.Limit + min(d.opts.Timeout, time.Minute))
+			d.sc.Warn(fmt.Sprintf("no answer for %s: waiting until it goes back to the old system by itself", d.opts.Timeout.Round(time.Second)))
+		}
+		if pause(ctx, d.opts.Poll) != nil {
+			break
+		}
+	}
+	if ctx.Err() != nil {
+		return facts{}, d.interrupted(ctx)
+	}
+	wait := d.opts.Timeout.Round(time.Second)
+	if !down {
+		return facts{}, d.hopeless(d.fail("was asked to reboot, but %s later it still runs the same boot", wait).
+			Hint("look for what holds it up: systemd-inhibit --list; systemctl list-jobs"))
+	}
+	e := d.fail("went down to reboot and did not come back within %s", wait).Because(last)
+	if last != nil {
+		e.Detail("the last try said: " + plain(last, d.req.Host).Error())
+	}
+	return facts{}, d.hopeless(e)
+}
+
+// hopeless says what becomes of a host that is not heard any more.
+func (d *once) hopeless(f *fault.Error) error {
+	d.res.Outcome, d.res.Running = Failed, ""
+	if d.watch {
+		f.Detail(fmt.Sprintf("if its systemd runs, the host goes back by itself %s after its boot", d.req.Limit))
+	}
+	return f.Hint("power-cycle the host: it boots %s", d.req.Old).Hint("godwit status %s; wait longer with --reboot-timeout SECONDS", d.req.Host)
+}
+
+// judge is about a host that runs the new system, unconfirmed.
+func (d *once) judge(ctx context.Context, f facts) error {
+	left := d.req.Limit
+	if f.left > 0 {
+		left = f.left
+	}
+	until := time.Now().Add(left)
+	d.sc.Note(fmt.Sprintf("The new system is up; it goes back in %s unless confirmed", left.Round(time.Second)))
+	reason := ""
+	var cause error
+	// Units may still be starting.
+	for f.state == "starting" || f.state == "initializing" {
+		if pause(ctx, d.opts.Poll) != nil || time.Until(until) < left/2 {
+			break
+		}
+		if g, err := d.ask(ctx, "look", "", d.opts.TryTimeout, false); err == nil {
+			f = g
+		}
+	}
+	if d.req.Checks != nil {
+		checks, cancel := context.WithDeadline(ctx, until.Add(-min(10*time.Second, left/4)))
+		err := d.req.Checks(checks)
+		cancel()
+		if err != nil && ctx.Err() == nil {
+			reason, cause = "checks failed: "+plain(err, d.req.Host).Error(), err
+		}
+	}
+	if reason == "" && ctx.Err() == nil {
+		if g, err := d.ask(ctx, "look", "", d.opts.TryTimeout, true); err == nil {
+			f = g
+		}
+		failed := slices.DeleteFunc(f.units, func(u string) bool { return slices.Contains(d.req.Failed, u) })
+		if len(failed) > 0 {
+			reason = "units failed that had not failed before: " + strings.Join(failed, ", ")
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		quick, cancel := context.WithTimeout(context.WithoutCancel(ctx), 8*time.Second)
+		defer cancel()
+		_, _ = d.ask(quick, "back", "interrupted by the deployer", 8*time.Second, false)
+		return d.interrupted(ctx)
+	case reason != "":
+		return d.goBack(ctx, f.boot, reason, cause)
+	}
+	return d.keep(ctx, f.boot, until)
+}
+
+// keep makes the new system the boot default.
+func (d *once) keep(ctx context.Context, boot string, until time.Time) error {
+	wait := 300 * time.Millisecond
+	for {
+		f, err := d.ask(ctx, "keep", "", 2*time.Minute, true)
+		switch {
+		case err == nil && strings.HasPrefix(f.final, "done"):
+			d.res.Outcome, d.res.Running = Changed, f.current
+			return nil
+		case err == nil && f.boot != boot:
+			return d.wrong(ctx, f, "it rebooted before it was confirmed")
+		case err == nil && f.reason != "":
+			return d.goBack(ctx, boot, f.reason, nil)
+		case ctx.Err() != nil:
+			return d.interrupted(ctx)
+		case err != nil && time.Now().Before(until):
+			d.sc.Note("no confirmation yet: " + plain(err, d.req.Host).Error())
+		}
+		if time.Now().After(until.Add(time.Minute)) {
+			return d.goBack(ctx, boot, "the new system could not be confirmed", err)
+		}
+		if pause(ctx, wait) != nil {
+			return d.interrupted(ctx)
+		}
+		wait = min(2*wait, 3*time.Second)
+	}
+}
+
+// goBack reboots into the old system and waits for it.
+func (d *once) goBack(ctx context.Context, boot, reason string, cause error) error {
+	d.res.Reason = reason
+	d.sc.Warn(reason + ": rebooting into the system that ran before")
+	for try := 0; ; try++ {
+		f, err := d.ask(ctx, "back", reason, time.Minute, false)
+		if err == nil || f.boot != "" && f.boot != boot || try >= 3 || ctx.Err() != nil {
+			break
+		}
+		_ = pause(ctx, time.Second)
+	}
+	f, err := d.back(ctx, boot, false)
+	if err != nil {
+		return err
+	}
+	return d.wrong(ctx, f, reason)
+}
+
+// wrong is about a host that came up with another system than the new one.
+func (d *once) wrong(ctx context.Context, f facts, reason string) error {
+	if f.booted != d.req.Old {
+		d.res.Outcome = Failed
+		return d.fail("after the reboot it runs neither the new system nor the one from before").
+			Detail("running now   "+f.current, "new           "+d.req.New, "before        "+d.req.Old).Hint("godwit status %s", d.req.Host)
+	}
+	// Profile and boot menu are put back by the host itself, after its boot.
+	for end := time.Now().Add(90 * time.Second); f.pending && time.Now().Before(end); {
+		if pause(ctx, d.opts.Poll) != nil {
+			break
+		}
+		if g, err := d.ask(ctx, "look", "", d.opts.TryTimeout, false); err == nil {
+			f = g
+		}
+	}
+	d.res.Outcome, d.res.Running = RolledBack, f.current
+	var e *fault.Error
+	if reason == "" {
+		reason = "the host came back with the old system"
+		e = d.fail("the new system did not come up: the host came back with the system that ran before")
+		e.Detail("the boot loader did not take the entry, or the new system was not reached and the host went back")
+	} else {
+		e = d.fail("%s; the host was rebooted into the system that ran before", reason)
+	}
+	d.res.Reason = reason
+	e.Detail(fmt.Sprintf("running now   %s (as before the deploy)", f.current))
+	if f.pending {
+		e.Detail("its profile still names the new system; the next deploy puts that right")
+	}
+	return e.Exit(3).Hint("journalctl -b -1 on %s shows the boot of the new system", d.req.Host)
+}
+
+// safeWords makes a reason that may stand in a script and in a record.
+func safeWords(s string) string {
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', strings.ContainsRune(" ._,:/@+=-", r):
+			return r
+		}
+		return ' '
+	}, s)
+	s = strings.Join(strings.Fields(s), " ")
+	return s[:min(len(s), 200)]
+}

@@ -1,0 +1,86 @@
+package reboot
+
+import (
+	"embed"
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+//go:embed scripts/*.sh
+var scriptFiles embed.FS
+
+func part(name string) string {
+	b, err := scriptFiles.ReadFile("scripts/" + name + ".sh")
+	if err != nil {
+		panic(err) // embedded: cannot happen outside a broken build
+	}
+	return string(b)
+}
+
+// compound makes one compound command of parts: a shell reads it to its last
+// byte before it runs any of it, so a script that was cut off runs nothing.
+func compound(parts ...string) string { return "{\n" + strings.Join(parts, "\n") + "\nexit\n}\n" }
+
+// variables are the assignments that stand before a script.
+type variables map[string]string
+
+// Values need no quoting in any shell.
+var plainValue = regexp.MustCompile(`^[A-Za-z0-9 /+._?=:@,~-]*$`)
+
+func (v variables) text() (string, error) {
+	var b strings.Builder
+	for _, k := range slices.Sorted(maps.Keys(v)) {
+		if !plainValue.MatchString(v[k]) {
+			return "", fmt.Errorf("%s has characters that it must not have: %q", strings.ToLower(k), v[k])
+		}
+		fmt.Fprintf(&b, "%s='%s'\n", k, v[k])
+	}
+	return b.String(), nil
+}
+
+// places are where things are on a host. Tests of the scripts move them.
+func places() variables {
+	return variables{
+		"RUN": "/run/godwit", "STATE": "/var/lib/godwit", "GCROOTS": "/nix/var/nix/gcroots",
+		"CURRENT": "/run/current-system", "BOOTED": "/run/booted-system", "BOOTID": "/proc/sys/kernel/random/boot_id",
+		"BOOT": "/boot", "EFI": "/sys/firmware/efi/efivars", "UNITS": "/etc/systemd/system.control",
+	}
+}
+
+// target is the script that stays on the host: its verbs are go, keep, back,
+// watch and tidied.
+func (v variables) target() (string, error) {
+	head, err := v.text()
+	if err != nil {
+		return "", err
+	}
+	return compound(head, part("words"), part("loader"), part("watch"), part("verbs"), part("main")), nil
+}
+
+// send is the script that is sent for a verb: go, keep, back or look.
+func (v variables) send(verb, reason string) (string, error) {
+	target, err := v.target()
+	if err != nil {
+		return "", err
+	}
+	with := maps.Clone(v)
+	with["VERB"], with["REASON"] = verb, reason
+	head, err := with.text()
+	if err != nil {
+		return "", err
+	}
+	head += "ONCE_SH='" + base64.StdEncoding.EncodeToString([]byte(target)) + "'\n"
+	return compound(head, part("words"), part("loader"), part("watch"), part("verbs"), part("start")), nil
+}
+
+// probe is the script that tells what boot loader a host has.
+func (v variables) probe() (string, error) {
+	with := maps.Clone(v)
+	with["ID"], with["PROFILE"] = "probe", ""
+	head, err := with.text()
+	return compound(head, part("words"), part("loader"), "loader_probe"), err
+}

@@ -1,0 +1,35 @@
+# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
+# What is sent over ssh, after the words: VERB and REASON say what for.
+self() { mkdir -p "$D" && printf '%s' "$ONCE_SH" | base64 -d >"$D/once.sh"; }
+refuse() {
+	echo "refused $*"
+	echo end
+	exit
+}
+case $VERB in
+go)
+	{ mkdir -p "$RUN" && true >>"$RUN/lock"; } || refuse "66 cannot write to $RUN"
+	exec 9>>"$RUN/lock"
+	flock -w 20 9 || refuse "75 another deployment is being armed"
+	if [ ! -e "$D" ]; then
+		holder=$(readlink "$RUN/current")
+		[ -z "$holder" ] || [ ! -d "$RUN/$holder" ] || [ -e "$RUN/$holder/final" ] || refuse "75 $holder"
+		{ self && lock && unit reboot go 9>&-; } || refuse "66 cannot write to $D, or start a unit"
+	fi
+	exec 9>&-
+	n=0
+	while [ ! -e "$D/going" ] && [ ! -e "$D/final" ] && [ "$n" -lt 400 ]; do
+		sleep 0.2
+		n=$((n + 1))
+	done
+	;;
+keep | back)
+	[ -L "$D/decision" ] || { self && unit "$VERB" "$VERB" "$REASON" 2>/dev/null; }
+	n=0
+	while [ ! -e "$D/final" ] && [ ! -e "$D/reason" ] && [ "$n" -lt 100 ]; do
+		sleep 0.2
+		n=$((n + 1))
+	done
+	;;
+esac
+facts

@@ -1,0 +1,79 @@
+# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
+# go: in a unit of its own. Lists the new system, keeps the old one as the
+# default, and boots the new one once. Until the last line all of it is undone
+# when something fails.
+go() {
+	trap '' HUP PIPE TERM
+	note || undo "cannot write to $STATE"
+	nix-env -p "$PROFILE" --set "$NEW" || undo "the profile could not be set"
+	mkdir -p "$GCROOTS"
+	ln -sfn "$OLD" "$GCROOTS/godwit-$ID-old" || undo "cannot write to $GCROOTS"
+	stc "$OLD" || undo "the boot loader could not be set (exit $?)"
+	entry=$("${LOADER}_entry" "$NEW")
+	[ -n "$entry" ] || undo "the boot loader has no entry for the new system"
+	watch_install || {
+		watch_remove
+		put unwatched 1
+	}
+	say "boots $entry once"
+	"${LOADER}_once" "$entry" || undo "the boot loader did not take the entry for one boot"
+	put going 1
+	sync
+	why=$(systemctl reboot 2>&1) || undo "the host refused to reboot: $(echo "$why" | tr '\n' ' ')"
+}
+# note: the guard's next deployment puts the profile back if nobody else did.
+note() {
+	(umask 022 && mkdir -p "$STATE")
+	printf '%s\n' "$ID" "$PROFILE" "$LINK" "$NEW" "$OLD" >"$STATE/pending.new" && mv -f "$STATE/pending.new" "$STATE/pending"
+}
+undo() {
+	say "$1: undoing"
+	tidy
+	finish aborted "$1"
+	exit 1
+}
+
+# keep: over a new connection, in a unit of its own.
+keep() {
+	trap '' HUP PIPE TERM
+	[ "$(decide keep)" = keep ] || exit 0
+	nix-env -p "$PROFILE" --set "$NEW" && stc "$NEW"
+	rc=$?
+	if [ "$rc" = 0 ]; then
+		finish "done 0" ""
+		systemctl stop --no-block godwit-watch.service
+		exit 0
+	fi
+	put failed "$rc"
+	go_back "the boot default could not be set (exit $rc)"
+}
+
+# back REASON: somebody looked, and it is not well.
+back() {
+	trap '' HUP PIPE TERM
+	[ "$(decide back)" = back ] || exit 0
+	go_back "$1"
+}
+
+# unit NAME VERB [ARGUMENT]: a verb, in a unit that nothing of ours can end.
+unit() {
+	name=godwit-$1-$ID
+	shift
+	systemd-run --quiet --collect --no-block --no-ask-password --unit="$name" -p Type=exec -p DefaultDependencies=no \
+		-p IgnoreOnIsolate=yes -p "StandardOutput=append:$D/log" -p "StandardError=append:$D/log" \
+		/bin/sh "$D/once.sh" "$@" </dev/null
+}
+
+# facts: what the deployer reads. Ends with "end".
+facts() {
+	printf '%s %s\n' boot "$(cat "$BOOTID")" booted "$(readlink -f "$BOOTED")" current "$(readlink -f "$CURRENT")" \
+		profile "$(readlink -f "$PROFILE")" state "$(systemctl is-system-running 2>/dev/null)" decision "$(readlink "$D/decision")"
+	for name in final reason going unwatched failed; do
+		[ ! -e "$D/$name" ] || echo "$name $(get "$name")"
+	done
+	[ ! -s "$D/since" ] || echo "left $(($(get since) + LIMIT - $(date +%s)))"
+	grep -qsxF "$ID" "$STATE/pending" && echo "pending 1"
+	systemctl list-units --state=failed --plain --no-legend --no-pager 2>/dev/null | while read -r name _; do echo "unit $name"; done
+	[ ! -s "$D/log" ] || tail -n 20 "$D/log" | sed 's/^/log /'
+	echo end
+}
