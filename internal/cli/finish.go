@@ -43,7 +43,8 @@ func (s *session) finish(ctx context.Context, outcomes []deploy.Outcome) error {
 			}
 			fmt.Fprintf(s.app.stderr, "\n%s", fault.Render(o.Err))
 		}
-		if len(outcomes) > 1 {
+		// The live view ends with a line for each host.
+		if len(outcomes) > 1 && s.ui.Mode() != ui.Live {
 			fmt.Fprintf(s.app.stderr, "\n%s", s.table(outcomes))
 		}
 		fmt.Fprintf(s.app.stderr, "%s\n", s.sum(outcomes))

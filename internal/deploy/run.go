@@ -489,7 +489,7 @@ func (r *Run) did(res activate.Result) string {
 		s += ", confirmed"
 	}
 	if res.NeedsReboot {
-		s += ", reboot due (" + strings.Join(res.Differs, ", ") + ")"
+		s += ", reboot due"
 	}
 	return s
 }
@@ -571,6 +571,9 @@ type Pushers struct {
 	// Slow has connections that compress, for hosts behind a slow link. nil:
 	// everything goes over the run's own connections.
 	Slow *ssh.Pool
+	// Direct lets ssh builders try to send to hosts by themselves. Their
+	// connections are of this pool. nil: all goes through this machine.
+	Direct *ssh.Pool
 
 	mu sync.Mutex
 	m  map[string]*store.Pusher
@@ -601,6 +604,7 @@ func (p *Pushers) Push(ctx context.Context, src store.Endpoint, h fleet.Host, co
 		Host:       h.Name,
 		Roots:      roots,
 		Substitute: h.SubstituteOnDestination,
+		Direct:     p.direct(src, conn),
 		GCRoot:     func(ctx context.Context) error { return protect(ctx, conn, roots) },
 		FreeBytes:  func(ctx context.Context) (int64, error) { return freeBytes(ctx, conn) },
 	}).Err

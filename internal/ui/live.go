@@ -150,12 +150,26 @@ func (l *live) loop() {
 
 // emit runs under u.mu, after the event has been applied to the model.
 func (l *live) emit(e event.Event, h *host, t *task) {
-	u := l.u
+	u, live := l.u, l
 	say := func(host, s string) {
 		if host != "" {
 			s = u.pal.paint(bold, u.clean(host)) + " | " + s
 		}
 		l.pending = append(l.pending, printed{false, s})
+	}
+	// fold breaks sentences between words, below each other.
+	fold := func(prefix, s, dimmed string) {
+		indent := text.Width(text.Clean(prefix))
+		lines := text.Wrap(s+dimmed, u.Width()-indent)
+		for i, l := range lines {
+			if i == len(lines)-1 && dimmed != "" && strings.HasSuffix(l, dimmed) {
+				l = strings.TrimSuffix(l, dimmed) + u.pal.paint(dim, dimmed)
+			}
+			if i > 0 {
+				prefix = strings.Repeat(" ", indent)
+			}
+			live.pending = append(live.pending, printed{false, prefix + l})
+		}
 	}
 	switch e.Kind {
 	case event.Log:
@@ -168,20 +182,24 @@ func (l *live) emit(e event.Event, h *host, t *task) {
 			}
 		}
 	case event.Note:
-		say(e.Host, e.Text)
-	case event.Warning:
-		s := u.pal.paint(symWarning.style, u.sym(symWarning)) + " "
+		prefix := ""
 		if e.Host != "" {
-			s += u.pal.paint(bold, u.clean(e.Host)) + ": "
+			prefix = u.pal.paint(bold, u.clean(e.Host)) + " | "
 		}
-		say("", s+e.Text)
+		fold(prefix, e.Text, "")
+	case event.Warning:
+		prefix := u.pal.paint(symWarning.style, u.sym(symWarning)) + " "
+		if e.Host != "" {
+			prefix += u.pal.paint(bold, u.clean(e.Host)) + ": "
+		}
+		fold(prefix, e.Text, "")
 		for _, hint := range e.Hints {
-			say("", "  hint: "+u.clean(hint))
+			say("", "  hint: "+u.clean(hint)) // in one piece: it is there to be typed
 		}
 	case event.Done:
 		// What the run itself did stays on the screen when it is worth a word.
 		if e.Host == "" && e.Text != "" {
-			say("", u.pal.paint(symOK.style, u.sym(symOK))+" "+sum(did(e.Step), e.Text)+u.pal.paint(dim, took(t, e)))
+			fold(u.pal.paint(symOK.style, u.sym(symOK))+" ", sum(did(e.Step), e.Text), took(t, e))
 		}
 	case event.Failed:
 		if e.Host == "" {

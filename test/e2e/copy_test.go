@@ -482,3 +482,49 @@ func TestCompress(t *testing.T) {
 	w.run("push", "--store-path", "./result", "--to", "deploy@far", "--compress", "auto", "-v").exits(0).saysNot("the link carries")
 	on(t, web, "rm -f /nix/var/nix/gcroots/godwit-pushed*")
 }
+
+// TestDirect lets one host send to another past this machine.
+func TestDirect(t *testing.T) {
+	web, spare := host(t, "web"), host(t, "spare")
+	w := newWorld(t, web, spare)
+	_, all := w.blobs(3, 2, false)
+	w.run("push", "--store-path", "./result", "--to", "root@web").exits(0)
+	address := on(t, spare, "hostname -I | cut -d ' ' -f 1")
+	known := w.file("known-direct", address+" "+spare.HostKey+"\n")
+	config := filepath.Join(w.dir, "ssh_config")
+	old, err := os.ReadFile(config)
+	if err == nil {
+		err = os.WriteFile(config, append(old, fmt.Sprintf("\nHost %s\n  IdentityFile %s\n  UserKnownHostsFile %s\n  IdentitiesOnly yes\n", address, spare.Identity, known)...), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"push", "--store-path", "./result", "--from", "ssh://nobodyuser@web", "--to", "deploy@" + address, "--direct"}
+	clean := func() {
+		on(t, spare, "rm -f /nix/var/nix/gcroots/godwit-pushed*; nix-store --delete "+strings.Join(all, " ")+" >/dev/null")
+	}
+
+	// The builder has no key: it goes through this machine.
+	w.run(args...).exits(0).says("cannot send to this host by itself", "sending through this machine")
+	if got := valid(t, spare, all); len(got) != len(all) {
+		t.Errorf("spare has %d of %d paths", len(got), len(all))
+	}
+	clean()
+
+	// It has one.
+	key, err := os.ReadFile(web.Identity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	on(t, web, fmt.Sprintf("d=$(getent passwd nobodyuser | cut -d: -f6)/.ssh; mkdir -p $d; cat >$d/id_ed25519 <<'E'\n%sE\necho '%s %s' >$d/known_hosts; chmod 700 $d; chmod 600 $d/*; chown -R nobodyuser $d", key, address, spare.HostKey))
+	r := w.run(args...).exits(0).saysNot("through this machine")
+	if got := valid(t, spare, all); len(got) != len(all) {
+		t.Errorf("spare has %d of %d paths:\n%s", len(got), len(all), r.stderr)
+	}
+	if n := sent(t, r, address); n != len(all) {
+		t.Errorf("%d paths copied, want %d:\n%s", n, len(all), r.stderr)
+	}
+	on(t, spare, "test -L /nix/var/nix/gcroots/godwit-pushed")
+	clean()
+	on(t, web, "rm -rf $(getent passwd nobodyuser | cut -d: -f6)/.ssh /nix/var/nix/gcroots/godwit-pushed*")
+}

@@ -31,7 +31,8 @@ if [ -n "$NEW" ]; then
 	done
 	[ -x "$CURRENT/bin/switch-to-configuration" ] || tell no-switch "$(readlink -f "$CURRENT")"
 	for part in kernel initrd kernel-modules kernel-params systemd; do
-		{ [ ! -e "$NEW/$part" ] && [ ! -e "/run/booted-system/$part" ]; } || same "$NEW/$part" "/run/booted-system/$part" ||
+		# A container has none of these, and nothing of it is due by a reboot.
+		{ [ ! -e "$NEW/$part" ] || [ ! -e "/run/booted-system/$part" ]; } || same "$NEW/$part" "/run/booted-system/$part" ||
 			cmp -s "$NEW/$part" "/run/booted-system/$part" || tell differs "$part"
 	done
 	if [ -e "$NEW/init-interface-version" ] && ! cmp -s "$NEW/init-interface-version" "$CURRENT/init-interface-version"; then tell init-changed yes; fi

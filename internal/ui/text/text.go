@@ -45,6 +45,28 @@ func Cut(s string, width int, tail string) string {
 	return strings.TrimRight(s[:end], " ") + tail
 }
 
+// Wrap breaks s between words into lines of at most width columns. A word that
+// is longer than a line has one of its own, uncut: it may be a path.
+func Wrap(s string, width int) []string {
+	if width < 20 || Width(s) <= width {
+		return []string{s}
+	}
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(s) {
+		switch {
+		case line == "":
+			line = word
+		case Width(line)+1+Width(word) <= width:
+			line += " " + word
+		default:
+			lines = append(lines, line)
+			line = word
+		}
+	}
+	return append(lines, line)
+}
+
 // Pad adds blanks on the right until s takes width columns.
 func Pad(s string, width int) string {
 	if n := width - Width(s); n > 0 {

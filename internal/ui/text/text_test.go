@@ -1,6 +1,7 @@
 package text
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -105,4 +106,21 @@ func FuzzClean(f *testing.F) {
 			t.Fatalf("cut to %d columns", w)
 		}
 	})
+}
+
+func TestWrap(t *testing.T) {
+	for _, c := range []struct {
+		s     string
+		width int
+		want  []string
+	}{
+		{"short", 40, []string{"short"}},
+		{"needs aarch64-linux, which this machine cannot build", 30, []string{"needs aarch64-linux, which", "this machine cannot build"}},
+		{"a /nix/store/0123456789012345678901234567890 b", 20, []string{"a", "/nix/store/0123456789012345678901234567890", "b"}},
+		{"too narrow to be worth it at all", 10, []string{"too narrow to be worth it at all"}},
+	} {
+		if got := Wrap(c.s, c.width); !slices.Equal(got, c.want) {
+			t.Errorf("%q in %d: %q", c.s, c.width, got)
+		}
+	}
 }
