@@ -55,8 +55,12 @@ func (h *host) client(t testing.TB, user string) *ssh.Host {
 
 func (h *host) clientBy(t testing.TB, user, elevate string) *ssh.Host {
 	t.Helper()
+	timeout := 15 * time.Second
+	if h.pool == nil { // the deployer's own: its host will vanish
+		timeout = 3 * time.Second
+	}
 	pool, err := ssh.NewPool(ssh.Options{
-		Elevate: elevate, ConfigFile: "none", IdentityFile: h.Identity, ConnectTimeout: 3 * time.Second,
+		Elevate: elevate, ConfigFile: "none", IdentityFile: h.Identity, ConnectTimeout: timeout,
 		ExtraArgs: []string{"-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-o", "UserKnownHostsFile=" + h.KnownHosts,
 			"-o", "GlobalKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=yes", "-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=3"},
 	})
