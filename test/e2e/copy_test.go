@@ -344,6 +344,29 @@ func TestCopyWithNix(t *testing.T) {
 	}
 }
 
+// TestCopyWithEveryNix runs the fallback with every Nix that Debian has.
+func TestCopyWithEveryNix(t *testing.T) {
+	spare := host(t, "spare")
+	for _, suite := range lab.Suites {
+		t.Run(suite, func(t *testing.T) {
+			w := newWorld(t, spare)
+			w.in = lab.NewDeployer(t, suite, w.dir, shared.dir, repo(t, "test/nixos"))
+			for _, c := range []struct {
+				user string
+				code int
+				says []string
+			}{
+				{lab.Deploy, 3, []string{"lacks a signature by a trusted key", "leave out --copy-with nix"}},
+				{lab.Root, 0, []string{"copied ", " with nix copy in "}},
+			} {
+				net := w.fleetOf(service("nix-of-"+suite), map[string]string{"spare": amd64 + fmt.Sprintf(`deployment.targetUser = "%s";`, c.user)})
+				w.run("push", net, "--copy-with", "nix").exits(c.code).says(c.says...)
+			}
+			on(t, spare, "nix-store --verify-path $(nix-store -qR /nix/var/nix/gcroots/godwit-pushed) && rm -f /nix/var/nix/gcroots/godwit-pushed*")
+		})
+	}
+}
+
 // wire is a TCP way to a host that carries a bounded rate.
 type wire struct {
 	port int
