@@ -117,7 +117,8 @@ func (a *app) fleetArgs(ctx context.Context, c *cobra.Command, args []string) (f
 		if db, err := history.Open(ctx, ""); err == nil {
 			defer db.Close()
 			if file, err := db.FileOf(ctx, args[0]); err == nil && file != "" {
-				if _, err := os.Stat(file); err == nil {
+				// A store path (deploy --store-path) is a folder, and no deployment file.
+				if st, err := os.Stat(file); err == nil && !st.IsDir() {
 					f.file, f.found = file, "with which "+args[0]+" was last deployed"
 					return f, nil
 				}
