@@ -74,7 +74,7 @@ func healthy(kv ...string) string {
 	return facts(append([]string{"uid", "0", "boot-id", "b1", "current", oldSystem, "booted", oldSystem, "profile", oldSystem, "systemd", "257"}, kv...)...)
 }
 
-func deploy(t *testing.T, req Request, calls ...call) (Result, error, []event.Event) {
+func deploy(t *testing.T, req Request, calls ...call) (Result, []event.Event, error) {
 	t.Helper()
 	s := &script{t: t, calls: calls}
 	if req.NewSystem == "" {
@@ -101,7 +101,7 @@ func deploy(t *testing.T, req Request, calls ...call) (Result, error, []event.Ev
 	if len(last) != 1 {
 		t.Errorf("the step ended %d times: %v", len(last), last)
 	}
-	return res, err, events
+	return res, events, err
 }
 
 func logs(events []event.Event) (lines []string) {
@@ -121,7 +121,7 @@ var (
 
 func TestCommitted(t *testing.T) {
 	var phases []Phase
-	res, err, events := deploy(t, Request{OnPhase: func(p Phase) { phases = append(phases, p) }, Meta: map[string]string{"who": "it's me"}},
+	res, events, err := deploy(t, Request{OnPhase: func(p Phase) { phases = append(phases, p) }, Meta: map[string]string{"who": "it's me"}},
 		call{want: `CHECK='1'`, out: healthy("differs", "kernel")},
 		call{want: `APPLY_ACTION='test'[\s\S]*MODE='guard'`, out: "::godwit fact armed x\n" + data(0, "one\ntwo\n") + facts(activatedFacts...)},
 		call{want: `A1='8'[\s\S]*VERB='confirm'`, fresh: true, out: data(8, "three\n") + facts(committedFacts...)})
@@ -143,7 +143,7 @@ func TestDropAtEveryByte(t *testing.T) {
 	whole := "::godwit fact armed x\n" + data(0, log)
 	for cut := len("::godwit fact armed x\n"); cut <= len(whole); cut++ {
 		got := max(0, cut-(len(whole)-len(log)))
-		_, err, events := deploy(t, Request{},
+		_, events, err := deploy(t, Request{},
 			call{want: `CHECK=`, out: healthy()},
 			call{want: `MODE=`, out: whole[:cut], err: dropped},
 			call{want: fmt.Sprintf(`A1='%d'[\s\S]*VERB='follow'`, got), out: data(got, log[got:]) + facts(activatedFacts...)},
@@ -161,7 +161,7 @@ func TestDropAtEveryByte(t *testing.T) {
 }
 
 func TestRolledBack(t *testing.T) {
-	res, err, _ := deploy(t, Request{},
+	res, _, err := deploy(t, Request{},
 		call{want: `CHECK=`, out: healthy()},
 		call{want: `MODE=`, out: "::godwit fact armed x\n" + data(0, "restarting sshd\n") + facts("phase", "rolling-back", "final", "rolled-back 0", "apply-rc", "4 bad",
 			"reason", "the activation failed", "failed-new", "sshd.service", "current", oldSystem, "old", oldSystem, "started", "1")})
@@ -178,7 +178,7 @@ func TestRolledBack(t *testing.T) {
 }
 
 func TestConfirmIsTriedAgain(t *testing.T) {
-	res, err, _ := deploy(t, Request{},
+	res, _, err := deploy(t, Request{},
 		call{want: `CHECK=`, out: healthy()},
 		call{want: `MODE=`, out: facts(append([]string{"armed", "x"}, activatedFacts...)...)},
 		call{want: `VERB='confirm'`, fresh: true, err: dropped},
@@ -190,7 +190,7 @@ func TestConfirmIsTriedAgain(t *testing.T) {
 }
 
 func TestChecksFail(t *testing.T) {
-	res, err, _ := deploy(t, Request{Checks: func(_ context.Context, p Phase) error { return fmt.Errorf("tcp 22: refused (%s)", p) }},
+	res, _, err := deploy(t, Request{Checks: func(_ context.Context, p Phase) error { return fmt.Errorf("tcp 22: refused (%s)", p) }},
 		call{want: `CHECK=`, out: healthy()},
 		call{want: `MODE=`, out: facts(append([]string{"armed", "x"}, activatedFacts...)...)},
 		call{want: `A2='the checks failed'[\s\S]*VERB='cancel'`, out: facts("final", "rolled-back 0", "phase", "rolling-back", "apply-rc", "0 ok", "current", oldSystem)})
@@ -225,7 +225,7 @@ func TestRefusals(t *testing.T) {
 			if c.armed != "" {
 				calls = append(calls, call{want: `MODE=`, out: c.armed, err: &ssh.ExitError{Code: 75}})
 			}
-			res, err, _ := deploy(t, c.req, calls...)
+			res, _, err := deploy(t, c.req, calls...)
 			var f *fault.Error
 			if !errors.As(err, &f) || f.Code != c.code || res.Outcome != "failed" || !strings.Contains(fault.Render(err), c.words) {
 				t.Errorf("%+v\n%s", res, fault.Render(err))
@@ -248,7 +248,7 @@ func TestRebooted(t *testing.T) {
 		{name: "somebody removed it", outcome: "failed", fails: true, last: gone("boot-id", "b1", "current", newSystem)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			res, err, _ := deploy(t, Request{},
+			res, _, err := deploy(t, Request{},
 				call{want: `CHECK=`, out: healthy()},
 				call{want: `MODE=`, out: "::godwit fact armed x\n", err: dropped}, c.last)
 			if (err != nil) != c.fails || res.Outcome != c.outcome {
@@ -259,23 +259,23 @@ func TestRebooted(t *testing.T) {
 }
 
 func TestPlainAndDry(t *testing.T) {
-	res, err, _ := deploy(t, Request{Action: Boot},
+	res, _, err := deploy(t, Request{Action: Boot},
 		call{want: `CHECK=''`, out: healthy()},
 		call{want: `ACTION='boot'[\s\S]*MODE='plain'`, out: facts("armed", "x", "final", "done 0", "apply-rc", "0 ok", "current", oldSystem, "old", oldSystem)})
 	if err != nil || res.Outcome != "changed" {
 		t.Errorf("%+v %v", res, err)
 	}
-	res, err, _ = deploy(t, Request{Action: Switch, NoGuard: true},
+	res, _, err = deploy(t, Request{Action: Switch, NoGuard: true},
 		call{want: `CHECK='1'`, out: healthy("systemd", "")},
 		call{want: `APPLY_ACTION='switch'[\s\S]*MODE='detached'`, out: facts("armed", "x", "final", "failed 1", "apply-rc", "1 bad", "current", oldSystem, "old", oldSystem)})
 	if err == nil || res.Outcome != "failed" || !strings.Contains(fault.Render(err), "no guard") {
 		t.Errorf("%+v %v", res, err)
 	}
-	res, err, _ = deploy(t, Request{DryRun: true}, call{want: `CHECK=`, out: healthy()})
+	res, _, err = deploy(t, Request{DryRun: true}, call{want: `CHECK=`, out: healthy()})
 	if err != nil || res.Outcome != "skipped" {
 		t.Errorf("%+v %v", res, err)
 	}
-	res, err, _ = deploy(t, Request{SkipUnchanged: true, NewSystem: oldSystem}, call{want: `CHECK=`, out: healthy()})
+	res, _, err = deploy(t, Request{SkipUnchanged: true, NewSystem: oldSystem}, call{want: `CHECK=`, out: healthy()})
 	if err != nil || res.Outcome != "unchanged" {
 		t.Errorf("%+v %v", res, err)
 	}

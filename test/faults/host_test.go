@@ -103,7 +103,6 @@ systemctl reset-failed; rm -f /var/log/stc-runs; true`)
 type seen struct {
 	current, boot, profile, booted string
 	generations                    int
-	left                           []string
 }
 
 func (h *host) look() seen {
