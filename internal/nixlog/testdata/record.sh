@@ -116,15 +116,17 @@ require-sigs = false
 system = $(uname -m)-linux
 experimental-features = nix-command
 EOF
-export NIX_CONF_DIR=$work
+export NIX_CONF_DIR="$work"
 inst() { nix-instantiate "$@" 2>/dev/null; }
 
 record ok nix-store --realise "$(inst ok.nix)" -v
 record again nix-store --realise "$(inst ok.nix)" -v
+# Several derivations, one word each.
+# shellcheck disable=SC2046
 record fail nix-store --realise $(inst fail.nix -A top1 -A top2 -A other) -v --keep-going
-record fail-quiet nix-store --realise $(inst fail.nix -A top1) --option log-lines 0
+record fail-quiet nix-store --realise "$(inst fail.nix -A top1)" --option log-lines 0
 for a in foreign mismatch noout killed; do
-	record "$a" nix-store --realise "$(inst more.nix -A $a)" -v
+	record "$a" nix-store --realise "$(inst more.nix -A "$a")" -v
 done
 record timeout nix-store --realise "$(inst more.nix -A slow)" -v --timeout 2
 for a in throw multi undefined missing recursion type assertion trace; do
