@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"math/rand"
 	"os"
 	"path/filepath"
 	"strings"
@@ -199,6 +200,10 @@ func TestInterrupt(t *testing.T) {
 	spare := host(t, "spare")
 	w := newWorld(t, spare)
 	only := func(body string) string { return w.fleetOf(body, map[string]string{"spare": amd64}) }
+	w.file("k", "secret\n")
+	blob := make([]byte, 192<<20) // long enough to be interrupted on the way
+	rand.New(rand.NewSource(1)).Read(blob)
+	w.file("blob", string(blob))
 	net := only(service("before"))
 	w.run("deploy", net, "switch").exits(0)
 	before := on(t, spare, "readlink /run/current-system")
@@ -210,6 +215,8 @@ func TestInterrupt(t *testing.T) {
 	}{
 		{"evaluation", `system.nixos.label = builtins.seq (builtins.foldl' (a: b: a + b) 0 (builtins.genList (x: x) 30000000)) "slow";`, "evaluat", []string{"deploy", "NET", "switch"}},
 		{"build", `system.activationScripts.slow = "${derivation { name = "slow"; system = "x86_64-linux"; builder = "/bin/sh"; args = [ "-c" "echo sleeping; /bin/sleep 60; echo > $out" ]; }}";`, "build", []string{"deploy", "NET", "switch"}},
+		{"copying", `environment.etc.blob.source = "${./blob}";`, "copying from", []string{"deploy", "NET", "switch"}},
+		{"secrets", `deployment.secrets.k = { source = "k"; destination = "/run/k"; action = [ "sleep" "60" ]; };`, "post-upload command: sleep 60", []string{"deploy", "NET", "switch", "--upload-secrets"}},
 		{"activation", `system.activationScripts.slow = "echo now sleeping; sleep 60";`, "now sleeping", []string{"deploy", "NET", "switch"}},
 		{"checks", `deployment.healthChecks.cmd = [ { description = "never"; cmd = [ "false" ]; period = 1; } ];`, "never", []string{"deploy", "NET", "switch"}},
 	} {
