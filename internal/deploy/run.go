@@ -2,11 +2,8 @@ package deploy
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"godwit/internal/activate"
@@ -16,7 +13,6 @@ import (
 	"godwit/internal/fleet"
 	"godwit/internal/health"
 	"godwit/internal/reboot"
-	"godwit/internal/secrets"
 	"godwit/internal/ssh"
 	"godwit/internal/store"
 )
@@ -494,64 +490,6 @@ func (r *Run) did(res activate.Result) string {
 	return s
 }
 
-func passed(n int) string {
-	if n == 0 {
-		return ""
-	}
-	return fmt.Sprintf(", %d/%d checks", n, n)
-}
-
-// checkContext is what checks may want to know of the deploy that they belong to.
-type checkContext struct {
-	system string   // that is deployed
-	failed []string // units that had failed before
-}
-
-func (r *Run) checks(ctx context.Context, h fleet.Host, conn *ssh.Host, c fleet.Checks, step event.Step, about checkContext) error {
-	if c.Len() == 0 {
-		return nil
-	}
-	sc := event.On(r.Sink, h.Name, step)
-	return r.wet(sc, fmt.Sprintf("run %d checks", c.Len()), func() error {
-		return check(ctx, conn, h, c, r.CheckTimeout, sc, about)
-	})
-}
-
-// Check runs the checks of one host and reports them as one step.
-func Check(ctx context.Context, conn *ssh.Host, h fleet.Host, c fleet.Checks, timeout time.Duration, sc event.Scope) error {
-	return check(ctx, conn, h, c, timeout, sc, checkContext{})
-}
-
-func check(ctx context.Context, conn *ssh.Host, h fleet.Host, c fleet.Checks, timeout time.Duration, sc event.Scope, about checkContext) error {
-	what := "health checks"
-	if sc.Step == event.StepPreCheck {
-		what = "pre-deploy checks"
-	}
-	sc.Start(fmt.Sprintf("%d checks", c.Len()))
-	_, err := health.Run(ctx, conn, h, c, health.Options{Budget: timeout, What: what, Failed: about.failed, System: about.system}, sc)
-	sc.End(fmt.Sprintf("%d/%d checks", c.Len(), c.Len()), err)
-	return err
-}
-
-func (r *Run) uploadSecrets(ctx context.Context, h fleet.Host, conn *ssh.Host, phase string) error {
-	sc := event.On(r.Sink, h.Name, event.StepSecrets)
-	return r.wet(sc, "upload "+phase+" secrets", func() error {
-		_, err := UploadSecrets(ctx, conn, h, secrets.Options{Phase: phase}, sc)
-		return err
-	})
-}
-
-// UploadSecrets sends the secrets of one phase as one step.
-func UploadSecrets(ctx context.Context, conn *ssh.Host, h fleet.Host, opt secrets.Options, sc event.Scope) (secrets.Report, error) {
-	if len(secrets.Select(h.Secrets, opt.Phase)) == 0 {
-		return secrets.Report{}, nil
-	}
-	sc.Start("")
-	rep, err := secrets.Upload(ctx, conn, h, opt, sc)
-	sc.End(rep.String(), err)
-	return rep, err
-}
-
 func (r *Run) reboot(ctx context.Context, h fleet.Host, conn *ssh.Host) error {
 	sc := event.On(r.Sink, h.Name, event.StepReboot)
 	return r.wet(sc, "reboot", func() error {
@@ -560,106 +498,4 @@ func (r *Run) reboot(ctx context.Context, h fleet.Host, conn *ssh.Host) error {
 		sc.End("back", err)
 		return err
 	})
-}
-
-// Pushers keeps one store.Pusher for each source store of a run, so that hosts
-// whose systems come from the same place share what is read there.
-type Pushers struct {
-	Options store.Options
-	// Nix copies in place of our own way. May be nil.
-	Nix *NixCopy
-	// Slow has connections that compress, for hosts behind a slow link. nil:
-	// everything goes over the run's own connections.
-	Slow *ssh.Pool
-	// Direct lets ssh builders try to send to hosts by themselves. Their
-	// connections are of this pool. nil: all goes through this machine.
-	Direct *ssh.Pool
-
-	mu sync.Mutex
-	m  map[string]*store.Pusher
-}
-
-func (p *Pushers) of(src store.Endpoint) *store.Pusher {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	push, ok := p.m[src.Name]
-	if !ok {
-		if p.m == nil {
-			p.m = map[string]*store.Pusher{}
-		}
-		push = store.NewPusher(src, p.Options)
-		p.m[src.Name] = push
-	}
-	return push
-}
-
-// Push copies the closures of roots from src to the host's store.
-func (p *Pushers) Push(ctx context.Context, src store.Endpoint, h fleet.Host, conn *ssh.Host, roots ...string) error {
-	if p.Nix != nil {
-		return p.Nix.Push(ctx, src, h, conn, roots)
-	}
-	push := p.of(src)
-	return push.Push(ctx, store.Dest{
-		Endpoint:   HostStore(p.wire(ctx, push, h, conn, roots)),
-		Host:       h.Name,
-		Roots:      roots,
-		Substitute: h.SubstituteOnDestination,
-		Direct:     p.direct(src, conn),
-		GCRoot:     func(ctx context.Context) error { return protect(ctx, conn, roots) },
-		FreeBytes:  func(ctx context.Context) (int64, error) { return freeBytes(ctx, conn) },
-	}).Err
-}
-
-// Close ends the pushers.
-func (p *Pushers) Close() error {
-	var errs []error
-	for _, push := range p.m {
-		errs = append(errs, push.Close())
-	}
-	return errors.Join(errs...)
-}
-
-// pushedRoot keeps what was pushed last from being collected until it is the
-// system profile of the host. Further paths of one push have the name with
-// -2, -3 and so on.
-const pushedRoot = "/nix/var/nix/gcroots/godwit-pushed"
-
-func protect(ctx context.Context, conn *ssh.Host, roots []string) error {
-	return conn.Run(ctx, ssh.Cmd{Script: `r=$1; shift
-n=
-for p; do ln -sfn "$p" "$r${n:+-$n}" || exit; n=$((${n:-1}+1)); done
-while [ -L "$r-$n" ]; do rm -f "$r-$n" || exit; n=$((n+1)); done`, Args: append([]string{pushedRoot}, roots...), Elevate: true})
-}
-
-// release takes that root away again.
-func release(ctx context.Context, conn *ssh.Host) error {
-	return conn.Run(ctx, ssh.Cmd{Script: `rm -f "$1" "$1"-[0-9]*`, Args: []string{pushedRoot}, Elevate: true})
-}
-
-// freeBytes is the room on the file system of the host's store.
-func freeBytes(ctx context.Context, conn *ssh.Host) (int64, error) {
-	out, err := conn.Output(ctx, ssh.Cmd{Script: `df -Pk /nix/store | { read -r _; read -r _ _ _ free _; echo "$free"; }`})
-	if err != nil {
-		return 0, err
-	}
-	kib, err := strconv.ParseInt(strings.TrimSpace(out), 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("df on the host says %q", out)
-	}
-	return kib << 10, nil
-}
-
-// HostStore is the store of a host, reached with the elevation that writing
-// needs: `nix-store --serve` as root asks for no signature and no trusted user.
-func HostStore(conn *ssh.Host) store.Endpoint {
-	return store.Endpoint{
-		Name: "the store of " + conn.Name(),
-		Dial: func(ctx context.Context, write bool) (*store.Stream, error) {
-			p, err := conn.Open(ctx, ssh.Cmd{Argv: store.Serve(write), Elevate: write})
-			if err != nil {
-				return nil, err
-			}
-			return &store.Stream{Stdin: p.Stdin, Stdout: p.Stdout, Stderr: p.Stderr, Wait: p.Wait, Kill: p.Kill}, nil
-		},
-	}
 }

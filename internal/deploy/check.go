@@ -1,0 +1,71 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"godwit/internal/event"
+	"godwit/internal/fleet"
+	"godwit/internal/health"
+	"godwit/internal/secrets"
+	"godwit/internal/ssh"
+)
+
+func passed(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d/%d checks", n, n)
+}
+
+// checkContext is what checks may want to know of the deploy that they belong to.
+type checkContext struct {
+	system string   // that is deployed
+	failed []string // units that had failed before
+}
+
+func (r *Run) checks(ctx context.Context, h fleet.Host, conn *ssh.Host, c fleet.Checks, step event.Step, about checkContext) error {
+	if c.Len() == 0 {
+		return nil
+	}
+	sc := event.On(r.Sink, h.Name, step)
+	return r.wet(sc, fmt.Sprintf("run %d checks", c.Len()), func() error {
+		return check(ctx, conn, h, c, r.CheckTimeout, sc, about)
+	})
+}
+
+// Check runs the checks of one host and reports them as one step.
+func Check(ctx context.Context, conn *ssh.Host, h fleet.Host, c fleet.Checks, timeout time.Duration, sc event.Scope) error {
+	return check(ctx, conn, h, c, timeout, sc, checkContext{})
+}
+
+func check(ctx context.Context, conn *ssh.Host, h fleet.Host, c fleet.Checks, timeout time.Duration, sc event.Scope, about checkContext) error {
+	what := "health checks"
+	if sc.Step == event.StepPreCheck {
+		what = "pre-deploy checks"
+	}
+	sc.Start(fmt.Sprintf("%d checks", c.Len()))
+	_, err := health.Run(ctx, conn, h, c, health.Options{Budget: timeout, What: what, Failed: about.failed, System: about.system}, sc)
+	sc.End(fmt.Sprintf("%d/%d checks", c.Len(), c.Len()), err)
+	return err
+}
+
+func (r *Run) uploadSecrets(ctx context.Context, h fleet.Host, conn *ssh.Host, phase string) error {
+	sc := event.On(r.Sink, h.Name, event.StepSecrets)
+	return r.wet(sc, "upload "+phase+" secrets", func() error {
+		_, err := UploadSecrets(ctx, conn, h, secrets.Options{Phase: phase}, sc)
+		return err
+	})
+}
+
+// UploadSecrets sends the secrets of one phase as one step.
+func UploadSecrets(ctx context.Context, conn *ssh.Host, h fleet.Host, opt secrets.Options, sc event.Scope) (secrets.Report, error) {
+	if len(secrets.Select(h.Secrets, opt.Phase)) == 0 {
+		return secrets.Report{}, nil
+	}
+	sc.Start("")
+	rep, err := secrets.Upload(ctx, conn, h, opt, sc)
+	sc.End(rep.String(), err)
+	return rep, err
+}

@@ -1,0 +1,116 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+
+	"godwit/internal/fleet"
+	"godwit/internal/ssh"
+	"godwit/internal/store"
+)
+
+// Pushers keeps one store.Pusher for each source store of a run, so that hosts
+// whose systems come from the same place share what is read there.
+type Pushers struct {
+	Options store.Options
+	// Nix copies in place of our own way. May be nil.
+	Nix *NixCopy
+	// Slow has connections that compress, for hosts behind a slow link. nil:
+	// everything goes over the run's own connections.
+	Slow *ssh.Pool
+	// Direct lets ssh builders try to send to hosts by themselves. Their
+	// connections are of this pool. nil: all goes through this machine.
+	Direct *ssh.Pool
+
+	mu sync.Mutex
+	m  map[string]*store.Pusher
+}
+
+func (p *Pushers) of(src store.Endpoint) *store.Pusher {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	push, ok := p.m[src.Name]
+	if !ok {
+		if p.m == nil {
+			p.m = map[string]*store.Pusher{}
+		}
+		push = store.NewPusher(src, p.Options)
+		p.m[src.Name] = push
+	}
+	return push
+}
+
+// Push copies the closures of roots from src to the host's store.
+func (p *Pushers) Push(ctx context.Context, src store.Endpoint, h fleet.Host, conn *ssh.Host, roots ...string) error {
+	if p.Nix != nil {
+		return p.Nix.Push(ctx, src, h, conn, roots)
+	}
+	push := p.of(src)
+	return push.Push(ctx, store.Dest{
+		Endpoint:   HostStore(p.wire(ctx, push, h, conn, roots)),
+		Host:       h.Name,
+		Roots:      roots,
+		Substitute: h.SubstituteOnDestination,
+		Direct:     p.direct(src, conn),
+		GCRoot:     func(ctx context.Context) error { return protect(ctx, conn, roots) },
+		FreeBytes:  func(ctx context.Context) (int64, error) { return freeBytes(ctx, conn) },
+	}).Err
+}
+
+// Close ends the pushers.
+func (p *Pushers) Close() error {
+	var errs []error
+	for _, push := range p.m {
+		errs = append(errs, push.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// pushedRoot keeps what was pushed last from being collected until it is the
+// system profile of the host. Further paths of one push have the name with
+// -2, -3 and so on.
+const pushedRoot = "/nix/var/nix/gcroots/godwit-pushed"
+
+func protect(ctx context.Context, conn *ssh.Host, roots []string) error {
+	return conn.Run(ctx, ssh.Cmd{Script: `r=$1; shift
+n=
+for p; do ln -sfn "$p" "$r${n:+-$n}" || exit; n=$((${n:-1}+1)); done
+while [ -L "$r-$n" ]; do rm -f "$r-$n" || exit; n=$((n+1)); done`, Args: append([]string{pushedRoot}, roots...), Elevate: true})
+}
+
+// release takes that root away again.
+func release(ctx context.Context, conn *ssh.Host) error {
+	return conn.Run(ctx, ssh.Cmd{Script: `rm -f "$1" "$1"-[0-9]*`, Args: []string{pushedRoot}, Elevate: true})
+}
+
+// freeBytes is the room on the file system of the host's store.
+func freeBytes(ctx context.Context, conn *ssh.Host) (int64, error) {
+	out, err := conn.Output(ctx, ssh.Cmd{Script: `df -Pk /nix/store | { read -r _; read -r _ _ _ free _; echo "$free"; }`})
+	if err != nil {
+		return 0, err
+	}
+	kib, err := strconv.ParseInt(strings.TrimSpace(out), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("df on the host says %q", out)
+	}
+	return kib << 10, nil
+}
+
+// HostStore is the store of a host, reached with the elevation that writing
+// needs: `nix-store --serve` as root asks for no signature and no trusted user.
+func HostStore(conn *ssh.Host) store.Endpoint {
+	return store.Endpoint{
+		Name: "the store of " + conn.Name(),
+		Dial: func(ctx context.Context, write bool) (*store.Stream, error) {
+			p, err := conn.Open(ctx, ssh.Cmd{Argv: store.Serve(write), Elevate: write})
+			if err != nil {
+				return nil, err
+			}
+			return &store.Stream{Stdin: p.Stdin, Stdout: p.Stdout, Stderr: p.Stderr, Wait: p.Wait, Kill: p.Kill}, nil
+		},
+	}
+}
