@@ -87,6 +87,16 @@ func release(ctx context.Context, conn *ssh.Host) error {
 	return conn.Run(ctx, ssh.Cmd{Script: `rm -f "$1" "$1"-[0-9]*`, Args: []string{pushedRoot}, Elevate: true})
 }
 
+// ReleasePushed takes the root of a push away when it is that of system: what a
+// deployer that died could not do for its own.
+func ReleasePushed(ctx context.Context, conn *ssh.Host, system string) error {
+	return conn.Run(ctx, ssh.Cmd{
+		Script:  `[ "$(readlink "$2")" != "$1" ] || rm -f "$2"`,
+		Args:    []string{system, pushedRoot},
+		Elevate: true,
+	})
+}
+
 // freeBytes is the room on the file system of the host's store.
 func freeBytes(ctx context.Context, conn *ssh.Host) (int64, error) {
 	out, err := conn.Output(ctx, ssh.Cmd{Script: `df -Pk /nix/store | { read -r _; read -r _ _ _ free _; echo "$free"; }`})
