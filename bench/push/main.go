@@ -27,6 +27,7 @@ import (
 	"syscall"
 	"time"
 
+	"godwit/internal/event"
 	"godwit/internal/store"
 )
 
@@ -191,6 +192,9 @@ type answer struct {
 	CPU     float64
 	Errors  []string
 	Each    []float64
+	// Sending is the time from the first byte of a NAR on: all hosts connected,
+	// and asked what they have.
+	Sending float64
 }
 
 func sshEndpoint(name string, words []string) store.Endpoint {
@@ -210,13 +214,23 @@ func child(in string) {
 	}
 	t0 := time.Now()
 	var a answer
-	for _, r := range store.Copy(context.Background(), src, dests, store.Options{}, nil) {
+	var first time.Time
+	var once sync.Once
+	sink := event.SinkFunc(func(e event.Event) {
+		if e.Kind == event.Progress {
+			once.Do(func() { first = time.Now() })
+		}
+	})
+	for _, r := range store.Copy(context.Background(), src, dests, store.Options{}, sink) {
 		if r.Err != nil {
 			a.Errors = append(a.Errors, r.Err.Error())
 		}
 		a.Each = append(a.Each, r.Duration.Seconds())
 	}
 	a.Seconds = time.Since(t0).Seconds()
+	if !first.IsZero() {
+		a.Sending = time.Since(first).Seconds()
+	}
 	status, _ := os.ReadFile("/proc/self/status")
 	for l := range strings.Lines(string(status)) {
 		if v, ok := strings.CutPrefix(l, "VmHWM:"); ok {
@@ -231,6 +245,9 @@ func child(in string) {
 
 func (b *bench) words(h *host, compress bool) []string {
 	w := append([]string{"ssh", "-T"}, b.ssh...)
+	// As internal/ssh does: one connection for all that goes to a host. The first
+	// session makes it, within the time that is measured.
+	w = append(w, "-o", "ControlMaster=auto", "-o", "ControlPersist=1", "-o", "ControlPath="+filepath.Join(b.dir, h.name+".ctl"))
 	if compress {
 		w = append(w, "-C")
 	}
@@ -259,8 +276,13 @@ func (b *bench) measure(tool string, compress bool) (float64, string) {
 		for _, e := range a.Errors {
 			fmt.Println("  error:", e)
 		}
+		for _, h := range append(b.hosts, b.from) {
+			if h != nil {
+				_ = exec.Command("ssh", "-o", "ControlPath="+filepath.Join(b.dir, h.name+".ctl"), "-O", "exit", "x").Run()
+			}
+		}
 		all := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-		note := fmt.Sprintf("  peak %s, CPU %.2f s own, %.2f s with ssh and the local nix-store", a.Peak, a.CPU, all.Seconds())
+		note := fmt.Sprintf("  sending %.2f s, peak %s, CPU %.2f s own, %.2f s with ssh and the local nix-store", a.Sending, a.Peak, a.CPU, all.Seconds())
 		if len(a.Each) > 1 {
 			note += fmt.Sprintf("; hosts %.2f", a.Each)
 		}

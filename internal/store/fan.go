@@ -25,14 +25,17 @@ import (
 // is full as well, the hosts furthest behind are let go. A host that was let go
 // continues from where it stands over a lane of its own.
 //
-// So a lane on which a feed waits always moves, and a feed that does not wait is
-// writing to its host, which ends by itself (conn.watch). Nothing else blocks,
-// whatever the order of the objects.
+// So a lane on which a feed waits always moves. A feed that does not wait for data
+// is writing to its host, which ends by itself (conn.watch), or waits until paths
+// have arrived that another feed of its host carries and that come earlier in
+// compareInfo's order; it has no lane of its own then (feed.yield). Of all paths
+// that are to go to a host the first in that order can always be sent. Nothing
+// else blocks.
 
 const (
 	chunkSize  = 64 << 10
 	laneWindow = 2 << 20
-	maxLanes   = 8
+	maxLanes   = 8 // that hosts share, and as many again that one has alone
 
 	// How long a feed that falls behind may hold up others before data goes to
 	// the spool for it; from anew when it has caught up.
@@ -80,6 +83,7 @@ type lane struct {
 	starving int      // feeds that wait for an object of this lane
 	wake     chan struct{}
 	private  bool
+	stream   uint8 // of its objects, where they were dealt out
 }
 
 type feed struct {
@@ -106,7 +110,7 @@ func signal(ch chan struct{}) {
 // join makes a feed for need, which is in the order of compareInfo. What other
 // feeds wait for already is shared; the rest is queued on a lane. Pusher.mu is
 // held.
-func (p *Pusher) join(need []*Info) *feed {
+func (p *Pusher) join(need []*Info, stream uint8) *feed {
 	f := &feed{p: p, need: need, wake: make(chan struct{}, 1)}
 	f.objs = make([]*object, len(need))
 	var fresh []*object
@@ -124,19 +128,19 @@ func (p *Pusher) join(need []*Info) *feed {
 		}
 	}
 	if len(fresh) > 0 {
-		p.laneFor(fresh)
+		p.laneFor(fresh, stream)
 	}
 	return f
 }
 
 // laneFor queues objects on a lane that has not come as far yet, or a new one.
-func (p *Pusher) laneFor(fresh []*object) {
+func (p *Pusher) laneFor(fresh []*object, stream uint8) {
 	var l *lane
 	for cand := range p.lanes {
 		if cand.private {
 			continue
 		}
-		if compareInfo(cand.last, fresh[0].info) < 0 || len(p.lanes) >= maxLanes {
+		if cand.stream == stream && compareInfo(cand.last, fresh[0].info) < 0 || len(p.lanes)-p.private >= maxLanes {
 			if l == nil || compareInfo(l.last, cand.last) < 0 {
 				l = cand
 			}
@@ -153,11 +157,14 @@ func (p *Pusher) laneFor(fresh []*object) {
 		signal(l.wake)
 		return
 	}
-	p.newLane(fresh, false)
+	p.newLane(fresh, false, stream)
 }
 
-func (p *Pusher) newLane(objs []*object, private bool) {
-	l := &lane{p: p, queue: objs, last: objs[len(objs)-1].info, wake: make(chan struct{}, 1), private: private}
+func (p *Pusher) newLane(objs []*object, private bool, stream uint8) {
+	l := &lane{p: p, queue: objs, last: objs[len(objs)-1].info, wake: make(chan struct{}, 1), private: private, stream: stream}
+	if private {
+		p.private++
+	}
 	for _, o := range objs {
 		o.lane = l
 	}
@@ -171,7 +178,7 @@ func (f *feed) rejoin(ctx context.Context) error {
 	p := f.p
 	for {
 		p.mu.Lock()
-		if len(p.lanes) < maxLanes {
+		if p.private < maxLanes {
 			break
 		}
 		freed := p.laneFreed
@@ -196,7 +203,7 @@ func (f *feed) rejoin(ctx context.Context) error {
 	objs[0].got = f.off
 	objs[0].chunks = make([]*chunk, f.off/chunkSize)
 	objs[0].gone = f.off > 0
-	p.newLane(objs, true)
+	p.newLane(objs, true, 0)
 	p.rereads++
 	return nil
 }
@@ -373,6 +380,16 @@ func (f *feed) leave() {
 	signal(f.wake)
 }
 
+// yield gives back what the feed alone holds, before it waits for something else
+// than data: a lane of its own may be what others wait for.
+func (f *feed) yield() {
+	f.p.mu.Lock()
+	defer f.p.mu.Unlock()
+	if !f.fallen && f.at < len(f.objs) && f.objs[f.at].lane.private {
+		f.leave()
+	}
+}
+
 func (f *feed) close() {
 	f.p.mu.Lock()
 	defer f.p.mu.Unlock()
@@ -429,6 +446,9 @@ func (l *lane) run() {
 		}
 		if len(l.sent) == 0 {
 			delete(p.lanes, l)
+			if l.private {
+				p.private--
+			}
 			close(p.laneFreed)
 			p.laneFreed = make(chan struct{})
 			p.mu.Unlock()

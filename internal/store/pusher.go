@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -80,6 +79,7 @@ type Pusher struct {
 	query    chan struct{}
 	infos    map[string]*Info    // under query
 	complete map[string]struct{} // paths whose whole closure is in infos
+	dealt    [streams]int64      // bytes of each stream: see deal
 
 	mu        sync.Mutex
 	conns     []*conn // idle ones
@@ -88,6 +88,8 @@ type Pusher struct {
 	laneFreed chan struct{}
 	spool     spool
 	free      [][]byte
+	private   int // lanes of one feed
+	pushes    int // that run
 	joining   int // pushes that will join soon
 	pending   []*joiner
 	closed    bool
@@ -161,6 +163,7 @@ func Copy(ctx context.Context, src Endpoint, dests []Dest, opt Options, sink eve
 	defer p.Close()
 	p.mu.Lock()
 	p.joining += len(dests)
+	p.pushes += len(dests)
 	p.mu.Unlock()
 	results := make([]Result, len(dests))
 	var wg sync.WaitGroup
@@ -175,6 +178,7 @@ func Copy(ctx context.Context, src Endpoint, dests []Dest, opt Options, sink eve
 func (p *Pusher) Push(ctx context.Context, d Dest) Result {
 	p.mu.Lock()
 	p.joining++
+	p.pushes++
 	p.mu.Unlock()
 	return p.push(ctx, d)
 }
@@ -185,9 +189,9 @@ const joinGrace = 250 * time.Millisecond
 
 // joiner is a push that waits for others to join with.
 type joiner struct {
-	need []*Info
-	feed *feed
-	done chan struct{}
+	need  [][]*Info // of each stream
+	feeds []*feed
+	done  chan struct{}
 }
 
 // ready says that a push that was counted in joining is not to be waited for.
@@ -202,16 +206,20 @@ func (p *Pusher) ready() {
 // joinAll makes the feeds of all who wait, at one moment: no lane moves
 // meanwhile. Pusher.mu is held.
 func (p *Pusher) joinAll() {
+	// Those with several streams first: they want more lanes.
+	slices.SortStableFunc(p.pending, func(a, b *joiner) int { return len(b.need) - len(a.need) })
 	for _, j := range p.pending {
-		j.feed = p.join(j.need)
+		for k, need := range j.need {
+			j.feeds = append(j.feeds, p.join(need, uint8(k)))
+		}
 		close(j.done)
 	}
 	p.pending = nil
 }
 
-// joinTogether makes a feed for need, together with the feeds of other pushes
-// that are about to begin. ready is called once the push waits.
-func (p *Pusher) joinTogether(need []*Info, ready func()) *feed {
+// joinTogether makes a feed for each list of need, together with the feeds of
+// other pushes that are about to begin. ready is called once the push waits.
+func (p *Pusher) joinTogether(need [][]*Info, ready func()) []*feed {
 	j := &joiner{need: need, done: make(chan struct{})}
 	p.mu.Lock()
 	p.pending = append(p.pending, j)
@@ -226,7 +234,7 @@ func (p *Pusher) joinTogether(need []*Info, ready func()) *feed {
 		p.joinAll()
 		p.mu.Unlock()
 	}
-	return j.feed
+	return j.feeds
 }
 
 func (p *Pusher) push(ctx context.Context, d Dest) Result {
@@ -234,6 +242,11 @@ func (p *Pusher) push(ctx context.Context, d Dest) Result {
 	if d.Host == "" {
 		d.Host = d.Name
 	}
+	defer func() {
+		p.mu.Lock()
+		p.pushes--
+		p.mu.Unlock()
+	}()
 	r := Result{Host: d.Host}
 	scope := event.On(p.opt.Sink, d.Host, event.StepCopy)
 	scope.Start(fmt.Sprintf("copying from %s", p.src.Name))
@@ -281,12 +294,14 @@ type transfer struct {
 	scope     event.Scope
 	res       *Result
 	readyOnce func()
+	closing   sync.WaitGroup // connections behind the first, at their end
 }
 
 func (t *transfer) run(ctx context.Context) error {
 	p, d := t.p, t.d
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	defer t.closing.Wait()
 	defer context.AfterFunc(p.ctx, func() { cancel(context.Cause(p.ctx)) })()
 
 	// The host is called while the source is asked: both take round trips.
@@ -363,7 +378,8 @@ func (t *transfer) run(ctx context.Context) error {
 			t.res.Paths, t.res.Bytes = before-len(need), all-total
 		}
 		if len(need) > 0 {
-			if err := t.send(ctx, c, need, total); err != nil {
+			var err error
+			if c, err = t.send(ctx, c, need, total); err != nil {
 				return err
 			}
 		}
@@ -433,137 +449,11 @@ func (t *transfer) substitute(ctx context.Context, c *conn, need []*Info, paths 
 	return c, nil
 }
 
-// connWriter writes to a connection under its deadline.
-type connWriter struct{ c *conn }
-
-func (w connWriter) Write(b []byte) (int, error) {
-	if err := w.c.send(b); err != nil {
-		return 0, err
-	}
-	return len(b), nil
-}
-
-// send sends need to the host and waits until all of it is registered there.
-func (t *transfer) send(parent context.Context, c *conn, need []*Info, total int64) error {
-	p := t.p
-	ctx, cancel := context.WithCancelCause(parent)
-	defer cancel(nil)
-	f := p.joinTogether(need, t.readyOnce)
-	defer f.close()
-
-	// Answers are counted apart from the sending: the host answers 1 for every
-	// path that it has registered.
-	var (
-		mu     sync.Mutex
-		sent   int // paths
-		acked  int
-		ackErr error
-		acks   = make(chan struct{})
-	)
-	go func() {
-		defer close(acks)
-		for range need {
-			c.r.begin()
-			n, err := c.r.uint()
-			mu.Lock()
-			switch {
-			case err != nil:
-				err = unexpected(err)
-			case n != 1:
-				err = fmt.Errorf("answered %d where 1 belongs", n)
-			case acked >= sent:
-				err = errors.New("answered before it had a path")
-			default:
-				c.owe(-1)
-				acked++
-				t.res.Paths++
-				t.res.Bytes += need[acked-1].NarSize
-			}
-			if err != nil {
-				ackErr = err
-				mu.Unlock()
-				cancel(err)
-				_ = c.st.Stdin.Close() // unblocks the writing
-				return
-			}
-			mu.Unlock()
-		}
-	}()
-
-	w := bufio.NewWriterSize(connWriter{c}, 32<<10)
-	meter := newMeter(t.scope, total)
-	err := func() error {
-		var head []byte
-		for _, i := range need {
-			name := baseName(i.Path)
-			for off := int64(0); off < i.NarSize; {
-				b, err := f.chunk(ctx, w.Flush)
-				if err != nil {
-					return err
-				}
-				if off == 0 {
-					head = addHeader(head[:0], i)
-					if _, err := w.Write(head); err != nil {
-						return err
-					}
-				}
-				off += int64(len(b))
-				if off == i.NarSize {
-					// From now on the host owes an answer.
-					mu.Lock()
-					sent++
-					mu.Unlock()
-					c.owe(1)
-				}
-				if _, err := w.Write(b); err != nil {
-					return err
-				}
-				f.done(len(b))
-				meter.add(int64(len(b)), name)
-			}
-		}
-		return w.Flush()
-	}()
-	if err != nil {
-		// No more will come. What was sent whole may still be answered.
-		_ = c.st.Stdin.Close()
-	}
-	stop := func() bool { return true }
-	if err != nil {
-		stop = time.AfterFunc(5*time.Second, c.st.Kill).Stop
-	}
-	<-acks
-	stop()
-	mu.Lock()
-	defer mu.Unlock()
-	if err == nil && ackErr == nil {
-		meter.finish()
-		return nil
-	}
-	var source *fault.Error
-	if errors.As(err, &source) && c.reason() == nil {
-		return err // the source failed, not this host
-	}
-	if parent.Err() != nil {
-		return context.Cause(parent)
-	}
-	if ackErr != nil {
-		err = ackErr
-	}
-	at := min(acked, len(need)-1)
-	err = c.explain(err, fmt.Sprintf("while copying %s (path %d of %d)", need[at].Path, at+1, len(need)))
-	return t.addRoom(parent, err, need[acked:])
-}
-
 // addRoom names the numbers when the host's disk is full.
-func (t *transfer) addRoom(ctx context.Context, err error, rest []*Info) error {
+func (t *transfer) addRoom(ctx context.Context, err error, left int64) error {
 	var f *fault.Error
 	if !errors.Is(err, ErrDiskFull) || !errors.As(err, &f) {
 		return err
-	}
-	left := int64(0)
-	for _, i := range rest {
-		left += i.NarSize
 	}
 	text := fmt.Sprintf("%s of %s have arrived, %s are missing", size(t.res.Bytes), size(t.res.Bytes+left), size(left))
 	if t.d.FreeBytes != nil {
@@ -577,6 +467,7 @@ func (t *transfer) addRoom(ctx context.Context, err error, rest []*Info) error {
 
 // meter emits progress, at most ten times a second.
 type meter struct {
+	mu          sync.Mutex
 	scope       event.Scope
 	done, total int64
 	last        time.Time
@@ -591,6 +482,8 @@ func newMeter(s event.Scope, total int64) *meter {
 }
 
 func (m *meter) add(n int64, name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.done += n
 	m.name = name
 	if d := time.Since(m.last); d >= 100*time.Millisecond {
@@ -720,6 +613,7 @@ func (p *Pusher) ask(c *conn, roots []string) error {
 	if err := order(all); err != nil {
 		return fault.New("%s: %w", c.name, err)
 	}
+	p.deal(all)
 	for _, i := range fresh {
 		p.infos[i.Path] = i
 	}

@@ -22,6 +22,9 @@ type Info struct {
 	// height is 1 + the greatest height of the references; 0 while it is not
 	// known. See order.
 	height int32
+	// stream is which connection to a host carries the path, where it gets
+	// several. See deal.
+	stream uint8
 }
 
 // DefaultIdle is how long a peer may be silent while it owes an answer. It is
