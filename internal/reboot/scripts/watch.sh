@@ -37,6 +37,7 @@ go_back() {
 	put reason "$1"
 	timeout 60 /bin/sh "$0" tidied "$1"
 	systemctl reboot
+	trap - TERM # or the shutdown waits for us
 	sleep 120
 	systemctl reboot --force
 	sleep 60
@@ -47,6 +48,6 @@ tidied() {
 	"${LOADER}_clear"
 	profile_back && stc "$OLD" || exit 1
 	record "rolled-back 0" "$1"
-	rm -f "$STATE/pending"
+	rm -f "$STATE/pending" "$GCROOTS/godwit-$ID-old"
 	watch_remove
 }

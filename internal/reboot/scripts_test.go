@@ -1,0 +1,188 @@
+package reboot
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var shells = []string{"dash", "bash"}
+
+// sample is a reboot's variables below root.
+func sample(root, loader string) variables {
+	v := places()
+	for k, path := range v {
+		v[k] = root + path
+	}
+	maps.Copy(v, variables{"ID": "20260101T000000-abcdef", "NEW": "/nix/store/n-nixos", "OLD": "/nix/store/o-nixos", "PROFILE": root + "/profiles/system",
+		"LINK": "system-1-link", "LOADER": loader, "ACTION": "boot", "LIMIT": "60", "STARTED": "1", "META": ""})
+	return v
+}
+
+func composed(t *testing.T) map[string]string {
+	t.Helper()
+	v := sample("", "lab")
+	out := map[string]string{}
+	for name, make := range map[string]func() (string, error){
+		"once.sh": v.target, "probe.sh": v.probe,
+		"go.sh":   func() (string, error) { return v.send("go", "") },
+		"back.sh": func() (string, error) { return v.send("back", "checks failed: it's \"odd\"; $(x)"[:13]) },
+	} {
+		text, err := make()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[name] = text
+	}
+	return out
+}
+
+func TestScripts(t *testing.T) {
+	for name, script := range composed(t) {
+		file := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(file, []byte(script), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, sh := range shells {
+			if out, err := exec.Command(sh, "-n", file).CombinedOutput(); err != nil {
+				t.Errorf("%s -n %s: %s", sh, name, out)
+			}
+			// Cut off anywhere, nothing of it runs.
+			for cut := 10; cut < strings.LastIndex(script, "}"); cut += len(script)/8 + 1 {
+				dir := t.TempDir()
+				cmd := exec.Command(sh, "-s")
+				cmd.Dir, cmd.Env = dir, []string{"PATH=" + dir}
+				cmd.Stdin = strings.NewReader(strings.Replace(script[:cut], "{\n", "{\necho ran >ran\n", 1))
+				_ = cmd.Run()
+				if _, err := os.Stat(filepath.Join(dir, "ran")); err == nil {
+					t.Errorf("%s: %s cut at %d ran", sh, name, cut)
+				}
+			}
+		}
+		if testing.Short() {
+			continue
+		}
+		if out, err := exec.Command("shellcheck", "-s", "sh", "-e", "SC2034,SC2154,SC2317,SC2329", file).CombinedOutput(); err != nil {
+			t.Errorf("shellcheck %s: %v\n%s", name, err, out)
+		}
+	}
+	if _, err := (variables{"REASON": "it's"}).text(); err == nil {
+		t.Error("a quote passes")
+	}
+}
+
+// loaderRun runs words of the loader seam below root, with programs of its own.
+func loaderRun(t *testing.T, sh, root, words string, programs map[string]string) string {
+	t.Helper()
+	bin := filepath.Join(root, "bin")
+	if err := os.MkdirAll(bin, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range programs {
+		if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	head, err := sample(root, "").text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(sh, "-s")
+	cmd.Stdin = strings.NewReader(compound(head, part("words"), part("loader"), "PATH="+bin+":$PATH", words))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Logf("%s: %v", words, err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func put(t *testing.T, root, name, text string) {
+	t.Helper()
+	path := filepath.Join(root, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The forms of real loaders: what bootctl and install-grub.pl write.
+func TestLoaders(t *testing.T) {
+	for _, sh := range shells {
+		t.Run(sh, func(t *testing.T) {
+			root := t.TempDir()
+			says := func(words, want string, programs map[string]string) {
+				t.Helper()
+				if got := loaderRun(t, sh, root, words, programs); got != want {
+					t.Errorf("%s: %q, not %q", words, got, want)
+				}
+			}
+			says("loader_probe", "- no boot loader was found that can boot an entry once", nil)
+			put(t, root, "boot/extlinux/extlinux.conf", "")
+			says("loader_probe", "- extlinux cannot boot an entry once", nil)
+
+			put(t, root, "boot/grub/grub.cfg", "set default=0\n")
+			says("loader_probe", "- this GRUB menu does not read next_entry", nil)
+			put(t, root, "boot/grub/grub.cfg", `
+if [ "${next_entry}" ]; then
+  set default="${next_entry}"
+  set next_entry=
+  save_env next_entry
+fi
+menuentry "NixOS" --class nixos --unrestricted {
+  linux ($drive1)//kernels/x init=/nix/store/o-nixos/init loglevel=4
+}
+submenu "NixOS - All configurations" --class submenu {
+menuentry "NixOS - Configuration 1 (2026-01-01 - 26.05)" --class nixos {
+  linux ($drive1)//kernels/x init=/nix/store/o-nixos/init loglevel=4
+}
+menuentry "NixOS - Configuration 2 (2026-01-02 - 26.05) - special" --class nixos {
+  linux ($drive1)//kernels/x init=/nix/store/n-nixos/specialisation/special/init loglevel=4
+}
+menuentry "NixOS - Configuration 2 (2026-01-02 - 26.05)" --class nixos {
+  linux ($drive1)//kernels/x init=/nix/store/n-nixos/init
+  initrd ($drive1)//kernels/y
+}
+}
+`)
+			grub := map[string]string{
+				"grub-reboot":  `[ "$1" = --boot-directory=` + root + `/boot ] && echo "next_entry=$2" >` + root + `/env`,
+				"grub-editenv": `case $2 in list) cat ` + root + `/env ;; unset) echo "next_entry=" >` + root + `/env ;; esac`,
+				"stat":         `echo ext2/ext3`,
+				"df":           `printf 'Filesystem\n/dev/vda1 1 1 1\n'`,
+			}
+			says("loader_probe", "grub", grub)
+			entry := "NixOS - All configurations>NixOS - Configuration 2 (2026-01-02 - 26.05)"
+			says("grub_entry /nix/store/n-nixos", entry, nil)
+			says("grub_entry /nix/store/o-nixos", "NixOS", nil)
+			says("grub_entry /nix/store/x-nixos", "", nil)
+			says(fmt.Sprintf("grub_once '%s' && cat %s/env; grub_clear; cat %s/env", entry, root, root), "next_entry="+entry+"\nnext_entry=", nil)
+			says("loader_probe", "- GRUB cannot write to the file system of "+root+"/boot, so it would not forget the entry",
+				map[string]string{"df": `printf 'Filesystem\n/dev/mapper/vg-boot 1 1 1\n'`})
+			says("loader_probe", "- GRUB cannot write to the file system of "+root+"/boot, so it would not forget the entry",
+				map[string]string{"stat": "echo btrfs"})
+
+			// systemd-boot comes first; UTF-16 after four bytes of attributes.
+			put(t, root, "sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f", "\x06\x00\x00\x00"+strings.Join(strings.Split("systemd-boot 257.6", ""), "\x00")+"\x00")
+			bootctl := map[string]string{"bootctl": `case "$*" in
+*list) printf '%s' '[{"type":"type1","source":"esp","id":"nixos-generation-1.conf","path":"/boot/loader/entries/nixos-generation-1.conf","title":"NixOS","machineId":"x","options":"init=/nix/store/o-nixos/init loglevel=4","linux":"/EFI/nixos/k.efi","initrd":["/EFI/nixos/i.efi"],"isDefault":true},{"type":"type1","source":"esp","id":"nixos-2k.conf","path":"/boot/loader/entries/nixos-2k.conf","title":"NixOS (special)","options":"init=/nix/store/n-nixos/specialisation/special/init"},{"type":"type1","source":"esp","id":"nixos-3f.conf","path":"/boot/loader/entries/nixos-3f+3.conf","options":"init=/nix/store/n-nixos/init loglevel=4","initrd":["a","b"]}]' ;;
+set-oneshot*) echo "oneshot <$2>" ;;
+esac`}
+			says("loader_probe", "sdboot", bootctl)
+			says("sdboot_entry /nix/store/n-nixos", "nixos-3f.conf", nil)
+			says("sdboot_entry /nix/store/o-nixos", "nixos-generation-1.conf", nil)
+			says("sdboot_entry /nix/store/x-nixos", "", nil)
+			says("sdboot_once nixos-3f.conf; sdboot_clear", "oneshot <nixos-3f.conf>\noneshot <>", nil)
+
+			put(t, root, "boot/loader/default", "/nix/store/o-nixos\n")
+			put(t, root, "boot/loader/entries/nixos-generation-2", "/nix/store/n-nixos\n")
+			says("loader_probe", "lab", nil)
+			says("lab_once $(lab_entry /nix/store/n-nixos); cat "+root+"/boot/loader/oneshot; lab_clear; ls "+root+"/boot/loader", "/nix/store/n-nixos\ndefault\nentries", nil)
+		})
+	}
+}
