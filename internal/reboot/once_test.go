@@ -1,0 +1,121 @@
+package reboot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"godwit/internal/event"
+	"godwit/internal/fault"
+	"godwit/internal/ssh"
+)
+
+var verbOf = regexp.MustCompile(`(?m)^VERB='(\w+)'$`)
+
+// machine is a host in the mind: script tells, for each verb, what it answers
+// next; the last answer is given for ever. "" is no answer, "drop" a lost
+// connection after nothing was said.
+type machine struct {
+	t      *testing.T
+	script map[string][]string
+	asked  []string
+}
+
+func (m *machine) Disconnect() { m.asked = append(m.asked, "disconnect") }
+
+func (m *machine) Run(ctx context.Context, c ssh.Cmd) error {
+	match := verbOf.FindStringSubmatch(c.Script)
+	if match == nil || !c.Elevate {
+		m.t.Errorf("unexpected %+v", c)
+		return errors.New("unexpected")
+	}
+	verb := match[1]
+	m.asked = append(m.asked, verb)
+	answers := m.script[verb]
+	if len(answers) == 0 {
+		m.t.Errorf("unexpected verb %s", verb)
+		return errors.New("unexpected")
+	}
+	answer := answers[0]
+	if len(answers) > 1 {
+		m.script[verb] = answers[1:]
+	}
+	switch answer {
+	case "":
+		return fault.New("no answer on h:22 within 10s").On("web1").Because(&ssh.ConnectError{Kind: ssh.Timeout})
+	case "drop":
+		return &ssh.DroppedError{Host: "web1", Command: "script"}
+	case "root":
+		return fault.New("sudo needs a password").On("web1").Because(&ssh.ElevateError{})
+	}
+	io.WriteString(c.Stdout, answer+"\nend\n")
+	return nil
+}
+
+func TestBootOnce(t *testing.T) {
+	is := func(boot, system string, more ...string) string {
+		return fmt.Sprintf("boot %s\nbooted /%s\ncurrent /%[2]s\nstate running\n%s", boot, system, strings.Join(more, "\n"))
+	}
+	oldUp, newUp := is("1", "old"), is("2", "new", "left 1", "unit known.service")
+	going, done := is("1", "old", "going 1"), is("2", "new", "final done 0")
+	sent := is("2", "new", "decision back", "reason x")
+	backUp := is("3", "old")
+	sick := errors.New("web1: page: Failed")
+	for name, c := range map[string]struct {
+		script  map[string][]string
+		checks  error
+		outcome string
+		want    string // of the rendered error
+		verbs   string // that were asked, without look
+	}{
+		"well":           {map[string][]string{"look": {oldUp, "", newUp}, "go": {going}, "keep": {done}}, nil, Changed, "", "go disconnect keep"},
+		"answers lost":   {map[string][]string{"look": {oldUp, "", newUp}, "go": {"drop", "drop"}, "keep": {"drop", "", done}}, nil, Changed, "", "go go disconnect keep keep keep"},
+		"no root":        {map[string][]string{"look": {oldUp}, "go": {"root"}}, nil, Untouched, "error: web1: not rebooted: sudo needs a password", "go"},
+		"no answer":      {map[string][]string{"look": {""}}, nil, Untouched, "error: web1: not rebooted: cannot look at it: no answer", ""},
+		"busy":           {map[string][]string{"look": {oldUp}, "go": {"refused 75 other"}}, nil, Untouched, "error: web1: another deployment is under way on this host (other)", "go"},
+		"undone":         {map[string][]string{"look": {oldUp}, "go": {is("1", "old", "final aborted", "reason the host refused to reboot: inhibited")}}, nil, Untouched, "error: web1: not rebooted: the host refused to reboot: inhibited; the host is as before", "go"},
+		"old came back":  {map[string][]string{"look": {oldUp, "", is("2", "old", "pending 1"), is("2", "old")}, "go": {going}}, nil, RolledBack, "error: web1: the new system did not come up: the host came back with the system that ran before", "go disconnect"},
+		"something else": {map[string][]string{"look": {oldUp, is("2", "odd")}, "go": {going}}, nil, Failed, "error: web1: after the reboot it runs neither", "go disconnect"},
+		"check fails":    {map[string][]string{"look": {oldUp, newUp, "", backUp}, "go": {going}, "back": {sent}}, sick, RolledBack, "error: web1: checks failed: page: Failed; the host was rebooted into the system that ran before", "go disconnect back disconnect"},
+		"unit fails":     {map[string][]string{"look": {oldUp, newUp, is("2", "new", "unit known.service", "unit odd.service"), backUp}, "go": {going}, "back": {"drop"}}, nil, RolledBack, "error: web1: units failed that had not failed before: odd.service; the", "go disconnect back back back back disconnect"},
+		"keep fails":     {map[string][]string{"look": {oldUp, newUp, newUp, backUp}, "go": {going}, "keep": {is("2", "new", "reason the boot default could not be set (exit 1)")}, "back": {sent}}, nil, RolledBack, "error: web1: the boot default could not be set (exit 1); the host", "go disconnect keep back disconnect"},
+		"cut in between": {map[string][]string{"look": {oldUp, newUp}, "go": {going}, "keep": {"", is("3", "old")}}, nil, RolledBack, "error: web1: it rebooted before it was confirmed; the host", "go disconnect keep keep"},
+		"silent, back":   {map[string][]string{"look": append(append([]string{oldUp}, slices.Repeat([]string{""}, 80)...), is("3", "old")), "go": {going}}, nil, RolledBack, "error: web1: the new system did not come up", "go disconnect"},
+		"never back":     {map[string][]string{"look": {oldUp, ""}, "go": {going}}, nil, Failed, "error: web1: went down to reboot and did not come back within 0s\n  the last try said: no answer on h:22 within 10s\n  if its systemd runs, the host goes back by itself 1s after its boot\nhint: power-cycle the host: it boots /old", "go"},
+		"never goes":     {map[string][]string{"look": {oldUp, going}, "go": {going}}, nil, Failed, "error: web1: was asked to reboot, but 0s later it still runs the same boot", "go"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := &machine{t: t, script: c.script}
+			req := Request{Host: "web1", New: "/new", Old: "/old", Profile: "/p/system", Link: "system-1-link", Loader: Loader{Kind: "lab"}, Action: "boot",
+				Limit: time.Second, Failed: []string{"known.service"}, Checks: func(context.Context) error { return c.checks }}
+			res, err := BootOnce(t.Context(), m, req, Options{Timeout: 300 * time.Millisecond, Poll: 10 * time.Millisecond, TryTimeout: time.Second}, event.On(nil, "", ""))
+			if res.Outcome != c.outcome {
+				t.Errorf("outcome %s, not %s", res.Outcome, c.outcome)
+			}
+			if (err == nil) != (c.want == "") || err != nil && !strings.HasPrefix(fault.Render(err), c.want) {
+				t.Errorf("%v", fault.Render(err))
+			}
+			verbs := slices.DeleteFunc(m.asked, func(v string) bool { return v == "look" })
+			if got := strings.Join(verbs, " "); got != c.verbs {
+				t.Errorf("asked %q, not %q", got, c.verbs)
+			}
+		})
+	}
+}
+
+func TestBootOnceInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	m := &machine{t: t, script: map[string][]string{"look": {"boot 1\nbooted /old", ""}, "go": {"boot 1\ngoing 1"}}}
+	time.AfterFunc(50*time.Millisecond, cancel)
+	res, err := BootOnce(ctx, m, Request{Host: "web1", New: "/new", Old: "/old", Profile: "/p", Limit: time.Minute}, Options{Poll: 10 * time.Millisecond}, event.On(nil, "", ""))
+	if !errors.Is(err, context.Canceled) || res.Outcome != Failed || !strings.Contains(fault.Render(err), "1m0s after its boot the host goes back") {
+		t.Errorf("%+v %s", res, fault.Render(err))
+	}
+}
