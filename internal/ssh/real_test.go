@@ -254,22 +254,6 @@ func TestStreaming(t *testing.T) {
 	}
 }
 
-// atOnce is the most connections that sshd had at a time. One that has nothing
-// to do is closed, so there may be more in all.
-func atOnce(log string) int {
-	open, most := 0, 0
-	for line := range strings.Lines(log) {
-		switch {
-		case strings.Contains(line, "Accepted publickey"):
-			open++
-		case strings.Contains(line, "Disconnected from user"):
-			open--
-		}
-		most = max(most, open)
-	}
-	return most
-}
-
 func TestParallelRuns(t *testing.T) {
 	for _, lines := range [][]string{nil, {"MaxSessions 2"}} {
 		s := sshtest.Start(t, lines...)
@@ -285,8 +269,10 @@ func TestParallelRuns(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if n := atOnce(s.Log()); lines == nil && n > 4 {
-			t.Errorf("%d connections at once for 30 commands", n)
+		// Connections that have nothing to do are closed, and others opened
+		// later; but no command has one of its own.
+		if n := strings.Count(s.Log(), "Accepted publickey"); lines == nil && n > 10 {
+			t.Errorf("%d connections for 30 commands", n)
 		}
 	}
 }

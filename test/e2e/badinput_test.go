@@ -64,6 +64,13 @@ func TestBadConfiguration(t *testing.T) {
 		net := w.file("my fleet/net work.nix", `{ web = { ... }: { nixpkgs.hostPlatform = "x86_64-linux"; system.stateVersion = "24.05"; }; }`)
 		w.run("build", net).exits(0)
 	})
+	t.Run("hosts called by their whole names", func(t *testing.T) {
+		net := w.file("fqdn.nix", `{ "web01.example.com" = { ... }: { nixpkgs.hostPlatform = "x86_64-linux"; system.stateVersion = "24.05"; }; }`)
+		w.run("build", net).exits(0).says("0: web01.example.com (")
+		if r := w.run("eval", net, `"web01.example.com".config.networking.hostName`).exits(0); r.stdout != "\"web01\"\n" {
+			t.Errorf("its host name is %s", r.stdout)
+		}
+	})
 	t.Run("build fails", func(t *testing.T) {
 		net := one(`system.extraDependencies = [ (pkgs.runCommand "doomed" { } "echo first words; echo last words; exit 3") ];`)
 		// pkgs is the module's argument in fleetOf's outer function only.

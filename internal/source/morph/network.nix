@@ -64,7 +64,11 @@ let
           nodes = unchecked;
         };
       } // (if check then { } else { check = lib.mkForce false; });
-      networking.hostName = lib.mkDefault name;
+      # A host that is called by its whole name: since 20.09 NixOS wants the
+      # first label alone.
+      networking.hostName = lib.mkDefault (
+        if options.networking.hostName.type.check name then name else builtins.head (builtins.split "\\." name)
+      );
       deployment.targetHost = lib.mkDefault name;
     }
     // lib.optionalAttrs (options ? nixpkgs) (
