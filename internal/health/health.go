@@ -143,11 +143,14 @@ func Run(ctx context.Context, r Runner, host fleet.Host, checks fleet.Checks, op
 		f.Msg = fmt.Sprintf("gave up waiting for %s to complete after %s: %d of %d did not succeed", what, seconds(budget), len(list)-passed, len(list))
 		f.Hint("give them more time with --timeout SECONDS")
 	}
+	var names []string
 	for _, c := range report.Results {
 		if !c.OK {
+			names = append(names, c.Description)
 			f.Detail(c.Description + ": " + c.Failure)
 		}
 	}
+	f.Msg += " (" + strings.Join(names, ", ") + ")"
 	return report, f
 }
 

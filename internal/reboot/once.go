@@ -471,7 +471,12 @@ func (d *once) goBack(ctx context.Context, boot, reason string, cause error) err
 	if err != nil {
 		return err
 	}
-	return d.wrong(ctx, f, reason)
+	err = d.wrong(ctx, f, reason)
+	var why, e *fault.Error
+	if errors.As(cause, &why) && errors.As(err, &e) {
+		e.Lines = slices.Concat(why.Lines, e.Lines)
+	}
+	return err
 }
 
 // wrong is about a host that came up with another system than the new one.

@@ -157,7 +157,7 @@ func Run(ctx context.Context, r Runner, host string, opts Options, scope event.S
 	}
 	return res, fault.New("went down to reboot and did not come back within %s", wait).On(host).Because(last).
 		Detail("the last try said: " + plain(last, host).Error()).
-		Hint("look at its console; wait longer with --timeout SECONDS")
+		Hint("look at its console; wait longer with --reboot-timeout SECONDS")
 }
 
 // plain drops the host's name from the beginning of an error, for messages

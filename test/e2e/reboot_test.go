@@ -90,6 +90,25 @@ func TestRebootOnce(t *testing.T) {
 		settles(t, h)
 		boots(result{})
 	})
+	t.Run("deployer dies", func(t *testing.T) {
+		const oneShots = "grep -c 'one-shot entry' /var/log/lab-boot.log"
+		shots := on(t, h, oneShots)
+		set(service("alone"))
+		p := w.start(t.Context(), nil, "deploy", net, "switch", "--reboot", "--confirm-timeout", "15")
+		p.until("Waiting for host to come online", 2*time.Minute)
+		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Wait()
+		for end := time.Now().Add(90 * time.Second); time.Now().Before(end); time.Sleep(time.Second) {
+			r := h.Exec(t.Context(), `[ "$(cat /run/e2e)" = before ] && ! ls -d /etc/systemd/system.control /var/lib/godwit/pending /run/godwit/current 2>/dev/null`)
+			if r.OK() {
+				break
+			}
+		}
+		boots(result{})
+		if again := on(t, h, oneShots); again == shots {
+			t.Error("the new system was never booted")
+		}
+	})
 	t.Run("well", func(t *testing.T) {
 		set(service("well") + `deployment.healthChecks.unit = [ { unit = "e2e"; } ];`)
 		w.run("deploy", net, "switch", "--reboot").exits(0).says("rebooted into the new system, confirmed, 1/1 checks")

@@ -1,0 +1,113 @@
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestHealthKinds runs each kind of check of godwit's own before and after a
+// deploy, when it passes and when it fails: then the host runs what it ran.
+func TestHealthKinds(t *testing.T) {
+	h := host(t, "spare")
+	w := newWorld(t, h)
+	only := func(body string) map[string]string { return map[string]string{"spare": amd64 + body} }
+	network := w.fleetOf(service("healthy"), only(""))
+	w.run("deploy", network, "switch").exits(0)
+
+	// A port of this machine that is open, and one that is not.
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	open := l.Addr().(*net.TCPAddr).Port
+	ask := w.file("ask.sh", "#!/bin/sh\n"+`echo "$GODWIT_HOST $GODWIT_TARGET $GODWIT_USER $GODWIT_TAGS ${GODWIT_SYSTEM##*/} $*" >>asked; [ "$1" = yes ] || { echo because; exit 7; }`+"\n")
+	if err := os.Chmod(ask, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	fails := `systemd.services.odd = { wantedBy = [ "multi-user.target" ]; serviceConfig.Type = "oneshot"; script = "exit 1"; };`
+
+	kinds := map[string]string{
+		"tcp":         fmt.Sprintf(`[ { description = "door"; host = "127.0.0.1"; port = %d; } ]`, open),
+		"unit":        `[ { unit = "e2e"; } { unit = "ssh.service"; description = "sshd"; period = 1; } ]`,
+		"failedUnits": `[ { ignore = [ "something*" ]; } ]`,
+		"local":       `[ { description = "asks"; cmd = [ "./ask.sh" "yes" ]; } ]`,
+	}
+	all := ""
+	for kind, list := range kinds {
+		all += fmt.Sprintf("deployment.healthChecks.%s = %s; deployment.preDeployChecks.%s = %s;\n", kind, list, kind, list)
+	}
+	all += `deployment.tags = [ "canary" ];`
+	w.fleetOf(service("checked")+all, only(""))
+	w.run("hosts", network).exits(0)
+	r := w.run("deploy", network, "switch").exits(0)
+	// morph's line counts morph's checks; the table counts all.
+	r.says("spare (secrets: 0, health checks: 0, tags: canary)", "5/5 checks", "door: OK", "e2e: OK", "no newly failed units: OK", "asks: OK")
+	wrote(t, h, "checked")
+	asked, _ := os.ReadFile(filepath.Join(w.dir, "asked"))
+	lines := strings.Split(strings.TrimSpace(string(asked)), "\n")
+	if len(lines) != 2 || !strings.HasPrefix(lines[0], "spare spare deploy canary ") || !strings.Contains(lines[0], "-nixos-system-") || !strings.HasSuffix(lines[0], " yes") {
+		t.Errorf("the local command was asked with %q", lines)
+	}
+
+	for _, c := range []struct{ kind, list, more, says string }{
+		{"tcp", `[ { description = "shut"; host = "127.0.0.1"; port = 1; period = 1; } ]`, "", "connection refused"},
+		{"unit", `[ { unit = "nothing-like-it"; period = 1; } ]`, "", "the host has no nothing-like-it"},
+		{"unit", `[ { unit = "odd"; period = 1; } ]`, `systemd.services.odd = { script = "exit 0"; };`, "odd: Failed (it is inactive (dead))"},
+		{"local", `[ { description = "asks"; cmd = [ "./ask.sh" "no" ]; period = 1; } ]`, "", "exit status 7, output: because"},
+		{"local", `[ { description = "asks"; cmd = [ "no-such-program" ]; } ]`, "", "executable file not found"},
+	} {
+		t.Run(c.kind+" fails", func(t *testing.T) {
+			w.fleetOf(service("sick")+c.more+fmt.Sprintf("deployment.healthChecks.%s = %s;", c.kind, c.list), only(""))
+			w.run("deploy", network, "switch", "--timeout", "3").exits(3).says(c.says, "rolled back")
+			wrote(t, h, "checked")
+		})
+	}
+	isSettled(t, h)
+
+	t.Run("before", func(t *testing.T) {
+		was := on(t, h, "cat /var/lib/godwit/history.jsonl | wc -l")
+		w.fleetOf(service("sick")+`deployment.preDeployChecks.unit = [ { unit = "nothing-like-it"; period = 1; } ];`, only(""))
+		w.run("deploy", network, "switch", "--timeout", "2").exits(3).says("pre-deploy checks", "the host has no nothing-like-it")
+		if now := on(t, h, "cat /var/lib/godwit/history.jsonl | wc -l"); now != was {
+			t.Error("the host was touched although a check before failed")
+		}
+	})
+
+	// A unit that failed before does not matter in a deploy, and does without one.
+	t.Run("failed units", func(t *testing.T) {
+		on(t, h, "systemd-run --quiet --unit=was-bad -p RemainAfterExit=no false; sleep 0.3; systemctl is-failed was-bad")
+		defer on(t, h, "systemctl reset-failed was-bad || true")
+		check := `deployment.healthChecks.failedUnits = [ { period = 1; } ];`
+		w.fleetOf(service("healthy")+check, only(""))
+		w.run("check-health", network, "--timeout", "2").exits(3).says("failed: was-bad.service")
+		w.run("deploy", network, "switch", "--no-guard", "--timeout", "3").exits(0)
+		wrote(t, h, "healthy")
+		w.fleetOf(service("healthy")+fails+check, only(""))
+		w.run("deploy", network, "switch", "--timeout", "3").exits(3).says("odd.service")
+		wrote(t, h, "healthy")
+	})
+	isSettled(t, h)
+
+	// The same for all hosts, where morph does not look.
+	t.Run("fleet", func(t *testing.T) {
+		text := func(extra string) string {
+			return fmt.Sprintf(`{ network.godwit = { %s };
+			  spare = { ... }: { %s deployment.targetUser = "deploy"; %s }; }`, extra, amd64, service("healthy"))
+		}
+		network := w.file("fleet.nix", text(fmt.Sprintf(`healthChecks = { tcp = [ { port = %d; host = "127.0.0.1"; } ]; unit = [ { unit = "e2e"; on = "sp*"; } ]; };`, open)))
+		w.run("check-health", network).exits(0).says(fmt.Sprintf("port %d: OK", open), "e2e: OK")
+		w.file("fleet.nix", text(`healthChecks.unit = [ { unit = "e2e"; on = "spaer"; } ];`))
+		w.run("check-health", network).exits(1).says(`no host matches on = "spaer" (did you mean spare?)`)
+		w.file("fleet.nix", text(`healthChecks.units = [ ];`))
+		w.run("check-health", network).exits(1).says("healthChecks: there are no units checks", "did you mean unit?")
+		w.file("fleet.nix", text(`bacth = "1";`))
+		w.run("check-health", network).exits(1).says("network.godwit", "there is no bacth", "did you mean batch?")
+		w.file("fleet.nix", text(`batch = "1,some";`))
+		w.run("deploy", network, "switch").exits(1).says("network.godwit", `batch: "some"`)
+	})
+}
