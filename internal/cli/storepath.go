@@ -31,13 +31,14 @@ import (
 type copyFlags struct {
 	with     string
 	compress string
-	direct   bool
+	direct   string
 }
 
 func (o *copyFlags) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&o.with, "copy-with", "godwit", "what copies: godwit, or nix (nix copy: slower; the login user must be root or trusted by Nix there)")
-	f.BoolVar(&o.direct, "direct", false, "let an ssh builder send to the hosts by itself, with its own ssh keys; what it cannot goes through this machine")
+	f.StringVar(&o.direct, "direct", "auto", "let an ssh builder that has a key for a host send to it by itself: auto, on (say where it cannot), or off")
+	f.Lookup("direct").NoOptDefVal = "on"
 	f.StringVar(&o.compress, "compress", "", "let ssh compress: on, off, or auto (where much is to be copied over a link below 100 Mbit/s) (default: as ssh is configured)")
 }
 
@@ -76,7 +77,10 @@ func (o *copyFlags) settle(c *cobra.Command) error {
 	if !slices.Contains([]string{"", "on", "off", "auto"}, o.compress) {
 		return fault.New("--compress %s: there is on, off and auto", o.compress)
 	}
-	if o.with == "nix" && o.direct {
+	if !slices.Contains([]string{"auto", "on", "off"}, o.direct) {
+		return fault.New("--direct=%s: there is auto, on and off", o.direct)
+	}
+	if o.with == "nix" && o.direct == "on" {
 		return fault.New("--direct belongs to godwit's own way of copying").Hint("leave out --copy-with nix")
 	}
 	if o.with == "nix" && o.compress == "auto" {
@@ -139,9 +143,7 @@ func (s *session) openPools(o ssh.Options) error {
 // copyInto tells pushers how to copy.
 func (s *session) copyInto(p *deploy.Pushers) {
 	p.Slow = s.slow
-	if s.copying.direct {
-		p.Direct = s.pool
-	}
+	p.Direct, p.Builders = deploy.Direct(s.copying.direct), s.pool
 	if s.copying.with == "nix" {
 		p.Nix = &deploy.NixCopy{Tool: s.tool, Pool: s.pool, Sink: s.ui}
 	}

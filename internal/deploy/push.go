@@ -22,9 +22,10 @@ type Pushers struct {
 	// Slow has connections that compress, for hosts behind a slow link. nil:
 	// everything goes over the run's own connections.
 	Slow *ssh.Pool
-	// Direct lets ssh builders try to send to hosts by themselves. Their
-	// connections are of this pool. nil: all goes through this machine.
-	Direct *ssh.Pool
+	// Direct lets ssh builders send to hosts by themselves; off if empty.
+	Direct Direct
+	// Builders has the connections to ssh builders. nil: nothing goes directly.
+	Builders *ssh.Pool
 
 	mu sync.Mutex
 	m  map[string]*store.Pusher

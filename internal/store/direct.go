@@ -18,6 +18,41 @@ type Direct struct {
 	// --import` on the host with the rights to write its store:
 	// ssh -o BatchMode=yes root@host nix-store --import.
 	Import []string
+	// Probe tells within ProbeTime whether the source's machine reaches the host.
+	// It may set Import. May be nil.
+	Probe func(ctx context.Context) error
+	// Least is how many bytes must be missing for the direct way to be tried.
+	Least int64
+	// Quiet says nothing where the probe fails.
+	Quiet bool
+}
+
+// ProbeTime bounds a probe.
+const ProbeTime = 2 * time.Second
+
+// reaches asks the probe.
+func (t *transfer) reaches(ctx context.Context) bool {
+	d := t.d.Direct
+	if d.Probe == nil {
+		return true
+	}
+	pctx, cancel := context.WithTimeout(ctx, ProbeTime)
+	defer cancel()
+	err := d.Probe(pctx)
+	if err == nil || ctx.Err() != nil {
+		return err == nil
+	}
+	why := oneLine(err.Error())
+	if pctx.Err() != nil {
+		why = "no answer within " + ProbeTime.String()
+	}
+	text := fmt.Sprintf("%s cannot send to this host by itself (%s): sending through this machine", t.p.src.Name, why)
+	if d.Quiet {
+		t.scope.Log(text)
+	} else {
+		t.scope.Warn(text)
+	}
+	return false
 }
 
 // directScript exports the paths on stdin, references before referrers, into
@@ -53,6 +88,9 @@ func (t *transfer) direct(ctx context.Context, c *conn, need []*Info, total int6
 	for k, i := range need {
 		list.WriteString(i.Path + "\n")
 		paths[k] = i.Path
+	}
+	if total < t.d.Direct.Least || !t.reaches(ctx) {
+		return nil
 	}
 	done := make(chan error, 1)
 	go func() { done <- t.d.Direct.Run(ctx, directScript(t.d.Direct.Import), list.String()) }()

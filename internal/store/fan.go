@@ -69,6 +69,8 @@ type object struct {
 	tries  int
 	gone   bool // its first bytes are gone: too late to join
 	shared bool // is in Pusher.objects
+	summed bool // sum is the SHA-256 of the first got bytes
+	sum    Hash
 	err    error
 	subs   map[*feed]struct{}
 }
@@ -427,6 +429,9 @@ func (l *lane) run() {
 		}
 		c = nil
 	}
+	if p.src.Root != "" && !l.readFiles() {
+		return
+	}
 	for {
 		p.mu.Lock()
 		var batch []*object
@@ -445,12 +450,7 @@ func (l *lane) run() {
 			outstanding += o.info.NarSize
 		}
 		if len(l.sent) == 0 {
-			delete(p.lanes, l)
-			if l.private {
-				p.private--
-			}
-			close(p.laneFreed)
-			p.laneFreed = make(chan struct{})
+			l.end()
 			p.mu.Unlock()
 			hangUp(true)
 			return
@@ -509,7 +509,7 @@ func (l *lane) run() {
 			hangUp(false)
 			continue
 		}
-		if err := l.read(c, o); err != nil {
+		if err := l.read(c.r.r, c, o); err != nil {
 			err = c.explain(err, "while reading "+o.info.Path)
 			hangUp(false)
 			again = true
@@ -565,14 +565,16 @@ func (l *lane) failAll(err error) {
 // read reads one NAR, checks it, and hands it to the feeds. Its last chunk is
 // held back until the whole is known to be right, so that a host never receives
 // a complete NAR that is wrong.
-func (l *lane) read(c *conn, o *object) error {
+// c is the connection behind r, and nil when r is this machine's disk.
+func (l *lane) read(r io.Reader, c *conn, o *object) error {
 	p := l.p
 	check := NewNARChecker()
 	bad := func(err error) error {
-		return fatalError{fault.New("%s: %s is damaged there: %w", c.name, o.info.Path, err).
+		return fatalError{fault.New("%s: %s is damaged there: %w", p.src.Name, o.info.Path, err).
 			Hint("on that machine: nix-store --verify-path %s, then nix-store --repair-path %s", o.info.Path, o.info.Path)}
 	}
 	size := o.info.NarSize
+	var delivered Hash
 	for off := int64(0); off < size; {
 		n := int(min(chunkSize, size-off))
 		fresh := off >= o.got
@@ -582,14 +584,23 @@ func (l *lane) read(c *conn, o *object) error {
 			if held, err = l.reserve(c, o, n); err != nil {
 				return err
 			}
+			if !held && c == nil {
+				return errUnwanted
+			}
 		}
 		buf := p.getBuf(n)
-		c.owe(1)
-		_, err := io.ReadFull(c.r.r, buf)
-		c.owe(-1)
+		if c != nil {
+			c.owe(1)
+		}
+		_, err := io.ReadFull(r, buf)
+		if c != nil {
+			c.owe(-1)
+		}
 		if err == nil {
 			if _, err = check.Write(buf); err != nil {
 				err = bad(err)
+			} else if !fresh && off+int64(n) == o.got && o.summed && check.Sum() != o.sum {
+				err = bad(errors.New("it changed while it was read"))
 			} else if off+int64(n) == size {
 				if err = check.Finish(size, o.info.NarHash); err != nil {
 					err = bad(err)
@@ -600,6 +611,9 @@ func (l *lane) read(c *conn, o *object) error {
 		}
 		if err != nil {
 			p.putBufLocked(buf)
+			if c == nil && o.got > 0 && off == o.got {
+				o.sum, o.summed = delivered, true
+			}
 			if held {
 				p.mu.Lock()
 				l.mem -= int64(n)
@@ -608,6 +622,9 @@ func (l *lane) read(c *conn, o *object) error {
 			return err
 		}
 		off += int64(n)
+		if c == nil {
+			delivered = check.Sum()
+		}
 		p.mu.Lock()
 		p.read += int64(n)
 		if fresh {
@@ -663,13 +680,17 @@ func (l *lane) reserve(c *conn, o *object, n int) (held bool, err error) {
 		}
 		if l.starving == 0 {
 			p.mu.Unlock()
-			c.paused.Store(true)
+			if c != nil {
+				c.paused.Store(true)
+			}
 			select {
 			case <-l.wake:
 			case <-p.ctx.Done():
 			}
-			c.last.Store(time.Now().UnixNano())
-			c.paused.Store(false)
+			if c != nil {
+				c.last.Store(time.Now().UnixNano())
+				c.paused.Store(false)
+			}
 			p.mu.Lock()
 			continue
 		}

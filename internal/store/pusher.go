@@ -58,6 +58,8 @@ type Result struct {
 	// Paths and Bytes (of NARs) have arrived; with DryRun they would be sent.
 	Paths int
 	Bytes int64
+	// Direct is how much of Bytes did not pass through this machine.
+	Direct int64
 	// Substituted is how many paths the host fetched by itself.
 	Substituted int
 	// Skipped is how many paths were there before.
@@ -282,7 +284,17 @@ func (p *Pusher) push(ctx context.Context, d Dest) Result {
 		if r.Substituted > 0 {
 			text += fmt.Sprintf("; %s from its own caches", count(r.Substituted, "path"))
 		}
-		scope.Emit(event.Event{Kind: event.Done, Text: text, Done: r.Bytes, Total: r.Bytes, Unit: event.Bytes, Rate: float64(r.Bytes) / max(r.Duration.Seconds(), 1e-3)})
+		var data map[string]string
+		switch {
+		case r.Direct == r.Bytes && r.Bytes > 0:
+			text += ", directly from " + p.src.Name
+		case r.Direct > 0:
+			text += fmt.Sprintf(", %s of it directly from %s", size(r.Direct), p.src.Name)
+		}
+		if r.Direct > 0 {
+			data = map[string]string{"direct": fmt.Sprint(r.Direct), "relayed": fmt.Sprint(r.Bytes - r.Direct)}
+		}
+		scope.Emit(event.Event{Kind: event.Done, Text: text, Data: data, Done: r.Bytes, Total: r.Bytes, Unit: event.Bytes, Rate: float64(r.Bytes) / max(r.Duration.Seconds(), 1e-3)})
 	}
 	return r
 }
@@ -376,6 +388,7 @@ func (t *transfer) run(ctx context.Context) error {
 			before, all := len(need), total
 			need, total = lacking(closure, valid)
 			t.res.Paths, t.res.Bytes = before-len(need), all-total
+			t.res.Direct = t.res.Bytes
 		}
 		if len(need) > 0 {
 			var err error

@@ -1,12 +1,14 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -33,6 +35,10 @@ type Endpoint struct {
 	// Dial runs `nix-store --serve` there, with --write when write is set. The
 	// stream lives until it is killed, its stdin is closed, or ctx is cancelled.
 	Dial func(ctx context.Context, write bool) (*Stream, error)
+	// Root, if not empty, is the folder of this machine under which the paths of
+	// the store can be read as files: "/" for the store of this machine. What
+	// cannot be read there is asked from nix-store.
+	Root string
 }
 
 // Serve gives the words of the program that an endpoint runs, for Dial
@@ -64,7 +70,7 @@ func Local(command func(ctx context.Context, program string, args ...string) *ex
 	if uri != "" {
 		name = "store " + uri
 	}
-	return FromCmd(name, func(ctx context.Context, write bool) *exec.Cmd {
+	ep := FromCmd(name, func(ctx context.Context, write bool) *exec.Cmd {
 		var args []string
 		if uri != "" {
 			args = append(args, "--store", uri)
@@ -72,6 +78,10 @@ func Local(command func(ctx context.Context, program string, args ...string) *ex
 		args = append(args, Serve(write)[1:]...)
 		return command(ctx, "nix-store", args...)
 	})
+	if root, ok := strings.CutPrefix(uri, "local?root="); uri == "" || ok && !strings.Contains(root, "&") {
+		ep.Root = cmp.Or(root, "/")
+	}
+	return ep
 }
 
 // FromCmd is an endpoint behind the process that make makes.

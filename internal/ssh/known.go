@@ -1,0 +1,92 @@
+package ssh
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"godwit/internal/fault"
+)
+
+// Address is where the configuration of ssh takes us, and the keys by which this
+// machine knows what answers there.
+type Address struct {
+	Host, User, Port string
+	// Keys are lines of a known_hosts file without the names: "ssh-ed25519
+	// AAAA…", "@cert-authority ssh-rsa AAAA…". Empty where no key is known.
+	Keys []string
+}
+
+// Address asks ssh itself (ssh -G) and ssh-keygen, which know what the files
+// mean: names that are hashed, patterns, ports.
+func (h *Host) Address(ctx context.Context) (Address, error) {
+	var a Address
+	out, err := h.pool.command(ctx, append([]string{"-G"}, h.args("", false, "true")...)).Output()
+	if err != nil {
+		return a, fault.New("ssh -G failed: %w", err).On(h.target.Name)
+	}
+	name := ""
+	var files []string
+	for line := range strings.Lines(string(out)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		switch key {
+		case "hostname":
+			a.Host = value
+		case "user":
+			a.User = value
+		case "port":
+			a.Port = value
+		case "hostkeyalias":
+			name = value
+		case "userknownhostsfile", "globalknownhostsfile":
+			files = append(files, strings.Fields(value)...)
+		}
+	}
+	if name == "" {
+		name = a.Host
+		if a.Port != "22" {
+			name = "[" + a.Host + "]:" + a.Port
+		}
+	}
+	home, _ := os.UserHomeDir()
+	seen := map[string]bool{}
+	for _, f := range files {
+		if rest, ok := strings.CutPrefix(f, "~/"); ok {
+			f = filepath.Join(home, rest)
+		}
+		if _, err := os.Stat(f); err != nil {
+			continue
+		}
+		found, err := exec.CommandContext(ctx, "ssh-keygen", "-F", name, "-f", f).Output()
+		if err != nil {
+			continue // it is not in there
+		}
+		for _, k := range knownKeys(found) {
+			if !seen[k] {
+				seen[k] = true
+				a.Keys = append(a.Keys, k)
+			}
+		}
+	}
+	return a, nil
+}
+
+// knownKeys takes the names out of lines of a known_hosts file.
+func knownKeys(found []byte) []string {
+	var out []string
+	for line := range bytes.Lines(found) {
+		w := strings.Fields(string(line))
+		marker := ""
+		if len(w) > 0 && strings.HasPrefix(w[0], "@") {
+			marker, w = w[0]+" ", w[1:]
+		}
+		if len(w) < 3 || strings.HasPrefix(w[0], "#") {
+			continue
+		}
+		out = append(out, marker+w[1]+" "+w[2])
+	}
+	return out
+}
