@@ -602,15 +602,30 @@ func taskParts(t *task) []part {
 	return parts
 }
 
-// status sums up the fleet: "2/3 hosts · 1 failed · 61 MiB copied · 12s".
+// status sums up the fleet: "2/3 hosts · 1 failed · 61 MiB copied · 12s", and
+// while several hosts copy "61/148 MiB copied  24 MiB/s  4s left".
 func (u *UI) status(now time.Time) string {
 	m := u.model
 	if len(m.order) < 2 {
 		return ""
 	}
 	done, bad := 0, 0
-	var copied int64
+	var copied, missing int64
+	var rate float64
+	var left time.Duration // of the host that takes longest
+	copying := 0
 	for _, h := range m.hosts {
+		for _, t := range h.active {
+			if t.step != event.StepCopy || t.unit != event.Bytes || t.done >= t.total {
+				continue
+			}
+			copying++
+			missing += t.total - t.done
+			if t.rate >= 1 {
+				rate += t.rate
+				left = max(left, t.left())
+			}
+		}
 		if h.state == finished {
 			done++
 			if h.bad() {
@@ -625,7 +640,17 @@ func (u *UI) status(now time.Time) string {
 	if bad > 0 {
 		parts = append(parts, fmt.Sprintf("%d failed", bad))
 	}
-	if copied > 0 {
+	switch {
+	case copying > 1:
+		s := text.SizeOf(copied, copied+missing) + " copied"
+		if rate >= 1 {
+			s += "  " + text.Size(int64(rate)) + "/s"
+		}
+		if t := text.Ticking(left); t != "" && left < forever {
+			s += "  " + t + " left"
+		}
+		parts = append(parts, s)
+	case copied > 0:
 		parts = append(parts, text.Size(copied)+" copied")
 	}
 	if !m.begin.IsZero() {

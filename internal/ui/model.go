@@ -263,6 +263,14 @@ func (t *task) progress(e event.Event) {
 	}
 }
 
+// forever is more than anybody wants to be told.
+const forever = 48 * time.Hour
+
+// left is the time that the step takes yet, at its rate.
+func (t *task) left() time.Duration {
+	return time.Duration(min(float64(t.total-t.done)/t.rate, forever.Seconds()) * float64(time.Second))
+}
+
 // numbers writes how far a step is: "61/148 MiB  24 MiB/s  4s left", "[4/23]".
 func (t *task) numbers() string {
 	switch {
@@ -272,8 +280,7 @@ func (t *task) numbers() string {
 		parts := []string{text.SizeOf(t.done, t.total)}
 		if t.rate >= 1 && t.done < t.total {
 			parts = append(parts, text.Size(int64(t.rate))+"/s")
-			left := time.Duration(float64(t.total-t.done) / t.rate * float64(time.Second))
-			if left < 48*time.Hour {
+			if left := t.left(); left < forever {
 				if s := text.Ticking(left); s != "" {
 					parts = append(parts, s+" left")
 				}
