@@ -72,7 +72,7 @@ func TestRebootOnce(t *testing.T) {
 	t.Run("power cut", func(t *testing.T) {
 		// Between the reboot and the confirmation, while a check still waits.
 		set(service("cut") + `deployment.healthChecks.cmd = [ { description = "never"; cmd = [ "false" ]; period = 1; } ];`)
-		p := w.start(t.Context(), nil, "deploy", net, "boot", "--reboot", "--timeout", "60")
+		p := w.start(t.Context(), nil, "deploy", net, "boot", "--reboot", "--timeout", "40")
 		p.until("never: Failed", 2*time.Minute)
 		wrote(t, h, "cut")
 		if def := on(t, h, "cat /boot/loader/default"); def != old {
@@ -86,8 +86,12 @@ func TestRebootOnce(t *testing.T) {
 		if err := h.Boot(ctx); err != nil {
 			t.Fatal(err)
 		}
-		p.wait().exits(3)
+		boot, _ := h.BootID(ctx)
+		p.wait().exits(3).says("rebooted into the system that ran before")
 		settles(t, h)
+		if now, _ := h.BootID(ctx); now != boot {
+			t.Error("a host that had come back by itself was rebooted again")
+		}
 		boots(result{})
 	})
 	t.Run("deployer dies", func(t *testing.T) {
@@ -104,6 +108,7 @@ func TestRebootOnce(t *testing.T) {
 				break
 			}
 		}
+		on(t, h, "rm -f /nix/var/nix/gcroots/godwit-pushed*") // the next push's to remove
 		boots(result{})
 		if again := on(t, h, oneShots); again == shots {
 			t.Error("the new system was never booted")
