@@ -152,12 +152,12 @@ func (s *story) clockStep() {
 
 // bootAndReboot: once into the new system, which is then kept.
 func (s *story) bootAndReboot() {
-	began := time.Now()
 	p := s.start("deploy", s.network("five", ""), "boot", "--reboot")
 	r := s.exits(p.wait(), 0)
 	s.t.Logf("%6.1fs until godwit is content:\n%s", r.took.Seconds(), r.out)
 	s.powerCut()
 	s.fsck()
+	began := time.Now()
 	s.powerOn()
 	s.booted(began)
 	s.runsNew("five")
