@@ -28,7 +28,6 @@ type story struct {
 	*machine
 	godwit string
 	env    []string
-	net    string
 	one    string // the system that was confirmed last
 }
 
