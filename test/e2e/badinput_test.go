@@ -221,10 +221,10 @@ func TestInterrupt(t *testing.T) {
 		args       []string
 	}{
 		{"evaluation", `system.nixos.label = builtins.seq (builtins.foldl' (a: b: a + b) 0 (builtins.genList (x: x) 30000000)) "slow";`, "evaluat", []string{"deploy", "NET", "switch"}},
-		{"build", `system.activationScripts.slow = "${derivation { name = "slow"; system = "x86_64-linux"; builder = "/bin/sh"; args = [ "-c" "echo sleeping; /bin/sleep 60; echo > $out" ]; }}";`, "build", []string{"deploy", "NET", "switch"}},
+		{"build", `system.activationScripts.slow = "${derivation { name = "slow"; system = "x86_64-linux"; builder = "/bin/sh"; args = [ "-c" "echo sleeping; /bin/sleep 77; echo > $out" ]; }}";`, "build", []string{"deploy", "NET", "switch"}},
 		{"copying", `environment.etc.blob.source = "${./blob}";`, "copying from", []string{"deploy", "NET", "switch"}},
-		{"secrets", `deployment.secrets.k = { source = "k"; destination = "/run/k"; action = [ "sleep" "60" ]; };`, "post-upload command: sleep 60", []string{"deploy", "NET", "switch", "--upload-secrets"}},
-		{"activation", `system.activationScripts.slow = "echo now sleeping; sleep 60";`, "now sleeping", []string{"deploy", "NET", "switch"}},
+		{"secrets", `deployment.secrets.k = { source = "k"; destination = "/run/k"; action = [ "sleep" "60" ]; };`, "post-upload command: sleep 77", []string{"deploy", "NET", "switch", "--upload-secrets"}},
+		{"activation", `system.activationScripts.slow = "echo now sleeping; sleep 77";`, "now sleeping", []string{"deploy", "NET", "switch"}},
 		{"checks", `deployment.healthChecks.cmd = [ { description = "never"; cmd = [ "false" ]; period = 1; } ];`, "never", []string{"deploy", "NET", "switch"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -255,7 +255,7 @@ func TestInterrupt(t *testing.T) {
 				t.Errorf("the host runs %s, before %s", now, before)
 			}
 			isSettled(t, spare)
-			if left := strings.TrimSpace(processes(t, "sleep 60")); left != "" {
+			if left := strings.TrimSpace(processes(t, "sleep 77")); left != "" {
 				t.Errorf("left running here: %s", left)
 			}
 		})

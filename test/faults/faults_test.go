@@ -297,7 +297,7 @@ for i in 1 2 3; do systemctl kill -s KILL 'godwit-commit-*.service'; systemctl s
 			k.t.Errorf("%+v %q", s, left)
 		}
 	}},
-	{name: "status and confirm from elsewhere", outcome: "changed", end: "new", checks: func(k *kase) error {
+	{name: "status and confirm from elsewhere", req: func(r *activate.Request) { r.ConfirmTimeout = 20 * time.Second }, outcome: "changed", end: "new", checks: func(k *kase) error {
 		unplug(k)
 		other := k.client(k.t, lab.Root)
 		state, dep, err := activate.Status(k.ctx, other, k.Name)

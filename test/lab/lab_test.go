@@ -157,7 +157,7 @@ nix-store --add /root/nixos-system-other && rm -r /root/nixos-system-other`))
 	// The one-shot entry is used up: a reboot from inside boots the default.
 	bootID = value(h.BootID(ctx))(t)
 	h.Run(ctx, Root, "systemctl reboot")
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(3 * time.Minute) // an emulated host takes its time
 	for {
 		r := h.Run(ctx, Root, "cat /proc/sys/kernel/random/boot_id && systemctl is-system-running --wait")
 		if r.OK() && !strings.HasPrefix(r.Stdout, bootID) {
