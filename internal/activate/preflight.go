@@ -30,6 +30,7 @@ type State struct {
 	// About the new system:
 	New              string   // what is to be activated, links resolved
 	Absent, NoSwitch []string // paths that are not there, or have no switch-to-configuration
+	Hollow           []string // paths whose files are empty: a power cut came before they were on the disk
 	Differs          []string // kernel, initrd, kernel-modules, kernel-params, systemd
 	InitChanged      bool     // exit 100 would be the answer
 	Inhibited        bool     // system.switch.inhibitors differ from the booted system's
@@ -83,7 +84,7 @@ func Preflight(ctx context.Context, r Runner, req Request) (State, error) {
 		Generation: f.fact("generation"), Root: f.fact("uid") == "0", Missing: f.facts["missing"],
 		FailedUnits: f.facts["failed"], Pending: f.fact("pending"), Interrupted: f.fact("interrupted"), Rebuild: f.fact("rebuild"),
 		New: f.fact("new"), Specialisation: f.fact("specialisation"),
-		Absent: f.facts["absent"], NoSwitch: f.facts["no-switch"], Differs: f.facts["differs"],
+		Absent: f.facts["absent"], NoSwitch: f.facts["no-switch"], Hollow: f.facts["hollow"], Differs: f.facts["differs"],
 		InitChanged: f.has("init-changed"), Inhibited: f.has("inhibited"), CheckFailed: f.has("check-failed"), CheckLog: f.facts["check-line"],
 		Free: map[string]int64{},
 	}
@@ -126,6 +127,9 @@ func (s State) allows(req Request) error {
 		return no("activating a system needs root, and the login user is not").Hint("let the user use sudo or doas, or deploy as root")
 	case len(s.Absent) > 0:
 		return no("the host does not have %s", s.Absent[0]).Hint("godwit push first")
+	case len(s.Hollow) > 0:
+		return no("%s is damaged on the host: its files are empty, as after a power cut during a copy", s.Hollow[0]).
+			Hint("ssh %s sudo nix-store --verify --check-contents shows what else is; nix-store --delete %s and deploy again", req.Host, s.Hollow[0])
 	case len(s.NoSwitch) > 0:
 		return no("%s has no bin/switch-to-configuration", s.NoSwitch[0]).
 			Hint("system.switch.enable = true in its configuration")

@@ -76,11 +76,15 @@ func (p *Pushers) Close() error {
 // -2, -3 and so on.
 const pushedRoot = "/nix/var/nix/gcroots/godwit-pushed"
 
+// protect also waits until the paths are on the disk: Nix syncs its database,
+// not the files, so that after a power cut it would hold empty files for valid
+// ones (seen on a real kernel, test/realboot).
 func protect(ctx context.Context, conn *ssh.Host, roots []string) error {
 	return conn.Run(ctx, ssh.Cmd{Script: `r=$1; shift
 n=
 for p; do ln -sfn "$p" "$r${n:+-$n}" || exit; n=$((${n:-1}+1)); done
-while [ -L "$r-$n" ]; do rm -f "$r-$n" || exit; n=$((n+1)); done`, Args: append([]string{pushedRoot}, roots...), Elevate: true})
+while [ -L "$r-$n" ]; do rm -f "$r-$n" || exit; n=$((n+1)); done
+sync -f /nix/store 2>/dev/null || sync`, Args: append([]string{pushedRoot}, roots...), Elevate: true})
 }
 
 // release takes that root away again.

@@ -6,8 +6,19 @@ finish() {
 	systemctl stop --no-block "godwit-confirm-$ID.timer" 2>/dev/null
 	record "$1"
 	rm -f "$STATE/pending"
+	durable
 	put final "$1"
 	release
+}
+
+# durable: what was said to hold must outlive a power cut in the next moment.
+# File system by file system: a plain sync also waits for dead network mounts.
+durable() {
+	case $ACTION in dry-activate) return ;; esac
+	sync -f "$NEW" "${PROFILE%/*}" "$STATE" 2>/dev/null
+	for mount in /boot /boot/efi /efi; do
+		[ ! -d "$mount" ] || sync -f "$mount" 2>/dev/null
+	done
 }
 
 # release: the lock, the gc roots and the deadman. A failed rollback keeps the

@@ -3,6 +3,9 @@
 # the short lock on fd 9. The deadman exists before anything else happens.
 launch() {
 	[ "$ACTION" = dry-activate ] || repair
+	# Nix registers a path before its files are on the disk: after a power cut
+	# it would hold empty files for valid ones.
+	[ "$ACTION" = dry-activate ] || sync -f "$NEW" 2>/dev/null
 	if [ "$MODE" = detached ]; then # no systemd on this host
 		setsid "$SH" "$D/run.sh" detached >>"$D/log" 2>&1 </dev/null 9>&- &
 	elif ! unit_deadman; then

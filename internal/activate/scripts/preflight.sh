@@ -27,7 +27,7 @@ done
 if [ -n "$NEW" ]; then
 	tell new "$(readlink -f "$NEW")"
 	for system in "$NEW" "$TOPLEVEL"; do
-		if [ ! -e "$system" ]; then tell absent "$system"; elif [ ! -x "$system/bin/switch-to-configuration" ]; then tell no-switch "$system"; fi
+		if [ ! -e "$system" ]; then tell absent "$system"; elif [ -e "$system/bin/switch-to-configuration" ] && [ ! -s "$system/bin/switch-to-configuration" ]; then tell hollow "$system"; elif [ ! -x "$system/bin/switch-to-configuration" ]; then tell no-switch "$system"; fi
 	done
 	[ -x "$CURRENT/bin/switch-to-configuration" ] || tell no-switch "$(readlink -f "$CURRENT")"
 	for part in kernel initrd kernel-modules kernel-params systemd; do

@@ -57,6 +57,10 @@ finish() {
 	watch_remove
 	systemctl daemon-reload
 	put reason "$2"
+	sync -f "$NEW" "${PROFILE%/*}" "$STATE" 2>/dev/null # must outlive a power cut in the next moment
+	for mount in /boot /boot/efi /efi; do
+		[ ! -d "$mount" ] || sync -f "$mount" 2>/dev/null
+	done
 	put final "$1"
 	[ "$(readlink "$RUN/current")" != "$ID" ] || rm -f "$RUN/current"
 }
