@@ -593,6 +593,8 @@ func (pl *planner) settled(ctx context.Context, o deploy.Outcome) {
 		plan.Fail(&h, o.Err)
 	case o.State == deploy.Skipped && !pl.buildOnly(o.Host): // --unreachable=skip
 		h.Status, h.Error = plan.Unreachable, o.Detail
+	case o.State == deploy.Unchanged: // it ran the system, so nothing was to be agreed to
+		h.Status = plan.Unchanged
 	}
 	pl.arrive(ctx, h)
 }

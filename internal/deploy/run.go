@@ -196,6 +196,14 @@ func (r *Run) host(ctx context.Context, j Job, built func(system string)) Outcom
 	}
 	conn := r.Pool.Host(Target(h))
 
+	// A host that runs the system already is asked for nothing else: no copy, no
+	// plan, no activation. Its checks are run all the same.
+	if r.runsAlready(ctx, conn, system) {
+		o := r.activate(ctx, h, conn, system, true)
+		o.System = system
+		return o
+	}
+
 	roots := []string{system}
 	if len(j.Ready) > 0 {
 		roots = j.Ready
@@ -218,10 +226,26 @@ func (r *Run) host(ctx context.Context, j Job, built func(system string)) Outcom
 			return leftAlone(err, system)
 		}
 	}
-	o := r.activate(ctx, h, conn, system)
+	o := r.activate(ctx, h, conn, system, false)
 	o.System = system
 	r.release(ctx, h, conn)
 	return o
+}
+
+// runsAlready tells whether switch or test would change nothing: the host runs
+// the system and, for switch, its profile names it. When the host cannot tell,
+// the long way finds out.
+func (r *Run) runsAlready(ctx context.Context, conn *ssh.Host, system string) bool {
+	if r.Goal != GoalActivate || r.DryRun || r.Reboot || r.Action != activate.Switch && r.Action != activate.Test {
+		return false
+	}
+	out, err := conn.Output(ctx, ssh.Cmd{Script: `readlink -f /run/current-system "$1"
+[ ! -L /run/godwit/current ] || echo pending`, Args: []string{activate.DefaultProfile}})
+	if err != nil {
+		return false
+	}
+	found := strings.Fields(out)
+	return len(found) == 2 && found[0] == system && (found[1] == system || r.Action == activate.Test)
 }
 
 // release takes the root of the push away; what the host runs and boots is
@@ -326,7 +350,7 @@ func (r *Run) push(ctx context.Context, h fleet.Host, conn *ssh.Host, src store.
 }
 
 // activate takes a host that has the system in its store to its end.
-func (r *Run) activate(ctx context.Context, h fleet.Host, conn *ssh.Host, system string) (out Outcome) {
+func (r *Run) activate(ctx context.Context, h fleet.Host, conn *ssh.Host, system string, running bool) (out Outcome) {
 	leave, err := r.activations.Enter(ctx)
 	if err != nil {
 		return Outcome{Err: err}
@@ -363,6 +387,13 @@ func (r *Run) activate(ctx context.Context, h fleet.Host, conn *ssh.Host, system
 		}
 		checked = h.HealthChecks.Len()
 		return r.checks(ctx, h, conn, h.HealthChecks, event.StepCheck, about)
+	}
+	if running {
+		event.On(r.Sink, h.Name, event.StepActivate).Emit(event.Event{Kind: event.Skipped, Text: "already runs this system"})
+		if err := after(ctx); err != nil {
+			return Outcome{Err: err}
+		}
+		return Outcome{State: Unchanged, Detail: "already runs this system" + passed(checked)}
 	}
 	if r.Reboot && !dryActivate {
 		return r.rebootInto(ctx, h, conn, system, after, func() int { return checked })
