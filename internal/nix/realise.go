@@ -60,7 +60,15 @@ func (t *Tool) Realise(ctx context.Context, items []RealiseItem, scope event.Sco
 		return nil, fault.New("cannot make a temporary directory: %s", err).Because(err)
 	}
 	defer os.RemoveAll(tmp)
-	args = append(args, "--add-root", filepath.Join(tmp, "r"), "--indirect")
+	root := filepath.Join(tmp, "r")
+	// One derivation is rooted where it is to stay: no second process.
+	direct := len(items) == 1 && items[0].Link != ""
+	if direct {
+		if root, err = filepath.Abs(items[0].Link); err != nil {
+			return nil, fault.New("cannot make a GC root: %s", err).Because(err)
+		}
+	}
+	args = append(args, "--add-root", root, "--indirect")
 	args = append(args, t.settings.BuildArgs...)
 	cmd := t.Command(ctx, "nix-store", args...)
 	var out bytes.Buffer
@@ -114,6 +122,9 @@ func (t *Tool) Realise(ctx context.Context, items []RealiseItem, scope event.Sco
 	for _, it := range items {
 		p, ok := res.Outputs[it.Drv]
 		if !ok || it.Link == "" {
+			continue
+		}
+		if target, err := os.Readlink(it.Link); direct && err == nil && target == p {
 			continue
 		}
 		if err := t.AddRoot(ctx, p, it.Link); err != nil {
