@@ -223,11 +223,12 @@ func TestInterrupt(t *testing.T) {
 		{"evaluation", `system.nixos.label = builtins.seq (builtins.foldl' (a: b: a + b) 0 (builtins.genList (x: x) 30000000)) "slow";`, "evaluat", []string{"deploy", "NET", "switch"}},
 		{"build", `system.activationScripts.slow = "${derivation { name = "slow"; system = "x86_64-linux"; builder = "/bin/sh"; args = [ "-c" "echo sleeping; /bin/sleep 77; echo > $out" ]; }}";`, "build", []string{"deploy", "NET", "switch"}},
 		{"copying", `environment.etc.blob.source = "${./blob}";`, "copying from", []string{"deploy", "NET", "switch"}},
-		{"secrets", `deployment.secrets.k = { source = "k"; destination = "/run/k"; action = [ "sleep" "60" ]; };`, "post-upload command: sleep 77", []string{"deploy", "NET", "switch", "--upload-secrets"}},
+		{"secrets", `deployment.secrets.k = { source = "k"; destination = "/run/k"; action = [ "sleep" "77" ]; };`, "post-upload command: sleep 77", []string{"deploy", "NET", "switch", "--upload-secrets"}},
 		{"activation", `system.activationScripts.slow = "echo now sleeping; sleep 77";`, "now sleeping", []string{"deploy", "NET", "switch"}},
 		{"checks", `deployment.healthChecks.cmd = [ { description = "never"; cmd = [ "false" ]; period = 1; } ];`, "never", []string{"deploy", "NET", "switch"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			w := w.as(t)
 			net := only(service("during") + c.body)
 			args := append([]string{}, c.args...)
 			args[1] = net

@@ -280,8 +280,7 @@ func TestPathErrors(t *testing.T) {
 		{"host down", "push --store-path " + top + " --to 127.0.0.1:1 root@web", 3, []string{"127.0.0.1:1 refuses connections", "web | ✓ pushed"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := *w
-			w.t = t
+			w := w.as(t)
 			w.run(strings.Fields(c.args)...).exits(c.code).says(c.says...)
 		})
 	}

@@ -157,6 +157,13 @@ func repo(t *testing.T, path string) string {
 	return abs
 }
 
+// as is the same world for a subtest, which fails on its own.
+func (w *world) as(t *testing.T) *world {
+	sub := *w
+	sub.t = t
+	return &sub
+}
+
 // file writes a file of the world and gives its path.
 func (w *world) file(name, content string) string {
 	w.t.Helper()
@@ -236,6 +243,13 @@ func (w *world) start(ctx context.Context, env []string, args ...string) *proces
 	if err := p.cmd.Start(); err != nil {
 		w.t.Fatal(err)
 	}
+	// A test that fails before it has waited leaves nothing behind for the next.
+	w.t.Cleanup(func() {
+		if p.cmd.ProcessState == nil {
+			_ = p.cmd.Process.Kill()
+			_ = p.cmd.Wait()
+		}
+	})
 	return p
 }
 
@@ -264,7 +278,6 @@ func (p *process) until(text string, limit time.Duration) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	_ = p.cmd.Process.Kill()
 	p.w.t.Fatalf("godwit %s did not say %q within %s:\n%s", strings.Join(p.args, " "), text, limit, p.stderr.String())
 }
 
