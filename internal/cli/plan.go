@@ -177,6 +177,11 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 	if err := s.load(ctx, loadRequest{file: r.file, selection: r.selection, systems: true, probe: true}); err != nil {
 		return err
 	}
+	if r.deploy.UploadSecrets {
+		if err := preflightSecrets(s.hosts); err != nil {
+			return err
+		}
+	}
 	if s.net.BuildShell && g.allowBuildShell {
 		if s.tool, err = s.net.InBuildShell(ctx, s.tool); err != nil {
 			return err
@@ -335,11 +340,6 @@ func (s *session) lookAtHost(ctx context.Context, p *plan.Plan, h fleet.Host, sy
 	t := plan.Target{Host: h, Runner: conn, Store: deploy.HostStore(conn), System: system, Source: src}
 	if s.net != nil {
 		t.Fleet = s.net.Names
-	}
-	if p.Options.UploadSecrets {
-		for _, x := range h.Secrets {
-			t.Secrets = append(t.Secrets, plan.Secret{Name: x.Name, Destination: x.Destination})
-		}
 	}
 	if brief {
 		return plan.Gather(ctx, p.Options, p.Source, t, true)

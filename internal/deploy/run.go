@@ -197,8 +197,10 @@ func (r *Run) host(ctx context.Context, j Job, built func(system string)) Outcom
 	conn := r.Pool.Host(Target(h))
 
 	// A host that runs the system already is asked for nothing else: no copy, no
-	// plan, no activation. Its checks are run all the same.
-	if r.runsAlready(ctx, conn, system) {
+	// plan, no activation. Its checks are run all the same. Secrets that may
+	// change it are for the plan to tell.
+	plannedSecrets := r.Admit != nil && r.UploadSecrets && len(h.Secrets) > 0
+	if !plannedSecrets && r.runsAlready(ctx, conn, system) {
 		o := r.activate(ctx, h, conn, system, true)
 		o.System = system
 		return o

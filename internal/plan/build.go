@@ -10,6 +10,7 @@ import (
 
 	"godwit/internal/activate"
 	"godwit/internal/closure"
+	"godwit/internal/event"
 	"godwit/internal/fleet"
 	"godwit/internal/ssh"
 )
@@ -24,7 +25,9 @@ type Input struct {
 	Copy    *Copy
 	// NewUnits are the unit files of the new system, when it is not on the host.
 	NewUnits map[string]string
-	Secrets  []Secret
+	// Secrets that would be uploaded, and why they could not be compared.
+	Secrets    []Secret
+	SecretsErr error
 }
 
 // Build makes a host's part of a plan. It does no I/O.
@@ -48,13 +51,19 @@ func Build(o Options, src Source, in Input) Host {
 			Commit: l.Meta["commit"], Tree: l.Meta["tree"], Action: string(l.Action), Result: l.Result, System: l.Toplevel}
 	}
 	if !o.Reboot && isUnchanged(o.Action, in.System, s) {
-		h.Status = Unchanged
+		h.same = true
 		h.Closure = &closure.Difference{}
+		if !slices.ContainsFunc(h.Secrets, Secret.writes) {
+			h.Status = Unchanged
+		}
+	}
+	if in.SecretsErr != nil {
+		h.Notes = append(h.Notes, Note{Text: "its secrets could not be compared: " + event.Message(in.SecretsErr), Warn: true})
 	}
 	h.Parts = parts(f)
 	h.NeedReboot = slices.ContainsFunc(h.Parts, func(p Part) bool { return p.Name != "systemd" && p.Name != "boot-loader" })
-	if h.Status == Unchanged {
-		h.Notes = notes(&h, f)
+	if h.same { // other secrets are no risk
+		h.Notes = append(h.Notes, notes(&h, f)...)
 		return h
 	}
 
@@ -218,7 +227,7 @@ func notes(h *Host, f *Facts) []Note {
 			out = append(out, Note{Text: "switched by something else since godwit's last deploy"})
 		}
 	}
-	if due := slices.DeleteFunc(slices.Clone(h.Parts), func(p Part) bool { return !p.Waiting && h.Status != Unchanged }); len(due) > 0 && h.NeedReboot {
+	if due := slices.DeleteFunc(slices.Clone(h.Parts), func(p Part) bool { return !p.Waiting && !h.same }); len(due) > 0 && h.NeedReboot {
 		out = append(out, Note{Text: "a reboot is due already: " + partsText(due)})
 	}
 	return out

@@ -9,6 +9,7 @@ import (
 	"godwit/internal/activate"
 	"godwit/internal/closure"
 	"godwit/internal/fleet"
+	"godwit/internal/secrets"
 	"godwit/internal/store"
 )
 
@@ -20,19 +21,22 @@ type Target struct {
 	System string         // the new system
 	Source store.Endpoint // that holds the new system
 	Fleet  []string       // names of all hosts of the configuration
-	// Secrets that would be uploaded.
-	Secrets []Secret
 }
 
 // Gather finds out about one host and makes its part of the plan. With brief
 // only what named risks are judged by is looked at: no closures and no
 // dry-activate. The error is for a host that could not be looked at.
 func Gather(ctx context.Context, o Options, src Source, t Target, brief bool) (Host, error) {
-	in := Input{Host: t.Host, System: t.System, Secrets: t.Secrets}
+	in := Input{Host: t.Host, System: t.System}
+	var compared sync.WaitGroup
+	if o.UploadSecrets {
+		compared.Go(func() { in.Secrets, in.SecretsErr = compareSecrets(ctx, t.Runner, t.Host) })
+	}
 	f, err := Look(ctx, t.Runner, Ask{
 		Host: t.Host.Name, System: t.System, Action: activate.Action(o.Action),
 		Dry: !brief && (o.Action != "boot" || o.Reboot), Units: !brief,
 	})
+	compared.Wait()
 	if err != nil {
 		return Host{}, err
 	}
@@ -90,6 +94,23 @@ func Gather(ctx context.Context, o Options, src Source, t Target, brief bool) (H
 		return Host{}, err
 	}
 	return Build(o, src, in), nil
+}
+
+// compareSecrets says of every secret what uploading it would do.
+func compareSecrets(ctx context.Context, r secrets.Runner, h fleet.Host) ([]Secret, error) {
+	found, err := secrets.Compare(ctx, r, h)
+	if err != nil {
+		var all []Secret
+		for _, s := range secrets.Select(h.Secrets, "") {
+			all = append(all, Secret{Name: s.Name, Destination: s.Destination})
+		}
+		return all, err
+	}
+	all := make([]Secret, len(found))
+	for i, c := range found {
+		all[i] = Secret{Name: c.Name, Destination: c.Destination, State: c.Result, Differs: c.Differs}
+	}
+	return all, nil
 }
 
 // readNew looks at a system that is in another store than the host's: its

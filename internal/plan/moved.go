@@ -27,9 +27,18 @@ func (h *Host) Moved(now *Host) string {
 			out = append(out, fmt.Sprintf("it %s %s, not %s", what, orNothing(now), orNothing(was)))
 		}
 	}
-	say("runs", now.Running, h.Running)
-	say("was booted with", now.Booted, h.Booted)
-	say("would boot", now.Profile, h.Profile)
+	if !now.same {
+		say("runs", now.Running, h.Running)
+		say("was booted with", now.Booted, h.Booted)
+		say("would boot", now.Profile, h.Profile)
+	}
+	for _, was := range h.Secrets {
+		for _, is := range now.Secrets {
+			if was.Name == is.Name && !was.writes() && is.writes() {
+				out = append(out, fmt.Sprintf("its secret %s was to stay as it is, and would change now", was.Name))
+			}
+		}
+	}
 	return strings.Join(out, "; ")
 }
 

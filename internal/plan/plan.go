@@ -25,6 +25,7 @@ import (
 	"godwit/internal/closure"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/secrets"
 )
 
 // Schema and Version name the JSON form of a Plan. Version grows when a field
@@ -87,7 +88,7 @@ type Status string
 
 // Statuses of a host.
 const (
-	Change      Status = "change"
+	Change      Status = "change"      // takes another system, or other secrets
 	Unchanged   Status = "unchanged"   // runs (and boots) the system already; still checked
 	Unreachable Status = "unreachable" // does not answer
 	Blocked     Status = "blocked"     // answers, and cannot take the system as things are
@@ -139,7 +140,8 @@ type Host struct {
 	// saved plan without an evaluation. Secrets are named by their files.
 	Config *fleet.Host `json:"config,omitempty"`
 
-	err error
+	err  error
+	same bool // it runs and boots System already; only secrets may change
 }
 
 // Err is why a host is blocked, as it was found; nil after a plan was loaded.
@@ -159,9 +161,15 @@ type Part struct {
 type Secret struct {
 	Name        string `json:"name"`
 	Destination string `json:"destination"`
-	// State is "new", "changed", "same", or empty when it was not compared.
+	// State is what secrets.Compare found: "new", "changed", "unchanged"; empty
+	// when it could not be compared. Nothing of the content is in a plan.
 	State string `json:"state,omitempty"`
+	// Differs says in what a changed one differs: content, owner, mode, kind.
+	Differs []string `json:"differs,omitempty"`
 }
+
+// writes tells whether uploading it would, or might, change the host.
+func (s Secret) writes() bool { return s.State != secrets.Unchanged }
 
 // Copy is what the host lacks of the new system.
 type Copy struct {

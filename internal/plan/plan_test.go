@@ -198,6 +198,39 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+// TestSecretsChange: a host that only gets other secrets changes, without a risk.
+func TestSecretsChange(t *testing.T) {
+	for _, c := range []struct {
+		state string
+		want  Status
+		says  string
+	}{
+		{"unchanged", Unchanged, ""},
+		{"new", Change, "secrets: new tls"},
+		{"changed", Change, "secrets: changed tls (mode)"},
+		{"", Change, "secrets: not compared tls"},
+	} {
+		in := Input{Host: host("web1"), System: newSystem, Facts: facts(), Secrets: []Secret{{Name: "tls", Destination: "/k/tls", State: c.state, Differs: []string{"mode"}}}}
+		in.Facts.State.Current, in.Facts.State.Profile = newSystem, newSystem
+		if c.state == "" {
+			in.SecretsErr = errors.New("no sha256sum")
+		}
+		p := &Plan{Options: Options{Action: "switch", UploadSecrets: true}}
+		p.Hosts = []Host{Build(p.Options, Source{Commit: "4f2a91c", Dirty: true}, in)}
+		h := p.Hosts[0]
+		if h.Status != c.want || len(h.Risks) > 0 {
+			t.Errorf("%q: %s, %v", c.state, h.Status, h.Risks)
+		}
+		text := p.Text(Layout{})
+		if !strings.Contains(text, "already runs this system") || !strings.Contains(text, c.says) || strings.Contains(text, "secrets:") != (c.says != "") {
+			t.Errorf("%q:\n%s", c.state, text)
+		}
+		if (p.Question() == "") != (c.want == Unchanged) || strings.Contains(text, "no sha256sum") != (c.state == "") {
+			t.Errorf("%q: %q\n%s", c.state, p.Question(), text)
+		}
+	}
+}
+
 // sample is a plan with a bit of everything.
 func sample() *Plan {
 	p := &Plan{Created: now, Godwit: "1.0", File: "/etc/fleet/network.nix", Source: Source{Commit: "4f2a91c00000000000", Content: "git-1"}, Options: Options{Action: "switch", UploadSecrets: true}}
@@ -224,10 +257,15 @@ func sample() *Plan {
 	db := host("db1")
 	db.HealthChecks.Cmd = []fleet.CmdCheck{{Description: "x", Cmd: []string{"true"}}}
 	p.Hosts = append(p.Hosts, Build(p.Options, p.Source, Input{Host: db, System: newSystem, Facts: f, Closure: &kernels, Copy: &Copy{Paths: 37, Bytes: 250 << 20},
-		Secrets: []Secret{{Name: "tls", Destination: "/var/keys/tls"}}}))
+		Secrets: []Secret{{Name: "dkim", Destination: "/var/keys/dkim", State: "changed", Differs: []string{"content"}},
+			{Name: "old", Destination: "/var/keys/old", State: "unchanged"},
+			{Name: "tls", Destination: "/var/keys/tls", State: "new"}, {Name: "vpn", Destination: "/var/keys/vpn", State: "changed", Differs: []string{"owner", "mode"}}}}))
 	f = facts()
 	f.State.Current, f.State.Profile = newSystem, newSystem
-	p.Hosts = append(p.Hosts, Build(p.Options, p.Source, Input{Host: host("cache1"), System: newSystem, Facts: f}))
+	p.Hosts = append(p.Hosts, Build(p.Options, p.Source, Input{Host: host("cache1"), System: newSystem, Facts: f,
+		Secrets: []Secret{{Name: "old", Destination: "/var/keys/old", State: "unchanged"}}}))
+	p.Hosts = append(p.Hosts, Build(p.Options, Source{Commit: "4f2a91c", Dirty: true}, Input{Host: host("cache2"), System: newSystem, Facts: f,
+		Secrets: []Secret{{Name: "old", Destination: "/var/keys/old", State: "changed", Differs: []string{"content"}}}}))
 	gone := Host{Name: "pi3"}
 	Fail(&gone, context.DeadlineExceeded)
 	gone.Error = "no answer on 192.168.1.23:22"
@@ -238,7 +276,7 @@ func sample() *Plan {
 	broken := Host{Name: "mail"}
 	Fail(&broken, fault.New("the option `services.openshh' does not exist").On("mail").Hint("did you mean services.openssh?"))
 	p.Hosts = append(p.Hosts, broken)
-	p.Seal([]string{"web1", "web2", "db1", "cache1", "pi3", "old1", "mail"})
+	p.Seal([]string{"web1", "web2", "db1", "cache1", "cache2", "pi3", "old1", "mail"})
 	return p
 }
 
@@ -392,9 +430,14 @@ func TestMoved(t *testing.T) {
 		{"booted another", func(h *Host) { h.Booted = sp('z', "other") }, "it was booted with"},
 		{"boots another", func(h *Host) { h.Profile = "" }, "it would boot nothing"},
 		{"applied already", func(h *Host) { h.Status, h.Running, h.Profile = Unchanged, h.System, h.System }, ""},
+		{"applied, but for a secret", func(h *Host) {
+			h.same, h.Running, h.Profile, h.Secrets = true, h.System, h.System, []Secret{{Name: "tls", State: "new"}}
+		}, ""},
+		{"a secret that was to stay", func(h *Host) { h.Secrets = []Secret{{Name: "old", State: "changed"}} }, "its secret old was to stay as it is"},
 		{"built as another", func(h *Host) { h.Status, h.System = Unchanged, sp('y', "x") }, "was built as"},
 	} {
 		p := sample()
+		p.Hosts[0].Secrets = []Secret{{Name: "old", State: "unchanged"}, {Name: "tls", State: "new"}}
 		is := p.Hosts[0]
 		c.change(&is)
 		if how := p.Hosts[0].Moved(&is); (how == "") != (c.says == "") || !strings.Contains(how, c.says) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"godwit/internal/closure"
+	"godwit/internal/secrets"
 	"godwit/internal/ui/text"
 )
 
@@ -200,7 +201,9 @@ func (p *Plan) entry(h *Host) *entry {
 		}
 		return e
 	default:
-		e.first = h.what()
+		if e.first = h.what(); h.same {
+			e.first = "already runs this system"
+		}
 		e.right = h.sizes()
 		if u := h.unitsText(4); u != "" {
 			e.more = append(e.more, u)
@@ -320,23 +323,47 @@ func (h *Host) unitsText(most int) string {
 	return s
 }
 
+// secretsText is "secrets: new tls · changed dkim (mode)"; empty when none changes.
 func secretsText(list []Secret, most int) string {
-	var names []string
+	by := map[string][]string{}
 	for _, s := range list {
-		if s.State != "same" {
-			names = append(names, s.Name)
+		name := s.Name
+		if s.State == secrets.Changed && !slices.Equal(s.Differs, []string{secrets.Content}) {
+			name += " (" + strings.Join(s.Differs, ", ") + ")"
+		}
+		by[s.State] = append(by[s.State], name)
+	}
+	var parts []string
+	for _, g := range []struct{ state, word string }{{secrets.New, "new"}, {secrets.Changed, "changed"}, {"", "not compared"}} {
+		if names := by[g.state]; len(names) > 0 {
+			parts = append(parts, g.word+" "+listing(names, most))
 		}
 	}
-	if len(names) == 0 {
+	if len(parts) == 0 {
 		return ""
 	}
-	return "upload secrets " + listing(names, most)
+	return "secrets: " + text.Clean(strings.Join(parts, " · "))
+}
+
+// state is "changed: content, mode".
+func (s Secret) state() string {
+	switch {
+	case s.State == "":
+		return "not compared"
+	case len(s.Differs) > 0:
+		return s.State + ": " + strings.Join(s.Differs, ", ")
+	}
+	return s.State
 }
 
 // whole is everything about one host.
 func (p *Plan) whole(b *strings.Builder, h *Host, l Layout) {
 	status := map[Status]string{Change: "changes", Unchanged: "already runs this system", Unreachable: "does not answer", Blocked: "cannot take it", Failed: "failed", BuildOnly: "is only built"}
-	fmt.Fprintf(b, "%s: %s\n", h.Name, status[h.Status])
+	said := status[h.Status]
+	if h.same && h.Status == Change {
+		said = "already runs this system, its secrets change"
+	}
+	fmt.Fprintf(b, "%s: %s\n", h.Name, said)
 	const column = 12
 	row := func(name, value string) {
 		for i, line := range wrap(text.Clean(value), max(30, l.Width-column-2)) {
@@ -411,11 +438,7 @@ func (p *Plan) whole(b *strings.Builder, h *Host, l Layout) {
 		if i == 0 {
 			name = "secrets"
 		}
-		state := ""
-		if s.State != "" {
-			state = " (" + s.State + ")"
-		}
-		row(name, s.Name+" to "+s.Destination+state)
+		row(name, s.Name+" to "+s.Destination+" ("+s.state()+")")
 	}
 	if c := h.Copy; c != nil {
 		if c.Paths == 0 {

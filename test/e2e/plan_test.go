@@ -2,7 +2,10 @@ package e2e
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,6 +45,10 @@ type planJSON struct {
 		Free    map[string]int64
 		Last    *struct{ User, Action, Result string }
 		Risks   []struct{ Name, Accepted string }
+		Secrets []struct {
+			Name, State string
+			Differs     []string
+		}
 	}
 }
 
@@ -330,4 +337,85 @@ func TestQuestion(t *testing.T) {
 	if !strings.Contains(screen, "kernel-change") {
 		t.Errorf("the risk is not shown:\n%s", screen)
 	}
+}
+
+// TestPlanSecrets: a plan tells what becomes of each secret, and nothing of what is in it.
+func TestPlanSecrets(t *testing.T) {
+	spare := host(t, "spare")
+	w := newWorld(t, spare)
+	on(t, spare, "rm -rf /var/plan-keys")
+	secret := func(name, mode string) string {
+		return fmt.Sprintf(`deployment.secrets.%s = { source = "keys/%s"; destination = "/var/plan-keys/%s"; permissions = "%s"; };`, name, name, name, mode)
+	}
+	body := amd64 + service("plan-secrets")
+	net := w.fleetOf("", map[string]string{"spare": body})
+	w.run("deploy", net, "switch", "--accept-risk", "kernel-change,unknown-profile,ssh-change").exits(0)
+	if p := w.run("plan", net, "--upload-secrets", "--json").exits(0).plan(); p.Hosts[0].Status != "unchanged" || p.Hosts[0].Secrets != nil {
+		t.Errorf("without secrets: %+v", p.Hosts[0])
+	}
+
+	contents := map[string]string{"kept": "kept-7261", "text": "text-7262", "open": "open-7263"}
+	for name, content := range contents {
+		w.file("keys/"+name, content)
+	}
+	w.fleetOf("", map[string]string{"spare": body + secret("kept", "0400") + secret("text", "0400") + secret("open", "0400")})
+	if p := w.run("plan", net, "--json").exits(0).plan(); p.Hosts[0].Status != "unchanged" || p.Hosts[0].Secrets != nil {
+		t.Errorf("not to be uploaded: %+v", p.Hosts[0])
+	}
+	before := on(t, spare, "ls -A /run/godwit /var/lib/godwit; ls -d /var/plan-keys 2>/dev/null; true")
+	w.run("plan", net, "--upload-secrets").exits(0).outs("1 host changes", "already runs this system", "secrets: new kept, open, text")
+	if after := on(t, spare, "ls -A /run/godwit /var/lib/godwit; ls -d /var/plan-keys 2>/dev/null; true"); after != before {
+		t.Errorf("planning left %q, before it was %q", after, before)
+	}
+	w.run("upload-secrets", net).exits(0)
+	w.run("plan", net, "--upload-secrets").exits(0).outs("1 host unchanged").saysNot("secrets:")
+
+	// One is changed, one gets another mode, one is new.
+	contents["text"], contents["more"] = "text-7264", "more-7265"
+	w.file("keys/text", contents["text"])
+	w.file("keys/more", contents["more"])
+	w.fleetOf("", map[string]string{"spare": body + secret("kept", "0400") + secret("text", "0400") + secret("open", "0440") + secret("more", "0400")})
+	w.run("plan", net, "--upload-secrets").exits(0).outs("secrets: new more · changed open (mode), text")
+	w.run("plan", net, "--upload-secrets", "--verbose").exits(0).outs("kept to /var/plan-keys/kept (unchanged)", "text to /var/plan-keys/text (changed: content)",
+		"open to /var/plan-keys/open (changed: mode)", "more to /var/plan-keys/more (new)")
+	file := filepath.Join(w.dir, "secrets.plan")
+	r := w.run("plan", net, "--upload-secrets", "--json", "-o", file).exits(0)
+	h := r.plan().Hosts[0]
+	got := ""
+	for _, s := range h.Secrets {
+		got += s.Name + "=" + s.State + strings.Join(append([]string{""}, s.Differs...), ",") + " "
+	}
+	if h.Status != "change" || len(h.Risks) > 0 || got != "kept=unchanged more=new open=changed,mode text=changed,content " {
+		t.Errorf("%+v", h)
+	}
+	saved, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, content := range contents {
+		sum := sha256.Sum256([]byte(content))
+		for _, bad := range []string{content, hex.EncodeToString(sum[:])} {
+			if strings.Contains(string(saved)+r.stdout+r.stderr, bad) {
+				t.Errorf("the plan tells %q", bad)
+			}
+		}
+	}
+
+	// What was to stay as it is has changed since.
+	w.file("keys/kept", "kept-7266")
+	w.run("deploy", file).exits(4).says("its secret kept was to stay as it is", "no host was changed")
+	w.file("keys/kept", contents["kept"])
+	// On a terminal the question is about these secrets, too.
+	if screen, code := w.terminal([][2]string{{"secrets: new more", ""}, {"Deploy to spare? [y/N", "n\r"}}, "deploy", net, "switch", "--upload-secrets"); code != 4 {
+		t.Errorf("no: exit %d\n%s", code, screen)
+	}
+	if got := on(t, spare, "cat /var/plan-keys/text; ls /var/plan-keys"); got != "text-7262kept\nopen\ntext" {
+		t.Errorf("the answer was no, and the host has %q", got)
+	}
+	w.run("deploy", file).exits(0)
+	if got := on(t, spare, "cat /var/plan-keys/text /var/plan-keys/more; stat -c %a /var/plan-keys/open"); got != "text-7264more-7265440" {
+		t.Errorf("the host has %q", got)
+	}
+	w.run("deploy", file).exits(0).says("already runs this system") // once more
+	isSettled(t, spare)
 }

@@ -1,0 +1,131 @@
+package secrets
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	_ "embed" // compare.sh
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"godwit/internal/fault"
+	"godwit/internal/fleet"
+	"godwit/internal/ssh"
+)
+
+// What may differ between a secret and what is at its destination.
+const (
+	Content = "content"
+	Owner   = "owner"
+	Mode    = "mode"
+	Kind    = "kind" // what is there is no regular file
+)
+
+// Comparison tells what an upload would do with one secret.
+type Comparison struct {
+	Name, Destination string
+	// Result is New, Changed or Unchanged.
+	Result string
+	// Differs says in what a changed secret differs: Content, Owner, Mode, Kind.
+	Differs []string
+}
+
+// compareScript runs as root on the host and only reads. Its input is a key and
+// the number of secrets, then two lines for each: destination and length. It
+// answers with "INDEX absent", "INDEX other" (no regular file) or "INDEX file
+// SIZE MODE UID GID USER GROUP SUM", and "end". SUM is over the key and the
+// content, so it means nothing to anybody without the key, which is made for
+// one comparison; it is "-" where the lengths differ already.
+//
+//go:embed compare.sh
+var compareScript string
+
+// Compare tells what uploading all secrets of a host would do with each, in the
+// order of their names. Nothing is changed, and no content leaves either side:
+// what travels are sums with a key that is made here, sent once, and forgotten.
+// They are not part of the result.
+func Compare(ctx context.Context, r Runner, host fleet.Host) ([]Comparison, error) {
+	list := Select(host.Secrets, "")
+	if len(list) == 0 {
+		return nil, nil
+	}
+	if errs := check(host.Name, list); len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	random := make([]byte, 32)
+	if _, err := rand.Read(random); err != nil {
+		return nil, err
+	}
+	key := hex.EncodeToString(random)
+	sums := make([]string, len(list))
+	var in strings.Builder
+	fmt.Fprintf(&in, "%s\n%d\n", key, len(list))
+	for i, s := range list {
+		sum, size, err := keyedSum(key, s)
+		if err != nil {
+			return nil, err.On(host.Name)
+		}
+		sums[i] = sum
+		fmt.Fprintf(&in, "%s\n%d\n", s.Destination, size)
+	}
+	var out strings.Builder
+	err := r.Run(ctx, ssh.Cmd{Script: compareScript, Elevate: true, Stdin: strings.NewReader(in.String()), Stdout: &out})
+	found := strings.Split(out.String(), "\n")
+	if len(found) != len(list)+2 || found[len(list)] != "end" {
+		if err == nil {
+			err = errors.New("the answer of the host was cut off")
+		}
+		return nil, fault.New("cannot compare the secrets: %s", strings.TrimPrefix(err.Error(), host.Name+": ")).On(host.Name).Because(err)
+	}
+	all := make([]Comparison, len(list))
+	for i, s := range list {
+		all[i] = Comparison{Name: s.Name, Destination: s.Destination}
+		all[i].Result, all[i].Differs = judge(s, sums[i], found[i])
+	}
+	return all, nil
+}
+
+// judge reads one line of the script's answer.
+func judge(s fleet.Secret, sum, line string) (result string, differs []string) {
+	words := strings.Fields(line)
+	switch {
+	case len(words) == 2 && words[1] == "absent":
+		return New, nil
+	case len(words) != 9:
+		return Changed, []string{Kind}
+	}
+	mode, uid, gid, user, group, there := words[3], words[4], words[5], words[6], words[7], words[8]
+	if there != sum {
+		differs = append(differs, Content)
+	}
+	if s.User != user && s.User != uid || s.Group != group && s.Group != gid {
+		differs = append(differs, Owner)
+	}
+	if want, err := strconv.ParseUint(s.Permissions, 8, 32); err != nil || mode != strconv.FormatUint(want, 8) {
+		differs = append(differs, Mode)
+	}
+	if len(differs) == 0 {
+		return Unchanged, nil
+	}
+	return Changed, differs
+}
+
+// keyedSum is the sum that compareScript makes of an equal file.
+func keyedSum(key string, s fleet.Secret) (string, int64, *fault.Error) {
+	f, ferr := openSource(s)
+	if ferr != nil {
+		return "", 0, ferr
+	}
+	defer f.Close()
+	h := sha256.New()
+	io.WriteString(h, key)
+	n, err := io.Copy(h, f)
+	if err != nil {
+		return "", 0, fault.New("secret %q: cannot read its source: %w", s.Name, err)
+	}
+	return hex.EncodeToString(h.Sum(nil)), n, nil
+}
