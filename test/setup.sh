@@ -76,6 +76,12 @@ find_missing() {
 	have arch-test || missing+=(arch-test)
 	have shellcheck || missing+=(shellcheck)
 	have ssh && have ssh-keygen || missing+=(openssh-client)
+	have sshd || missing+=(openssh-server)
+	have ps || missing+=(procps)
+	# Login shells that a user may have on a host.
+	for shell in fish csh zsh; do
+		have "$shell" || missing+=("$shell")
+	done
 	have flock && have unshare || missing+=(util-linux)
 	have tar || missing+=(tar)
 	have git || missing+=(git)

@@ -203,6 +203,23 @@ func (s *Server) Drop() {
 	}
 }
 
+// Connections is how many TCP connections to sshd are open at both ends.
+func (s *Server) Connections() int {
+	s.t.Helper()
+	table, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		s.t.Fatalf("sshtest: connections are counted on Linux alone: %v", err)
+	}
+	local, n := fmt.Sprintf(":%04X", s.Port), 0
+	for line := range strings.Lines(string(table)) {
+		const established = "01"
+		if f := strings.Fields(line); len(f) > 3 && strings.HasSuffix(f[1], local) && f[3] == established {
+			n++
+		}
+	}
+	return n
+}
+
 // Log is what sshd wrote so far.
 func (s *Server) Log() string {
 	s.mu.Lock()
