@@ -63,14 +63,17 @@ const killAfter = 10 * time.Second
 // while it computes; what it has written to the store is whole at any moment.
 const killEvaluation = time.Second
 
+// everybodys are where Nix is for all users of a machine; tests look elsewhere.
+var everybodys = []string{"/nix/var/nix/profiles/default/bin", "/run/current-system/sw/bin"}
+
 // elsewhere are places where Nix is installed although PATH does not say so:
 // macOS upgrades replace /etc/zshrc and with it the line that Nix's installer added.
 func elsewhere() []string {
-	dirs := []string{"/nix/var/nix/profiles/default/bin", "/run/current-system/sw/bin"}
+	var dirs []string
 	if home, err := os.UserHomeDir(); err == nil {
-		dirs = append([]string{filepath.Join(home, ".nix-profile/bin"), filepath.Join(home, ".local/state/nix/profile/bin")}, dirs...)
+		dirs = append(dirs, filepath.Join(home, ".nix-profile/bin"), filepath.Join(home, ".local/state/nix/profile/bin"))
 	}
-	return dirs
+	return append(dirs, everybodys...)
 }
 
 // Find looks for Nix on PATH (and where its installers put it) and asks for

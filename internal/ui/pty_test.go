@@ -67,7 +67,7 @@ func onPTY(t *testing.T, w, h int, env []string, text string, then func(f *os.Fi
 	cmd.Env = append([]string{"GODWIT_UI_TEST=run", "TERM=xterm-256color", "LANG=C.UTF-8"}, env...)
 	f, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: uint16(h), Cols: uint16(w)})
 	if err != nil {
-		t.Skip("no pty:", err)
+		t.Fatalf("no terminal to be had: %v (/dev/ptmx must be there and writable)", err)
 	}
 	defer f.Close()
 	screen := vt.New(w, h)
