@@ -152,13 +152,13 @@ func TestFailures(t *testing.T) {
 func TestEvaluationErrors(t *testing.T) {
 	for _, c := range []struct{ log, message, pos string }{
 		{"eval-throw", "the option `services.openshh' does not exist", ""},
-		{"eval-throw-trace", "the option `services.openshh' does not exist", "/work/eval.nix:2:"},
+		{"eval-throw-trace", "the option `services.openshh' does not exist", "/fleet/eval.nix:2:"},
 		{"eval-multi", "Failed assertions:", ""},
-		{"eval-undefined", "undefined variable 'nowhere'", "/work/undefined.nix:1:19"},
-		{"eval-missing", "attribute 'b' missing", "/work/eval.nix:5:13"},
-		{"eval-recursion", "infinite recursion encountered", "/work/eval.nix:6:23"},
-		{"eval-syntax", "syntax error, unexpected ';'", "/work/syntax.nix:1:9"},
-		{"eval-type", "cannot coerce an integer to a string", "/work/eval.nix:7:16"},
+		{"eval-undefined", "undefined variable 'nowhere'", "/fleet/undefined.nix:1:19"},
+		{"eval-missing", "attribute 'b' missing", "/fleet/eval.nix:5:13"},
+		{"eval-recursion", "infinite recursion encountered", "/fleet/eval.nix:6:23"},
+		{"eval-syntax", "syntax error, unexpected ';'", "/fleet/syntax.nix:1:9"},
+		{"eval-type", "cannot coerce an integer to a string", "/fleet/eval.nix:7:16"},
 	} {
 		files, _ := filepath.Glob("testdata/nix-*/" + c.log + ".log")
 		if len(files) == 0 {

@@ -154,6 +154,6 @@ wait $pid || true
 echo "$version interrupted: $(wc -l < "$out/interrupted.log") lines"
 # What differs from run to run and says nothing goes away: the work directory.
 for f in "$out"/*.log; do
-	sed -i "s|$work|/work|g" "$f"
+	sed -i "s|$work|/fleet|g" "$f"
 done
 chmod -R a+rX "$out"
