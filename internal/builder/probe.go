@@ -50,13 +50,9 @@ func workerHello(rw io.ReadWriter) (Hello, error) {
 		b = binary.LittleEndian.AppendUint64(b, n)
 	}
 	// The whole of our side in one flight: the server reads in order.
-	if _, err := rw.Write(b); err != nil {
-		return h, err
-	}
-	r := bufio.NewReader(rw)
-	magic, err := readUint(r)
+	r, magic, err := opening(rw, b)
 	if err != nil {
-		return h, fmt.Errorf("it said nothing: %w", err)
+		return h, err
 	}
 	if magic != workerMagic2 {
 		return h, notNix(magic, r)
@@ -101,19 +97,31 @@ func workerHello(rw io.ReadWriter) (Hello, error) {
 	return h, errors.New("it does not stop talking")
 }
 
+// opening writes our first words and reads the server's magic number. What is
+// not Nix may say something and be gone before we have written: what it said
+// tells more than that our words found no reader.
+func opening(rw io.ReadWriter, words []byte) (*bufio.Reader, uint64, error) {
+	_, unheard := rw.Write(words)
+	r := bufio.NewReader(rw)
+	magic, err := readUint(r)
+	switch {
+	case err == nil:
+		return r, magic, nil
+	case unheard != nil:
+		err = unheard
+	}
+	return r, 0, fmt.Errorf("it said nothing: %w", err)
+}
+
 // serveHello is the handshake of `nix-store --serve`.
 func serveHello(rw io.ReadWriter) error {
 	var b []byte
 	for _, n := range []uint64{serveMagic1, serveVersion} {
 		b = binary.LittleEndian.AppendUint64(b, n)
 	}
-	if _, err := rw.Write(b); err != nil {
-		return err
-	}
-	r := bufio.NewReader(rw)
-	magic, err := readUint(r)
+	r, magic, err := opening(rw, b)
 	if err != nil {
-		return fmt.Errorf("it said nothing: %w", err)
+		return err
 	}
 	if magic != serveMagic2 {
 		return notNix(magic, r)

@@ -135,6 +135,10 @@ type talk struct {
 	io.Writer
 }
 
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
 func TestHello(t *testing.T) {
 	num := func(ns ...uint64) string {
 		var b []byte
@@ -163,6 +167,15 @@ func TestHello(t *testing.T) {
 		got, err := workerHello(talk{strings.NewReader(c.in), io.Discard})
 		if c.err == "" && (err != nil || got != c.want) || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
 			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+	gone := writerFunc(func([]byte) (int, error) { return 0, syscall.EPIPE })
+	for said, want := range map[string]string{"": "it said nothing: broken pipe", "Goodbye, friend!\n": `something else than Nix answered: "Goodbye, friend!"`} {
+		if _, err := workerHello(talk{strings.NewReader(said), gone}); err == nil || err.Error() != want {
+			t.Errorf("gone after %q: %v", said, err)
+		}
+		if err := serveHello(talk{strings.NewReader(said), gone}); err == nil || err.Error() != want {
+			t.Errorf("gone after %q: %v", said, err)
 		}
 	}
 	var sent bytes.Buffer
