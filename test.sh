@@ -67,7 +67,7 @@ for platform in darwin/arm64 darwin/amd64 linux/arm64 linux/amd64; do
 	if [ -n "$short" ]; then
 		GOOS=${platform%/*} GOARCH=${platform#*/} CGO_ENABLED=0 go build -o /dev/null ./cmd/godwit
 	else
-		GOOS=${platform%/*} GOARCH=${platform#*/} CGO_ENABLED=0 go vet ./cmd/... ./internal/...
+		GOOS=${platform%/*} GOARCH=${platform#*/} CGO_ENABLED=0 go vet ./cmd/... ./internal/... ./bench/...
 	fi
 done
 

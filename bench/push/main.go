@@ -35,6 +35,7 @@ type host struct {
 	name string
 	dir  string // root of its store
 	port int    // of sshd
+	sshd int    // its process
 	via  *proxy
 }
 
@@ -66,9 +67,10 @@ func main() {
 	slow := flag.Float64("slow", 0, "Mbit/s of the first host's wire only")
 	noop := flag.Bool("noop", true, "measure once more with everything there")
 	repeat := flag.Int("repeat", 1, "times; the best counts")
+	under := flag.String("dir", "", "folder for all stores; on a file system that is quick to make files, such as tmpfs (default: the system's for temporary files)")
 	flag.Parse()
 
-	dir, err := os.MkdirTemp("", "godwit-bench-")
+	dir, err := os.MkdirTemp(*under, "godwit-bench-")
 	check(err)
 	defer remove(dir)
 	b := &bench{dir: dir, src: filepath.Join(dir, "src")}
@@ -106,26 +108,34 @@ func main() {
 	}
 	base := 0.0
 	for _, tool := range strings.Split(*tools, ",") {
-		best := 0.0
-		note := ""
+		var best result
+		var all []string
 		for range *repeat {
 			for _, h := range b.hosts {
 				remove(h.dir)
 			}
-			s, n := b.measure(tool, *compress)
-			if best == 0 || s < best {
-				best, note = s, n
+			r := b.measure(tool, *compress)
+			if best.seconds == 0 || r.seconds < best.seconds {
+				best = r
 			}
-		}
-		again := ""
-		if *noop {
-			s, _ := b.measure(tool, *compress)
-			again = fmt.Sprintf("  no-op %.2f s", s)
+			all = append(all, fmt.Sprintf("%.2f", r.seconds))
 		}
 		if base == 0 {
-			base = best
+			base = best.seconds
 		}
-		fmt.Printf("%-14s %8.2f s  x%-6.2f%s%s\n", tool, best, best/base, again, note)
+		line := fmt.Sprintf("%-14s %8.2f s  x%-6.2f", tool, best.seconds, best.seconds/base)
+		if *repeat > 1 {
+			line += "  of " + strings.Join(all, " ")
+		}
+		if *noop {
+			line += fmt.Sprintf("  no-op %.2f s", b.measure(tool, *compress).seconds)
+		}
+		per := float64(bytes) / (1 << 30) * float64(*hosts)
+		line += fmt.Sprintf("  CPU for a GiB and host: %.2f s here, %.2f s there", best.here/per, best.there/per)
+		if b.from != nil {
+			line += fmt.Sprintf(", %.2f s at the builder", best.source/per)
+		}
+		fmt.Println(line + best.note)
 		for _, h := range b.hosts {
 			if err := verify(h.dir, b.top); err != nil {
 				fmt.Printf("  %s: %v\n", h.name, err)
@@ -153,7 +163,7 @@ MaxStartups 200
 SetEnv NIX_REMOTE=local?root=%s PATH=%s
 `, port, b.dir, b.dir, dir, os.Getenv("PATH")), 0o600))
 	cmd := exec.Command("/usr/sbin/sshd", "-D", "-e", "-f", conf)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	endWithUs(cmd)
 	check(cmd.Start())
 	started = append(started, cmd)
 	for range 100 {
@@ -165,7 +175,7 @@ SetEnv NIX_REMOTE=local?root=%s PATH=%s
 	}
 	p, err := newProxy(fmt.Sprintf("127.0.0.1:%d", port), rtt, rate)
 	check(err)
-	return &host{name: name, dir: dir, port: port, via: p}
+	return &host{name: name, dir: dir, port: port, sshd: cmd.Process.Pid, via: p}
 }
 
 var started []*exec.Cmd
@@ -231,12 +241,7 @@ func child(in string) {
 	if !first.IsZero() {
 		a.Sending = time.Since(first).Seconds()
 	}
-	status, _ := os.ReadFile("/proc/self/status")
-	for l := range strings.Lines(string(status)) {
-		if v, ok := strings.CutPrefix(l, "VmHWM:"); ok {
-			a.Peak = strings.TrimSpace(v)
-		}
-	}
+	a.Peak = peak()
 	var self syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &self)
 	a.CPU = float64(self.Utime.Nano()+self.Stime.Nano()) / 1e9
@@ -254,46 +259,104 @@ func (b *bench) words(h *host, compress bool) []string {
 	return append(w, "-p", strconv.Itoa(h.via.port()), "root@127.0.0.1")
 }
 
-func (b *bench) measure(tool string, compress bool) (float64, string) {
-	t0 := time.Now()
-	if tool == "godwit" {
-		j := job{Src: b.src, Top: b.top}
-		if b.from != nil {
-			j.From = b.words(b.from, compress)
-		}
+// result is one run of a tool.
+type result struct {
+	seconds float64
+	// CPU seconds of the tool with its ssh, of the hosts' sshd and Nix, and of
+	// the builder's.
+	here, there, source float64
+	note                string
+}
+
+func (b *bench) measure(tool string, compress bool) result {
+	var there, source float64
+	count := func(sign float64) {
 		for _, h := range b.hosts {
-			j.Hosts = append(j.Hosts, b.words(h, compress))
+			there += sign * h.cpu()
 		}
-		in, _ := json.Marshal(j)
-		self, err := os.Executable()
-		check(err)
-		cmd := exec.Command(self, "-child", string(in))
-		cmd.Stderr = os.Stderr
-		out, err := cmd.Output()
-		check(err)
-		var a answer
-		check(json.Unmarshal(out, &a))
-		for _, e := range a.Errors {
-			fmt.Println("  error:", e)
+		if b.from != nil {
+			source += sign * b.from.cpu()
 		}
-		for _, h := range append(b.hosts, b.from) {
-			if h != nil {
-				_ = exec.Command("ssh", "-o", "ControlPath="+filepath.Join(b.dir, h.name+".ctl"), "-O", "exit", "x").Run()
-			}
-		}
-		all := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-		note := fmt.Sprintf("  sending %.2f s, peak %s, CPU %.2f s own, %.2f s with ssh and the local nix-store", a.Sending, a.Peak, a.CPU, all.Seconds())
-		if len(a.Each) > 1 {
-			note += fmt.Sprintf("; hosts %.2f", a.Each)
-		}
-		return time.Since(t0).Seconds(), note
 	}
+	count(-1)
+	var r result
+	if tool == "godwit" {
+		r = b.godwit(compress)
+	} else {
+		r = b.nix(tool)
+	}
+	count(1)
+	r.there, r.source = there, source
+	return r
+}
+
+// cpu waits for the end of all connections and gives the CPU seconds that the
+// host has spent on them so far.
+func (h *host) cpu() float64 {
+	for range 200 {
+		if !children(h.sshd) {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return cpuOf(h.sshd)
+}
+
+func (b *bench) godwit(compress bool) result {
+	t0 := time.Now()
+	j := job{Src: b.src, Top: b.top}
+	if b.from != nil {
+		j.From = b.words(b.from, compress)
+	}
+	for _, h := range b.hosts {
+		j.Hosts = append(j.Hosts, b.words(h, compress))
+	}
+	in, _ := json.Marshal(j)
+	self, err := os.Executable()
+	check(err)
+	cmd := exec.Command(self, "-child", string(in))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	check(err)
+	r := result{seconds: time.Since(t0).Seconds()}
+	var a answer
+	check(json.Unmarshal(out, &a))
+	for _, e := range a.Errors {
+		fmt.Println("  error:", e)
+	}
+	r.here = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
+	// The connections' masters are nobody's children.
+	for _, h := range append(b.hosts, b.from) {
+		if h == nil {
+			continue
+		}
+		control := func(what string) string {
+			out, _ := exec.Command("ssh", "-o", "ControlPath="+filepath.Join(b.dir, h.name+".ctl"), "-O", what, "x").CombinedOutput()
+			return string(out)
+		}
+		var pid int
+		if _, after, ok := strings.Cut(control("check"), "pid="); ok {
+			fmt.Sscanf(after, "%d", &pid)
+		}
+		r.here += cpuOf(pid)
+		control("exit")
+	}
+	r.note = fmt.Sprintf("; sending %.2f s, peak %s, CPU %.2f s of godwit alone", a.Sending, a.Peak, a.CPU)
+	if len(a.Each) > 1 {
+		r.note += fmt.Sprintf("; hosts %.2f", a.Each)
+	}
+	return r
+}
+
+func (b *bench) nix(tool string) result {
+	t0 := time.Now()
+	var mu sync.Mutex
+	var r result
 	var wg sync.WaitGroup
 	for _, h := range b.hosts {
 		wg.Go(func() {
 			var args []string
-			store, to := "ssh", fmt.Sprintf("root@127.0.0.1?h=%s", h.name)
-			_ = to
+			store := "ssh"
 			opts := append(append([]string{}, b.ssh...), "-p", strconv.Itoa(h.via.port()))
 			switch tool {
 			case "copy-closure":
@@ -321,10 +384,14 @@ func (b *bench) measure(tool string, compress bool) (float64, string) {
 			if out, err := cmd.CombinedOutput(); err != nil {
 				fmt.Printf("  %s: %v: %s\n", tool, err, out)
 			}
+			mu.Lock()
+			defer mu.Unlock()
+			r.here += (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
 		})
 	}
 	wg.Wait()
-	return time.Since(t0).Seconds(), ""
+	r.seconds = time.Since(t0).Seconds()
+	return r
 }
 
 // config writes an ssh configuration with a name for every host.
