@@ -41,7 +41,7 @@ type host struct {
 	failed  event.Step
 	lastOK  event.Step
 	tail    []logLine
-	copied  map[event.Step]int64
+	copied  int64 // bytes of store paths
 }
 
 // task is one step of one host that is under way.
@@ -70,7 +70,7 @@ type logLine struct {
 }
 
 func newModel(keep int) *model {
-	return &model{keep: keep, hosts: map[string]*host{}, run: &host{copied: map[event.Step]int64{}}}
+	return &model{keep: keep, hosts: map[string]*host{}, run: &host{}}
 }
 
 func (m *model) announce(names []string) {
@@ -96,7 +96,7 @@ func (m *model) host(name string) *host {
 	}
 	h := m.hosts[name]
 	if h == nil {
-		h = &host{name: name, copied: map[event.Step]int64{}}
+		h = &host{name: name}
 		m.hosts[name] = h
 		m.order = append(m.order, name)
 	}
@@ -174,8 +174,8 @@ func (m *model) apply(e event.Event) (*host, *task) {
 		}
 		h.waits = ""
 		t.progress(e)
-		if e.Unit == event.Bytes && (e.Step == event.StepCopy || e.Step == event.StepSecrets) {
-			h.copied[e.Step] = max(h.copied[e.Step], e.Done)
+		if e.Unit == event.Bytes && e.Step == event.StepCopy {
+			h.copied = max(h.copied, e.Done)
 		}
 	case event.Waiting:
 		if h.state == finished {
@@ -291,6 +291,34 @@ func (t *task) numbers() string {
 		return "[" + itoa(t.done) + "/" + itoa(t.total) + "]"
 	}
 	return "[" + itoa(t.done) + "]"
+}
+
+// copies is the copying of all hosts together.
+type copies struct {
+	active      int // hosts that copy
+	done, total int64
+	rate        float64
+	left        time.Duration // of the host that takes longest
+}
+
+// copies adds up the hosts. What a host that has failed did not get is not in
+// the total any more.
+func (m *model) copies() (c copies) {
+	for _, h := range m.hosts {
+		c.done += h.copied
+		c.total += h.copied
+		t := h.task(event.StepCopy)
+		if t == nil || t.unit != event.Bytes || t.done >= t.total {
+			continue
+		}
+		c.active++
+		c.total += t.total - t.done
+		if t.rate >= 1 {
+			c.rate += t.rate
+			c.left = max(c.left, t.left())
+		}
+	}
+	return c
 }
 
 // verbs name a step while it runs and after it.

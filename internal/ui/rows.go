@@ -178,48 +178,31 @@ func (u *UI) status(now time.Time) string {
 		return ""
 	}
 	done, bad := 0, 0
-	var copied, missing int64
-	var rate float64
-	var left time.Duration // of the host that takes longest
-	copying := 0
 	for _, h := range m.hosts {
-		for _, t := range h.active {
-			if t.step != event.StepCopy || t.unit != event.Bytes || t.done >= t.total {
-				continue
-			}
-			copying++
-			missing += t.total - t.done
-			if t.rate >= 1 {
-				rate += t.rate
-				left = max(left, t.left())
-			}
-		}
 		if h.state == finished {
 			done++
 			if h.bad() {
 				bad++
 			}
 		}
-		for _, n := range h.copied {
-			copied += n
-		}
 	}
+	c := m.copies()
 	parts := []string{fmt.Sprintf("%d/%d hosts", done, len(m.order))}
 	if bad > 0 {
 		parts = append(parts, fmt.Sprintf("%d failed", bad))
 	}
 	switch {
-	case copying > 1:
-		s := text.SizeOf(copied, copied+missing) + " copied"
-		if rate >= 1 {
-			s += "  " + text.Size(int64(rate)) + "/s"
+	case c.active > 1:
+		s := text.SizeOf(c.done, c.total) + " copied"
+		if c.rate >= 1 {
+			s += "  " + text.Size(int64(c.rate)) + "/s"
 		}
-		if t := text.Ticking(left); t != "" && left < forever {
+		if t := text.Ticking(c.left); t != "" && c.left < forever {
 			s += "  " + t + " left"
 		}
 		parts = append(parts, s)
-	case copied > 0:
-		parts = append(parts, text.Size(copied)+" copied")
+	case c.done > 0:
+		parts = append(parts, text.Size(c.done)+" copied")
 	}
 	if !m.begin.IsZero() {
 		if s := text.Ticking(now.Sub(m.begin)); s != "" {

@@ -88,6 +88,10 @@ type UI struct {
 
 	live  *live // nil unless Mode() is Live
 	plain *plain
+
+	// The sum of all hosts' copying that JSON told last, and when.
+	copies   copies
+	copiesAt time.Time
 }
 
 var _ event.Sink = (*UI)(nil)

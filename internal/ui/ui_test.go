@@ -522,6 +522,45 @@ func TestJSON(t *testing.T) {
 	}
 }
 
+// TestJSONCopies: behind the hosts' own numbers the sum of all, not oftener than
+// ten times a second, and with the last word when nobody copies any more.
+func TestJSONCopies(t *testing.T) {
+	b := newBench(t, 80, 24, Options{Mode: JSON})
+	at := func(ms int, e event.Event) {
+		e.Step, e.Unit, e.Time = event.StepCopy, event.Bytes, b.now.Add(time.Duration(ms)*time.Millisecond)
+		b.Emit(e)
+	}
+	progress := func(ms int, host string, done, total int64) {
+		at(ms, event.Event{Host: host, Kind: event.Progress, Done: done, Total: total, Rate: 10})
+	}
+	progress(0, "a", 0, 100)
+	progress(10, "b", 0, 50)
+	progress(150, "a", 30, 100)
+	progress(160, "b", 20, 50) // too soon after the last
+	progress(300, "b", 25, 50)
+	at(310, event.Event{Host: "b", Kind: event.Failed, Error: "no more"})
+	progress(320, "a", 100, 100)
+	at(330, event.Event{Host: "a", Kind: event.Done, Done: 100, Total: 100})
+	_ = b.Close()
+	var got []string
+	for l := range strings.Lines(b.out.String()) {
+		var e event.Event
+		if err := json.Unmarshal([]byte(l), &e); err != nil {
+			t.Fatal(err)
+		}
+		if e.Kind == event.Progress && e.Host == "" {
+			if e.Step != event.StepCopy || e.Unit != event.Bytes {
+				t.Errorf("%s", l)
+			}
+			got = append(got, fmt.Sprintf("%d/%d at %g", e.Done, e.Total, e.Rate))
+		}
+	}
+	want := []string{"0/100 at 10", "30/150 at 20", "55/150 at 20", "55/125 at 10", "125/125 at 0"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestMode(t *testing.T) {
 	for _, c := range []struct {
 		env   []string
