@@ -39,55 +39,69 @@ func (o *copyFlags) flags(c *cobra.Command) {
 	f.StringVar(&o.with, "copy-with", "godwit", "what copies: godwit, or nix (nix copy: slower; the login user must be root or trusted by Nix there)")
 	f.StringVar(&o.direct, "direct", "auto", "let an ssh builder that has a key for a host send to it by itself: auto, on (say where it cannot), or off")
 	f.Lookup("direct").NoOptDefVal = "on"
-	f.StringVar(&o.compress, "compress", "", "let ssh compress: on, off, or auto (where much is to be copied over a link below 100 Mbit/s) (default: as ssh is configured)")
+	f.StringVar(&o.compress, "compress", "auto", "let ssh compress: on, off, auto (where much is to be copied over a link below 100 Mbit/s), or ssh (as ssh is configured)")
 }
 
 // settle takes what the command line leaves open from the user's file:
 //
 //	[copy]
 //	with = "nix"
-//	compress = "auto"
+//	compress = "off"
+//	direct = "off"
 func (o *copyFlags) settle(c *cobra.Command) error {
 	var f struct {
 		Copy struct {
 			With     string `toml:"with"`
 			Compress string `toml:"compress"`
+			Direct   string `toml:"direct"`
 		} `toml:"copy"`
 	}
-	if file, err := builder.ConfigFile(); err == nil {
-		md, err := toml.DecodeFile(file, &f)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	var md toml.MetaData
+	file, err := builder.ConfigFile()
+	if err == nil {
+		if md, err = toml.DecodeFile(file, &f); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fault.New("cannot read %s: %s", file, strings.TrimPrefix(err.Error(), "toml: ")).Because(err)
 		}
-		for _, k := range md.Undecoded() {
-			if len(k) == 2 && k[0] == "copy" {
-				return fault.New("%s: unknown setting %s", file, k).Hint("known: with, compress")
-			}
+	}
+	for _, k := range md.Undecoded() {
+		if len(k) == 2 && k[0] == "copy" {
+			return fault.New("%s: unknown setting %s", file, k).Hint("known: with, compress, direct")
 		}
 	}
-	if f.Copy.With != "" && !c.Flags().Changed("copy-with") {
-		o.with = f.Copy.With
+	for _, x := range []struct {
+		flag, setting, inFile string
+		value                 *string
+		known                 []string
+	}{
+		{"copy-with", "with", f.Copy.With, &o.with, []string{"godwit", "nix"}},
+		{"compress", "compress", f.Copy.Compress, &o.compress, []string{"auto", "on", "off", "ssh"}},
+		{"direct", "direct", f.Copy.Direct, &o.direct, []string{"auto", "on", "off"}},
+	} {
+		where := "--" + x.flag + "=" + *x.value
+		if !c.Flags().Changed(x.flag) && md.IsDefined("copy", x.setting) {
+			*x.value = x.inFile
+			where = fmt.Sprintf("%s: copy.%s = %q", file, x.setting, x.inFile)
+		}
+		if last := len(x.known) - 1; !slices.Contains(x.known, *x.value) {
+			return fault.New("%s: there is %s and %s", where, strings.Join(x.known[:last], ", "), x.known[last])
+		}
 	}
-	if f.Copy.Compress != "" && !c.Flags().Changed("compress") {
-		o.compress = f.Copy.Compress
+	if o.with != "nix" {
+		return nil
 	}
-	if o.with != "godwit" && o.with != "nix" {
-		return fault.New("--copy-with %s: there is godwit and nix", o.with)
+	// What was asked for with a flag is refused. What the file says, or nobody
+	// said, is for other runs.
+	if o.direct == "on" {
+		if c.Flags().Changed("direct") {
+			return fault.New("--direct belongs to godwit's own way of copying").Hint("leave out --copy-with nix")
+		}
+		o.direct = "off"
 	}
-	if !slices.Contains([]string{"", "on", "off", "auto"}, o.compress) {
-		return fault.New("--compress %s: there is on, off and auto", o.compress)
-	}
-	if !slices.Contains([]string{"auto", "on", "off"}, o.direct) {
-		return fault.New("--direct=%s: there is auto, on and off", o.direct)
-	}
-	if o.with == "nix" && o.direct == "on" {
-		return fault.New("--direct belongs to godwit's own way of copying").Hint("leave out --copy-with nix")
-	}
-	if o.with == "nix" && o.compress == "auto" {
+	if o.compress == "auto" {
 		if c.Flags().Changed("compress") {
-			return fault.New("--compress auto belongs to godwit's own way of copying").Hint("with --copy-with nix use --compress on or off")
+			return fault.New("--compress auto belongs to godwit's own way of copying").Hint("with --copy-with nix use --compress on, off or ssh")
 		}
-		o.compress = ""
+		o.compress = "ssh"
 	}
 	return nil
 }
@@ -133,7 +147,6 @@ func (s *session) openPools(o ssh.Options) error {
 		if s.slow, err = open(slow); err != nil {
 			return err
 		}
-		o = compression(o, "no")
 	}
 	var err error
 	s.pool, err = open(o)

@@ -3,6 +3,7 @@ package cli
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
@@ -62,6 +63,56 @@ func TestReadyWords(t *testing.T) {
 		word, err := o.settle(cmd, cmd.Flags().Args(), c.action)
 		if (err != nil) != c.bad || err == nil && (word != c.word || len(o.paths) != c.paths || len(o.to) != c.to) {
 			t.Errorf("%q: %+v %q %v", c.args, o, word, err)
+		}
+	}
+}
+
+// TestCopySettings: a flag counts more than the file, and the file more than what
+// is built in.
+func TestCopySettings(t *testing.T) {
+	config := t.TempDir()
+	t.Setenv("XDG_CONFIG_HOME", config)
+	if err := os.Mkdir(filepath.Join(config, "godwit"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		file string
+		args []string
+		want copyFlags // or
+		bad  string    // in the error
+	}{
+		{"", nil, copyFlags{"godwit", "auto", "auto"}, ""},
+		{"with = 'nix'\ncompress = 'on'", nil, copyFlags{"nix", "on", "auto"}, ""},
+		{"compress = 'off'\ndirect = 'off'", nil, copyFlags{"godwit", "off", "off"}, ""},
+		{"compress = 'off'\ndirect = 'off'", []string{"--direct", "--compress=ssh"}, copyFlags{"godwit", "ssh", "on"}, ""},
+		{"direct = 'on'", nil, copyFlags{"godwit", "auto", "on"}, ""},
+		{"direct = 'on'\ncompress = 'auto'", []string{"--copy-with=nix"}, copyFlags{"nix", "ssh", "off"}, ""},
+		{"with = 'nix'", []string{"--copy-with=godwit", "--direct"}, copyFlags{"godwit", "auto", "on"}, ""},
+		{"with = 'nix'", []string{"--direct"}, copyFlags{}, "--direct belongs to"},
+		{"with = 'nix'", []string{"--compress=auto"}, copyFlags{}, "--compress auto belongs to"},
+		{"direct = 'yes'", nil, copyFlags{}, `config.toml: copy.direct = "yes": there is auto, on and off`},
+		{"direct = ''", nil, copyFlags{}, `copy.direct = ""`},
+		{"direct = 'yes'", []string{"--direct=off"}, copyFlags{"godwit", "auto", "off"}, ""},
+		{"", []string{"--direct=never"}, copyFlags{}, "--direct=never: there is auto, on and off"},
+		{"", []string{"--compress=yes"}, copyFlags{}, "--compress=yes: there is auto, on, off and ssh"},
+		{"compression = 'on'", nil, copyFlags{}, "unknown setting copy.compression"},
+		{"direct = true", nil, copyFlags{}, "cannot read"},
+	} {
+		if err := os.WriteFile(filepath.Join(config, "godwit", "config.toml"), []byte("[copy]\n"+c.file+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var o copyFlags
+		cmd := &cobra.Command{}
+		o.flags(cmd)
+		if err := cmd.ParseFlags(c.args); err != nil {
+			t.Fatal(err)
+		}
+		err := o.settle(cmd)
+		switch {
+		case c.bad != "" && (err == nil || !strings.Contains(err.Error(), c.bad)):
+			t.Errorf("%q %q: %+v, error %v", c.file, c.args, o, err)
+		case c.bad == "" && (err != nil || o != c.want):
+			t.Errorf("%q %q: %+v, want %+v, error %v", c.file, c.args, o, c.want, err)
 		}
 	}
 }

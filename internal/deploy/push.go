@@ -27,8 +27,9 @@ type Pushers struct {
 	// Builders has the connections to ssh builders. nil: nothing goes directly.
 	Builders *ssh.Pool
 
-	mu sync.Mutex
-	m  map[string]*store.Pusher
+	mu       sync.Mutex
+	m        map[string]*store.Pusher
+	squeezed float64 // processors that compress for hosts
 }
 
 func (p *Pushers) of(src store.Endpoint) *store.Pusher {
@@ -50,15 +51,17 @@ func (p *Pushers) Push(ctx context.Context, src store.Endpoint, h fleet.Host, co
 	if p.Nix != nil {
 		return p.Nix.Push(ctx, src, h, conn, roots)
 	}
-	push := p.of(src)
-	return push.Push(ctx, store.Dest{
-		Endpoint:   HostStore(p.wire(ctx, push, h, conn, roots)),
+	wire, done := p.wire(h, conn)
+	defer done()
+	return p.of(src).Push(ctx, store.Dest{
+		Endpoint:   HostStore(conn),
 		Host:       h.Name,
 		Roots:      roots,
 		Substitute: h.SubstituteOnDestination,
 		Direct:     p.direct(src, conn),
 		GCRoot:     func(ctx context.Context) error { return protect(ctx, conn, roots) },
 		FreeBytes:  func(ctx context.Context) (int64, error) { return freeBytes(ctx, conn) },
+		Wire:       wire,
 	}).Err
 }
 

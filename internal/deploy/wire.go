@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"runtime"
 	"time"
 
 	"godwit/internal/event"
@@ -21,71 +22,100 @@ const slowLink = 100e6 / 8
 // measured: below it the measurement costs more than it can gain.
 const worthProbing = 16 << 20
 
-// wire chooses the connection that a copy to conn takes: one that compresses,
-// when there is much to copy and the link is slow. What cannot be measured is
-// not compressed.
-func (p *Pushers) wire(ctx context.Context, push *store.Pusher, h fleet.Host, conn *ssh.Host, roots []string) *ssh.Host {
+// wire chooses the way that missing bytes take to a host: a connection that
+// compresses, when they are many, the link is slow and a processor here is free
+// for it. What cannot be measured is not compressed. done is called at the end
+// of the copy.
+func (p *Pushers) wire(h fleet.Host, conn *ssh.Host) (choose func(context.Context, int64) *store.Endpoint, done func()) {
 	if p.Slow == nil {
-		return conn
+		return nil, func() {}
 	}
-	infos, err := push.Closure(ctx, roots)
-	if err != nil {
-		return conn // the push itself will say it
-	}
-	paths := make([]string, len(infos))
-	size := make(map[string]int64, len(infos))
-	for k, i := range infos {
-		paths[k] = i.Path
-		size[i.Path] = i.NarSize
-	}
-	if total(paths, size) < worthProbing {
-		return conn
-	}
-	missing, err := store.Missing(ctx, HostStore(conn), paths)
-	if err != nil || total(missing, size) < worthProbing {
-		return conn
-	}
+	taken := 0.0
+	done = func() { p.squeeze(-taken) }
 	sc := event.On(p.Options.Sink, h.Name, event.StepCopy)
-	rate, err := linkRate(ctx, conn)
-	switch {
-	case err != nil:
-		sc.Log("cannot measure the link, so nothing is compressed: " + event.Message(err))
-		return conn
-	case rate >= slowLink:
-		sc.Log(fmt.Sprintf("the link carries %s: ssh does not compress", mbits(rate)))
-		return conn
+	choose = func(ctx context.Context, missing int64) *store.Endpoint {
+		if missing < worthProbing {
+			return nil
+		}
+		if yes, err := conn.Compresses(ctx); yes || err != nil {
+			return nil
+		}
+		rate, err := linkRate(ctx, conn)
+		switch {
+		case err != nil:
+			sc.Log("cannot measure the link, so nothing is compressed: " + event.Message(err))
+			return nil
+		case rate >= slowLink:
+			sc.Log("the link carries " + mbits(rate) + " or more: ssh does not compress")
+			return nil
+		}
+		share := min(1, rate*squeezeFactor/squeezeRate)
+		if !p.squeeze(share) {
+			sc.Log("the link carries " + mbits(rate) + ", and the processors here are busy with compressing for other hosts: ssh does not compress")
+			return nil
+		}
+		taken = share
+		slow := p.Slow.Host(conn.Target())
+		login, cancel := context.WithTimeout(ctx, secondLogin)
+		defer cancel()
+		if err := slow.Connect(login); err != nil {
+			sc.Note(fmt.Sprintf("the link carries %s, and a second login, for a connection that compresses, failed: %s", mbits(rate), event.Message(err)))
+			return nil
+		}
+		sc.Note(fmt.Sprintf("the link carries %s: ssh compresses", mbits(rate)))
+		ep := HostStore(slow)
+		return &ep
 	}
-	sc.Note(fmt.Sprintf("the link carries %s: ssh compresses", mbits(rate)))
-	return p.Slow.Host(conn.Target())
+	return choose, done
 }
 
-func total(paths []string, size map[string]int64) (n int64) {
-	for _, p := range paths {
-		n += size[p]
+// What ssh's compression does with what systems are made of, and what a
+// processor core manages: docs/copying.md has the measurements.
+const (
+	squeezeFactor = 2.5
+	squeezeRate   = 30e6 // bytes a second, before compression
+)
+
+// squeeze takes a share of the processors for compressing, or gives it back.
+func (p *Pushers) squeeze(share float64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if share > 0 && p.squeezed+share > float64(runtime.NumCPU()) {
+		return false
 	}
-	return n
+	p.squeezed += share
+	return true
 }
+
+// secondLogin is how long a second login may take: somebody may have to touch a
+// key for it, and nobody may be there.
+const secondLogin = 20 * time.Second
 
 func mbits(rate float64) string { return fmt.Sprintf("about %.0f Mbit/s", rate*8/1e6) }
 
-// The two pieces that linkRate sends. The second is sent only when the first
-// went fast.
+// What linkRate sends: a first part, and a second where the first left it open.
+// Each is timed from its first piece to its second, which is what the link
+// carries without its round trip, and in the second part with TCP further up.
+var (
+	probeFirst  = [2]int{64 << 10, 192 << 10}
+	probeSecond = [2]int{256 << 10, 768 << 10}
+)
+
 const (
-	probeFirst  = 256 << 10
-	probeSecond = 1 << 20
 	// probeLimit bounds all of it.
 	probeLimit = 4 * time.Second
+	// probeClear is how many round trips the first part may take before the link
+	// itself is known to be slow, and not TCP at its start.
+	probeClear = 6
 )
 
 // linkRate measures how many bytes a second the connection carries to the host,
-// with at most 1.25 MiB. The round trip is taken off. On a link with a long
-// round trip TCP has not come up to speed within so little, and the result is
-// too low; there ssh's own window (2 MiB a round trip) is what bounds a copy,
-// compressed or not.
+// with at most 1.25 MiB that nothing on the way can make less.
 func linkRate(ctx context.Context, conn *ssh.Host) (float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeLimit)
 	defer cancel()
-	p, err := conn.Open(ctx, ssh.Cmd{Script: fmt.Sprintf(`echo; for n in 1 %d %d; do head -c "$n" >/dev/null; echo; done`, probeFirst, probeSecond)})
+	p, err := conn.Open(ctx, ssh.Cmd{Script: fmt.Sprintf(`echo; for n in 1 %d %d %d %d; do head -c "$n" >/dev/null; echo; done`,
+		probeFirst[0], probeFirst[1], probeSecond[0], probeSecond[1])})
 	if err != nil {
 		return 0, err
 	}
@@ -96,34 +126,38 @@ func linkRate(ctx context.Context, conn *ssh.Host) (float64, error) {
 		p.Stdin.Close()
 		go func() { _, _ = io.Copy(io.Discard, p.Stdout); _ = p.Wait() }()
 	}()
-	answer := func() error { _, err := io.ReadFull(p.Stdout, make([]byte, 1)); return err }
-	if err := answer(); err != nil { // it runs
-		return 0, err
+	answer := func() (time.Time, error) {
+		_, err := io.ReadFull(p.Stdout, make([]byte, 1))
+		return time.Now(), err
 	}
-	send := func(n int) (time.Duration, error) {
+	send := func(n int) {
 		b := make([]byte, n)
-		_, _ = rand.Read(b) // nothing on the way can make it less
-		t0 := time.Now()
-		if _, err := p.Stdin.Write(b); err != nil {
-			return 0, err
+		_, _ = rand.Read(b)
+		_, _ = p.Stdin.Write(b) // the missing answer is the error
+	}
+	if _, err := answer(); err != nil { // it runs
+		return 0, err
+	}
+	t0 := time.Now()
+	go func() { send(1); send(probeFirst[0]); send(probeFirst[1]) }()
+	pair := func(second int) (rate float64, took time.Duration, err error) {
+		from, err := answer()
+		if err != nil {
+			return 0, 0, err
 		}
-		err := answer()
-		return time.Since(t0), err
+		to, err := answer()
+		took = max(to.Sub(from), time.Millisecond)
+		return float64(second) / took.Seconds(), took, err
 	}
-	trip, err := send(1)
+	first, err := answer()
 	if err != nil {
 		return 0, err
 	}
-	took, err := send(probeFirst)
-	if err != nil {
-		return 0, err
+	rate, took, err := pair(probeFirst[1])
+	if err != nil || rate >= slowLink || took > probeClear*first.Sub(t0) && rate < slowLink/2 {
+		return rate, err
 	}
-	rate := func(n int) float64 { return float64(n) / max(took-trip, time.Millisecond).Seconds() }
-	if r := rate(probeFirst); r < slowLink/2 && took > 4*trip {
-		return r, nil
-	}
-	if took, err = send(probeSecond); err != nil {
-		return 0, err
-	}
-	return rate(probeSecond), nil
+	go func() { send(probeSecond[0]); send(probeSecond[1]) }()
+	rate, _, err = pair(probeSecond[1])
+	return rate, err
 }

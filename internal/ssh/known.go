@@ -24,14 +24,9 @@ type Address struct {
 // mean: names that are hashed, patterns, ports.
 func (h *Host) Address(ctx context.Context) (Address, error) {
 	var a Address
-	out, err := h.pool.command(ctx, append([]string{"-G"}, h.args("", false, "true")...)).Output()
-	if err != nil {
-		return a, fault.New("ssh -G failed: %w", err).On(h.target.Name)
-	}
 	name := ""
 	var files []string
-	for line := range strings.Lines(string(out)) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+	err := h.configuration(ctx, func(key, value string) {
 		switch key {
 		case "hostname":
 			a.Host = value
@@ -44,6 +39,9 @@ func (h *Host) Address(ctx context.Context) (Address, error) {
 		case "userknownhostsfile", "globalknownhostsfile":
 			files = append(files, strings.Fields(value)...)
 		}
+	})
+	if err != nil {
+		return a, err
 	}
 	if name == "" {
 		name = a.Host
@@ -72,6 +70,26 @@ func (h *Host) Address(ctx context.Context) (Address, error) {
 		}
 	}
 	return a, nil
+}
+
+// Compresses tells whether ssh compresses the connection by its configuration.
+func (h *Host) Compresses(ctx context.Context) (bool, error) {
+	yes := false
+	err := h.configuration(ctx, func(key, value string) { yes = yes || key == "compression" && value == "yes" })
+	return yes, err
+}
+
+// configuration gives the words and values of `ssh -G`.
+func (h *Host) configuration(ctx context.Context, each func(key, value string)) error {
+	out, err := h.pool.command(ctx, append([]string{"-G"}, h.args("", false, "true")...)).Output()
+	if err != nil {
+		return fault.New("ssh -G failed: %w", err).On(h.target.Name)
+	}
+	for line := range strings.Lines(string(out)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		each(key, value)
+	}
+	return nil
 }
 
 // knownKeys takes the names out of lines of a known_hosts file.

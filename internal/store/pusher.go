@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -28,8 +29,12 @@ type Dest struct {
 	GCRoot func(ctx context.Context) error
 	// Direct, if not nil, is tried before sending through this machine.
 	Direct *Direct
-	// FreeBytes tells how much room the host's store has. May be nil.
+	// FreeBytes tells how much room the host's store has. May be nil. It is asked
+	// before it is known whether anything is missing.
 	FreeBytes func(ctx context.Context) (int64, error)
+	// Wire chooses the way that missing bytes of NARs take: the Endpoint's own, or
+	// where it gives a connection another one to the same store. May be nil.
+	Wire func(ctx context.Context, missing int64) *Endpoint
 }
 
 // Options are the settings of a Pusher.
@@ -351,6 +356,7 @@ func (t *transfer) run(ctx context.Context) error {
 	for k, i := range closure {
 		paths[k] = i.Path
 	}
+	room := t.askRoom(ctx)
 	valid, err := c.queryValidPaths(paths, !p.opt.DryRun, false)
 	if err != nil {
 		return err
@@ -369,8 +375,8 @@ func (t *transfer) run(ctx context.Context) error {
 	if p.opt.DryRun {
 		t.res.Paths, t.res.Bytes = len(need), total
 	}
-	if d.FreeBytes != nil && len(need) > 0 {
-		free, err := d.FreeBytes(ctx)
+	if len(need) > 0 {
+		free, err := room()
 		switch {
 		case err != nil:
 			t.scope.Warn("cannot tell how much room the store there has: " + oneLine(err.Error()))
@@ -392,6 +398,11 @@ func (t *transfer) run(ctx context.Context) error {
 		}
 		if len(need) > 0 {
 			var err error
+			if other := t.otherWay(ctx, total); other != nil {
+				// The first connection keeps its locks until everything is there.
+				defer func(first *conn) { t.closing.Go(func() { _ = first.close() }) }(c)
+				c = other
+			}
 			if c, err = t.send(ctx, c, need, total); err != nil {
 				return err
 			}
@@ -405,6 +416,49 @@ func (t *transfer) run(ctx context.Context) error {
 	_ = c.close()
 	c = nil
 	return nil
+}
+
+// askRoom asks how much room there is, while other questions are under way, and
+// gives what waits for the answer. A host that does not say has enough.
+func (t *transfer) askRoom(ctx context.Context) func() (int64, error) {
+	if t.d.FreeBytes == nil {
+		return func() (int64, error) { return math.MaxInt64, nil }
+	}
+	type answer struct {
+		free int64
+		err  error
+	}
+	ch := make(chan answer, 1)
+	go func() {
+		free, err := t.d.FreeBytes(ctx)
+		ch <- answer{free, err}
+	}()
+	return func() (int64, error) { a := <-ch; return a.free, a.err }
+}
+
+// otherWay gives a connection of the kind that Wire chooses, or nil for the one
+// that there is.
+func (t *transfer) otherWay(ctx context.Context, missing int64) *conn {
+	if t.d.Wire == nil {
+		return nil
+	}
+	ep := t.d.Wire(ctx, missing)
+	if ep == nil {
+		return nil
+	}
+	c, err := dial(ctx, *ep, true, min(t.p.opt.Idle, 20*time.Second))
+	if err == nil {
+		if err = c.hello(); err != nil {
+			c.abandon()
+		}
+		c.idleFor(t.p.opt.Idle)
+	}
+	if err != nil {
+		t.scope.Warn("no second connection, so everything goes over the first: " + oneLine(err.Error()))
+		return nil
+	}
+	t.d.Endpoint = *ep
+	return c
 }
 
 // lacking gives the part of closure that is not valid, in its order.

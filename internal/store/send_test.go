@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -194,4 +195,81 @@ func TestOneConnection(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestOtherWay: what is missing goes over the way that Wire gives, and over the
+// first where that cannot be had; the first keeps its locks all the time.
+func TestOtherWay(t *testing.T) {
+	src := newFake(t)
+	top, n := src.tower(3)
+	for _, how := range []string{"good", "refused", "silent", "none"} {
+		t.Run(how, func(t *testing.T) {
+			h := newFake(t)
+			var open, first, other atomic.Int32
+			counted := func(n *atomic.Int32, ep Endpoint) Endpoint {
+				return Endpoint{Name: "h", Dial: func(ctx context.Context, write bool) (*Stream, error) {
+					n.Add(1)
+					st, err := ep.Dial(ctx, write)
+					if err == nil && n == &first {
+						open.Add(1)
+						in := st.Stdin
+						st.Stdin = closer{in, sync.OnceFunc(func() { open.Add(-1) })}
+					}
+					return st, err
+				}}
+			}
+			missing := int64(0)
+			d := Dest{Endpoint: counted(&first, h.endpoint("h")), Roots: []string{top}}
+			d.Wire = func(ctx context.Context, n int64) *Endpoint {
+				missing = n
+				ep := counted(&other, h.endpoint("h"))
+				switch how {
+				case "none":
+					return nil
+				case "refused":
+					ep.Dial = func(context.Context, bool) (*Stream, error) { return nil, errors.New("no second login") }
+				case "silent":
+					mute := newFake(t)
+					mute.wrapOut = func(io.Writer) io.Writer { return io.Discard }
+					ep = mute.endpoint("h")
+				}
+				return &ep
+			}
+			d.GCRoot = func(context.Context) error {
+				if open.Load() < 1 {
+					t.Error("nobody holds the locks that were taken first")
+				}
+				return nil
+			}
+			r := Copy(testCtx(t), src.endpoint("source"), []Dest{d}, Options{Idle: 500 * time.Millisecond}, nil)[0]
+			if r.Err != nil || r.Paths != n || len(h.paths) != n || missing != r.Bytes {
+				t.Errorf("%+v, %d paths of %d, %d bytes missing", r, len(h.paths), n, missing)
+			}
+			if how == "good" && (first.Load() != 1 || other.Load() < 1) || how != "good" && other.Load() != 0 {
+				t.Errorf("%d connections of the first kind, %d of the other", first.Load(), other.Load())
+			}
+			if open.Load() != 0 {
+				t.Errorf("%d connections are still open", open.Load())
+			}
+		})
+	}
+	// Nothing is missing: nothing is chosen.
+	h := newFake(t)
+	d := Dest{Endpoint: h.endpoint("h"), Roots: []string{top}}
+	for range 2 {
+		if r := Copy(testCtx(t), src.endpoint("source"), []Dest{d}, Options{}, nil)[0]; r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		d.Wire = func(context.Context, int64) *Endpoint { t.Error("asked for a way"); return nil }
+	}
+}
+
+type closer struct {
+	io.WriteCloser
+	closed func()
+}
+
+func (c closer) Close() error {
+	c.closed()
+	return c.WriteCloser.Close()
 }

@@ -269,7 +269,7 @@ func TestPathErrors(t *testing.T) {
 		{"unknown builder", "push --store-path " + top + " --to web --from frob", 1, []string{"there is no builder frob", "hint:"}},
 		{"user instead of a store", "push --store-path " + top + " --to web --from me@big", 1, []string{"--from ssh-ng://me@big"}},
 		{"copy with something else", "push --store-path " + top + " --to web --copy-with rsync", 1, []string{"there is godwit and nix"}},
-		{"bad compression", "push --store-path " + top + " --to web --compress yes", 1, []string{"there is on, off and auto"}},
+		{"bad compression", "push --store-path " + top + " --to web --compress yes", 1, []string{"there is auto, on, off and ssh"}},
 		{"no action", "deploy --store-path " + top + " --to web", 1, []string{"say what to do"}},
 		{"bad action", "deploy --store-path " + top + " --to web swich", 1, []string{"did you mean switch?"}},
 		{"not a system", "deploy --store-path " + top + " --to web switch", 1, []string{top + " is not a NixOS system", "config.system.build.toplevel"}},
@@ -337,7 +337,7 @@ func TestCopyWithNix(t *testing.T) {
 	w.run("push", net).exits(0).says("with nix copy")
 	w.run("push", net, "--copy-with", "godwit").exits(0).saysNot("with nix copy")
 	w.file("config/godwit/config.toml", "[copy]\nwiht = \"nix\"\n")
-	w.run("push", net).exits(1).says("unknown setting copy.wiht", "known: with, compress")
+	w.run("push", net).exits(1).says("unknown setting copy.wiht", "known: with, compress, direct")
 	for _, h := range []*lab.Host{web, spare, db} {
 		on(t, h, "rm -f /nix/var/nix/gcroots/godwit-pushed*")
 	}
@@ -370,6 +370,7 @@ func TestCopyWithEveryNix(t *testing.T) {
 type wire struct {
 	port int
 	up   atomic.Int64 // bytes to the host
+	once atomic.Bool  // one connection is taken at a time, and no more
 }
 
 // through puts a wire of so many Mbit/s before h, under the name that w's ssh
@@ -393,17 +394,23 @@ func (w *world) through(h *lab.Host, name string, mbit float64) *wire {
 		free = free.Add(time.Duration(float64(n) * 8 / mbit * 1000))
 		return time.Until(free)
 	}
+	var open atomic.Int32
 	go func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
+			if x.once.Load() && open.Load() > 0 {
+				c.Close()
+				continue
+			}
 			s, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", h.Port))
 			if err != nil {
 				c.Close()
 				continue
 			}
+			open.Add(1)
 			// Small buffers: what is under way is little, as on a real wire.
 			_ = c.(*net.TCPConn).SetReadBuffer(64 << 10)
 			go func() {
@@ -418,6 +425,7 @@ func (w *world) through(h *lab.Host, name string, mbit float64) *wire {
 				}
 				s.Close()
 				c.Close()
+				open.Add(-1)
 			}()
 			go func() { _, _ = io.Copy(c, s); c.Close(); s.Close() }()
 		}
@@ -474,33 +482,58 @@ func TestPushResumed(t *testing.T) {
 	on(t, web, "rm -f /nix/var/nix/gcroots/godwit-pushed*; nix-store --delete "+strings.Join(all, " ")+" >/dev/null")
 }
 
-// TestCompress measures what goes over a slow wire.
+// TestCompress measures what goes over wires of two rates.
 func TestCompress(t *testing.T) {
 	web := host(t, "web")
 	w := newWorld(t, web)
-	wire := w.through(web, "far", 40)
+	far, near := w.through(web, "far", 40), w.through(web, "near", 1000)
+	const decides = "the link carries"
 	for _, c := range []struct {
-		mode    string
+		name    string
+		wire    *wire
+		flags   []string
 		least   int64 // bytes on the wire for 24 MiB
 		most    int64
 		says    string
 		saysNot string
 	}{
-		{"off", 24 << 20, 26 << 20, "", "ssh compresses"},
-		{"on", 17 << 20, 20 << 20, "", "the link carries"},
-		{"auto", 17 << 20, 21 << 20, "ssh compresses", "xyz"},
+		{"off", far, []string{"--compress", "off"}, 24 << 20, 26 << 20, "", decides},
+		{"on", far, []string{"--compress", "on"}, 17 << 20, 20 << 20, "", decides},
+		{"as ssh is configured", far, []string{"--compress", "ssh"}, 24 << 20, 26 << 20, "", decides},
+		{"auto", far, nil, 17 << 20, 21 << 20, "ssh compresses", "second login"},
+		{"auto and a fast link", near, []string{"-v"}, 24 << 20, 27 << 20, "ssh does not compress", "ssh compresses"},
+		{"auto and one login", far, nil, 24 << 20, 27 << 20, "a second login, for a connection that compresses, failed", "ssh compresses"},
+		{"auto and ssh compresses by itself", far, nil, 17 << 20, 20 << 20, "", decides},
 	} {
-		w.blobs(6, 4, true)
-		before := wire.up.Load()
-		r := w.run("push", "--store-path", "./result", "--to", "deploy@far", "--compress", c.mode).exits(0).says(c.says).saysNot(c.saysNot)
-		n := wire.up.Load() - before
-		t.Logf("%s: %.1f MiB on the wire, %s", c.mode, float64(n)/(1<<20), r.took.Round(10*time.Millisecond))
+		name := "far"
+		if c.wire == near {
+			name = "near"
+		}
+		c.wire.once.Store(strings.Contains(c.name, "one login"))
+		if strings.Contains(c.name, "by itself") {
+			config := filepath.Join(w.dir, "ssh_config")
+			old, err := os.ReadFile(config)
+			if err == nil {
+				err = os.WriteFile(config, append([]byte("Compression yes\n"), old...), 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, all := w.blobs(6, 4, true)
+		before := c.wire.up.Load()
+		r := w.run(append([]string{"push", "--store-path", "./result", "--to", "deploy@" + name}, c.flags...)...).exits(0).says(c.says).saysNot(c.saysNot)
+		n := c.wire.up.Load() - before
+		t.Logf("%s: %.1f MiB on the wire, %s", c.name, float64(n)/(1<<20), r.took.Round(10*time.Millisecond))
 		if n < c.least || n > c.most {
-			t.Errorf("%s: %d bytes on the wire, want %d to %d:\n%s", c.mode, n, c.least, c.most, r.stderr)
+			t.Errorf("%s: %d bytes on the wire, want %d to %d:\n%s", c.name, n, c.least, c.most, r.stderr)
+		}
+		if got := valid(t, web, all); len(got) != len(all) {
+			t.Errorf("%s: the host has %d of %d paths", c.name, len(got), len(all))
 		}
 	}
 	// Little to copy: nothing is measured.
 	w.blobs(1, 1, true)
-	w.run("push", "--store-path", "./result", "--to", "deploy@far", "--compress", "auto", "-v").exits(0).saysNot("the link carries")
+	w.run("push", "--store-path", "./result", "--to", "deploy@near", "-v").exits(0).saysNot(decides)
 	on(t, web, "rm -f /nix/var/nix/gcroots/godwit-pushed*")
 }
