@@ -35,8 +35,9 @@ type host struct {
 	name string
 	dir  string // root of its store
 	port int    // of sshd
-	sshd int    // its process
-	via  *proxy
+	// keeper is the process that runs sshd.
+	keeper int
+	via    *proxy
 }
 
 type bench struct {
@@ -50,9 +51,15 @@ type bench struct {
 
 func main() {
 	log.SetFlags(0)
-	if len(os.Args) > 1 && os.Args[1] == "-child" {
-		child(os.Args[2])
-		return
+	if len(os.Args) > 2 {
+		switch os.Args[1] {
+		case "-child":
+			child(os.Args[2])
+			return
+		case "-sshd":
+			keeper(os.Args[2])
+			return
+		}
 	}
 	rtt := flag.Duration("rtt", 0, "round-trip time to every host")
 	rate := flag.Float64("rate", 0, "Mbit/s of every host's wire, 0 is without limit")
@@ -162,7 +169,9 @@ PermitRootLogin yes
 MaxStartups 200
 SetEnv NIX_REMOTE=local?root=%s PATH=%s
 `, port, b.dir, b.dir, dir, os.Getenv("PATH")), 0o600))
-	cmd := exec.Command("/usr/sbin/sshd", "-D", "-e", "-f", conf)
+	self, err := os.Executable()
+	check(err)
+	cmd := exec.Command(self, "-sshd", conf)
 	endWithUs(cmd)
 	check(cmd.Start())
 	started = append(started, cmd)
@@ -175,7 +184,7 @@ SetEnv NIX_REMOTE=local?root=%s PATH=%s
 	}
 	p, err := newProxy(fmt.Sprintf("127.0.0.1:%d", port), rtt, rate)
 	check(err)
-	return &host{name: name, dir: dir, port: port, sshd: cmd.Process.Pid, via: p}
+	return &host{name: name, dir: dir, port: port, keeper: cmd.Process.Pid, via: p}
 }
 
 var started []*exec.Cmd
@@ -294,12 +303,12 @@ func (b *bench) measure(tool string, compress bool) result {
 // host has spent on them so far.
 func (h *host) cpu() float64 {
 	for range 200 {
-		if !children(h.sshd) {
+		if idle(h.keeper) {
 			break
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	return cpuOf(h.sshd)
+	return cpuBelow(h.keeper)
 }
 
 func (b *bench) godwit(compress bool) result {

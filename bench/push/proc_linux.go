@@ -2,8 +2,11 @@ package main
 
 import (
 	"fmt"
+	"log"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -33,10 +36,51 @@ func cpuOf(pid int) float64 {
 	return ticks / 100 // USER_HZ, the same on every Linux that Go runs on
 }
 
-// children tells whether a process has any.
-func children(pid int) bool {
-	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	return len(strings.Fields(string(b))) > 0
+// children gives the processes that a process has started and not waited for.
+func children(pid int) (list []int) {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, t := range threads {
+		b, _ := os.ReadFile(t)
+		for _, f := range strings.Fields(string(b)) {
+			n, _ := strconv.Atoi(f)
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+// keeper runs sshd and waits for all that it leaves behind: a Nix whose
+// connection was cut outlives its sshd, and its CPU seconds count as well.
+func keeper(conf string) {
+	const subreaper = 36 // PR_SET_CHILD_SUBREAPER
+	if _, _, e := syscall.RawSyscall(syscall.SYS_PRCTL, subreaper, 1, 0); e != 0 {
+		log.Fatal(e)
+	}
+	runtime.LockOSThread() // whose end is the signal
+	cmd := exec.Command("/usr/sbin/sshd", "-D", "-e", "-f", conf)
+	endWithUs(cmd)
+	check(cmd.Start())
+	for {
+		pid, err := syscall.Wait4(-1, nil, 0, nil)
+		if pid == cmd.Process.Pid || err != nil && err != syscall.EINTR {
+			return
+		}
+	}
+}
+
+// idle tells whether nothing runs below a keeper but sshd.
+func idle(keeper int) bool {
+	below := children(keeper)
+	return len(below) == 1 && len(children(below[0])) == 0
+}
+
+// cpuBelow gives the CPU seconds of all that ran below a keeper so far.
+func cpuBelow(keeper int) float64 {
+	sum := cpuOf(keeper)
+	for _, pid := range children(keeper) {
+		sum += cpuOf(pid)
+	}
+	return sum
 }
 
 // peak is the most memory that this process has held.

@@ -50,13 +50,18 @@ func (p *Pusher) deal(infos []*Info) {
 	}
 }
 
-// divide gives the parts of need that go over connections of their own, or need
-// alone when one is as good. Everything counts in round trips: a window is one,
-// and so is every change of the connection on the way up from what has no
-// references.
-func divide(need []*Info) [][]*Info {
+// worthGain is how much time several connections must save: each is a session and
+// a nix-store that the host has to start, and several at work take turns on its
+// database.
+var worthGain = 250 * time.Millisecond
+
+// divide gives the parts of need that go over connections of their own, and how
+// many round trips that saves; or need alone when one is as good. Everything
+// counts in round trips: a window is one, and so is every change of the connection
+// on the way up from what has no references.
+func divide(need []*Info) (parts [][]*Info, gain int64) {
 	whole := [][]*Info{need}
-	parts := make([][]*Info, streams)
+	parts = make([][]*Info, streams)
 	var bytes, most int64
 	var sum [streams]int64
 	depth := make(map[string]int, len(need))
@@ -80,8 +85,9 @@ func divide(need []*Info) [][]*Info {
 		depth[i.Path], stream[i.Path] = d, i.stream
 		deepest = max(deepest, d)
 	}
-	if (bytes-most)/sshWindow < int64(2*deepest+3) {
-		return whole
+	gain = (bytes-most)/sshWindow - int64(2*deepest)
+	if gain < 3 {
+		return whole, 0
 	}
 	if len(parts[0]) == 0 {
 		parts = parts[1:]
@@ -97,7 +103,7 @@ func divide(need []*Info) [][]*Info {
 		parts[first.stream] = slices.DeleteFunc(parts[first.stream], func(i *Info) bool { return i == first })
 	}
 	parts = slices.DeleteFunc(parts, func(part []*Info) bool { return len(part) == 0 })
-	return parts
+	return parts, gain
 }
 
 // errDivided is the cause when a further connection could not be made.
@@ -111,7 +117,15 @@ func (t *transfer) send(ctx context.Context, c *conn, need []*Info, total int64)
 	few := t.p.pushes <= maxDivided
 	t.p.mu.Unlock()
 	if few {
-		parts = divide(need)
+		if divided, gain := divide(need); gain > 0 {
+			trip, err := c.roundTrip()
+			if err != nil {
+				return c, err
+			}
+			if time.Duration(gain)*trip >= worthGain {
+				parts = divided
+			}
+		}
 	}
 	paths0, bytes0 := t.res.Paths, t.res.Bytes
 	err := t.sendParts(ctx, c, parts, total)
@@ -290,6 +304,13 @@ func (s *stream) open(parent context.Context) error {
 	c.idleFor(t.p.opt.Idle)
 	s.c = c
 	return nil
+}
+
+// roundTrip asks for nothing and takes the time.
+func (c *conn) roundTrip() (time.Duration, error) {
+	t0 := time.Now()
+	_, err := c.queryValidPaths(nil, false, false)
+	return time.Since(t0), err
 }
 
 // hello sends the greeting alone and reads the answer.

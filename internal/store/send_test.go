@@ -11,6 +11,9 @@ import (
 	"time"
 )
 
+// The tests' hosts are near, and several connections are what is to be tested.
+func init() { worthGain = 0 }
+
 // tower is a closure in which large and small paths refer to each other.
 func (s *fakeStore) tower(floors int) (top string, paths int) {
 	var all []string
@@ -45,7 +48,7 @@ func TestDivide(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	parts := divide(infos)
+	parts, _ := divide(infos)
 	if len(parts) != streams {
 		t.Fatalf("%d parts", len(parts))
 	}
@@ -74,7 +77,7 @@ func TestDivide(t *testing.T) {
 	}
 	// Not worth it: little, or a change of the connection with every path.
 	small := newFake(t)
-	if whole := divide(closureOf(t, small, small.closure(100, 200, 3, 1<<20))); len(whole) != 1 {
+	if whole, _ := divide(closureOf(t, small, small.closure(100, 200, 3, 1<<20))); len(whole) != 1 {
 		t.Errorf("%d parts of little", len(whole))
 	}
 	deep := newFake(t)
@@ -90,7 +93,7 @@ func TestDivide(t *testing.T) {
 			last = deep.add(fmt.Sprint("n", k), size, last)
 		}
 	}
-	if whole := divide(closureOf(t, deep, last)); len(whole) != 1 {
+	if whole, _ := divide(closureOf(t, deep, last)); len(whole) != 1 {
 		t.Errorf("%d parts of a deep one", len(whole))
 	}
 }
@@ -159,6 +162,22 @@ func TestStreamsNoSpool(t *testing.T) {
 		t.Errorf("left: %d lanes, %d of their own, %d pushes", len(p.lanes), p.private, p.pushes)
 	}
 	t.Log("read again:", p.rereads)
+}
+
+// TestNearAndFar: a near host gets one connection, a far one several.
+func TestNearAndFar(t *testing.T) {
+	defer func(d time.Duration) { worthGain = d }(worthGain)
+	src := newFake(t)
+	top, n := src.tower(3)
+	for trip, want := range map[time.Duration]int{0: 1, 100 * time.Millisecond: streams} {
+		worthGain = 250 * time.Millisecond
+		h := newFake(t)
+		h.onQuery = func(bool) { time.Sleep(trip) }
+		r := Copy(testCtx(t), src.endpoint("source"), []Dest{dest("h", h, top)}, Options{}, nil)[0]
+		if r.Err != nil || r.Paths != n || h.dials != want {
+			t.Errorf("round trip %s: %d connections, want %d: %+v", trip, h.dials, want, r)
+		}
+	}
 }
 
 // TestOneConnection: a host that takes no second connection gets it all over

@@ -486,7 +486,7 @@ func TestPushResumed(t *testing.T) {
 func TestCompress(t *testing.T) {
 	web := host(t, "web")
 	w := newWorld(t, web)
-	far, near := w.through(web, "far", 40), w.through(web, "near", 1000)
+	far, near := w.through(web, "far", 40), w.through(web, "near", 1e6)
 	const decides = "the link carries"
 	for _, c := range []struct {
 		name    string
