@@ -149,7 +149,7 @@ func (c *conn) send(b []byte) error {
 	c.owe(1)
 	defer c.owe(-1)
 	for len(b) > 0 {
-		n, err := c.st.Stdin.Write(b[:min(len(b), 64<<10)])
+		n, err := c.st.Stdin.Write(b[:min(len(b), 2*chunkSize)])
 		if err != nil {
 			return err
 		}

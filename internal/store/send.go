@@ -369,7 +369,7 @@ func (w connWriter) Write(b []byte) (int, error) {
 // write sends the paths.
 func (s *stream) write(ctx context.Context) error {
 	g := s.g
-	w := bufio.NewWriterSize(connWriter{s.c}, 32<<10)
+	w := bufio.NewWriterSize(connWriter{s.c}, 2*chunkSize)
 	var head []byte
 	for _, i := range s.need {
 		if err := s.wait(ctx, i, w); err != nil {
