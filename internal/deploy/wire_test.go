@@ -8,16 +8,19 @@ import (
 // TestSqueeze: no more hosts are compressed for than there are processors for.
 func TestSqueeze(t *testing.T) {
 	p := new(Pushers)
-	for k := range runtime.NumCPU() {
-		if !p.squeeze(0.5) || !p.squeeze(0.5) {
-			t.Errorf("processor %d is not to be had", k)
+	for k := range 2 * runtime.NumCPU() {
+		if !p.squeeze(0.5) {
+			t.Errorf("half %d of a processor is not to be had", k)
 		}
 	}
 	if p.squeeze(0.1) {
 		t.Error("more than there is")
 	}
 	p.squeeze(-0.5)
-	if !p.squeeze(0.5) || p.squeeze(0.5) {
-		t.Error("what was given back is not to be had once more")
+	if again := p.squeeze(0.5); !again {
+		t.Error("what was given back is not to be had")
+	}
+	if p.squeeze(0.5) {
+		t.Error("what was given back is to be had twice")
 	}
 }
