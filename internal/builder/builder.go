@@ -64,7 +64,7 @@ type Request struct {
 type Item struct {
 	Host string // that it is for; "" when it is for none in particular
 	Drv  string
-	Link string // GC root on this machine, where the output is on this machine; "": none
+	Link string // GC root that stays on this machine, where the output is on this machine; "": none
 }
 
 // Built is what became of a request. Every derivation of the request is in one

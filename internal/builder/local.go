@@ -2,6 +2,7 @@ package builder
 
 import (
 	"context"
+	"maps"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -14,14 +15,13 @@ import (
 // local builds with this machine's Nix, which may have builders of its own.
 type local struct {
 	tool *nix.Tool
-	via  []string // URIs of the configured builders that it counts on
+	// roots is a directory for GC roots that keep what was built as long as it is
+	// there; empty: what no link keeps may be collected.
+	roots string
+	via   []string // URIs of the configured builders that it counts on
+	// held are derivations whose outputs are there, with GC roots in roots.
+	held map[string]string
 }
-
-// Local is this machine.
-func Local(tool *nix.Tool) Builder { return &local{tool: tool} }
-
-// Configured is this machine's Nix, which gives derivations to its own builders (uris).
-func Configured(tool *nix.Tool, uris []string) Builder { return &local{tool: tool, via: uris} }
 
 func (l *local) Name() string {
 	if len(l.via) > 0 {
@@ -44,15 +44,22 @@ func (l *local) Store() store.Endpoint                   { return localStore(l.t
 // Build realises here. A derivation that two hosts share is built once and
 // linked for both.
 func (l *local) Build(ctx context.Context, req Request, sink event.Sink) (*Built, error) {
+	done := &Built{Outputs: map[string]string{}, Failed: map[string]error{}}
 	items := make([]nix.RealiseItem, 0, len(req.Items))
 	for _, it := range req.Items {
+		if out, ok := l.held[it.Drv]; ok && it.Link == "" {
+			done.Outputs[it.Drv] = out
+			continue
+		}
 		items = append(items, nix.RealiseItem{Drv: it.Drv, Link: it.Link})
 	}
-	r, err := l.tool.Realise(ctx, items, req.scope(sink))
+	r, err := l.tool.Realise(ctx, items, l.roots, req.scope(sink))
 	if err != nil {
 		return nil, err
 	}
-	return &Built{Outputs: r.Outputs, Failed: r.Failed}, nil
+	maps.Copy(done.Outputs, r.Outputs)
+	maps.Copy(done.Failed, r.Failed)
+	return done, nil
 }
 
 // localStore is the store that this machine's Nix uses.

@@ -2,6 +2,7 @@ package builder
 
 import (
 	"context"
+	"os"
 	"time"
 
 	"godwit/internal/event"
@@ -22,6 +23,9 @@ type Inputs struct {
 	// SSH reaches ssh stores and targets; nil: neither can be used.
 	SSH  *ssh.Pool
 	Sink event.Sink
+	// Roots is a directory for GC roots on this machine that last as long as the
+	// run; empty: none are made (a dry run).
+	Roots string
 	// Wait bounds the waiting for substituters; 0: nix.DefaultMissingWait.
 	Wait time.Duration
 }
@@ -37,10 +41,14 @@ func Choose(ctx context.Context, in Inputs) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	held, err := hold(ctx, in)
+	if err != nil {
+		return nil, err
+	}
 	var drvs []string
 	seen := map[string]bool{}
 	for _, h := range in.Hosts {
-		if !seen[h.DrvPath] {
+		if !seen[h.DrvPath] && held[h.DrvPath] == "" {
 			seen[h.DrvPath] = true
 			drvs = append(drvs, h.DrvPath)
 		}
@@ -72,8 +80,8 @@ func Choose(ctx context.Context, in Inputs) (*Plan, error) {
 	for _, h := range in.Hosts {
 		c.byName[h.Name] = h
 	}
-	c.local = func() Builder { return Local(in.Tool) }
-	c.configured = func(uris []string) Builder { return Configured(in.Tool, uris) }
+	c.local = func() Builder { return &local{tool: in.Tool, roots: in.Roots, held: held} }
+	c.configured = func(uris []string) Builder { return &local{tool: in.Tool, roots: in.Roots, via: uris} }
 	engines := &Engines{}
 	c.engine = func(ctx context.Context) EngineFacts { return engines.Facts(ctx, in.Settings.Engine) }
 	c.container = func(system string) Builder { return NewContainer(in.Tool, engines, in.Settings, system) }
@@ -88,7 +96,11 @@ func Choose(ctx context.Context, in Inputs) (*Plan, error) {
 				mine = append(mine, n)
 			}
 		}
-		a, err := c.decide(ctx, h, mine, len(m.Fetch))
+		fetch := len(m.Fetch)
+		if held[h.DrvPath] != "" {
+			fetch = 0
+		}
+		a, err := c.decide(ctx, h, mine, fetch)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -100,4 +112,30 @@ func Choose(ctx context.Context, in Inputs) (*Plan, error) {
 		say(in.Sink, a)
 	}
 	return p, nil
+}
+
+// hold finds the hosts whose systems are in this machine's store already, as
+// after a deploy that changed other hosts or none, and makes GC roots for them:
+// derivation -> output path. One process does for all of them what would be a
+// question to the substituters and a process for each host.
+func hold(ctx context.Context, in Inputs) (map[string]string, error) {
+	if in.Roots == "" {
+		return nil, nil
+	}
+	held := map[string]string{}
+	var paths []string
+	for _, h := range in.Hosts {
+		// A look first: most systems that were never built would make Nix say no
+		// for the others, too. What is there may still not be valid.
+		if _, err := os.Lstat(h.OutPath); h.OutPath == "" || err != nil || held[h.DrvPath] != "" {
+			continue
+		}
+		held[h.DrvPath] = h.OutPath
+		paths = append(paths, h.OutPath)
+	}
+	ok, err := in.Tool.Hold(ctx, in.Roots, paths)
+	if !ok {
+		return nil, err
+	}
+	return held, nil
 }

@@ -116,7 +116,7 @@ func prepare(ctx context.Context, tool *nix.Tool, req Request, scope event.Scope
 	for _, d := range req.Prepare {
 		items = append(items, nix.RealiseItem{Drv: d})
 	}
-	r, err := tool.Realise(ctx, items, scope)
+	r, err := tool.Realise(ctx, items, "", scope)
 	if err != nil {
 		return nil, err
 	}

@@ -297,6 +297,9 @@ func (s *session) runJobs(ctx context.Context, file string, d deploy.Options, ho
 	if len(hosts) == 0 {
 		return s.finish(ctx, outcomes)
 	}
+	if d.Goal > deploy.GoalBuild && !d.DryRun {
+		s.callAhead(ctx, hosts)
+	}
 	chosen, err := s.chooseBuilders(ctx, hosts)
 	if err != nil {
 		return err
@@ -347,29 +350,20 @@ func or(n, otherwise int) int {
 }
 
 // rootLinks gives each host the place of its GC root on this machine: beside
-// the deployment file with --keep-result, else in a directory that goes away
-// with the run.
+// the deployment file with --keep-result, else none that outlives the run.
 func (s *session) rootLinks(file string) (func(host string) string, error) {
-	if s.app.globals.dryRun {
-		return func(string) string { return "" }, nil
+	none := func(string) string { return "" }
+	if s.app.globals.dryRun || !s.app.globals.keepResult {
+		return none, nil
 	}
-	var dir string
-	if s.app.globals.keepResult {
-		abs, err := filepath.Abs(file)
-		if err != nil {
-			return nil, err
-		}
-		dir = filepath.Join(filepath.Dir(abs), ".gcroots", filepath.Base(abs))
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			s.println(fmt.Sprintf("Unable to create GC root, skipping: %v", err))
-			dir = ""
-		}
+	abs, err := filepath.Abs(file)
+	if err != nil {
+		return nil, err
 	}
-	if dir == "" {
-		var err error
-		if dir, err = s.tempDir("godwit-roots-"); err != nil {
-			return nil, err
-		}
+	dir := filepath.Join(filepath.Dir(abs), ".gcroots", filepath.Base(abs))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		s.println(fmt.Sprintf("Unable to create GC root, skipping: %v", err))
+		return none, nil
 	}
 	return func(host string) string { return filepath.Join(dir, strings.ReplaceAll(host, "/", "-")) }, nil
 }

@@ -215,6 +215,7 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 	var outcomes []deploy.Outcome
 	byHost := map[string]builder.Builder{}
 	if len(s.hosts) > 0 {
+		s.callAhead(ctx, s.hosts)
 		chosen, err := s.chooseBuilders(ctx, s.hosts)
 		if err != nil {
 			return err
@@ -228,10 +229,6 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 			a := chosen.Of(h.Name)
 			byHost[h.Name] = a.Builder
 			jobs = append(jobs, deploy.Job{Host: h, Builder: a.Builder, Prepare: a.Prepare, Link: links(h.Name)})
-			if !h.BuildOnly {
-				// Both take time, and one may be down.
-				go func() { _ = s.pool.Host(deploy.Target(h)).Connect(ctx) }()
-			}
 		}
 		d := deploy.Options{Goal: deploy.GoalBuild, Builds: l.build, Copies: or(l.copy, 10)}
 		if r.copies && !g.dryRun {

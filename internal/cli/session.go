@@ -345,6 +345,17 @@ func (s *session) password(ctx context.Context, p *passwords) (string, error) {
 	return string(pw), err
 }
 
+// callAhead opens the connections to hosts while caches are asked what they
+// have: both are waiting for a network. Who needs a connection waits for the same
+// one, and meets its error.
+func (s *session) callAhead(ctx context.Context, hosts []fleet.Host) {
+	for _, h := range hosts {
+		if !h.BuildOnly {
+			go func() { _ = s.pool.Host(deploy.Target(h)).Connect(ctx) }()
+		}
+	}
+}
+
 // chooseBuilders decides where each host is built. Hosts that nothing can
 // build come back as outcomes.
 func (s *session) chooseBuilders(ctx context.Context, hosts []fleet.Host) (*builder.Plan, error) {
@@ -355,8 +366,14 @@ func (s *session) chooseBuilders(ctx context.Context, hosts []fleet.Host) (*buil
 	if err := s.openPool(nil); err != nil {
 		return nil, err
 	}
+	var roots string
+	if !s.app.globals.dryRun {
+		if roots, err = s.tempDir("godwit-roots-"); err != nil {
+			return nil, err
+		}
+	}
 	chosen, err := builder.Choose(ctx, builder.Inputs{
-		Tool: s.tool, Hosts: hosts, Wanted: s.app.globals.builder, Settings: settings, SSH: s.pool, Sink: s.ui,
+		Tool: s.tool, Hosts: hosts, Wanted: s.app.globals.builder, Settings: settings, SSH: s.pool, Sink: s.ui, Roots: roots,
 	})
 	if err != nil {
 		return nil, err

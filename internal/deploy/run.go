@@ -64,7 +64,7 @@ type Job struct {
 	Builder builder.Builder
 	// Prepare are derivations that this machine builds first (builder.Request).
 	Prepare []string
-	// Link is the GC root on this machine; empty for none.
+	// Link is the GC root that stays on this machine; empty for none.
 	Link string
 	// Ready are paths that exist already, in Source: nothing is built, and
 	// Builder is nil. The first is the system; others are copied, too.

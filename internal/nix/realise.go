@@ -11,8 +11,10 @@ import (
 	"regexp"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"godwit/internal/event"
 	"godwit/internal/fault"
@@ -22,7 +24,7 @@ import (
 // RealiseItem is a derivation to build, with the GC root that keeps its output.
 type RealiseItem struct {
 	Drv  string
-	Link string // a symlink to make, registered as an indirect GC root; empty: none
+	Link string // a symlink to make, registered as an indirect GC root; empty: none that stays
 }
 
 // Realised is what became of a list of derivations. Every one of them is in
@@ -37,10 +39,13 @@ type Realised struct {
 // whole run (cancelled, no Nix daemon); failures of derivations are in the
 // result.
 //
+// roots is a directory for the GC roots of items without a Link; what was built
+// is kept as long as it is there. When empty they are kept during the call alone.
+//
 // Nix ends the whole run when a single derivation needs a system that nobody
 // has ("a 'X' with features {} is required"), --keep-going or not (seen with
 // 2.8.0 and 2.26.3): choose builders first, and give only what this machine builds.
-func (t *Tool) Realise(ctx context.Context, items []RealiseItem, scope event.Scope) (*Realised, error) {
+func (t *Tool) Realise(ctx context.Context, items []RealiseItem, roots string, scope event.Scope) (*Realised, error) {
 	res := &Realised{Outputs: map[string]string{}, Failed: map[string]error{}}
 	if len(items) == 0 {
 		return res, nil
@@ -55,15 +60,19 @@ func (t *Tool) Realise(ctx context.Context, items []RealiseItem, scope event.Sco
 	args := RealiseArgs(drvs)
 	// Between the end of the build and the making of the links a garbage
 	// collection must not come in; Nix's own roots bridge that.
-	tmp, err := os.MkdirTemp("", "godwit-roots-")
-	if err != nil {
-		return nil, fault.New("cannot make a temporary directory: %s", err).Because(err)
+	if roots == "" {
+		tmp, err := os.MkdirTemp("", "godwit-roots-")
+		if err != nil {
+			return nil, fault.New("cannot make a temporary directory: %s", err).Because(err)
+		}
+		defer os.RemoveAll(tmp)
+		roots = tmp
 	}
-	defer os.RemoveAll(tmp)
-	root := filepath.Join(tmp, "r")
+	root := nextRoot(roots)
 	// One derivation is rooted where it is to stay: no second process.
 	direct := len(items) == 1 && items[0].Link != ""
 	if direct {
+		var err error
 		if root, err = filepath.Abs(items[0].Link); err != nil {
 			return nil, fault.New("cannot make a GC root: %s", err).Because(err)
 		}
@@ -133,6 +142,37 @@ func (t *Tool) Realise(ctx context.Context, items []RealiseItem, scope event.Sco
 		}
 	}
 	return res, nil
+}
+
+// rootCount numbers the roots of this process.
+var rootCount atomic.Uint64
+
+// nextRoot is a name in dir that no other root of this process has. Nix adds
+// "-2", "-3" to it where it makes several.
+func nextRoot(dir string) string {
+	return filepath.Join(dir, "root"+strconv.FormatUint(rootCount.Add(1), 10))
+}
+
+// Hold makes GC roots in the directory roots for store paths that are valid
+// already, all in one process. It tells false, with nothing to rely on, when
+// not all of them are; nothing is fetched or built.
+func (t *Tool) Hold(ctx context.Context, roots string, paths []string) (bool, error) {
+	for len(paths) > 0 {
+		n := min(len(paths), argsLimit)
+		args := append([]string{"--realise"}, paths[:n]...)
+		paths = paths[n:]
+		cmd := t.Command(ctx, "nix-store", append(args, "--add-root", nextRoot(roots), "--indirect", "--option", "substitute", "false")...)
+		if err := cmd.Run(); err != nil {
+			if ctx.Err() != nil {
+				return false, ctx.Err()
+			}
+			if !isExit(err) {
+				return false, fault.New("cannot ask the store: %s", err).Because(err)
+			}
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // RealiseArgs are the arguments of nix-store that build drvs and log as

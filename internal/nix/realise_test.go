@@ -65,7 +65,7 @@ func TestRealise(t *testing.T) {
 	}
 	var lines []string
 	sink := event.SinkFunc(func(e event.Event) { lines = append(lines, e.Text) })
-	r, err := tool.Realise(context.Background(), items, event.On(sink, "", event.StepBuild))
+	r, err := tool.Realise(context.Background(), items, "", event.On(sink, "", event.StepBuild))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestRealise(t *testing.T) {
 func TestRealiseForeign(t *testing.T) {
 	tool := realTool(t)
 	drvs := instantiate(t, tool, failing, "foreign")
-	r, err := tool.Realise(context.Background(), []RealiseItem{{Drv: drvs[0]}}, event.Scope{})
+	r, err := tool.Realise(context.Background(), []RealiseItem{{Drv: drvs[0]}}, "", event.Scope{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func TestRealiseCancelled(t *testing.T) {
 			cancel()
 		}
 	})
-	_, err := tool.Realise(ctx, []RealiseItem{{Drv: drvs[0]}}, event.On(sink, "", event.StepBuild))
+	_, err := tool.Realise(ctx, []RealiseItem{{Drv: drvs[0]}}, "", event.On(sink, "", event.StepBuild))
 	if err != context.Canceled {
 		t.Fatalf("got %v", err)
 	}
@@ -139,5 +139,32 @@ func TestMissingFor(t *testing.T) {
 	v, err := tool.Valid(context.Background(), []string{drvs[0], unknown})
 	if err != nil || !v[drvs[0]] || v[unknown] {
 		t.Errorf("valid: %v, %v", v, err)
+	}
+}
+
+// TestHold roots what is there, in one process, and says no as soon as one path is not.
+func TestHold(t *testing.T) {
+	tool := realTool(t)
+	ctx := context.Background()
+	drvs := instantiate(t, tool, failing, "good", "web1")
+	r, err := tool.Realise(ctx, []RealiseItem{{Drv: drvs[0]}}, "", event.Scope{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := r.Outputs[drvs[0]]
+	never, err := ReadDerivation(drvs[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := t.TempDir()
+	if ok, err := tool.Hold(ctx, roots, []string{there, drvs[0]}); !ok || err != nil {
+		t.Fatalf("Hold of two valid paths: %v, %v", ok, err)
+	}
+	out, err := tool.Output(ctx, "nix-store", "--query", "--roots", there)
+	if err != nil || !strings.Contains(string(out), roots) {
+		t.Errorf("the roots of %s are %q, %v; want one in %s", there, out, err, roots)
+	}
+	if ok, err := tool.Hold(ctx, t.TempDir(), []string{there, never.OutPath()}); ok || err != nil {
+		t.Errorf("Hold of a path that was never built: %v, %v", ok, err)
 	}
 }
