@@ -90,6 +90,8 @@ func Open(ctx context.Context, tool *nix.Tool, file string, opts Options) (*Netw
 	if opts.Sink == nil {
 		opts.Sink = event.Discard
 	}
+	// Names take long where the file fetches something first.
+	event.On(opts.Sink, "", event.StepEvaluate).Emit(event.Event{Kind: event.Progress, Text: "reading " + filepath.Base(path)})
 	// Nix's configuration is asked for while the names are read.
 	type answer struct {
 		config *nix.Config
