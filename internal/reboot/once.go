@@ -401,8 +401,17 @@ func (d *once) judge(ctx context.Context, f facts) error {
 	}
 	if d.req.Checks != nil {
 		checks, cancel := context.WithDeadline(ctx, until.Add(-min(10*time.Second, left/4)))
+		checks, stop := Watch(checks, d.r, f.boot)
 		err := d.req.Checks(checks)
+		rebooted := stop()
 		cancel()
+		if rebooted && ctx.Err() == nil {
+			g, err := d.back(ctx, f.boot, false)
+			if err != nil {
+				return err
+			}
+			return d.wrong(ctx, g, "it rebooted before it was confirmed")
+		}
 		if err != nil && ctx.Err() == nil {
 			reason, cause = "checks failed: "+plain(err, d.req.Host).Error(), err
 		}

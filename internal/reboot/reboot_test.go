@@ -3,8 +3,10 @@ package reboot
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +98,61 @@ func TestInterrupted(t *testing.T) {
 	_, err := Run(ctx, &fake{t: t, boots: []string{""}}, "web1", Options{Poll: time.Minute}, event.On(nil, "", ""))
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
+	}
+}
+
+// boots answers looks at the boot id one by one; "" is no answer. It notes
+// which looks wanted a new connection.
+type boots struct {
+	ids   []string
+	fresh []bool
+}
+
+func (b *boots) Run(_ context.Context, c ssh.Cmd) error {
+	if len(c.Argv) != 2 || c.Argv[0] != "cat" || c.Elevate {
+		return fmt.Errorf("unexpected command %+v", c)
+	}
+	b.fresh = append(b.fresh, c.Fresh)
+	id := b.ids[0]
+	if len(b.ids) > 1 {
+		b.ids = b.ids[1:]
+	}
+	if id == "" {
+		return &ssh.DroppedError{Host: "web1"}
+	}
+	_, err := io.WriteString(c.Stdout, id+"\n")
+	return err
+}
+
+func TestWatch(t *testing.T) {
+	b := &boots{ids: []string{"one", "", "", "one", "two"}}
+	ctx, stop := watch(t.Context(), b, "one", time.Millisecond)
+	select {
+	case <-ctx.Done():
+	case <-time.After(10 * time.Second):
+		t.Fatal("the reboot was not seen")
+	}
+	if !errors.Is(context.Cause(ctx), ErrRebooted) || !stop() {
+		t.Errorf("cause %v", context.Cause(ctx))
+	}
+	if want := []bool{false, false, true, true, false}; !slices.Equal(b.fresh, want) {
+		t.Errorf("new connections: %v, want %v", b.fresh, want)
+	}
+
+	ctx, stop = watch(t.Context(), &boots{ids: []string{"one"}}, "one", time.Millisecond)
+	time.Sleep(20 * time.Millisecond)
+	if ctx.Err() != nil || stop() || ctx.Err() == nil {
+		t.Errorf("the same boot all the time: %v", ctx.Err())
+	}
+	// A host without boot ids is not asked.
+	_, stop = watch(t.Context(), nil, "", time.Millisecond)
+	if stop() {
+		t.Error("rebooted, says a watch of nothing")
+	}
+	early, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, stop = watch(early, &boots{ids: []string{"two"}}, "one", time.Millisecond); stop() {
+		t.Error("looked after the end")
 	}
 }
 

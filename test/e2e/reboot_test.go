@@ -72,7 +72,7 @@ func TestRebootOnce(t *testing.T) {
 	t.Run("power cut", func(t *testing.T) {
 		// Between the reboot and the confirmation, while a check still waits.
 		set(service("cut") + `deployment.healthChecks.cmd = [ { description = "never"; cmd = [ "false" ]; period = 1; } ];`)
-		p := w.start(t.Context(), nil, "deploy", net, "boot", "--reboot", "--timeout", "40")
+		p := w.start(t.Context(), nil, "deploy", net, "boot", "--reboot", "--timeout", "600")
 		p.until("never: Failed", 2*time.Minute)
 		wrote(t, h, "cut")
 		if def := on(t, h, "cat /boot/loader/default"); def != old {
@@ -87,7 +87,7 @@ func TestRebootOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		boot, _ := h.BootID(ctx)
-		p.wait().exits(3).says("rebooted into the system that ran before")
+		p.wait().exits(3).says("it rebooted before it was confirmed; the host was rebooted into the system that ran before")
 		settles(t, h)
 		if now, _ := h.BootID(ctx); now != boot {
 			t.Error("a host that had come back by itself was rebooted again")

@@ -21,19 +21,20 @@ import (
 // host must end.
 type fcase struct {
 	name     string
-	old, new string                      // systems; default old and good
-	req      func(*activate.Request)     // changes to the request
-	before   string                      // script on the host before the deploy
-	runner   func(*kase) activate.Runner // default: godwit's ssh as deploy
-	armed    func(*kase)                 // called when the deadman is set
-	running  func(*kase)                 // called while the activation runs
-	checks   func(*kase) error           // Checks
-	outcome  string                      // wanted outcome
-	end      string                      // wanted system: "old", "new", or "" for a check of its own
-	exit     int                         // exit code of the error; 0: no error wanted
-	words    string                      // part of the error with its details and hints
-	within   time.Duration               // longest time it may take; 0: a minute
-	after    func(*kase)                 // further checks, before the invariant
+	old, new string                             // systems; default old and good
+	req      func(*activate.Request)            // changes to the request
+	before   string                             // script on the host before the deploy
+	runner   func(*kase) activate.Runner        // default: godwit's ssh as deploy
+	armed    func(*kase)                        // called when the deadman is set
+	running  func(*kase)                        // called while the activation runs
+	checks   func(*kase) error                  // Checks
+	waits    func(*kase, context.Context) error // Checks that mind their context
+	outcome  string                             // wanted outcome
+	end      string                             // wanted system: "old", "new", or "" for a check of its own
+	exit     int                                // exit code of the error; 0: no error wanted
+	words    string                             // part of the error with its details and hints
+	within   time.Duration                      // longest time it may take; 0: a minute
+	after    func(*kase)                        // further checks, before the invariant
 }
 
 // kase is a running fcase.
@@ -166,6 +167,9 @@ func (h *host) runCase(t *testing.T, c fcase) {
 	}
 	if c.checks != nil {
 		k.req.Checks = func(context.Context, activate.Phase) error { return c.checks(k) }
+	}
+	if c.waits != nil {
+		k.req.Checks = func(ctx context.Context, _ activate.Phase) error { return c.waits(k, ctx) }
 	}
 	k.req.OnPhase = func(p activate.Phase) {
 		if p != activate.Armed {

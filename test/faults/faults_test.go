@@ -10,6 +10,7 @@ import (
 
 	"godwit/internal/activate"
 	"godwit/internal/event"
+	"godwit/internal/reboot"
 	"godwit/internal/ssh"
 	"godwit/test/lab"
 )
@@ -326,6 +327,15 @@ for i in 1 2 3; do systemctl kill -s KILL 'godwit-commit-*.service'; systemctl s
 	// Power.
 	{name: "power cut during the activation", before: "echo 4 >/var/lib/fault/good-slow", outcome: "rolled-back", exit: rolledBack, end: "old", running: powerCut, words: "rebooted"},
 	{name: "power cut while waiting", outcome: "rolled-back", exit: rolledBack, end: "old", checks: func(k *kase) error { powerCut(k); return nil }, words: "rebooted"},
+	{name: "power cut while checks go on", req: func(r *activate.Request) { r.ConfirmTimeout = 5 * time.Minute }, outcome: "rolled-back", exit: rolledBack, end: "old", within: 90 * time.Second,
+		waits: func(k *kase, ctx context.Context) error {
+			powerCut(k)
+			<-ctx.Done() // they would never succeed
+			if cause := context.Cause(ctx); !errors.Is(cause, reboot.ErrRebooted) {
+				k.t.Errorf("the checks ended because of %v", cause)
+			}
+			return ctx.Err()
+		}, words: "the host rebooted before the new system was confirmed; it booted the system that it ran before"},
 	{name: "orderly reboot while waiting", outcome: "rolled-back", exit: rolledBack, end: "old", checks: func(k *kase) error { return k.Restart(k.ctx) }, words: "rebooted"},
 	{name: "orderly reboot during the commit", before: "echo 2 >/var/lib/fault/boot-slow", outcome: "changed", end: "new", running: func(k *kase) {
 		k.waitFor("the boot loader", "test -e /run/fault-boot-reached")
