@@ -48,6 +48,9 @@ type Facts struct {
 	BootBytes int64    `json:"bootBytes,omitempty"` // of the new kernel and initrd
 	// OtherHost is the host of the fleet whose system this one runs, if any.
 	OtherHost string `json:"otherHost,omitempty"`
+	// NoOneShot says why the host cannot boot a system once; empty when it can,
+	// or was not asked.
+	NoOneShot string `json:"noOneShot,omitempty"`
 	// Present tells that the host has the new system.
 	Present bool `json:"present"`
 }

@@ -9,6 +9,7 @@ import (
 	"godwit/internal/activate"
 	"godwit/internal/closure"
 	"godwit/internal/fleet"
+	"godwit/internal/reboot"
 	"godwit/internal/secrets"
 	"godwit/internal/store"
 )
@@ -28,18 +29,27 @@ type Target struct {
 // dry-activate. The error is for a host that could not be looked at.
 func Gather(ctx context.Context, o Options, src Source, t Target, brief bool) (Host, error) {
 	in := Input{Host: t.Host, System: t.System}
-	var compared sync.WaitGroup
+	var beside sync.WaitGroup
 	if o.UploadSecrets {
-		compared.Go(func() { in.Secrets, in.SecretsErr = compareSecrets(ctx, t.Runner, t.Host) })
+		beside.Go(func() { in.Secrets, in.SecretsErr = compareSecrets(ctx, t.Runner, t.Host) })
+	}
+	var loader reboot.Loader
+	var loaderErr error
+	if o.Reboot && !o.NoGuard {
+		beside.Go(func() { loader, loaderErr = reboot.Probe(ctx, t.Runner, t.Host.Name) })
 	}
 	f, err := Look(ctx, t.Runner, Ask{
 		Host: t.Host.Name, System: t.System, Action: activate.Action(o.Action),
 		Dry: !brief && (o.Action != "boot" || o.Reboot), Units: !brief,
 	})
-	compared.Wait()
+	beside.Wait()
+	if err == nil {
+		err = loaderErr
+	}
 	if err != nil {
 		return Host{}, err
 	}
+	f.NoOneShot = loader.Why
 	in.Facts = f
 	f.OtherHost = otherHost(t.Host.Name, t.System, f.State.Current, t.Fleet)
 	if brief || f.State.Current == t.System {

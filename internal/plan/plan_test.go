@@ -126,6 +126,11 @@ func TestRisks(t *testing.T) {
 		{name: "no guard asked for", opt: Options{Action: "switch", NoGuard: true}, want: []string{NoRollback}},
 		{name: "no guard to be had", opt: sw, change: func(f *Facts, _ *Input) { f.State.Systemd = 230 }, want: []string{NoRollback}},
 		{name: "boot needs none", opt: Options{Action: "boot"}, change: func(f *Facts, _ *Input) { f.State.Systemd = 230 }},
+		{name: "no one-shot boots", opt: Options{Action: "boot", Reboot: true}, change: func(f *Facts, _ *Input) { f.NoOneShot = "extlinux" }, want: []string{NoOneShot}},
+		{name: "no one-shot boots, switch", opt: Options{Action: "switch", Reboot: true}, change: func(f *Facts, _ *Input) { f.NoOneShot = "extlinux" }, want: []string{NoOneShot}},
+		{name: "no one-shot boots, the same system", opt: Options{Action: "boot", Reboot: true}, change: func(f *Facts, _ *Input) {
+			f.NoOneShot, f.State.Current, f.State.Profile = "extlinux", newSystem, newSystem
+		}},
 		{name: "somebody tested", opt: sw, change: func(f *Facts, _ *Input) { f.State.Current = sp('z', "nixos-system-web1-24.05.9") }, want: []string{UnknownProfile}},
 		{name: "godwit tested", opt: sw, change: func(f *Facts, _ *Input) {
 			f.State.Current = sp('z', "nixos-system-web1-24.05.9")

@@ -23,6 +23,7 @@ const (
 	KernelChange   = "kernel-change"
 	SSHChange      = "ssh-change"
 	NoRollback     = "no-rollback"
+	NoOneShot      = "no-oneshot"
 	UnknownProfile = "unknown-profile"
 	DirtyTree      = "dirty-tree"
 	LowSpace       = "low-space"
@@ -35,6 +36,7 @@ var RiskNames = []struct{ Name, Meaning string }{
 	{KernelChange, "the next boot starts another kernel than the one that is known to work here"},
 	{SSHChange, "the configuration of sshd, of the firewall or of the network changes, or their units stop"},
 	{NoRollback, "nothing takes the host back when the new system does not answer"},
+	{NoOneShot, "the boot loader cannot boot the new system once: it becomes the default before it has ever booted (--reboot)"},
 	{UnknownProfile, "the host runs another system than it would boot, and godwit did not do that"},
 	{DirtyTree, "the configuration has changes that are not committed"},
 	{LowSpace, "the host is short of space in /nix or /boot"},
@@ -150,6 +152,9 @@ func risks(o Options, src Source, h *Host, f *Facts) []Risk {
 		}
 	}
 
+	if f.NoOneShot != "" && o.Reboot && !h.rebootsAgain(f) {
+		add(NoOneShot, "%s; if the new system does not come up, somebody must choose the old one at the console", f.NoOneShot)
+	}
 	if text := unknownProfile(f); text != "" {
 		add(UnknownProfile, "%s", text)
 	}
@@ -163,6 +168,12 @@ func risks(o Options, src Source, h *Host, f *Facts) []Risk {
 		add(WrongHost, "the host runs the system of %s", other)
 	}
 	return out
+}
+
+// rebootsAgain tells whether the host runs and boots the system already, and
+// would only be rebooted.
+func (h *Host) rebootsAgain(f *Facts) bool {
+	return h.Profile == h.System && (h.Running == h.System || f.State.Specialisation != "")
 }
 
 // differs tells whether a part is another one; unknown ("") never differs.
