@@ -80,14 +80,13 @@ those that changed, and then the health checks.` + "\n" + exitStatusHelp,
 					if len(h.Secrets) == 0 {
 						return deploy.Outcome{State: deploy.Skipped, Detail: "no secrets"}
 					}
-					if a.globals.dryRun {
-						return deploy.Outcome{State: deploy.Skipped, Detail: fmt.Sprintf("dry run: would upload %d secrets", len(h.Secrets))}
-					}
-					rep, err := deploy.UploadSecrets(ctx, conn, h, secrets.Options{ForceActions: force}, sc)
-					if err == nil && !skipChecks && h.HealthChecks.Len() > 0 {
-						err = deploy.Check(ctx, conn, h, h.HealthChecks, time.Duration(timeout)*time.Second, event.On(s.ui, h.Name, event.StepCheck))
-					}
-					return deploy.Outcome{State: deploy.Uploaded, Err: err, Detail: okDetail(err, rep.String())}
+					return s.wet(sc, "upload "+count(len(h.Secrets), "secret"), func() deploy.Outcome {
+						rep, err := deploy.UploadSecrets(ctx, conn, h, secrets.Options{ForceActions: force}, sc)
+						if err == nil && !skipChecks && h.HealthChecks.Len() > 0 {
+							err = deploy.Check(ctx, conn, h, h.HealthChecks, time.Duration(timeout)*time.Second, event.On(s.ui, h.Name, event.StepCheck))
+						}
+						return deploy.Outcome{State: deploy.Uploaded, Err: err, Detail: okDetail(err, rep.String())}
+					})
 				})
 			})
 		},
@@ -123,15 +122,14 @@ after it belongs to the command. Output comes line by line with the host's name.
 			line := strings.Join(args[1:], " ")
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
 				return s.onHosts(ctx, args[0], sel, &p, nil, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
-					if a.globals.dryRun {
-						return deploy.Outcome{State: deploy.Skipped, Detail: "dry run: would run " + line}
-					}
-					if timeout > 0 {
-						var cancel context.CancelFunc
-						ctx, cancel = context.WithTimeout(ctx, time.Duration(timeout)*time.Second)
-						defer cancel()
-					}
-					return s.execOn(ctx, h, conn, line)
+					return s.wet(event.On(s.ui, h.Name, event.StepExec), "run "+line, func() deploy.Outcome {
+						if timeout > 0 {
+							var cancel context.CancelFunc
+							ctx, cancel = context.WithTimeout(ctx, time.Duration(timeout)*time.Second)
+							defer cancel()
+						}
+						return s.execOn(ctx, h, conn, line)
+					})
 				})
 			})
 		},
@@ -217,6 +215,11 @@ func (s *session) onHosts(ctx context.Context, file string, sel fleet.Selection,
 		return fn(ctx, h, s.pool.Host(deploy.Target(h)))
 	})...)
 	return s.finish(ctx, outcomes)
+}
+
+// wet passes a change of a host through the choke point of all.
+func (s *session) wet(sc event.Scope, would string, fn func() deploy.Outcome) deploy.Outcome {
+	return deploy.Wet(s.app.globals.dryRun, sc, would, fn)
 }
 
 // preflightSecrets checks every source before anything is touched anywhere.

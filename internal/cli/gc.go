@@ -87,8 +87,8 @@ func parseAge(s string) (time.Duration, error) {
 
 // collect deletes what a host does not need any more.
 func (s *session) collect(ctx context.Context, h fleet.Host, conn *ssh.Host, rule hoststate.KeepRule) deploy.Outcome {
-	sc := event.On(s.ui, h.Name, event.StepExec)
-	sc.Start("collecting garbage")
+	sc := event.On(s.ui, h.Name, event.StepGC)
+	sc.Start("")
 	fail := func(err error) deploy.Outcome {
 		if cause := context.Cause(ctx); ctx.Err() == context.DeadlineExceeded && cause != nil {
 			err = fault.New("collecting garbage %s; what was deleted is deleted, the rest is as it was", cause).On(h.Name).Because(err)
@@ -109,18 +109,23 @@ func (s *session) collect(ctx context.Context, h fleet.Host, conn *ssh.Host, rul
 			sc.Note(fmt.Sprintf("generation %d stays: it %s", k.Number, k.Why))
 		}
 	}
-	if s.app.globals.dryRun {
-		detail := "dry run: would delete " + generationNumbers(drop)
-		if n, ok := freeable(ctx, conn, drop, keep); ok && len(drop) > 0 {
-			detail += ", about " + ui.Size(n)
+	would := "delete " + generationNumbers(drop)
+	if s.app.globals.dryRun && len(drop) > 0 {
+		if n, ok := freeable(ctx, conn, drop, keep); ok {
+			would += ", about " + ui.Size(n)
 		}
-		sc.Emit(event.Event{Kind: event.Skipped, Text: detail})
-		return deploy.Outcome{State: deploy.Skipped, Detail: detail}
 	}
-	res, err := hoststate.Collect(ctx, conn, h.Name, facts, drop, sc)
-	if err != nil {
-		return fail(err)
-	}
+	return s.wet(sc, would, func() deploy.Outcome {
+		res, err := hoststate.Collect(ctx, conn, h.Name, facts, drop, sc)
+		if err != nil {
+			return fail(err)
+		}
+		return collected(res, sc)
+	})
+}
+
+// collected is the outcome of a host whose garbage was collected.
+func collected(res hoststate.Collected, sc event.Scope) deploy.Outcome {
 	detail := count(res.Generations, "generation") + " and " + count(res.Paths, "path") + " deleted"
 	if res.Bytes >= 0 {
 		detail += ", " + ui.Size(res.Bytes) + " freed"

@@ -286,14 +286,20 @@ func (r *Run) detail(s string) string {
 	return s
 }
 
-// wet is the one place through which a change passes. In a dry run it says
-// what would happen and does nothing.
-func (r *Run) wet(sc event.Scope, would string, fn func() error) error {
-	if r.DryRun {
-		sc.Emit(event.Event{Kind: event.Skipped, Text: "dry run: would " + would})
-		return nil
+// Wet is the one place through which a change of a host passes. In a dry run it
+// says what would happen and does nothing.
+func Wet(dry bool, sc event.Scope, would string, fn func() Outcome) Outcome {
+	if dry {
+		detail := "dry run: would " + would
+		sc.Emit(event.Event{Kind: event.Skipped, Text: detail})
+		return Outcome{State: Skipped, Detail: detail}
 	}
 	return fn()
+}
+
+// wet is Wet for a step of a host's pipeline.
+func (r *Run) wet(sc event.Scope, would string, fn func() error) error {
+	return Wet(r.DryRun, sc, would, func() Outcome { return Outcome{Err: fn()} }).Err
 }
 
 func (r *Run) connect(ctx context.Context, h fleet.Host) error {

@@ -29,6 +29,7 @@ const (
 	StepActivate Step = "activate"  // the new system's own activation
 	StepReboot   Step = "reboot"    // asking for a reboot and waiting for it
 	StepCheck    Step = "check"     // health checks after the change
+	StepGC       Step = "gc"        // deleting old generations, collecting garbage
 	StepExec     Step = "exec"      // a command of the user's on the hosts
 	StepPlan     Step = "plan"      // finding out what would change
 )

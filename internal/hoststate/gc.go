@@ -129,7 +129,7 @@ func Collect(ctx context.Context, r activate.Runner, host string, f Facts, drop 
 			c.Generations, _ = strconv.Atoi(rest)
 		case "::paths":
 			c.Paths, _ = strconv.Atoi(rest)
-			sc.Progress(int64(c.Paths), 0, event.Paths, "collecting garbage")
+			sc.Progress(int64(c.Paths), 0, event.Paths, "")
 		case "::warn":
 			sc.Warn(rest)
 		case "::status":

@@ -333,6 +333,7 @@ var verbs = map[event.Step][2]string{
 	event.StepActivate: {"activating", "activated"},
 	event.StepReboot:   {"rebooting", "rebooted"},
 	event.StepCheck:    {"checking", "checks passed"},
+	event.StepGC:       {"collecting garbage", "collected garbage"},
 	event.StepExec:     {"running", "ran"},
 	event.StepPlan:     {"planning", "planned"},
 }
