@@ -111,8 +111,6 @@ type Request struct {
 	// LastResort is empty, or "reboot": reboot into the (old) boot default when
 	// three attempts to roll back have failed.
 	LastResort string
-	// DryRun looks and says what would be done.
-	DryRun bool
 
 	at places // tests of the scripts
 }
@@ -120,7 +118,7 @@ type Request struct {
 // Result is how it ended.
 type Result struct {
 	// Outcome is one of event's outcomes: ok (dry-activate), changed, unchanged, rolled-back,
-	// failed, skipped, interrupted, unreachable.
+	// failed, interrupted, unreachable.
 	Outcome string
 	// ID names the deployment on the host, in its record and its log.
 	ID                   string
@@ -279,11 +277,6 @@ func (d *run) run(ctx context.Context) error {
 	}
 	if d.req.SkipUnchanged && d.state.Current == d.req.Activation && (d.req.Action == Test || d.state.Profile == d.req.NewSystem) && d.req.Action != DryActivate {
 		d.res.Outcome, d.res.ExitCode, d.res.Meaning = "unchanged", 0, "the host runs this system already"
-		return nil
-	}
-	if d.req.DryRun {
-		d.sc.Note(fmt.Sprintf("would %s %s", d.req.Action, d.req.NewSystem))
-		d.res.Outcome, d.res.Meaning = "skipped", "a dry run"
 		return nil
 	}
 	if err := d.arm(ctx); err != nil {

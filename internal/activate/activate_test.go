@@ -271,10 +271,6 @@ func TestPlainAndDry(t *testing.T) {
 	if err == nil || res.Outcome != "failed" || !strings.Contains(fault.Render(err), "no guard") {
 		t.Errorf("%+v %v", res, err)
 	}
-	res, _, err = deploy(t, Request{DryRun: true}, call{want: `CHECK=`, out: healthy()})
-	if err != nil || res.Outcome != "skipped" {
-		t.Errorf("%+v %v", res, err)
-	}
 	res, _, err = deploy(t, Request{SkipUnchanged: true, NewSystem: oldSystem}, call{want: `CHECK=`, out: healthy()})
 	if err != nil || res.Outcome != "unchanged" {
 		t.Errorf("%+v %v", res, err)

@@ -7,7 +7,9 @@ import (
 
 	"godwit/internal/activate"
 	"godwit/internal/deploy"
+	"godwit/internal/event"
 	"godwit/internal/fleet"
+	"godwit/internal/reboot"
 	"godwit/internal/ssh"
 )
 
@@ -18,7 +20,8 @@ func newConfirm(a *app) *cobra.Command {
 		Use:   "confirm DEPLOYMENT HOST...",
 		Short: "make a pending deployment permanent",
 		Long: `confirm makes the deployment that is pending on each host permanent: the system
-that it runs now becomes the profile's and the boot default. It works from any
+that it runs now becomes the profile's and the boot default. That may be one that
+deploy --reboot has booted once. It works from any
 machine that may log in, over a connection of its own; health checks are not
 run. Use it when the machine that deployed is gone and the hosts are fine.` + "\n" + exitStatusHelp,
 		Example: `  godwit status network.nix
@@ -35,12 +38,18 @@ run. Use it when the machine that deployed is gone and the hosts are fine.` + "\
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
 				f.tell(s)
 				return s.onHosts(ctx, f.file, f.selection(sel), &p, nil, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
-					if a.globals.dryRun {
-						return deploy.Outcome{State: deploy.Skipped, Detail: "dry run: would confirm what is pending"}
-					}
-					res, err := activate.Confirm(ctx, conn, h.Name, "", s.ui)
-					s.afterwards(ctx, f.file, conn, h.Name, res)
-					return pendingOutcome(res, err, deploy.Changed, "confirmed "+res.ID)
+					return s.wet(event.On(s.ui, h.Name, event.StepActivate), "confirm what is pending", func() deploy.Outcome {
+						return s.endPending(ctx, f.file, h, conn, "confirmed", func(p *reboot.Pending) (activate.Result, error) {
+							if p == nil {
+								return activate.Confirm(ctx, conn, h.Name, "", s.ui)
+							}
+							sc := event.On(s.ui, h.Name, event.StepReboot)
+							sc.Start("confirming " + p.ID)
+							res, err := reboot.Confirm(ctx, conn, h.Name, sc)
+							sc.End("confirmed", err)
+							return onceResult(p, res), err
+						})
+					})
 				})
 			})
 		},
@@ -50,13 +59,23 @@ run. Use it when the machine that deployed is gone and the hosts are fine.` + "\
 	return c
 }
 
-// pendingOutcome is the outcome of ending a pending deployment.
-func pendingOutcome(res activate.Result, err error, state deploy.State, detail string) deploy.Outcome {
-	o := deploy.Outcome{State: state, System: res.NewSystem, Activation: res, Err: err}
+// endPending ends what is pending on a host, by end: a system that was booted
+// once, or (nil) a deployment that the guard holds.
+func (s *session) endPending(ctx context.Context, file string, h fleet.Host, conn *ssh.Host, done string, end func(*reboot.Pending) (activate.Result, error)) deploy.Outcome {
+	p, err := reboot.Find(ctx, conn, h.Name)
 	if err != nil {
-		o.State = deploy.Failed
-		return o
+		return deploy.Outcome{State: deploy.Failed, Err: err}
 	}
-	o.Detail = detail
+	res, err := end(p)
+	s.afterwards(ctx, file, conn, h.Name, res)
+	o := deploy.Outcome{State: deploy.Changed, Detail: done + " " + res.ID, System: res.NewSystem, Activation: res}
+	if err != nil {
+		o.State, o.Detail, o.Err = deploy.Failed, "", err
+	}
 	return o
+}
+
+// onceResult is how the reboot p ended, as the guard would say it.
+func onceResult(p *reboot.Pending, res reboot.OnceResult) activate.Result {
+	return activate.Result{ID: p.ID, OldSystem: p.Old, NewSystem: p.New, Outcome: res.Outcome, Running: res.Running, Reason: res.Reason, Duration: res.Took, ExitCode: -1}
 }

@@ -15,6 +15,7 @@ import (
 	"godwit/internal/fleet"
 	"godwit/internal/history"
 	"godwit/internal/hoststate"
+	"godwit/internal/reboot"
 	"godwit/internal/ssh"
 )
 
@@ -40,7 +41,8 @@ profile gets a new generation with the old system; a second rollback therefore
 undoes the first.
 
 --pending ends a deployment that waits for its confirmation, whoever began it:
-the host goes back to what it ran when that deployment began.` + "\n" + exitStatusHelp,
+the host goes back to what it ran when that deployment began. When the new system
+was booted once, by deploy --reboot, that takes another reboot.` + "\n" + exitStatusHelp,
 		Example: `  godwit rollback network.nix web1
   godwit rollback network.nix web1 --to 41
   godwit rollback --pending network.nix --on 'web*'`,
@@ -69,12 +71,19 @@ the host goes back to what it ran when that deployment began.` + "\n" + exitStat
 				f.tell(s)
 				if o.pending {
 					return s.onHosts(ctx, f.file, f.selection(o.selection), &o.passwords, nil, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
-						if a.globals.dryRun {
-							return deploy.Outcome{State: deploy.Skipped, Detail: "dry run: would roll back what is pending"}
-						}
-						res, err := activate.Rollback(ctx, conn, h.Name, "", "asked for by "+a.whoami(), s.ui)
-						s.afterwards(ctx, f.file, conn, h.Name, res)
-						return pendingOutcome(res, err, deploy.Changed, "ended "+res.ID+", went back")
+						return s.wet(event.On(s.ui, h.Name, event.StepActivate), "roll back what is pending", func() deploy.Outcome {
+							why := "asked for by " + a.whoami()
+							return s.endPending(ctx, f.file, h, conn, "went back, ended", func(p *reboot.Pending) (activate.Result, error) {
+								if p == nil {
+									return activate.Rollback(ctx, conn, h.Name, "", why, s.ui)
+								}
+								sc := event.On(s.ui, h.Name, event.StepReboot)
+								sc.Start("rolling back " + p.ID)
+								res, err := reboot.GoBack(ctx, conn, h.Name, why, reboot.Options{}, sc)
+								sc.End("back", err)
+								return onceResult(p, res), err
+							})
+						})
 					})
 				}
 				return s.rollback(ctx, f, o)
@@ -130,8 +139,14 @@ func (s *session) rollbackHost(ctx context.Context, h fleet.Host, conn *ssh.Host
 	if commit, tree := commitOf(facts, target.System); commit != "" {
 		own["commit"], own["tree"] = commit, tree
 	}
+	return s.wet(sc, fmt.Sprintf("activate generation %d", target.Number), func() deploy.Outcome {
+		return s.activateGeneration(ctx, h, conn, target, o, own)
+	})
+}
+
+func (s *session) activateGeneration(ctx context.Context, h fleet.Host, conn *ssh.Host, target hoststate.Generation, o rollbackOptions, meta map[string]string) deploy.Outcome {
 	res, err := activate.Run(ctx, conn, activate.Request{
-		Host: h.Name, NewSystem: target.System, Action: activate.Switch, SkipUnchanged: true, Meta: own, DryRun: s.app.globals.dryRun,
+		Host: h.Name, NewSystem: target.System, Action: activate.Switch, SkipUnchanged: true, Meta: meta,
 		ActivateTimeout: seconds(o.activateTimeout), ConfirmTimeout: seconds(o.confirmTimeout),
 	}, s.ui)
 	out := deploy.Outcome{State: deploy.State(res.Outcome), System: target.System, Activation: res, Err: err}
@@ -145,15 +160,13 @@ func (s *session) rollbackHost(ctx context.Context, h fleet.Host, conn *ssh.Host
 		}
 	case err == nil && out.State == deploy.Unchanged:
 		out.Detail = fmt.Sprintf("runs the system of generation %d already", target.Number)
-	case err == nil:
-		out.Detail = fmt.Sprintf("dry run: would activate generation %d", target.Number)
 	}
 	return out
 }
 
 // rollbackTarget finds the generation to go to.
 func rollbackTarget(host string, f hoststate.Facts, to int) (hoststate.Generation, error) {
-	if f.Deployment.Pending() {
+	if f.Deployment.Pending() || f.Pending != "" {
 		return hoststate.Generation{}, fault.New("a deployment is pending").On(host).
 			Hint("godwit rollback --pending ends it, godwit confirm makes it permanent")
 	}

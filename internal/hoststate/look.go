@@ -17,6 +17,7 @@ import (
 	"godwit/internal/activate"
 	"godwit/internal/closure"
 	"godwit/internal/fault"
+	"godwit/internal/reboot"
 	"godwit/internal/ssh"
 )
 
@@ -43,6 +44,8 @@ type Facts struct {
 	activate.State
 	// Deployment is the pending one, or the last since the host booted; may be nil.
 	Deployment *activate.Deployment
+	// Once is a system that was booted once and is not confirmed; may be nil.
+	Once *reboot.Pending
 	// Records are the end of the host's own history, oldest first.
 	Records []activate.Record
 
@@ -95,6 +98,15 @@ func Look(ctx context.Context, r activate.Runner, host string) (Facts, error) {
 		}
 	}
 	f.State, f.Deployment, f.Records = state, dep, records
+	if f.Pending != "" && dep == nil {
+		var err error
+		if f.Once, err = reboot.Find(ctx, r, host); err != nil {
+			return f, err
+		}
+		if f.Once != nil && f.Once.ID == f.Interrupted {
+			f.Interrupted = "" // it is what its note on the host is about
+		}
+	}
 	f.settle()
 	return f, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"godwit/internal/activate"
 	"godwit/internal/history"
+	"godwit/internal/reboot"
 	"godwit/internal/ui/text"
 )
 
@@ -167,6 +168,9 @@ func Assess(host string, f Facts, want Wanted) Status {
 			s.Hints = append(s.Hints, "godwit rollback --pending DEPLOYMENT "+host)
 		}
 	}
+	if p := f.Once; p != nil {
+		s.once(f, p)
+	}
 	if f.Interrupted != "" {
 		s.problem(CutOff, "the end of deployment %s was cut off by a reboot; the next deploy repairs the profile", f.Interrupted)
 	}
@@ -199,6 +203,25 @@ func Assess(host string, f Facts, want Wanted) Status {
 	s.notes(f)
 	s.OK = len(s.Problems) == 0
 	return s
+}
+
+// once is about a system that deploy --reboot booted one time.
+func (s *Status) once(f Facts, p *reboot.Pending) {
+	s.Pending = &PendingDeployment{ID: p.ID, Phase: "booted-once", Since: p.Started.UTC(), Ago: f.Clock.Sub(p.Started).Seconds(), Old: p.Old, New: p.New,
+		By: p.Meta["user"], Commit: p.Meta["commit"], Guarded: true}
+	what := "the new system was booted once and waits for its confirmation"
+	switch {
+	case p.GoingBack:
+		s.Pending.Phase, what = "rolling-back", "a reboot leads back to the system that ran before"
+	case !p.Booted:
+		s.Pending.Phase, what = "rebooting", "it is rebooting into a new system"
+	default:
+		s.Hints = append(s.Hints, "godwit confirm DEPLOYMENT "+s.Host, "godwit rollback --pending DEPLOYMENT "+s.Host)
+	}
+	if s.Pending.By != "" {
+		what += " by " + s.Pending.By
+	}
+	s.problem(Pending, "%s since %s", what, text.Elapsed(f.Clock.Sub(p.Started)))
 }
 
 func (s *Status) drift(f Facts, want Wanted) {

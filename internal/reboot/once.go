@@ -89,22 +89,26 @@ type OnceResult struct {
 
 // once is one such reboot.
 type once struct {
-	r     Runner
-	req   Request
-	opts  Options
-	sc    event.Scope
-	vars  variables
-	res   OnceResult
-	boot  string // boot id before
-	watch bool   // a deadman waits on the other side
+	r    Runner
+	req  Request
+	opts Options
+	sc   event.Scope
+	vars variables
+	// script is what is sent for a verb.
+	script func(verb, reason string) (string, error)
+	res    OnceResult
+	boot   string // boot id before
+	watch  bool   // a deadman waits on the other side
 }
 
 // facts are what the host says.
 type facts struct {
 	boot, booted, current, profile, state, decision, final, reason string
 	refused                                                        string
+	id, new, old, action, meta                                     string // of somebody else's reboot
 	going, unwatched, pending, ended                               bool
-	left                                                           time.Duration
+	left, limit                                                    time.Duration
+	started                                                        time.Time
 	units, log                                                     []string
 }
 
@@ -131,6 +135,22 @@ func parseFacts(text string) facts {
 			f.reason = value
 		case "refused":
 			f.refused = value
+		case "id":
+			f.id = value
+		case "new":
+			f.new = value
+		case "old":
+			f.old = value
+		case "action":
+			f.action = value
+		case "meta":
+			f.meta = value
+		case "limit":
+			n, _ := strconv.Atoi(value)
+			f.limit = time.Duration(n) * time.Second
+		case "started":
+			n, _ := strconv.ParseInt(value, 10, 64)
+			f.started = time.Unix(n, 0)
 		case "going":
 			f.going = true
 		case "unwatched":
@@ -187,6 +207,7 @@ func BootOnce(ctx context.Context, r Runner, req Request, opts Options, scope ev
 		"STARTED": strconv.FormatInt(start.Unix(), 10), "META": base64.StdEncoding.EncodeToString(b)} {
 		d.vars[k] = v
 	}
+	d.script = d.vars.send
 	err = d.run(ctx)
 	d.res.Took = time.Since(start)
 	return d.res, err
@@ -206,7 +227,7 @@ func (d *once) fail(format string, args ...any) *fault.Error {
 // ask sends a verb and reads the facts. Without the end of the answer there is
 // an error.
 func (d *once) ask(ctx context.Context, verb, reason string, limit time.Duration, fresh bool) (facts, error) {
-	script, err := d.vars.send(verb, safeWords(reason))
+	script, err := d.script(verb, safeWords(reason))
 	if err != nil {
 		return facts{}, err
 	}

@@ -52,7 +52,7 @@ func places() variables {
 }
 
 // target is the script that stays on the host: its verbs are go, keep, back,
-// watch and tidied.
+// watch, tidied and attach.
 func (v variables) target() (string, error) {
 	head, err := v.text()
 	if err != nil {
@@ -75,6 +75,15 @@ func (v variables) send(verb, reason string) (string, error) {
 	}
 	head += "ONCE_SH='" + base64.StdEncoding.EncodeToString([]byte(target)) + "'\n"
 	return compound(head, part("words"), part("loader"), part("watch"), part("verbs"), part("start")), nil
+}
+
+// attach is the script of somebody who does not know the reboot: a verb for the
+// one that is pending, or for the one with that id.
+func (v variables) attach(verb, reason, id string) (string, error) {
+	with := maps.Clone(v)
+	with["VERB"], with["REASON"], with["WANT"], with["ID"] = verb, reason, id, "none"
+	head, err := with.text()
+	return compound(head, part("words"), part("attach")), err
 }
 
 // probe is the script that tells what boot loader a host has.

@@ -29,8 +29,9 @@ func composed(t *testing.T) map[string]string {
 	out := map[string]string{}
 	for name, make := range map[string]func() (string, error){
 		"once.sh": v.target, "probe.sh": v.probe,
-		"go.sh":   func() (string, error) { return v.send("go", "") },
-		"back.sh": func() (string, error) { return v.send("back", "checks failed: it's \"odd\"; $(x)"[:13]) },
+		"go.sh":     func() (string, error) { return v.send("go", "") },
+		"attach.sh": func() (string, error) { return v.attach("back", "no", "") },
+		"back.sh":   func() (string, error) { return v.send("back", "checks failed: it's \"odd\"; $(x)"[:13]) },
 	} {
 		text, err := make()
 		if err != nil {

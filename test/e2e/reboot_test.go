@@ -114,6 +114,48 @@ func TestRebootOnce(t *testing.T) {
 			t.Error("the new system was never booted")
 		}
 	})
+	// alone leaves the host in a system that was booted once, without its deployer.
+	alone := func(word string) {
+		t.Helper()
+		set(service(word))
+		p := w.start(t.Context(), nil, "deploy", net, "switch", "--reboot", "--confirm-timeout", "400")
+		p.until("Waiting for host to come online", 2*time.Minute)
+		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Wait()
+		for end := time.Now().Add(90 * time.Second); ; time.Sleep(time.Second) {
+			if h.Exec(t.Context(), `[ "$(cat /run/e2e)" = `+word+` ] && [ -L /run/godwit/current ]`).OK() {
+				break
+			} else if time.Now().After(end) {
+				t.Fatal("the new system was never booted")
+			}
+		}
+		w.run("status", net).exits(2).outs("the new system was booted once and waits for its confirmation").
+			says("godwit confirm "+net+" spare", "godwit rollback --pending "+net+" spare").saysNot("cut off", "the profile names")
+		w.run("rollback", net, "spare").exits(3).says("a deployment is pending")
+		w.run("confirm", net, "spare", "--dry-run").exits(0).says("would confirm what is pending")
+		wrote(t, h, word)
+	}
+	t.Run("taken back from elsewhere", func(t *testing.T) {
+		alone("unwanted")
+		boots(w.run("rollback", "--pending", net, "spare").exits(0).says("went back"))
+		if record := on(t, h, "tail -n 1 /var/lib/godwit/history.jsonl"); !strings.Contains(record, "asked for by") {
+			t.Errorf("the record says %s", record)
+		}
+		w.run("confirm", net, "spare").exits(3).says("no deployment is pending")
+	})
+	t.Run("confirmed from elsewhere", func(t *testing.T) {
+		alone("wanted")
+		w.run("confirm", net, "spare").exits(0).says("confirmed")
+		wrote(t, h, "wanted")
+		noTrace(t, h)
+		if def, now := on(t, h, "cat /boot/loader/default"), on(t, h, "readlink -f /run/current-system"); def != now {
+			t.Errorf("runs %s and boots %s", now, def)
+		}
+		if record := on(t, h, "tail -n 1 /var/lib/godwit/history.jsonl"); !strings.Contains(record, `"result":"done 0"`) {
+			t.Errorf("the record says %s", record)
+		}
+		w.run("status", net).exits(0)
+	})
 	t.Run("well", func(t *testing.T) {
 		set(service("well") + `deployment.healthChecks.unit = [ { unit = "e2e"; } ];`)
 		w.run("deploy", net, "switch", "--reboot").exits(0).says("rebooted into the new system, confirmed, 1/1 checks")
@@ -136,11 +178,14 @@ func TestRebootOnce(t *testing.T) {
 		defer on(t, h, "rm -f /boot/loader/loader.conf")
 		good := on(t, h, "readlink -f /run/current-system")
 		set(service("plain"))
-		w.run("deploy", net, "boot", "--reboot").exits(0).says("no-oneshot", "rebooted into the new system")
+		w.run("plan", net, "boot").exits(0)
+		w.run("plan", net, "boot", "--reboot").exits(0).outs("no-oneshot: no boot loader was found that can boot an entry once")
+		w.run("deploy", net, "boot", "--reboot").exits(4).says("no-oneshot", "no host was changed")
+		w.run("deploy", net, "boot", "--reboot", "--accept-risk=no-oneshot").exits(0).says("no-oneshot", "rebooted into the new system")
 		wrote(t, h, "plain")
 		noTrace(t, h)
 		set(service("sick") + `deployment.healthChecks.cmd = [ { description = "never"; cmd = [ "false" ]; period = 1; } ];`)
-		w.run("deploy", net, "boot", "--reboot", "--timeout", "3").exits(3).says("never", "rebooted into the system that ran before")
+		w.run("deploy", net, "boot", "--reboot", "--accept-risk=no-oneshot", "--timeout", "3").exits(3).says("never", "rebooted into the system that ran before")
 		wrote(t, h, "plain")
 		noTrace(t, h)
 		if good == on(t, h, "readlink -f /run/current-system") {

@@ -79,7 +79,6 @@ var cases = []fcase{
 	}},
 	{name: "same system again", new: "old", outcome: "unchanged", end: "old"},
 	{name: "same system, skipped", new: "old", req: func(r *activate.Request) { r.SkipUnchanged = true }, outcome: "unchanged", end: "old", after: ranOnce("test", "old", 0)},
-	{name: "dry run", req: func(r *activate.Request) { r.DryRun = true }, outcome: "skipped", end: "old", after: ranOnce("test", "good", 0)},
 	{name: "dry-activate", req: func(r *activate.Request) { r.Action = activate.DryActivate }, outcome: "ok", end: "old", after: func(k *kase) {
 		if k.l.count("would restart ssh.service") != 1 {
 			k.t.Errorf("log: %q", k.l.logs)

@@ -23,17 +23,6 @@ go)
 		n=$((n + 1))
 	done
 	;;
-keep | back)
-	# Only in the boot that is to be judged: the host may have booted since.
-	n=100
-	if [ "$(readlink -f "$BOOTED")" = "$NEW" ]; then
-		n=0
-		[ -L "$D/decision" ] || { self && unit "$VERB" "$VERB" "$REASON" 2>/dev/null; }
-	fi
-	while [ ! -e "$D/final" ] && [ ! -e "$D/reason" ] && [ "$n" -lt 100 ]; do
-		sleep 0.2
-		n=$((n + 1))
-	done
-	;;
+keep | back) asked "$VERB" "$REASON" ;;
 esac
 facts

@@ -55,6 +55,28 @@ back() {
 	go_back "$1"
 }
 
+# asked keep|back REASON: over a connection. Waits until it has an effect.
+asked() {
+	# Only in the boot that is to be judged: the host may have booted since.
+	n=100
+	if [ "$(readlink -f "$BOOTED")" = "$NEW" ]; then
+		n=0
+		[ -L "$D/decision" ] || { self && unit "$1" "$1" "$2" 2>/dev/null; }
+	fi
+	while [ ! -e "$D/final" ] && [ ! -e "$D/reason" ] && [ "$n" -lt 100 ]; do
+		sleep 0.2
+		n=$((n + 1))
+	done
+}
+
+# attach look|keep|back REASON: by somebody who does not know this reboot yet.
+attach() {
+	self() { [ -e "$D/once.sh" ] || cp "$0" "$D/once.sh"; }
+	case $1 in keep | back) asked "$1" "$2" ;; esac
+	printf '%s %s\n' id "$ID" new "$NEW" old "$OLD" action "$ACTION" limit "$LIMIT" started "$STARTED" meta "$META"
+	facts
+}
+
 # unit NAME VERB [ARGUMENT]: a verb, in a unit that nothing of ours can end.
 unit() {
 	name=godwit-$1-$ID
