@@ -27,6 +27,7 @@ func (s *session) brokenOutcomes() []deploy.Outcome {
 // table of all, and the exit code.
 func (s *session) finish(ctx context.Context, outcomes []deploy.Outcome) error {
 	s.close()
+	s.tellLast(ctx, outcomes)
 	var bad []deploy.Outcome
 	for _, o := range outcomes {
 		if o.Bad() {

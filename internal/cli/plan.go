@@ -317,6 +317,7 @@ func (s *session) lookAt(ctx context.Context, p *plan.Plan, built []deploy.Outco
 		if err != nil {
 			part = plan.Host{Name: h.Name, Drv: h.DrvPath, System: o.System}
 			plan.Fail(&part, err)
+			s.rememberLast(ctx, &part)
 		}
 		mu.Lock()
 		p.Hosts = append(p.Hosts, part)
@@ -593,6 +594,7 @@ func (pl *planner) settled(ctx context.Context, o deploy.Outcome) {
 	case o.State == deploy.Unchanged: // it ran the system, so nothing was to be agreed to
 		h.Status = plan.Unchanged
 	}
+	pl.s.rememberLast(ctx, &h)
 	pl.arrive(ctx, h)
 }
 

@@ -186,29 +186,10 @@ func (s *session) look(ctx context.Context, h fleet.Host, want hoststate.Wanted)
 		hints = hl.HintLines()
 	}
 	why := event.Message(err)
-	if ago, ok := s.lastSeen(ctx, h.Name); ok {
-		why += " (last deployed " + ago + ")"
+	if last := s.lastText(ctx, h.Name); last != "" {
+		why += " (" + last + ")"
 	}
 	return hoststate.NoAnswer(h.Name, why, hints, want)
-}
-
-// lastSeen is when this machine last changed a host.
-func (s *session) lastSeen(ctx context.Context, host string) (string, bool) {
-	db, err := history.Open(ctx, "")
-	if err != nil {
-		return "", false
-	}
-	defer db.Close()
-	entries, err := db.Entries(ctx, history.Filter{Hosts: []string{host}, Limit: 20})
-	if err != nil {
-		return "", false
-	}
-	for _, e := range entries {
-		if !e.Ended.IsZero() && (e.Outcome == history.Changed || e.Outcome == history.RolledBack || e.Outcome == history.Unchanged) {
-			return hoststate.Ago(time.Since(e.Ended)), true
-		}
-	}
-	return "", false
 }
 
 // behind counts commits with git, each pair once.

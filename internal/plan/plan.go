@@ -177,7 +177,8 @@ type Copy struct {
 	Bytes int64 `json:"bytes"`
 }
 
-// Last is the deployment that the host's own record ends with.
+// Last is the deployment that the host's own record ends with. Of a host that
+// does not answer it is the last one that the deployer knows of.
 type Last struct {
 	ID       string    `json:"id"`
 	Time     time.Time `json:"time"`

@@ -274,6 +274,7 @@ func sample() *Plan {
 	gone := Host{Name: "pi3"}
 	Fail(&gone, context.DeadlineExceeded)
 	gone.Error = "no answer on 192.168.1.23:22"
+	gone.Last = &Last{ID: "20261031T110000-abcdef", Time: now.Add(-73 * time.Hour), User: "ana", Action: "switch", Result: "changed", System: oldSystem}
 	p.Hosts = append(p.Hosts, gone)
 	f = facts()
 	f.State.Inhibited = true

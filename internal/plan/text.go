@@ -111,7 +111,7 @@ func (p *Plan) short(b *strings.Builder, l Layout) {
 	var entries []*entry
 	byKey := map[string]*entry{}
 	for i := range p.Hosts {
-		e := p.entry(&p.Hosts[i])
+		e := p.entry(&p.Hosts[i], l)
 		if was := byKey[e.key()]; was != nil {
 			was.names = append(was.names, p.Hosts[i].Name)
 			continue
@@ -181,7 +181,7 @@ func names(list []string, most int) string {
 	return strings.Join(list, ", ")
 }
 
-func (p *Plan) entry(h *Host) *entry {
+func (p *Plan) entry(h *Host, l Layout) *entry {
 	e := new(entry)
 	switch h.Status {
 	case Unchanged:
@@ -196,6 +196,9 @@ func (p *Plan) entry(h *Host) *entry {
 		e.first = "is only built"
 	case Unreachable, Failed, Blocked:
 		e.first = "✗ " + text.Clean(h.Error)
+		if h.Status == Unreachable && h.Last != nil {
+			e.more = append(e.more, "last deployed "+text.Clean(h.Last.text(l.Now)))
+		}
 		if h.Status == Blocked && len(h.Hints) > 0 {
 			e.more = append(e.more, "hint: "+text.Clean(h.Hints[0]))
 		}
@@ -487,7 +490,7 @@ func (s *Last) text(now time.Time) string {
 		}
 	}
 	out += ": " + s.Action
-	if !strings.HasPrefix(s.Result, "committed") && !strings.HasPrefix(s.Result, "done") {
+	if !strings.HasPrefix(s.Result, "committed") && !strings.HasPrefix(s.Result, "done") && s.Result != "changed" {
 		out += ", " + s.Result
 	}
 	return out

@@ -207,6 +207,26 @@ func TestHistoryAndStatus(t *testing.T) {
 	w.run("status", net).exits(2).shows("rolled back")
 }
 
+// TestLastSeen: of a host that does not answer godwit says when it last did.
+func TestLastSeen(t *testing.T) {
+	web := host(t, "web")
+	w := newWorld(t, web)
+	w.ownState("ana")
+	net := w.fleetOf(service("seen"), map[string]string{"web": amd64})
+	w.run("deploy", net, "switch", "--accept-risk", "kernel-change,unknown-profile,ssh-change").exits(0)
+	w.fleetOf(service("unseen"), map[string]string{"web": amd64 + `deployment.targetHost = "127.0.0.1"; deployment.targetPort = 1;`})
+	w.run("status", net).exits(2).shows("(last deployed ", " by ana)")
+	w.run("plan", net).exits(3).shows("1 host unreachable", "last deployed just now by ana@", ": switch")
+	w.run("deploy", net, "switch").exits(3).says("last deployed ", " by ana")
+	var p struct {
+		Hosts []struct{ Last struct{ User, Result string } }
+	}
+	w.run("plan", net, "--json").exits(3).json(&p)
+	if p.Hosts[0].Last.User != "ana" || p.Hosts[0].Last.Result != "changed" {
+		t.Errorf("%+v", p)
+	}
+}
+
 // TestHistoryBroken damages the database: nothing but a warning comes of it.
 func TestHistoryBroken(t *testing.T) {
 	spare := host(t, "spare")
