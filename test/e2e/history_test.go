@@ -265,7 +265,8 @@ func TestPendingFromElsewhere(t *testing.T) {
 	ana.ownState("ana")
 	bo.ownState("bo")
 	only := map[string]string{"spare": amd64}
-	slow := `deployment.healthChecks.cmd = [ { description = "slow"; cmd = [ "sleep" "100" ]; timeout = 110; } ];`
+	// From the deployer: one on the host would go on when the deployer is killed.
+	slow := `deployment.healthChecks.tcp = [ { description = "slow"; host = "127.0.0.1"; port = 9; } ];`
 	net, other := ana.fleetOf(service("calm"), only), bo.fleetOf("", only)
 	ana.run("deploy", net, "switch").exits(0)
 	old := on(t, spare, "readlink -f /run/current-system")

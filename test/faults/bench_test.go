@@ -31,7 +31,7 @@ func BenchmarkActivate(b *testing.B) {
 		set, sw := "sudo -n nix-env -p /nix/var/nix/profiles/system --set "+change, "sudo -n "+change+"/bin/switch-to-configuration switch"
 		b.Run(system+"/bare, two connections", func(b *testing.B) { bare(b, set, sw) })
 		b.Run(system+"/bare, one connection", func(b *testing.B) { bare(b, set+" && "+sw) })
-		b.Run(system+"/guarded", func(b *testing.B) {
+		guarded := func(b *testing.B, req activate.Request) {
 			h.t = b
 			if _, err := activate.Preflight(context.Background(), h.r, activate.Request{}); err != nil { // the master is there already
 				b.Fatal(err)
@@ -40,10 +40,16 @@ func BenchmarkActivate(b *testing.B) {
 				b.StopTimer()
 				h.reset("old")
 				b.StartTimer()
-				if _, err := activate.Run(context.Background(), h.r, h.request(system), event.Discard); err != nil {
+				if _, err := activate.Run(context.Background(), h.r, req, event.Discard); err != nil {
 					b.Fatal(err)
 				}
 			}
-		})
+		}
+		b.Run(system+"/guarded", func(b *testing.B) { guarded(b, h.request(system)) })
+		if system == "old" {
+			req := h.request(system)
+			req.SkipUnchanged = true // as deploy does it
+			b.Run(system+"/guarded, skipped", func(b *testing.B) { guarded(b, req) })
+		}
 	}
 }
