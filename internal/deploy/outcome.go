@@ -2,7 +2,7 @@
 // pre-deploy checks, activation, health checks. Each host has a pipeline of its
 // own, so that one host activates while another still builds, and one host that
 // fails takes nobody with it. What changes a host passes through one place
-// (Run.wet), so that a dry run is the same code.
+// (Wet), so that a dry run is the same code.
 package deploy
 
 import (
