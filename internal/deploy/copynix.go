@@ -163,7 +163,7 @@ func (n *NixCopy) push(ctx context.Context, src store.Endpoint, h fleet.Host, co
 // protect makes the garbage collector roots. A trusted user who cannot become
 // root may copy all the same.
 func (n *NixCopy) protect(ctx context.Context, conn *ssh.Host, roots []string, sc event.Scope) error {
-	err := protect(ctx, conn, roots)
+	err := newCopying(conn, roots).protect(ctx)
 	if err != nil && ctx.Err() == nil {
 		sc.Warn("what is copied is not protected from the host's garbage collector: " + event.Message(err))
 		return nil

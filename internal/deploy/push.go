@@ -53,13 +53,16 @@ func (p *Pushers) Push(ctx context.Context, src store.Endpoint, h fleet.Host, co
 	}
 	wire, done := p.wire(h, conn)
 	defer done()
+	copying := newCopying(conn, roots)
 	return p.of(src).Push(ctx, store.Dest{
 		Endpoint:   HostStore(conn),
 		Host:       h.Name,
 		Roots:      roots,
 		Substitute: h.SubstituteOnDestination,
 		Direct:     p.direct(src, conn),
-		GCRoot:     func(ctx context.Context) error { return protect(ctx, conn, roots) },
+		Begin:      copying.begin,
+		Mend:       copying.mend,
+		GCRoot:     copying.protect,
 		FreeBytes:  func(ctx context.Context) (int64, error) { return freeBytes(ctx, conn) },
 		Wire:       wire,
 	}).Err
@@ -78,17 +81,6 @@ func (p *Pushers) Close() error {
 // system profile of the host. Further paths of one push have the name with
 // -2, -3 and so on.
 const pushedRoot = "/nix/var/nix/gcroots/godwit-pushed"
-
-// protect also waits until the paths are on the disk: Nix syncs its database,
-// not the files, so that after a power cut it would hold empty files for valid
-// ones (seen on a real kernel, test/realboot).
-func protect(ctx context.Context, conn *ssh.Host, roots []string) error {
-	return conn.Run(ctx, ssh.Cmd{Script: `r=$1; shift
-n=
-for p; do ln -sfn "$p" "$r${n:+-$n}" || exit; n=$((${n:-1}+1)); done
-while [ -L "$r-$n" ]; do rm -f "$r-$n" || exit; n=$((n+1)); done
-sync -f /nix/store 2>/dev/null || sync`, Args: append([]string{pushedRoot}, roots...), Elevate: true})
-}
 
 // release takes that root away again.
 func release(ctx context.Context, conn *ssh.Host) error {

@@ -29,12 +29,25 @@ type Dest struct {
 	GCRoot func(ctx context.Context) error
 	// Direct, if not nil, is tried before sending through this machine.
 	Direct *Direct
-	// FreeBytes tells how much room the host's store has. May be nil. It is asked
-	// before it is known whether anything is missing.
+	// Begin is called before anything is copied, while the host is asked what it
+	// has, unless in a dry run. May be nil: FreeBytes is asked then.
+	Begin func(ctx context.Context) (Begun, error)
+	// Mend is called when Begin says that an earlier copy was cut, without a
+	// connection to the store. It gives the paths that it took out of the store.
+	Mend func(ctx context.Context) ([]string, error)
+	// FreeBytes tells how much room the host's store has. May be nil.
 	FreeBytes func(ctx context.Context) (int64, error)
 	// Wire chooses the way that missing bytes of NARs take: the Endpoint's own, or
 	// where it gives a connection another one to the same store. May be nil.
 	Wire func(ctx context.Context, missing int64) *Endpoint
+}
+
+// Begun is what a host says when a copy to it begins.
+type Begun struct {
+	Free int64 // bytes of room in its store
+	// Cut says that the host went down during an earlier copy, so that what it
+	// holds for valid may not be.
+	Cut bool
 }
 
 // Options are the settings of a Pusher.
@@ -361,6 +374,12 @@ func (t *transfer) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	begun, roomErr := room()
+	if begun.Cut && d.Mend != nil {
+		if c, valid, err = t.mend(ctx, c, paths); err != nil {
+			return err
+		}
+	}
 	need, total := lacking(closure, valid)
 	t.res.Skipped = len(closure) - len(need)
 
@@ -376,12 +395,11 @@ func (t *transfer) run(ctx context.Context) error {
 		t.res.Paths, t.res.Bytes = len(need), total
 	}
 	if len(need) > 0 {
-		free, err := room()
 		switch {
-		case err != nil:
-			t.scope.Warn("cannot tell how much room the store there has: " + oneLine(err.Error()))
-		case free < total:
-			return fault.New("needs %s for %s, and its store has %s free", size(total), count(len(need), "path"), size(free)).
+		case roomErr != nil:
+			t.scope.Warn("cannot tell how much room the store there has: " + oneLine(roomErr.Error()))
+		case begun.Free < total:
+			return fault.New("needs %s for %s, and its store has %s free", size(total), count(len(need), "path"), size(begun.Free)).
 				Because(ErrDiskFull).
 				Hint("free space there with `nix-collect-garbage -d`")
 		}
@@ -418,22 +436,50 @@ func (t *transfer) run(ctx context.Context) error {
 	return nil
 }
 
-// askRoom asks how much room there is, while other questions are under way, and
-// gives what waits for the answer. A host that does not say has enough.
-func (t *transfer) askRoom(ctx context.Context) func() (int64, error) {
-	if t.d.FreeBytes == nil {
-		return func() (int64, error) { return math.MaxInt64, nil }
+// askRoom begins the copy at the host, or asks how much room there is, while other
+// questions are under way, and gives what waits for the answer. A host that does
+// not say has enough.
+func (t *transfer) askRoom(ctx context.Context) func() (Begun, error) {
+	ask := t.d.Begin
+	if ask == nil || t.p.opt.DryRun {
+		if t.d.FreeBytes == nil {
+			return func() (Begun, error) { return Begun{Free: math.MaxInt64}, nil }
+		}
+		ask = func(ctx context.Context) (Begun, error) {
+			free, err := t.d.FreeBytes(ctx)
+			return Begun{Free: free}, err
+		}
 	}
 	type answer struct {
-		free int64
-		err  error
+		begun Begun
+		err   error
 	}
 	ch := make(chan answer, 1)
 	go func() {
-		free, err := t.d.FreeBytes(ctx)
-		ch <- answer{free, err}
+		b, err := ask(ctx)
+		ch <- answer{b, err}
 	}()
-	return func() (int64, error) { a := <-ch; return a.free, a.err }
+	return func() (Begun, error) { a := <-ch; return a.begun, a.err }
+}
+
+// mend has the host look at what an earlier copy left there. The connection goes
+// meanwhile, since it holds what it was asked about; a new one asks again.
+func (t *transfer) mend(ctx context.Context, c *conn, paths []string) (*conn, map[string]bool, error) {
+	_ = c.close() // and its process ends
+	t.scope.Progress(0, 0, event.Paths, "the host lost power during a copy: looks at what came")
+	mended, err := t.d.Mend(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(mended) > 0 {
+		t.scope.Warn(fmt.Sprintf("the host lost power during an earlier copy, and %s came to harm: to be copied again", count(len(mended), "path")))
+	}
+	fresh, err := dial(ctx, t.d.Endpoint, true, t.p.opt.Idle)
+	if err != nil {
+		return nil, nil, err
+	}
+	valid, err := fresh.queryValidPaths(paths, true, false)
+	return fresh, valid, err
 }
 
 // otherWay gives a connection of the kind that Wire chooses, or nil for the one

@@ -29,6 +29,7 @@ type story struct {
 	godwit string
 	env    []string
 	one    string // the system that was confirmed last
+	many   int    // further files of the configuration
 }
 
 func TestRealBoot(t *testing.T) {
@@ -51,6 +52,7 @@ func TestRealBoot(t *testing.T) {
 		{"power cut before the confirmation", s.cutBeforeConfirmation},
 		{"clock step during the wait", s.clockStep},
 		{"boot --reboot", s.bootAndReboot},
+		{"power cut during a copy", s.cutDuringCopy},
 	} {
 		ok := t.Run(part.name, func(t *testing.T) {
 			outer := s.t
@@ -162,6 +164,40 @@ func (s *story) bootAndReboot() {
 	s.runsNew("five")
 }
 
+// cutDuringCopy: what Nix registered and the disk never got is copied again.
+func (s *story) cutDuringCopy() {
+	s.must("sync")
+	s.many = 150
+	p := s.deploy("six", "")
+	for {
+		n := s.must("ls -d /nix/store/*-etc-many-* 2>/dev/null | wc -l; ls /nix/var/nix/godwit-copying 2>/dev/null || :")
+		if count, mark, _ := strings.Cut(n, "\n"); len(count) >= 3 && mark != "" { // a hundred and more
+			s.t.Logf("%6.1fs until %s of the paths are there; the power goes", time.Since(p.began).Seconds(), count)
+			break
+		}
+		select {
+		case <-p.done:
+			s.t.Fatalf("godwit was done before the power went:\n%s", p.wait().out)
+		default:
+		}
+	}
+	s.powerCut()
+	s.fsck()
+	began := time.Now()
+	s.powerOn()
+	if r := p.wait(); r.code != 3 {
+		s.t.Errorf("exit code %d, want 3:\n%s", r.code, r.out)
+	}
+	s.booted(began)
+	if now := s.must("readlink -f /run/current-system"); now != s.one {
+		s.t.Errorf("runs %s, want the old system %s", now, s.one)
+	}
+	damage := s.host.Run(s.t.Context(), lab.Root, `export NIX_REMOTE=; nix-store --verify --check-contents 2>&1 | grep -c modified`)
+	r := s.exits(s.deploy("six", "").wait(), 0)
+	s.t.Logf("paths with other contents than registered after the cut: %s; %.1fs until confirmed:\n%s", strings.TrimSpace(damage.Stdout), r.took.Seconds(), r.out)
+	s.runsNew("six")
+}
+
 // runsOld: exactly the system of before.
 func (s *story) runsOld() {
 	s.t.Helper()
@@ -254,10 +290,11 @@ func (s *story) prepare() {
 // root, before the confirmation.
 func (s *story) network(word, check string) string {
 	s.t.Helper()
-	health := ""
+	etc, health := "", ""
 	if check != "" {
-		health = fmt.Sprintf(`environment.etc."real-check".text = %q;
-    deployment.healthChecks.cmd = [ { description = "real"; timeout = 240; cmd = [ "sudo" "sh" "/etc/real-check" ]; } ];`, check+"\n")
+		etc = fmt.Sprintf(`"real-check".text = %q;`, check+"\n")
+		health = `
+    deployment.healthChecks.cmd = [ { description = "real"; timeout = 240; cmd = [ "sudo" "sh" "/etc/real-check" ]; } ];`
 	}
 	path := s.file("network.nix")
 	s.write("network.nix", fmt.Sprintf(`{
@@ -265,13 +302,13 @@ func (s *story) network(word, check string) string {
     system.stateVersion = "24.05";
     nixpkgs.hostPlatform = "x86_64-linux";
     deployment.targetUser = "deploy";
-    environment.etc."real".text = "%s\n";
+    environment.etc = { "real".text = "%s\n"; %s } // lib.listToAttrs (map (i: lib.nameValuePair "many-${toString i}" { text = "%s ${toString i}\n"; }) (lib.range 1 %d));
     systemd.services.real = { wantedBy = [ "multi-user.target" ]; restartTriggers = [ "%s" ]; script = "echo %s > /run/real; while :; do sleep 60; done"; };
     system.activationScripts.slow = { deps = [ "etc" ]; text = "if [ -e /run/slow ]; then echo IN-MID-SWITCH >/dev/console; sleep 1000; fi"; };
     %s
   };
 }
-`, name, word, word, word, health))
+`, name, word, etc, word, s.many, word, word, health))
 	return path
 }
 

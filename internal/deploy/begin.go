@@ -1,0 +1,92 @@
+package deploy
+
+import (
+	"context"
+	"crypto/rand"
+	_ "embed"
+	"encoding/hex"
+	"strconv"
+	"strings"
+
+	"godwit/internal/fault"
+	"godwit/internal/ssh"
+	"godwit/internal/store"
+)
+
+// copyMark is there while paths are copied to a host, and stays when the host
+// loses power meanwhile: the next copy then looks at what came (scripts/begin.sh).
+// Two deployers that copy to one host at once share it; what the longer one
+// copies after the end of the shorter one is not covered.
+const copyMark = "/nix/var/nix/godwit-copying"
+
+//go:embed scripts/begin.sh
+var beginScript string
+
+// copying is one copy to a host, from its mark to its roots.
+type copying struct {
+	conn  *ssh.Host
+	roots []string
+	id    string
+}
+
+func newCopying(conn *ssh.Host, roots []string) *copying {
+	b := make([]byte, 8)
+	_, _ = rand.Read(b) // never fails (crypto/rand)
+	return &copying{conn: conn, roots: roots, id: hex.EncodeToString(b)}
+}
+
+// begin sets the mark, unless there is one of a copy that a power cut ended.
+func (c *copying) begin(ctx context.Context) (store.Begun, error) {
+	b, _, err := c.script(ctx, "")
+	return b, err
+}
+
+// mend takes what a power cut damaged out of the host's store, and sets the mark.
+func (c *copying) mend(ctx context.Context) ([]string, error) {
+	_, mended, err := c.script(ctx, "mend")
+	return mended, err
+}
+
+func (c *copying) script(ctx context.Context, mode string) (b store.Begun, mended []string, err error) {
+	out, err := c.conn.Output(ctx, ssh.Cmd{Script: beginScript, Args: []string{copyMark, "/nix/store", c.id, mode}, Elevate: true})
+	if err != nil {
+		return b, nil, err
+	}
+	var damaged []string
+	for line := range strings.Lines(out) {
+		word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		switch word {
+		case "free":
+			kib, err := strconv.ParseInt(rest, 10, 64)
+			if err != nil {
+				return b, nil, fault.New("df on the host says %q", rest).On(c.conn.Name())
+			}
+			b.Free = kib << 10
+		case "cut":
+			b.Cut = true
+		case "mended":
+			mended = append(mended, rest)
+		case "damaged":
+			damaged = append(damaged, rest)
+		}
+	}
+	if len(damaged) > 0 {
+		return b, nil, fault.New("the host lost power during a copy, and paths that are in use there are damaged").On(c.conn.Name()).
+			Detail(damaged...).
+			Hint("on the host, as root: nix-store --verify --check-contents --repair")
+	}
+	return b, mended, nil
+}
+
+// protect makes the roots and ends the mark. Before that it waits until the paths
+// are on the disk: Nix syncs its database, not the files, so that after a power cut it
+// would hold empty files for valid ones (seen on a real kernel, test/realboot).
+func (c *copying) protect(ctx context.Context) error {
+	return c.conn.Run(ctx, ssh.Cmd{Script: `r=$1 mark=$2 id=$3; shift 3
+n=
+for p; do ln -sfn "$p" "$r${n:+-$n}" || exit; n=$((${n:-1}+1)); done
+while [ -L "$r-$n" ]; do rm -f "$r-$n" || exit; n=$((n+1)); done
+sync -f /nix/store 2>/dev/null || sync
+if read -r _ is 2>/dev/null <"$mark" && [ "$is" = "$id" ]; then rm -f "$mark"; fi`,
+		Args: append([]string{pushedRoot, copyMark, c.id}, c.roots...), Elevate: true})
+}

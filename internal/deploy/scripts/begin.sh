@@ -1,0 +1,61 @@
+# begin.sh MARK STORE ID [mend]: before paths are copied to this host.
+#
+# Nix syncs its database and not the files, so that a host that loses power while
+# paths are copied to it may hold empty files for valid ones. MARK is there as
+# long as a copy goes on, and names the boot that it began in. When it names
+# another boot, a copy was cut short, which is only said, unless "mend" is given:
+# whatever came into the store since is verified, and what is damaged goes away,
+# with what refers to it. No other process may hold the paths then.
+mark=$1
+store=$2
+boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
+was=
+if [ -e "$mark" ]; then read -r was _ <"$mark" || :; fi
+
+# new prints the valid paths that are younger than the mark.
+new() {
+	nix-store --verify >/dev/null 2>&1 # forgets paths that are not there at all
+	find "$store" -mindepth 1 -maxdepth 1 -cnewer "$mark" ! -name '.*' ! -name '*.lock' ! -name '*.lock.tmp' >"$tmp/new" || return
+	xargs nix-store --check-validity --print-invalid <"$tmp/new" >"$tmp/invalid" 2>/dev/null
+	grep -vxF -f "$tmp/invalid" "$tmp/new"
+	return 0
+}
+
+# damaged prints those of the paths on its input whose contents are not what Nix registered.
+damaged() {
+	while IFS= read -r p; do
+		nix-store --verify-path "$p" >/dev/null 2>&1 || echo "$p"
+	done
+}
+
+mend() {
+	new >"$tmp/valid" || return
+	[ -s "$tmp/valid" ] || return 0
+	xargs nix-store --verify-path <"$tmp/valid" >/dev/null 2>&1 && return # one process for all when all is well
+	damaged <"$tmp/valid" >"$tmp/damaged"
+	[ -s "$tmp/damaged" ] || return 0
+	xargs nix-store --query --referrers-closure <"$tmp/damaged" >"$tmp/away" || return
+	if xargs nix-store --delete <"$tmp/away" >/dev/null 2>"$tmp/why"; then
+		sed 's/^/mended /' "$tmp/damaged"
+	else
+		sed 's/^/damaged /' "$tmp/damaged"
+		return 1
+	fi
+}
+
+ok=yes
+if [ -n "$was" ] && [ "$was" != "$boot" ] && [ "$4" != mend ]; then
+	echo cut
+	ok=
+elif [ -n "$was" ] && [ "$was" != "$boot" ]; then
+	tmp=$(mktemp -d /tmp/godwit-begin.XXXXXX) || exit
+	trap 'rm -rf "$tmp"' EXIT
+	mend || ok=
+elif [ -n "$was" ]; then
+	sync -f "$store" 2>/dev/null || sync # another copy is under way, or died: what it brought is safe from here
+fi
+if [ -n "$ok" ]; then
+	# fsync after the rename takes the name to the disk, too
+	if echo "$boot $3" >"$mark.new"; then mv -f "$mark.new" "$mark" && sync "$mark" 2>/dev/null; else rm -f "$mark.new"; fi
+fi
+echo "free $(df -Pk "$store" | { read -r _; read -r _ _ _ free _; echo "$free"; })"
