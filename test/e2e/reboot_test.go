@@ -123,7 +123,7 @@ func TestRebootOnce(t *testing.T) {
 		_ = p.cmd.Process.Kill()
 		_ = p.cmd.Wait()
 		for end := time.Now().Add(90 * time.Second); ; time.Sleep(time.Second) {
-			if h.Exec(t.Context(), `[ "$(cat /run/e2e)" = `+word+` ] && [ -L /run/godwit/current ]`).OK() {
+			if h.Exec(t.Context(), `[ "$(cat /run/e2e)" = `+word+` ] && [ -L /run/godwit/current ]`).OK() && h.Run(t.Context(), lab.Deploy, "true").OK() {
 				break
 			} else if time.Now().After(end) {
 				t.Fatal("the new system was never booted")
