@@ -68,6 +68,15 @@ func keeper(conf string) {
 	}
 }
 
+// reap waits for all processes that this one has started.
+func reap() {
+	for {
+		if _, err := syscall.Wait4(-1, nil, 0, nil); err != nil && err != syscall.EINTR {
+			return
+		}
+	}
+}
+
 // idle tells whether nothing runs below a keeper but sshd.
 func idle(keeper int) bool {
 	below := children(keeper)

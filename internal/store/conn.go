@@ -59,6 +59,8 @@ type conn struct {
 	reap   sync.Once
 	done   chan struct{} // stops the watchdog
 	unhook func() bool
+	// release ends what lives as long as the process.
+	release context.CancelCauseFunc
 }
 
 // errSilent is the cause when a peer does not answer in time.
@@ -72,11 +74,16 @@ func dial(ctx context.Context, ep Endpoint, write bool, idle time.Duration) (*co
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
-	st, err := ep.Dial(ctx, write)
+	// The process outlives ctx when the connection ends in good order.
+	life, release := context.WithCancelCause(context.WithoutCancel(ctx))
+	calling := context.AfterFunc(ctx, func() { release(context.Cause(ctx)) })
+	st, err := ep.Dial(life, write)
+	calling()
 	if err != nil {
+		release(err)
 		return nil, err
 	}
-	c := &conn{name: ep.Name, write: write, st: st, done: make(chan struct{}), exited: make(chan struct{})}
+	c := &conn{name: ep.Name, write: write, st: st, release: release, done: make(chan struct{}), exited: make(chan struct{})}
 	c.idle.Store(int64(idle))
 	c.last.Store(time.Now().UnixNano())
 	c.r = newWireReader((*connReader)(c), 64<<10)
@@ -224,6 +231,7 @@ func (c *conn) wait(d time.Duration) error {
 			c.mu.Lock()
 			c.exit = err
 			c.mu.Unlock()
+			c.release(nil)
 			close(c.exited)
 		}()
 	})
@@ -309,6 +317,14 @@ func (c *conn) abandon() {
 		_, _ = io.Copy(io.Discard, io.LimitReader(c.st.Stdout, 1<<20))
 		_ = c.wait(5 * time.Second)
 	}()
+}
+
+// leave ends the connection in good order without waiting for it: every answer
+// is here, and the end is a round trip away.
+func (c *conn) leave() {
+	c.unhook()
+	_ = c.st.Stdin.Close()
+	go func() { _ = c.close() }()
 }
 
 // close ends the connection in good order: end of file where an operation is

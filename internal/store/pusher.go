@@ -165,7 +165,7 @@ func (p *Pusher) Close() error {
 	p.conns = nil
 	p.mu.Unlock()
 	for _, c := range conns {
-		_ = c.close()
+		c.leave()
 	}
 	p.cancel(errPusherClosed)
 	p.busy.Wait()
@@ -324,14 +324,12 @@ type transfer struct {
 	scope     event.Scope
 	res       *Result
 	readyOnce func()
-	closing   sync.WaitGroup // connections behind the first, at their end
 }
 
 func (t *transfer) run(ctx context.Context) error {
 	p, d := t.p, t.d
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer t.closing.Wait()
 	defer context.AfterFunc(p.ctx, func() { cancel(context.Cause(p.ctx)) })()
 
 	// The host is called while the source is asked: both take round trips.
@@ -418,7 +416,7 @@ func (t *transfer) run(ctx context.Context) error {
 			var err error
 			if other := t.otherWay(ctx, total); other != nil {
 				// The first connection keeps its locks until everything is there.
-				defer func(first *conn) { t.closing.Go(func() { _ = first.close() }) }(c)
+				defer c.leave()
 				c = other
 			}
 			if c, err = t.send(ctx, c, need, total); err != nil {
@@ -431,7 +429,7 @@ func (t *transfer) run(ctx context.Context) error {
 			}
 		}
 	}
-	_ = c.close()
+	c.leave()
 	c = nil
 	return nil
 }

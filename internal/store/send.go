@@ -225,7 +225,6 @@ func (t *transfer) sendParts(parent context.Context, c *conn, parts [][]*Info, t
 // run is one stream from its connection to its last answer.
 func (s *stream) run(parent context.Context) error {
 	g := s.g
-	t := g.t
 	if s.k > 0 {
 		if err := s.open(parent); err != nil {
 			return err
@@ -255,7 +254,7 @@ func (s *stream) run(parent context.Context) error {
 	g.mu.Unlock()
 	if err == nil && ackErr == nil {
 		if s.k > 0 {
-			t.closing.Go(func() { _ = s.c.close() })
+			s.c.leave()
 		}
 		return nil
 	}
@@ -379,6 +378,9 @@ func (s *stream) write(ctx context.Context) error {
 		for off := int64(0); off < i.NarSize; {
 			b, err := s.feed.chunk(ctx, w.Flush)
 			if err != nil {
+				if ctx.Err() == nil {
+					_ = w.Flush() // what was read before arrives
+				}
 				return err
 			}
 			if off == 0 {
