@@ -99,7 +99,8 @@ func short(t *testing.T, r result) {
 }
 
 func TestBadHosts(t *testing.T) {
-	web, spare := host(t, "web"), host(t, "spare")
+	own := hosts(t, "web", "spare")
+	web, spare := own[0], own[1]
 	w := newWorld(t, web, spare)
 	good := w.fleetOf("", map[string]string{"web": amd64, "spare": amd64})
 	w.run("deploy", good, "switch").exits(0)

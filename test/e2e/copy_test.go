@@ -77,7 +77,8 @@ func sent(t *testing.T, r result, host string) (paths int) {
 
 // TestPushPaths copies ready-made paths to two hosts at once.
 func TestPushPaths(t *testing.T) {
-	web, spare := host(t, "web"), host(t, "spare")
+	own := hosts(t, "web", "spare")
+	web, spare := own[0], own[1]
 	w := newWorld(t, web, spare)
 	top, all := w.blobs(3, 1, false)
 	other := w.nix("nix-store", "--add", w.file("other", time.Now().String()))
@@ -123,7 +124,8 @@ func TestPushPaths(t *testing.T) {
 // TestPushFrom copies out of the store of a container builder, and of
 // an ssh store.
 func TestPushFrom(t *testing.T) {
-	web, db := host(t, "web"), host(t, "db")
+	own := hosts(t, "web", "db")
+	web, db := own[0], own[1]
 	image, err := images.BuilderArchive(context.Background(), "amd64", os.Stderr)
 	if err != nil {
 		t.Fatal(err)
@@ -289,7 +291,8 @@ func TestPathErrors(t *testing.T) {
 
 // TestCopyWithNix is the fallback.
 func TestCopyWithNix(t *testing.T) {
-	web, spare, db := host(t, "web"), host(t, "spare"), host(t, "db")
+	own := hosts(t, "web", "spare", "db")
+	web, spare, db := own[0], own[1], own[2]
 	w := newWorld(t, web, spare, db)
 	_, all := w.blobs(3, 1, false)
 	push := func(args ...string) result {

@@ -39,14 +39,15 @@ var storePath = regexp.MustCompile(`^/nix/store/[0-9a-z]{32}-\S+$`)
 // TestStory is the reason for godwit: a network with an x86_64 host and a
 // Raspberry Pi, on a machine that cannot build for the Pi.
 func TestStory(t *testing.T) {
-	web, pi := host(t, "web"), host(t, "pi")
-	w := newWorld(t, web, pi)
-	hosts := map[string]string{"web": amd64, "pi": arm64}
+	own := hosts(t, "www", "pi")
+	www, pi := own[0], own[1]
+	w := newWorld(t, www, pi)
+	fleet := map[string]string{"www": amd64, "pi": arm64}
 	image := builderImage(t)
-	net := w.fleetOf(service("one")+`deployment.healthChecks.cmd = [ { description = "service runs"; cmd = [ "systemctl" "is-active" "e2e" ]; } ];`, hosts)
+	net := w.fleetOf(service("one")+`deployment.healthChecks.cmd = [ { description = "service runs"; cmd = [ "systemctl" "is-active" "e2e" ]; } ];`, fleet)
 
 	r := w.run("build", net, "--image-file", image).exits(0)
-	r.says("Selected 2/2 hosts (name filter:-0, limits:-0):\n\t  0: pi (secrets: 0, health checks: 1, tags: )\n\t  1: web (secrets: 0, health checks: 1, tags: )\n",
+	r.says("Selected 2/2 hosts (name filter:-0, limits:-0):\n\t  0: pi (secrets: 0, health checks: 1, tags: )\n\t  1: www (secrets: 0, health checks: 1, tags: )\n",
 		"nix result path: \n", "aarch64-linux").
 		saysNot("is required to build")
 	path := strings.TrimSpace(r.stdout)
@@ -54,8 +55,8 @@ func TestStory(t *testing.T) {
 		t.Errorf("stdout must be the result path alone, got %q", r.stdout)
 	}
 
-	w.run("deploy", net, "switch", "--image-file", image).exits(0).says("web", "pi")
-	for _, h := range []*lab.Host{web, pi} {
+	w.run("deploy", net, "switch", "--image-file", image).exits(0).says("www", "pi")
+	for _, h := range []*lab.Host{www, pi} {
 		if got := on(t, h, "cat /run/e2e"); got != "one" {
 			t.Errorf("%s: the service wrote %q", h.Name, got)
 		}
@@ -69,7 +70,7 @@ func TestStory(t *testing.T) {
 	w.run("deploy", net, "switch", "--image-file", image).exits(0).says("already runs this system")
 
 	// A line changes: the service is restarted.
-	w.fleetOf(service("two"), hosts)
+	w.fleetOf(service("two"), fleet)
 	w.run("deploy", net, "switch", "--image-file", image).exits(0)
 	if got := on(t, pi, "cat /run/e2e"); got != "two" {
 		t.Errorf("after the change the service on the Pi wrote %q", got)
@@ -143,15 +144,16 @@ func TestMac(t *testing.T) {
 // TestDeployers deploys with every Nix that Debian has, to hosts with two of
 // them, one host through a container builder.
 func TestDeployers(t *testing.T) {
-	web, db, pi := host(t, "web"), host(t, "db"), host(t, "pi")
+	own := hosts(t, "www", "sql", "pi")
+	www, sql, pi := own[0], own[1], own[2]
 	image := builderImage(t)
 	for _, suite := range lab.Suites {
 		t.Run(suite, func(t *testing.T) {
-			w := newWorld(t, web, db, pi)
+			w := newWorld(t, www, sql, pi)
 			w.in = lab.NewDeployer(t, suite, w.dir, shared.dir, repo(t, "test/nixos"), filepath.Dir(image))
-			net := w.fleetOf(service("from-"+suite), map[string]string{"web": amd64, "db": amd64, "pi": arm64})
+			net := w.fleetOf(service("from-"+suite), map[string]string{"www": amd64, "sql": amd64, "pi": arm64})
 			w.run("deploy", net, "switch", "--image-file", image).exits(0).saysNot("is required to build")
-			for _, h := range []*lab.Host{web, db, pi} {
+			for _, h := range []*lab.Host{www, sql, pi} {
 				if got := on(t, h, "cat /run/e2e"); got != "from-"+suite {
 					t.Errorf("%s: the service wrote %q", h.Name, got)
 				}
@@ -256,7 +258,8 @@ func TestRollback(t *testing.T) {
 
 // TestSecrets uploads, changes and leaves alone.
 func TestSecrets(t *testing.T) {
-	web, spare := host(t, "web"), host(t, "spare")
+	own := hosts(t, "web", "spare")
+	web, spare := own[0], own[1]
 	w := newWorld(t, web, spare)
 	w.file("keys/a", "first\n")
 	body := amd64 + `deployment.secrets.a = { source = "keys/a"; destination = "/var/keys/sub/a"; owner.user = "deploy"; owner.group = "deploy"; permissions = "0440"; action = [ "sudo" "touch" "/run/secret-action" ]; };`
@@ -299,7 +302,8 @@ func TestSecrets(t *testing.T) {
 
 // TestExec runs commands everywhere and tells the truth about them.
 func TestExec(t *testing.T) {
-	web, db := host(t, "web"), host(t, "db")
+	own := hosts(t, "web", "db")
+	web, db := own[0], own[1]
 	w := newWorld(t, web, db)
 	net := w.fleetOf("", map[string]string{"web": amd64, "db": amd64})
 	w.run("exec", net, "sudo", "id", "-u").exits(0)
@@ -309,7 +313,8 @@ func TestExec(t *testing.T) {
 
 // TestHealth runs checks alone.
 func TestHealth(t *testing.T) {
-	web, db := host(t, "web"), host(t, "db")
+	own := hosts(t, "web", "db")
+	web, db := own[0], own[1]
 	w := newWorld(t, web, db)
 	good := `deployment.healthChecks.cmd = [ { description = "true"; cmd = [ "true" ]; } ];`
 	net := w.fleetOf("", map[string]string{"web": amd64 + good, "db": amd64 + good})

@@ -12,7 +12,8 @@ import (
 // TestDirect lets one host, as an ssh builder, send to another past this
 // machine.
 func TestDirect(t *testing.T) {
-	web, spare := host(t, "web"), host(t, "spare")
+	own := hosts(t, "web", "spare")
+	web, spare := own[0], own[1]
 	w := newWorld(t, web, spare)
 	_, all := w.blobs(3, 2, false)
 	w.run("push", "--store-path", "./result", "--to", "root@web").exits(0)

@@ -12,9 +12,9 @@ import (
 // TestHealthKinds runs each kind of check of godwit's own before and after a
 // deploy, when it passes and when it fails: then the host runs what it ran.
 func TestHealthKinds(t *testing.T) {
-	h := host(t, "spare")
+	h := host(t, "late")
 	w := newWorld(t, h)
-	only := func(body string) map[string]string { return map[string]string{"spare": amd64 + body} }
+	only := func(body string) map[string]string { return map[string]string{"late": amd64 + body} }
 	network := w.fleetOf(service("healthy"), only(""))
 	w.run("deploy", network, "switch").exits(0)
 
@@ -46,11 +46,11 @@ func TestHealthKinds(t *testing.T) {
 	w.run("hosts", network).exits(0)
 	r := w.run("deploy", network, "switch").exits(0)
 	// morph's line counts morph's checks; the table counts all.
-	r.says("spare (secrets: 0, health checks: 0, tags: canary)", "5/5 checks", "door: OK", "e2e: OK", "no newly failed units: OK", "asks: OK")
+	r.says("late (secrets: 0, health checks: 0, tags: canary)", "5/5 checks", "door: OK", "e2e: OK", "no newly failed units: OK", "asks: OK")
 	wrote(t, h, "checked")
 	asked, _ := os.ReadFile(filepath.Join(w.dir, "asked"))
 	lines := strings.Split(strings.TrimSpace(string(asked)), "\n")
-	if len(lines) != 2 || !strings.HasPrefix(lines[0], "spare spare deploy canary ") || !strings.Contains(lines[0], "-nixos-system-") || !strings.HasSuffix(lines[0], " yes") {
+	if len(lines) != 2 || !strings.HasPrefix(lines[0], "late late deploy canary ") || !strings.Contains(lines[0], "-nixos-system-") || !strings.HasSuffix(lines[0], " yes") {
 		t.Errorf("the local command was asked with %q", lines)
 	}
 
@@ -97,12 +97,12 @@ func TestHealthKinds(t *testing.T) {
 	t.Run("fleet", func(t *testing.T) {
 		text := func(extra string) string {
 			return fmt.Sprintf(`{ network.godwit = { %s };
-			  spare = { ... }: { %s deployment.targetUser = "deploy"; %s }; }`, extra, amd64, service("healthy"))
+			  late = { ... }: { %s deployment.targetUser = "deploy"; %s }; }`, extra, amd64, service("healthy"))
 		}
 		network := w.file("fleet.nix", text(fmt.Sprintf(`healthChecks = { tcp = [ { port = %d; host = "127.0.0.1"; } ]; unit = [ { unit = "e2e"; on = "sp*"; } ]; };`, open)))
 		w.run("check-health", network).exits(0).says(fmt.Sprintf("port %d: OK", open), "e2e: OK")
-		w.file("fleet.nix", text(`healthChecks.unit = [ { unit = "e2e"; on = "spaer"; } ];`))
-		w.run("check-health", network).exits(1).says(`no host matches on = "spaer" (did you mean spare?)`)
+		w.file("fleet.nix", text(`healthChecks.unit = [ { unit = "e2e"; on = "laet"; } ];`))
+		w.run("check-health", network).exits(1).says(`no host matches on = "laet" (did you mean late?)`)
 		w.file("fleet.nix", text(`healthChecks.units = [ ];`))
 		w.run("check-health", network).exits(1).says("healthChecks: there are no units checks", "did you mean unit?")
 		w.file("fleet.nix", text(`bacth = "1";`))

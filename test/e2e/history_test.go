@@ -88,7 +88,8 @@ func fresh(t *testing.T, hosts ...*lab.Host) {
 
 // TestHistoryAndStatus is the memory of a fleet as one person sees it.
 func TestHistoryAndStatus(t *testing.T) {
-	web, db := host(t, "web"), host(t, "db")
+	own := hosts(t, "web", "db")
+	web, db := own[0], own[1]
 	w := newWorld(t, web, db)
 	w.ownState("ana")
 	w.repository()

@@ -27,6 +27,7 @@ var shared struct {
 	dir    string // removed at the end
 	godwit string
 	hosts  sync.Map // name -> func() (*lab.Host, error)
+	queues sync.Map // name -> chan struct{}: closed when the last test that asked for the host has ended
 	images sync.Map // files that builders were made from
 }
 
@@ -35,14 +36,21 @@ var hostSpecs = map[string]lab.Spec{
 	"web":   {Suite: "trixie", Arch: "amd64"},
 	"db":    {Suite: "bookworm", Arch: "amd64"},
 	"spare": {Suite: "trixie", Arch: "amd64"},
-	"next":  {Suite: "forky", Arch: "amd64"},
-	"pi":    {Suite: "bookworm", Arch: "arm64"},
+	"late":  {Suite: "trixie", Arch: "amd64"}, // of tests that mostly wait
+	// What takes part where the emulated host does: nobody else waits for that.
+	"pi":  {Suite: "bookworm", Arch: "arm64"},
+	"www": {Suite: "trixie", Arch: "amd64"},
+	"sql": {Suite: "bookworm", Arch: "amd64"},
 }
 
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if testing.Short() {
 		os.Exit(m.Run()) // every test here needs containers
+	}
+	// Tests wait for hosts, not for each other: all may be under way.
+	if err := flag.Set("test.parallel", "1000"); err != nil {
+		panic(err)
 	}
 	code, err := run(m)
 	if err != nil {
@@ -98,10 +106,40 @@ func needLab(t *testing.T) {
 	}
 }
 
-// host gives the shared host of that name, started when first asked for.
+// host is hosts for one.
 func host(t *testing.T, name string) *lab.Host {
 	t.Helper()
+	return hosts(t, name)[0]
+}
+
+// hosts gives a test the shared hosts of those names, started when first asked
+// for, for itself until it ends. Tests that share no host run at the same time;
+// a host's tests run in the order in which they are written. A test calls it
+// once, before anything else.
+func hosts(t *testing.T, names ...string) []*lab.Host {
+	t.Helper()
 	needLab(t)
+	var before []chan struct{}
+	ended := make(chan struct{})
+	for _, name := range names {
+		if last, ok := shared.queues.Swap(name, ended); ok {
+			before = append(before, last.(chan struct{}))
+		}
+	}
+	t.Cleanup(func() { close(ended) })
+	t.Parallel()
+	for _, c := range before {
+		<-c
+	}
+	var list []*lab.Host
+	for _, name := range names {
+		list = append(list, startHost(t, name))
+	}
+	return list
+}
+
+func startHost(t *testing.T, name string) *lab.Host {
+	t.Helper()
 	spec, ok := hostSpecs[name]
 	if !ok {
 		t.Fatalf("no lab host is called %q", name)

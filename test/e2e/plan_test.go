@@ -120,7 +120,8 @@ func kernel(name string) string { return "boot.kernelPackages = pkgs." + name + 
 // TestPlan is a plan of everything at once: a host that changes, one that does
 // not, one that does not answer, one that cannot be built.
 func TestPlan(t *testing.T) {
-	web, db := host(t, "web"), host(t, "db")
+	own := hosts(t, "web", "db")
+	web, db := own[0], own[1]
 	w := newWorld(t, web, db)
 	hosts := map[string]string{"web": amd64 + service("plan-one"), "db": amd64 + service("same")}
 	net := w.fleetOf("", hosts)

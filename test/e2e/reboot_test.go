@@ -40,7 +40,7 @@ func noTrace(t *testing.T, h *lab.Host) {
 // TestRebootOnce boots new systems once: one that is well becomes the boot
 // default when it was seen, and not before; all others lead back.
 func TestRebootOnce(t *testing.T) {
-	h := host(t, "spare")
+	h := host(t, "late")
 	w, net, set := rebootBase(t, h, "before")
 	old := on(t, h, "readlink -f /run/current-system")
 	boots := func(r result) result {
@@ -208,7 +208,8 @@ func settles(t *testing.T, h *lab.Host) {
 // TestRebootBatches: a host that comes back unwell keeps the next batch from
 // being rebooted.
 func TestRebootBatches(t *testing.T) {
-	web, spare := host(t, "web"), host(t, "spare")
+	own := hosts(t, "web", "spare")
+	web, spare := own[0], own[1]
 	w := newWorld(t, web, spare)
 	fleet := func(word, spareExtra string) string {
 		return w.fleetOf(service(word), map[string]string{"web": amd64, "spare": amd64 + spareExtra})

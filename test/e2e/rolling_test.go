@@ -6,16 +6,14 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"godwit/test/lab"
 )
 
 const neverWell = `deployment.healthChecks.cmd = [ { description = "never"; cmd = [ "false" ]; period = 1; } ];`
 
 // TestRolling deploys to hosts in batches, some of which fail.
 func TestRolling(t *testing.T) {
-	db, spare, web := host(t, "db"), host(t, "spare"), host(t, "web")
-	all := []*lab.Host{db, spare, web} // in the order of the configuration
+	all := hosts(t, "db", "spare", "web") // in the order of the configuration
+	web := all[2]
 	w := newWorld(t, all...)
 	// extra is for single hosts, settings for network.godwit.
 	fleet := func(word, settings string, extra map[string]string) string {

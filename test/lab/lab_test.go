@@ -12,12 +12,14 @@ import (
 )
 
 // containers skips a test in -short mode. Otherwise a machine that cannot run
-// the lab is an error: test/setup.sh makes it able.
+// the lab is an error: test/setup.sh makes it able. Tests have hosts of their
+// own and run beside each other.
 func containers(t *testing.T) context.Context {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("starts containers")
 	}
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 	t.Cleanup(cancel)
 	if err := Check(ctx); err != nil {
