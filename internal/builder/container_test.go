@@ -377,13 +377,7 @@ func TestContainerCancelled(t *testing.T) {
 				t.Fatalf("got %v", err)
 			}
 			c.Close()
-			for range 50 {
-				if running(t, c) == 0 {
-					return
-				}
-				time.Sleep(100 * time.Millisecond)
-			}
-			t.Errorf("processes are left in the container:\n%s", processes(c))
+			nothingRuns(t, c)
 		})
 	}
 }
@@ -419,6 +413,18 @@ func running(t *testing.T, c *container) int {
 		}
 	}
 	return n
+}
+
+// nothingRuns waits until nothing of Nix runs in the container.
+func nothingRuns(t *testing.T, c *container) {
+	t.Helper()
+	for range 50 {
+		if running(t, c) == 0 {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Errorf("processes are left in the container:\n%s", processes(c))
 }
 
 func TestEngineTroubles(t *testing.T) {

@@ -97,13 +97,7 @@ func TestContainerInside(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 	c.Close()
-	for range 50 {
-		if running(t, c) == 0 {
-			return
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	t.Errorf("processes are left in the container:\n%s", processes(c))
+	nothingRuns(t, c)
 }
 
 // TestSSHAndTarget builds on a real host over ssh, as a Mac would.

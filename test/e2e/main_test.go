@@ -4,7 +4,6 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -261,7 +260,7 @@ type process struct {
 	w              *world
 	cmd            *exec.Cmd
 	args           []string
-	stdout, stderr buffer
+	stdout, stderr lab.Buffer
 	began          time.Time
 }
 
@@ -317,24 +316,6 @@ func (p *process) until(text string, limit time.Duration) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	p.w.t.Fatalf("godwit %s did not say %q within %s:\n%s", strings.Join(p.args, " "), text, limit, p.stderr.String())
-}
-
-// buffer is a bytes.Buffer that may be read while it is written.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // exits checks the exit code.

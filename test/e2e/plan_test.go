@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+
+	"godwit/test/lab"
 )
 
 // outs checks that each text is on stdout.
@@ -75,7 +77,7 @@ func (w *world) terminal(dialog [][2]string, args ...string) (screen string, cod
 		w.t.Fatal(err)
 	}
 	defer tty.Close()
-	var out buffer
+	var out lab.Buffer
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

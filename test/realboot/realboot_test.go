@@ -7,14 +7,12 @@
 package realboot
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -321,7 +319,7 @@ func (s *story) deploy(word, check string) *process {
 // process is a running godwit.
 type process struct {
 	cmd   *exec.Cmd
-	out   buffer
+	out   lab.Buffer
 	began time.Time
 	done  chan struct{}
 	took  time.Duration
@@ -365,22 +363,4 @@ func (s *story) exits(r result, code int) result {
 		s.t.Fatalf("godwit: exit code %d, want %d:\n%s", r.code, code, r.out)
 	}
 	return r
-}
-
-// buffer is a bytes.Buffer that may be read while it is written.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
