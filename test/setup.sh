@@ -92,8 +92,13 @@ find_missing() {
 	fi
 }
 
+# Every host of the lab has a systemd, which takes about ten of these; all hosts share the kernel's 128 for root.
+inotify=/proc/sys/fs/inotify/max_user_instances
+enough_inotify() { [ "$(cat "$inotify")" -ge 1024 ]; }
+
 # What is to be done beside packages, in words.
 todo() {
+	enough_inotify || echo "let root watch more files (fs.inotify.max_user_instances=1024)"
 	engine_answers || echo "start a container engine (dockerd)"
 	can_run_arm64 || echo "let the kernel run arm64 programs (binfmt_misc with qemu-aarch64)"
 }
@@ -205,5 +210,6 @@ if ! have docker; then
 	say "installing Debian packages: docker-cli"
 	apt-get install -y --no-install-recommends docker-cli >>"$log" 2>&1 </dev/null || die "no docker client: see $log"
 fi
+enough_inotify || echo 1024 >"$inotify" || die "cannot set fs.inotify.max_user_instances: set it to 1024 outside of this container"
 engine_answers || start_engine
 can_run_arm64 || enable_arm64

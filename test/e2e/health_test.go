@@ -99,7 +99,7 @@ func TestHealthKinds(t *testing.T) {
 			return fmt.Sprintf(`{ network.godwit = { %s };
 			  late = { ... }: { %s deployment.targetUser = "deploy"; %s }; }`, extra, amd64, service("healthy"))
 		}
-		network := w.file("fleet.nix", text(fmt.Sprintf(`healthChecks = { tcp = [ { port = %d; host = "127.0.0.1"; } ]; unit = [ { unit = "e2e"; on = "sp*"; } ]; };`, open)))
+		network := w.file("fleet.nix", text(fmt.Sprintf(`healthChecks = { tcp = [ { port = %d; host = "127.0.0.1"; } ]; unit = [ { unit = "e2e"; on = "la*"; } ]; };`, open)))
 		w.run("check-health", network).exits(0).says(fmt.Sprintf("port %d: OK", open), "e2e: OK")
 		w.file("fleet.nix", text(`healthChecks.unit = [ { unit = "e2e"; on = "laet"; } ];`))
 		w.run("check-health", network).exits(1).says(`no host matches on = "laet" (did you mean late?)`)

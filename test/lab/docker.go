@@ -82,6 +82,12 @@ func Check(ctx context.Context) error {
 			return fmt.Errorf("%s is not installed: run test/setup.sh", tool)
 		}
 	}
+	// With too few, units of a host fail with "too many open files" as soon as there are a dozen hosts.
+	if b, err := os.ReadFile("/proc/sys/fs/inotify/max_user_instances"); err == nil {
+		if n, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil && n < 1024 {
+			return fmt.Errorf("fs.inotify.max_user_instances is %d, too few for many hosts: run test/setup.sh", n)
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	if _, err := docker(ctx, "version", "--format", "{{.Server.Version}}"); err != nil {
