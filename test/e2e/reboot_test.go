@@ -130,22 +130,22 @@ func TestRebootOnce(t *testing.T) {
 			}
 		}
 		w.run("status", net).exits(2).outs("the new system was booted once and waits for its confirmation").
-			says("godwit confirm "+net+" spare", "godwit rollback --pending "+net+" spare").saysNot("cut off", "the profile names")
-		w.run("rollback", net, "spare").exits(3).says("a deployment is pending")
-		w.run("confirm", net, "spare", "--dry-run").exits(0).says("would confirm what is pending")
+			says("godwit confirm "+net+" "+h.Name, "godwit rollback --pending "+net+" "+h.Name).saysNot("cut off", "the profile names")
+		w.run("rollback", net, h.Name).exits(3).says("a deployment is pending")
+		w.run("confirm", net, h.Name, "--dry-run").exits(0).says("would confirm what is pending")
 		wrote(t, h, word)
 	}
 	t.Run("taken back from elsewhere", func(t *testing.T) {
 		alone("unwanted")
-		boots(w.run("rollback", "--pending", net, "spare").exits(0).says("went back"))
+		boots(w.run("rollback", "--pending", net, h.Name).exits(0).says("went back"))
 		if record := on(t, h, "tail -n 1 /var/lib/godwit/history.jsonl"); !strings.Contains(record, "asked for by") {
 			t.Errorf("the record says %s", record)
 		}
-		w.run("confirm", net, "spare").exits(3).says("no deployment is pending")
+		w.run("confirm", net, h.Name).exits(3).says("no deployment is pending")
 	})
 	t.Run("confirmed from elsewhere", func(t *testing.T) {
 		alone("wanted")
-		w.run("confirm", net, "spare").exits(0).says("confirmed")
+		w.run("confirm", net, h.Name).exits(0).says("confirmed")
 		wrote(t, h, "wanted")
 		noTrace(t, h)
 		if def, now := on(t, h, "cat /boot/loader/default"), on(t, h, "readlink -f /run/current-system"); def != now {
