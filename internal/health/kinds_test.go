@@ -28,7 +28,7 @@ func TestTCP(t *testing.T) {
 		t.Errorf("%v %s", err, said)
 	}
 	l.Close()
-	_, _, err = run(t, nil, fleet.Checks{TCP: []fleet.TCPCheck{{Description: "door", Port: port, Period: time.Millisecond}}}, Options{Budget: 300 * time.Millisecond})
+	_, _, err = run(t, nil, fleet.Checks{TCP: []fleet.TCPCheck{{Description: "door", Port: port, Period: time.Millisecond}}}, Options{Budget: time.Second})
 	if err == nil || !strings.Contains(fault.Render(err), "door: dial tcp 127.0.0.1:"+strconv.Itoa(port)+": connect: connection refused") {
 		t.Error(fault.Render(err))
 	}
