@@ -18,8 +18,8 @@ type Direct struct {
 	// --import` on the host with the rights to write its store:
 	// ssh -o BatchMode=yes root@host nix-store --import.
 	Import []string
-	// Probe tells within ProbeTime whether the source's machine reaches the host.
-	// It may set Import. May be nil.
+	// Probe tells whether the source's machine reaches the host; ProbeTime bounds
+	// it, or AskedProbeTime. It may set Import. May be nil.
 	Probe func(ctx context.Context) error
 	// Least is how many bytes must be missing for the direct way to be tried.
 	Least int64
@@ -27,8 +27,12 @@ type Direct struct {
 	Quiet bool
 }
 
-// ProbeTime bounds a probe.
-const ProbeTime = 2 * time.Second
+// How long a probe may take: short where nobody asked for the direct way, so that
+// a host that the builder cannot reach costs little.
+const (
+	ProbeTime      = 2 * time.Second // when Quiet
+	AskedProbeTime = 10 * time.Second
+)
 
 // reaches asks the probe.
 func (t *transfer) reaches(ctx context.Context) bool {
@@ -36,7 +40,11 @@ func (t *transfer) reaches(ctx context.Context) bool {
 	if d.Probe == nil {
 		return true
 	}
-	pctx, cancel := context.WithTimeout(ctx, ProbeTime)
+	limit := AskedProbeTime
+	if d.Quiet {
+		limit = ProbeTime
+	}
+	pctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	err := d.Probe(pctx)
 	if err == nil || ctx.Err() != nil {
@@ -44,7 +52,7 @@ func (t *transfer) reaches(ctx context.Context) bool {
 	}
 	why := oneLine(err.Error())
 	if pctx.Err() != nil {
-		why = "no answer within " + ProbeTime.String()
+		why = "no answer within " + limit.String()
 	}
 	text := fmt.Sprintf("%s cannot send to this host by itself (%s): sending through this machine", t.p.src.Name, why)
 	if d.Quiet {
