@@ -29,6 +29,15 @@ command -v go >/dev/null || {
 if [ -z "$short" ]; then
 	step "what the tests need"
 	test/setup.sh
+	# The lab's images take minutes the first time, most of them on one processor:
+	# made beside what follows. A test that needs one earlier waits for it.
+	{
+		for image in bookworm:arm64 trixie:amd64 bookworm:amd64 forky:amd64; do
+			go run ./test/lab/labctl image "${image%:*}" "${image#*:}" >/dev/null || exit
+		done
+	} &
+	images=$!
+	trap 'kill "$images" 2>/dev/null || :' EXIT
 fi
 
 step "gofmt"
@@ -83,5 +92,6 @@ test/nixos/check.sh
 step "go test"
 go test -timeout 30m ./cmd/... ./internal/... ./bench/...
 
+wait "$images"
 step "go test on real hosts" # one package at a time: each starts several hosts
 go test -timeout 60m -p 1 ./test/...
