@@ -215,6 +215,8 @@ type run struct {
 	lastOK time.Time // when the host was last heard
 	// unheard is why the host could not be reached, when last tried in vain.
 	unheard string
+	// dropped is how the connection that armed it was lost, if it was.
+	dropped string
 	// unit of the limits: the same numbers that the host got
 	activate, confirm, stop, deadman, rollbackMax, commitMax time.Duration
 }
@@ -428,6 +430,7 @@ func (d *run) arm(ctx context.Context) error {
 		if last == nil && d.fr.fact("refused") == "" || d.fr.has("armed") {
 			if last != nil {
 				d.res.Drops++
+				d.dropped = trimHost(last, d.req.Host)
 			}
 			return nil
 		}

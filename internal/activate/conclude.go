@@ -135,6 +135,9 @@ func (d *run) why() string {
 		if d.unheard != "" {
 			return "the new system did not answer on a new connection within " + d.confirm.String() + " (" + d.unheard + ")"
 		}
+		if d.dropped != "" { // and the host answered again only when it had gone back
+			return "the new system was not confirmed within " + d.confirm.String() + " (" + d.dropped + ")"
+		}
 		return "the new system was not confirmed within " + d.confirm.String()
 	case reason == "":
 		return "the deployment was not confirmed"

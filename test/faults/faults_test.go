@@ -162,7 +162,7 @@ for i in 1 2 3 4 5; do systemctl kill -s KILL 'godwit-apply-*.service'; sleep 0.
 	{name: "the log fills /run", new: "flood", before: "mount -o remount,size=24m /run", outcome: "rolled-back", exit: rolledBack, end: "old"},
 
 	// Access is lost.
-	{name: "firewall drops everything", new: "nonet", outcome: "rolled-back", exit: rolledBack, end: "old", words: "did not answer on a new connection within 5s"},
+	{name: "firewall drops everything", new: "nonet", outcome: "rolled-back", exit: rolledBack, end: "old", words: "within 5s ("},
 	{name: "sshd does not come back", new: "nosshd", outcome: "rolled-back", exit: rolledBack, end: "old"},
 	{name: "link down", new: "linkdown", outcome: "rolled-back", exit: rolledBack, end: "old"},
 	{name: "sudo rights lost", new: "nosudo", outcome: "rolled-back", exit: rolledBack, end: "old", words: "new connection"},
