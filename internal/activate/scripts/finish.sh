@@ -7,7 +7,12 @@ finish() {
 	record "$1"
 	rm -f "$STATE/pending"
 	durable
-	put final "$1"
+	# /run may be full, by whoever; without this line everybody waits for the end.
+	tries=0
+	until put final "$1" || [ "$tries" -ge 8 ]; do
+		tries=$((tries + 1))
+		sleep 1
+	done
 	release
 }
 
