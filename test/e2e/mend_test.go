@@ -50,6 +50,12 @@ func TestPowerCutDuringCopy(t *testing.T) {
 	}
 	on(t, web, "nix-store --verify-path "+bad)
 
+	// What cannot be verified is not passed over.
+	on(t, web, "cp -p /tmp/mark "+mark+"; printf '#!/bin/sh\nexit 1\n' >/tmp/find; chmod +x /tmp/find; mount --bind /tmp/find $(readlink -f $(command -v find))")
+	w.run(push...).exits(3).says("cannot be verified there", "nix-store --verify --check-contents --repair && rm "+mark)
+	on(t, web, "umount -l $(readlink -f $(command -v find)); rm /tmp/find")
+	w.run(push...).exits(0)
+
 	// What is in use cannot go away: said, and the mark stays for the next time.
 	on(t, web, "cp -p /tmp/mark "+mark)
 	bad = hollow("-blob-2") // the root of the push holds it

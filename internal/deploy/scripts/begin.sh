@@ -50,7 +50,10 @@ if [ -n "$was" ] && [ "$was" != "$boot" ] && [ "$4" != mend ]; then
 elif [ -n "$was" ] && [ "$was" != "$boot" ]; then
 	tmp=$(mktemp -d /tmp/godwit-begin.XXXXXX) || exit
 	trap 'rm -rf "$tmp"' EXIT
-	mend || ok=
+	if ! mend; then
+		ok= # the mark stays: the next copy tries again
+		[ -s "$tmp/damaged" ] || echo unverified
+	fi
 elif [ -n "$was" ]; then
 	sync -f "$store" 2>/dev/null || sync # another copy is under way, or died: what it brought is safe from here
 fi
