@@ -52,6 +52,7 @@ func newLocal(t *testing.T, shell string) *local {
 	}
 	p := func(s string) string { return filepath.Join(l.root, s) }
 	l.at = places{Run: p("run/godwit"), State: p("state"), Current: p("current"), GCRoots: p("gcroots"), Profile: p("profiles/system")}
+	t.Cleanup(l.idle)
 	stubs, err := os.ReadFile("testdata/stubs.sh")
 	if err != nil {
 		t.Fatal(err)
@@ -74,6 +75,13 @@ func (l *local) do(script string) string {
 		l.t.Fatalf("%s: %v\n%s", script, err, out)
 	}
 	return strings.TrimSpace(string(out))
+}
+
+// idle waits for the units that run in the background.
+func (l *local) idle() {
+	if out, err := exec.Command("flock", "-w", "60", filepath.Join(l.root, "busy"), "true").CombinedOutput(); err != nil {
+		l.t.Errorf("units still run after a minute: %v %s", err, out)
+	}
 }
 
 // Run feeds the script to the shell, as ssh does. Whatever runs this test, the
@@ -176,7 +184,7 @@ printf '%s\n' x "$PWD/profiles/system" system-7-link "$PWD/new" "$PWD/old" >stat
 				if c.name == "busy" || c.words == "three attempts" {
 					return
 				}
-				time.Sleep(100 * time.Millisecond) // the last unit may still be at its end
+				l.idle()
 				if left := l.do(`ls gcroots; ls profiles | grep -v '^system' || true; [ ! -L run/godwit/current ] || echo lock; [ ! -e state/pending ] || echo pending; find run -name reserve -o -name '.*.[0-9]*'`); left != "" {
 					t.Errorf("left over: %s", left)
 				}

@@ -43,8 +43,8 @@ var instantFaults = map[string]string{
 	"rollback asked":     `systemctl start --no-block 'godwit-rollback-*.service'`,
 	"boot loader breaks": `touch /var/lib/fault/boot-broken`,
 	"half a boot loader": `touch /var/lib/fault/boot-half`,
-	"packets dropped":    `nft 'add table inet f; add chain inet f i { type filter hook input priority 0; policy drop; }'; systemd-run --quiet --on-active=2s nft delete table inet f`,
-	"full /run":          `mount -o remount,size=16m /run; dd if=/dev/zero of=/run/filler bs=64k 2>/dev/null; systemd-run --quiet --on-active=2s rm -f /run/filler`,
+	"packets dropped":    `nft 'add table inet f; add chain inet f i { type filter hook input priority 0; policy drop; }'; systemd-run --quiet --on-active=2s --timer-property=AccuracySec=100ms nft delete table inet f`,
+	"full /run":          `mount -o remount,size=16m /run; dd if=/dev/zero of=/run/filler bs=64k 2>/dev/null; systemd-run --quiet --on-active=2s --timer-property=AccuracySec=100ms rm -f /run/filler`,
 }
 
 // clientFaults are done from here.

@@ -51,6 +51,7 @@ systemctl)
 	start*)
 		for unit; do :; done
 		[ -e "$ROOT/units/${unit%.service}.cmd" ] || exit 5
+		exec 7>>"$ROOT/busy" && flock -s 7 # what runs on in the background holds it
 		# Not "run_service 8>&-": a shell keeps a copy of a descriptor that it
 		# closes for a function.
 		(exec 8>&- 9>&- && run_service "${unit%.service}") >/dev/null 2>&1 &
