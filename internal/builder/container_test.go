@@ -190,6 +190,9 @@ func TestContainerOfAMac(t *testing.T) {
 // native is the system of the engine.
 func native(t *testing.T) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("needs a container engine")
+	}
 	eng, err := (&Engines{}).Find(context.Background(), "")
 	if err != nil {
 		t.Fatal(fault.Render(err))
