@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -190,6 +191,16 @@ func TestExitCodes(t *testing.T) {
 		}
 		if code != c.want {
 			t.Errorf("%v, interrupted %t: %d, want %d", c.all, c.interrupted, code, c.want)
+		}
+	}
+}
+
+func TestPasswordCommand(t *testing.T) {
+	s := &session{app: &app{stderr: io.Discard}}
+	for command, want := range map[string]string{"echo secret word": "secret word", "  ": "", "false": ""} {
+		got, err := s.password(t.Context(), &passwords{command: command})
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: %q %v", command, got, err)
 		}
 	}
 }

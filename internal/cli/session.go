@@ -323,6 +323,9 @@ func (s *session) openPool(p *passwords) error {
 func (s *session) password(ctx context.Context, p *passwords) (string, error) {
 	if p.command != "" {
 		words := strings.Fields(p.command)
+		if len(words) == 0 {
+			return "", fault.New("--passcmd names no command")
+		}
 		cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 		cmd.Stderr = s.app.stderr
 		out, err := cmd.Output()
