@@ -19,7 +19,7 @@ func dumpFiles(t *testing.T, path string, hack bool) []byte {
 	if err := n.node(path); err != nil {
 		t.Fatal(err)
 	}
-	b, err := io.ReadAll(iotest.OneByteReader(n))
+	b, err := io.ReadAll(n)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,6 +57,14 @@ func TestNARFiles(t *testing.T) {
 		if _, err := c.Write(b); err != nil || !c.Ended() {
 			t.Errorf("%s: %v", p, err)
 		}
+		n, err := newNARFiles(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := iotest.TestReader(n, b); err != nil {
+			t.Errorf("%s: read in other pieces: %v", p, err)
+		}
+		n.Close()
 		if testing.Short() {
 			continue
 		}

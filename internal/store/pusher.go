@@ -64,7 +64,11 @@ type Options struct {
 	// SubstituteTimeout bounds the time a host may spend on one batch of paths
 	// that it fetches from its caches; 10 minutes if 0.
 	SubstituteTimeout time.Duration
-	grace             time.Duration // joinGrace if 0; for tests
+
+	// For tests.
+	grace  time.Duration // joinGrace if 0
+	second time.Duration // secondConn if 0
+	worth  time.Duration // worthGain if 0
 
 	// Sink takes the events of Push; Copy has its own.
 	Sink event.Sink
@@ -135,6 +139,12 @@ func NewPusher(src Endpoint, opt Options) *Pusher {
 	}
 	if opt.grace == 0 {
 		opt.grace = joinGrace
+	}
+	if opt.second == 0 {
+		opt.second = secondConn
+	}
+	if opt.worth == 0 {
+		opt.worth = worthGain
 	}
 	if opt.Sink == nil {
 		opt.Sink = event.Discard
@@ -490,7 +500,7 @@ func (t *transfer) otherWay(ctx context.Context, missing int64) *conn {
 	if ep == nil {
 		return nil
 	}
-	c, err := dial(ctx, *ep, true, min(t.p.opt.Idle, 20*time.Second))
+	c, err := dial(ctx, *ep, true, min(t.p.opt.Idle, t.p.opt.second))
 	if err == nil {
 		if err = c.hello(); err != nil {
 			c.abandon()

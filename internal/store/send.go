@@ -29,6 +29,8 @@ const (
 	// With more pushes than this one connection each is enough: they fill the
 	// wire among themselves.
 	maxDivided = 4
+	// secondConn is how long a further connection to a host may take.
+	secondConn = 20 * time.Second
 )
 
 // deal gives every large path to one of the streams behind the first, the same
@@ -122,7 +124,7 @@ func (t *transfer) send(ctx context.Context, c *conn, need []*Info, total int64)
 			if err != nil {
 				return c, err
 			}
-			if time.Duration(gain)*trip >= worthGain {
+			if time.Duration(gain)*trip >= t.p.opt.worth {
 				parts = divided
 			}
 		}
@@ -282,7 +284,7 @@ func (s *stream) run(parent context.Context) error {
 // open makes the connection of a stream behind the first.
 func (s *stream) open(parent context.Context) error {
 	t := s.g.t
-	c, err := dial(parent, t.d.Endpoint, true, min(t.p.opt.Idle, 20*time.Second))
+	c, err := dial(parent, t.d.Endpoint, true, min(t.p.opt.Idle, t.p.opt.second))
 	if err == nil {
 		c.r = newWireReader((*connReader)(c), 4<<10) // answers only
 		stop := context.AfterFunc(s.g.ctx, func() { c.fail(context.Cause(s.g.ctx)) })

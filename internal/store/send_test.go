@@ -108,7 +108,7 @@ func closureOf(t *testing.T, s *fakeStore, top string) []*Info {
 
 func TestStreams(t *testing.T) {
 	src := newFake(t)
-	top, n := src.tower(3)
+	top, n := src.tower(2)
 	var hosts []*fakeStore
 	var dests []Dest
 	for k := range 3 {
@@ -138,8 +138,9 @@ func TestStreams(t *testing.T) {
 
 // TestStreamsNoSpool: feeds that are let go while they wait for each other.
 func TestStreamsNoSpool(t *testing.T) {
+	t.Parallel()
 	src := newFake(t)
-	top, n := src.tower(3)
+	top, n := src.tower(2)
 	var dests []Dest
 	for k := range maxDivided {
 		h := newFake(t)
@@ -166,14 +167,13 @@ func TestStreamsNoSpool(t *testing.T) {
 
 // TestNearAndFar: a near host gets one connection, a far one several.
 func TestNearAndFar(t *testing.T) {
-	defer func(d time.Duration) { worthGain = d }(worthGain)
+	t.Parallel()
 	src := newFake(t)
-	top, n := src.tower(3)
-	for trip, want := range map[time.Duration]int{0: 1, 100 * time.Millisecond: streams} {
-		worthGain = 250 * time.Millisecond
+	top, n := src.tower(2)
+	for trip, want := range map[time.Duration]int{0: 1, 400 * time.Millisecond: streams} {
 		h := newFake(t)
 		h.onQuery = func(bool) { time.Sleep(trip) }
-		r := Copy(testCtx(t), src.endpoint("source"), []Dest{dest("h", h, top)}, Options{}, nil)[0]
+		r := Copy(testCtx(t), src.endpoint("source"), []Dest{dest("h", h, top)}, Options{worth: 2 * time.Second}, nil)[0]
 		if r.Err != nil || r.Paths != n || h.dials != want {
 			t.Errorf("round trip %s: %d connections, want %d: %+v", trip, h.dials, want, r)
 		}
@@ -183,10 +183,11 @@ func TestNearAndFar(t *testing.T) {
 // TestOneConnection: a host that takes no second connection gets it all over
 // one.
 func TestOneConnection(t *testing.T) {
+	t.Parallel()
 	for _, how := range []string{"refused", "silent"} {
 		t.Run(how, func(t *testing.T) {
 			src := newFake(t)
-			top, n := src.tower(3)
+			top, n := src.tower(2)
 			h := newFake(t)
 			inner := h.endpoint("h")
 			var dials atomic.Int32
@@ -201,7 +202,7 @@ func TestOneConnection(t *testing.T) {
 				mute.wrapOut = func(io.Writer) io.Writer { return io.Discard }
 				return mute.endpoint("h").Dial(ctx, write)
 			}}
-			r := Copy(testCtx(t), src.endpoint("source"), []Dest{{Endpoint: ep, Roots: []string{top}}}, Options{Idle: 500 * time.Millisecond}, nil)[0]
+			r := Copy(testCtx(t), src.endpoint("source"), []Dest{{Endpoint: ep, Roots: []string{top}}}, Options{second: 500 * time.Millisecond}, nil)[0]
 			if r.Err != nil || r.Paths != n {
 				t.Errorf("%+v", r)
 			}
@@ -219,8 +220,9 @@ func TestOneConnection(t *testing.T) {
 // TestOtherWay: what is missing goes over the way that Wire gives, and over the
 // first where that cannot be had; the first keeps its locks all the time.
 func TestOtherWay(t *testing.T) {
+	t.Parallel()
 	src := newFake(t)
-	top, n := src.tower(3)
+	top, n := src.tower(2)
 	for _, how := range []string{"good", "refused", "silent", "none"} {
 		t.Run(how, func(t *testing.T) {
 			h := newFake(t)
@@ -260,7 +262,11 @@ func TestOtherWay(t *testing.T) {
 				}
 				return nil
 			}
-			r := Copy(testCtx(t), src.endpoint("source"), []Dest{d}, Options{Idle: 500 * time.Millisecond}, nil)[0]
+			opt := Options{}
+			if how == "silent" {
+				opt.second = 300 * time.Millisecond
+			}
+			r := Copy(testCtx(t), src.endpoint("source"), []Dest{d}, opt, nil)[0]
 			if r.Err != nil || r.Paths != n || len(h.paths) != n || missing != r.Bytes {
 				t.Errorf("%+v, %d paths of %d, %d bytes missing", r, len(h.paths), n, missing)
 			}
