@@ -34,11 +34,11 @@ func newRollback(a *app) *cobra.Command {
 		Short: "take hosts back to the system that they had before",
 		Long: `rollback activates the system of an earlier generation on each host: the one
 before the profile's (which undoes deploy boot and deploy test, too), or the one
-that --to (or, with one host, a number after it) names. It is guarded like a deploy: a host that does not come back
-goes to what it ran before the rollback. Nothing is evaluated or built, and
-health checks are not run, for they are those of another configuration. The
-profile gets a new generation with the old system; a second rollback therefore
-undoes the first.
+that --to (or, with one host, a number after it) names. It is guarded like a
+deploy: a host that does not come back goes to what it ran before the rollback.
+Nothing is evaluated or built, and health checks are not run, for they are those
+of another configuration. The profile gets a new generation with the old system;
+a second rollback therefore undoes the first.
 
 --pending ends a deployment that waits for its confirmation, whoever began it:
 the host goes back to what it ran when that deployment began. When the new system

@@ -53,7 +53,7 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 	})
 	f := root.PersistentFlags()
 	g := &a.globals
-	f.BoolVar(&g.dryRun, "dry-run", false, "evaluate and show what would be done; build nothing, touch no host")
+	f.BoolVar(&g.dryRun, "dry-run", false, "evaluate and show what would be done; build nothing, change no host")
 	f.BoolVar(&g.keepResult, "keep-result", false, "keep what was built: a GC root per host in .gcroots beside the deployment file")
 	f.BoolVar(&g.allowBuildShell, "allow-build-shell", false, "allow network.buildShell to wrap the build")
 	f.BoolVar(&g.json, "json", false, "events as JSON, one object a line on stdout (list commands: the list as JSON)")
@@ -66,7 +66,7 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 	f.StringVar(&g.builder, "build-on", "", "the same as --builder")
 	f.StringVar(&g.engine, "engine", "", "container engine: docker, podman or nerdctl (default: the first that answers)")
 	f.StringVar(&g.image, "image", "", "image of the container builder")
-	f.StringVar(&g.imageFile, "image-file", "", "image of the container builder, from a file that `docker load` takes")
+	f.StringVar(&g.imageFile, "image-file", "", "image of the container builder, from a `FILE` that docker load takes")
 	f.StringVar(&g.elevate, "elevate", "auto", "how to become root on hosts: auto, sudo, doas, none")
 
 	root.AddGroup(
