@@ -286,7 +286,7 @@ func (c *chooser) wished(ctx context.Context, a Assignment, h fleet.Host, want, 
 			a.Reason = "on " + want + ": " + from
 			return a, nil
 		}
-		return a, fault.New("there is no builder %q (%s)", want, from).On(h.Name).Exit(2).
+		return a, fault.New("there is no builder %q (%s)", want, from).On(h.Name).
 			Hint("use auto, local, nix, container, target, the name of a host, or a store such as ssh-ng://user@host")
 	}
 	return a, nil

@@ -91,7 +91,7 @@ func TestChoose(t *testing.T) {
 		{name: "another host", here: linux, needs: []Need{arm, x86}, wanted: "pi", kind: KindTarget, builder: "target pi", prepare: x86.Drvs},
 		{name: "local cannot", here: macHere, needs: []Need{arm}, wanted: "local", code: 5, err: []string{"which this machine (aarch64-darwin) cannot build, and `local' was chosen"}},
 		{name: "auto on the command line", here: linux, needs: []Need{x86}, wanted: "auto", buildOn: "target", kind: KindLocal},
-		{name: "unknown builder", here: linux, needs: []Need{x86}, wanted: "dokcer", code: 2, err: []string{`there is no builder "dokcer"`}},
+		{name: "unknown builder", here: linux, needs: []Need{x86}, wanted: "dokcer", err: []string{`there is no builder "dokcer"`}},
 		{name: "container without engine", here: macHere, needs: []Need{arm}, wanted: "container", engine: none, code: 5, err: []string{"Docker         not installed"}},
 		{name: "nix without builders", here: macHere, needs: []Need{arm}, wanted: "nix", engine: docker, code: 5, err: []string{"none configured"}},
 		{name: "container when nothing is to be built", here: macHere, wanted: "container", engine: docker, kind: KindContainer, builder: "container aarch64-linux"},

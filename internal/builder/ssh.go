@@ -33,7 +33,7 @@ type sshStore struct {
 func NewSSH(tool *nix.Tool, pool *ssh.Pool, uri string) (Builder, error) {
 	u, err := ParseStoreURI(uri)
 	if err != nil {
-		return nil, fault.New("%s", err).Because(err).Exit(2)
+		return nil, fault.New("%s", err).Because(err)
 	}
 	s := &sshStore{tool: tool, name: u.Text, kind: KindSSH}
 	if u.Key != "" {

@@ -147,7 +147,7 @@ func (m *Manager) ask(ctx context.Context, eng *Engine, s *Status, size bool) {
 	s.Builds, _ = strconv.Atoi(lines[3])
 }
 
-// system checks a person's word for a builder: a system, an architecture, or
+// find gives the builders that a person's word means: a system, an architecture, or
 // the name of the container.
 func (m *Manager) find(ctx context.Context, which string) ([]Status, *Engine, error) {
 	eng, err := m.Engines.Find(ctx, m.Settings.Engine)
@@ -193,7 +193,7 @@ func (m *Manager) Start(ctx context.Context, system string) (*Status, error) {
 	}
 	system = systemOf(system)
 	if platform(system) == "" {
-		return nil, fault.New("no container builds %s", system).Exit(2).Hint("use aarch64-linux or x86_64-linux")
+		return nil, fault.New("no container builds %s", system).Hint("use aarch64-linux or x86_64-linux")
 	}
 	c := NewContainer(m.Tool, m.Engines, m.Settings, system).(*container)
 	defer c.Close()

@@ -128,6 +128,7 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"build", "a.nix", "--progress", "loud"}, []string{"--progress loud"}},
 		{[]string{"exec", "a.nix"}, []string{"a deployment file and a command"}},
 		{[]string{"builder", "rm"}, []string{"--all"}},
+		{[]string{"push", "--store-path", "/nix/store/0c5b9z3s1mxk6d4v8q7rnhfwj2ypal0g-x", "--to", "web", "--from", "ftp://web"}, []string{"ftp"}},
 	} {
 		stdout, stderr, code := runApp(t, c.args...)
 		if code != ExitFailure || stdout != "" {
