@@ -39,7 +39,7 @@ with a link for each host goes to stdout.` + "\n" + exitStatusHelp,
 		Example: `  godwit build network.nix
   godwit build network.nix --on 'web*' --keep-result
   godwit build network.nix --target 'node: node.config.system.build.sdImage'`,
-		Args: deploymentArgs(1),
+		Args: deploymentArgs(),
 		RunE: func(c *cobra.Command, args []string) error {
 			o.file = args[0]
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
@@ -79,7 +79,7 @@ With --store-path it copies what exists already, and needs no deployment file.` 
 			if ready.given(c) {
 				return nil
 			}
-			return deploymentArgs(1)(c, args)
+			return deploymentArgs()(c, args)
 		},
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := copying.settle(c); err != nil {
@@ -143,9 +143,14 @@ without a deployment file, and so without its secrets and checks.
 			if ready.given(c) || len(args) == 1 && plan.IsPlan(args[0]) {
 				return nil
 			}
-			return deploymentArgs(2)(c, args)
+			if len(args) != 1 {
+				return deploymentArgs("an action")(c, args)
+			}
+			if _, err := os.Stat(args[0]); err != nil { // most likely a plan
+				return fault.New("there is no file `%s'", args[0])
+			}
+			return fault.New("say what to do: switch, boot, test or dry-activate").Hint("%s %s switch", c.CommandPath(), args[0])
 		},
-		ValidArgs: []string{"switch", "boot", "test", "dry-activate"},
 		RunE: func(c *cobra.Command, args []string) error {
 			err := copying.settle(c)
 			if err != nil {
@@ -169,7 +174,7 @@ without a deployment file, and so without its secrets and checks.
 			}
 			d.Goal = deploy.GoalActivate
 			if timeout < 0 || activateTimeout < 0 || confirmTimeout < 0 || rebootTimeout < 0 || waitTimeout < 0 {
-				return fault.New("a time limit cannot be negative")
+				return errNegative
 			}
 			rolling.given = c.Flags().Changed
 			if d.Schedule, err = rolling.schedule(); err != nil {
@@ -234,13 +239,17 @@ func parseAction(word string) (activate.Action, error) {
 	return "", f
 }
 
-// deploymentArgs wants n arguments, the first of them a deployment file.
-func deploymentArgs(n int) cobra.PositionalArgs {
+// deploymentArgs wants a deployment file, and what else is named.
+func deploymentArgs(more ...string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
-		if len(args) == n {
+		if len(args) == 1+len(more) {
 			return nil
 		}
-		return fault.New("%s takes %d argument(s), not %d", c.CommandPath(), n, len(args)).Hint("%s", c.UseLine())
+		what := strings.Join(append([]string{"a deployment file"}, more...), " and ")
+		if len(args) > 0 {
+			what += ", not " + count(len(args), "argument")
+		}
+		return fault.New("%s takes %s", c.CommandPath(), what).Hint("%s", c.UseLine())
 	}
 }
 

@@ -110,14 +110,40 @@ func TestJoinOptionPairs(t *testing.T) {
 	}
 }
 
+// TestCommandLine: what exec runs is what was typed, Nix's --option NAME VALUE too.
+func TestCommandLine(t *testing.T) {
+	for _, c := range []struct{ typed, want string }{
+		{"uptime", "uptime"},
+		{"-- uptime -p", "uptime -p"},
+		{"nix-build --option cores 2 x", "nix-build --option cores 2 x"},
+		{"nix-build --option=cores 2 -- x", "nix-build --option=cores 2 -- x"},
+		{"nix-build --option substitute a=b", "nix-build --option substitute a=b"},
+	} {
+		args := joinOptionPairs(append([]string{"n.nix"}, strings.Fields(c.typed)...))
+		got, err := commandLine(args)
+		if err != nil || got != c.want {
+			t.Errorf("%q: %q, %v", c.typed, got, err)
+		}
+	}
+}
+
 func TestUsageErrors(t *testing.T) {
 	for _, c := range []struct {
 		args []string
 		says []string
 	}{
-		{[]string{"frobnicate"}, []string{"frobnicate"}},
-		{[]string{"build"}, []string{"build takes 1 argument", "hint: "}},
-		{[]string{"build", "a.nix", "b.nix"}, []string{"takes 1 argument"}},
+		{[]string{"frobnicate"}, []string{"no command `godwit frobnicate'", "hint: godwit --help"}},
+		{[]string{"--parallel", "3", "bild"}, []string{"no command `godwit bild'", "did you mean godwit build?"}},
+		{[]string{"--option", "cores", "2", "frob"}, []string{"no command `godwit frob'"}},
+		{[]string{"builder", "lits"}, []string{"no command `godwit builder lits'", "did you mean godwit builder list?"}},
+		{[]string{"completion", "tcsh"}, []string{"no command `godwit completion tcsh'"}},
+		{[]string{"help", "builder", "frob"}, []string{"no command `godwit builder frob'"}},
+		{[]string{"build"}, []string{"build takes a deployment file\n", "hint: "}},
+		{[]string{"build", "a.nix", "b.nix"}, []string{"takes a deployment file, not 2 arguments"}},
+		{[]string{"eval", "a.nix"}, []string{"a deployment file and an attribute"}},
+		{[]string{"deploy", "nope.plan"}, []string{"no file `nope.plan'"}},
+		{[]string{"deploy", "cli_test.go"}, []string{"say what to do: switch", "godwit deploy cli_test.go switch"}},
+		{[]string{"build", "a.nix", "--every", "x"}, []string{"--every takes a whole number, not \"x\""}},
 		{[]string{"build", "--frob", "a.nix"}, []string{"--frob", "hint: "}},
 		{[]string{"deploy", "a.nix", "swich"}, []string{"swich", "did you mean switch?"}},
 		{[]string{"deploy", "a.nix", "switch", "--batch", "0"}, []string{"--batch", "hint: "}},
@@ -127,6 +153,10 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"build", "a.nix", "--option", "cores"}, []string{"--option"}},
 		{[]string{"build", "a.nix", "--progress", "loud"}, []string{"--progress loud"}},
 		{[]string{"exec", "a.nix"}, []string{"a deployment file and a command"}},
+		{[]string{"exec", "a.nix", "--on", "x", "uptime"}, []string{"no command begins with --on", "exec FLAGS a.nix"}},
+		{[]string{"exec", "--timeout=-3", "a.nix", "uptime"}, []string{"negative"}},
+		{[]string{"check-health", "--timeout=-3", "a.nix"}, []string{"negative"}},
+		{[]string{"upload-secrets", "--timeout=-3", "a.nix"}, []string{"negative"}},
 		{[]string{"builder", "rm"}, []string{"--all"}},
 		{[]string{"push", "--store-path", "/nix/store/0c5b9z3s1mxk6d4v8q7rnhfwj2ypal0g-x", "--to", "web", "--from", "ftp://web"}, []string{"ftp"}},
 	} {

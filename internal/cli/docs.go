@@ -47,7 +47,6 @@ func referencePages(root *cobra.Command) map[string][]byte {
 			walk(sub)
 		}
 	}
-	root.InitDefaultCompletionCmd()
 	walk(root)
 	index.WriteString("- [exit codes](exit-codes.md)\n")
 	pages["README.md"] = index.Bytes()

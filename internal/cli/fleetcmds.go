@@ -31,8 +31,11 @@ func newCheckHealth(a *app) *cobra.Command {
 		Short: "run the health checks of hosts",
 		Long: `check-health runs the health checks of the selected hosts, all hosts at once and
 all checks of a host at once, each until it passes or the time is over.` + "\n" + exitStatusHelp,
-		Args: deploymentArgs(1),
+		Args: deploymentArgs(),
 		RunE: func(c *cobra.Command, args []string) error {
+			if timeout < 0 {
+				return errNegative
+			}
 			file = args[0]
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
 				return s.onHosts(ctx, file, sel, &p, nil, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
@@ -72,8 +75,11 @@ func newUploadSecrets(a *app) *cobra.Command {
 		Short: "upload the secrets of hosts",
 		Long: `upload-secrets uploads all secrets of the selected hosts, runs the actions of
 those that changed, and then the health checks.` + "\n" + exitStatusHelp,
-		Args: deploymentArgs(1),
+		Args: deploymentArgs(),
 		RunE: func(c *cobra.Command, args []string) error {
+			if timeout < 0 {
+				return errNegative
+			}
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
 				return s.onHosts(ctx, args[0], sel, &p, preflightSecrets, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
 					sc := event.On(s.ui, h.Name, event.StepSecrets)
@@ -119,7 +125,13 @@ after it belongs to the command. Output comes line by line with the host's name.
 			return fault.New("exec takes a deployment file and a command").Hint("%s", c.UseLine())
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			line := strings.Join(args[1:], " ")
+			if timeout < 0 {
+				return errNegative
+			}
+			line, err := commandLine(args)
+			if err != nil {
+				return err
+			}
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
 				return s.onHosts(ctx, args[0], sel, &p, nil, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
 					return s.wet(event.On(s.ui, h.Name, event.StepExec), "run "+line, func() deploy.Outcome {
@@ -139,6 +151,24 @@ after it belongs to the command. Output comes line by line with the host's name.
 	c.Flags().IntVar(&timeout, "timeout", 0, "`SECONDS` that the command may take on each host (0: no limit)")
 	c.Flags().SetInterspersed(false)
 	return c
+}
+
+// commandLine is what exec runs: the words after the deployment file as they were
+// typed. A flag of godwit's that stands there would run on every host as a word
+// of the command.
+func commandLine(args []string) (string, error) {
+	var words []string
+	for _, w := range args[1:] {
+		words = append(words, splitOptionPair(w)...)
+	}
+	switch {
+	case words[0] == "--" && len(words) > 1:
+		words = words[1:]
+	case strings.HasPrefix(words[0], "-"):
+		return "", fault.New("no command begins with %s: after the deployment file all words belong to the command", words[0]).
+			Hint("flags of godwit's go before it: godwit exec FLAGS %s COMMAND...", args[0])
+	}
+	return strings.Join(words, " "), nil
 }
 
 func (s *session) execOn(ctx context.Context, h fleet.Host, conn *ssh.Host, line string) deploy.Outcome {
@@ -230,7 +260,7 @@ func newListSecrets(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use: "list-secrets DEPLOYMENT", Short: "list the secrets of hosts",
 		Long: "list-secrets prints which secrets go where; --json gives it to scripts. No host is contacted." + "\n" + exitStatusHelp,
-		Args: deploymentArgs(1),
+		Args: deploymentArgs(),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.listing(c.Context(), args[0], sel, func(hosts []fleet.Host) (string, error) {
 				if a.globals.json {
@@ -249,7 +279,7 @@ func newHosts(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use: "hosts DEPLOYMENT", Short: "list the hosts of a deployment file",
 		Long: "hosts prints the selected hosts; --json gives them to scripts. No host is contacted." + "\n" + exitStatusHelp,
-		Args: deploymentArgs(1),
+		Args: deploymentArgs(),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.listing(c.Context(), args[0], sel, func(hosts []fleet.Host) (string, error) {
 				if a.globals.json {
@@ -336,7 +366,7 @@ func newEval(a *app) *cobra.Command {
 		Long: `eval prints nodes.ATTRIBUTE in Nix syntax, or as JSON with --json. A host name
 with dots needs quotes: '"h1.example.org".config.networking.hostName'.` + "\n" + exitStatusHelp,
 		Example: "  godwit eval network.nix web.config.networking.hostName",
-		Args:    deploymentArgs(2),
+		Args:    deploymentArgs("an attribute"),
 		RunE: func(c *cobra.Command, args []string) error {
 			s := &session{app: a, ui: ui.New(ui.Options{Stdout: a.stdout, Stderr: a.stderr, Getenv: a.getenv}), start: time.Now()}
 			defer s.close()

@@ -43,7 +43,7 @@ newest --keep generations. Hosts with a pending deployment are left alone.
 				return fault.New("--keep must be 1 or more, not %d", keep)
 			}
 			if timeout < 0 {
-				return fault.New("a time limit cannot be negative")
+				return errNegative
 			}
 			if rule.OlderThan, err = parseAge(olderThan); err != nil {
 				return err

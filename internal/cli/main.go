@@ -64,11 +64,15 @@ func Main(args []string) int {
 // run executes args and turns the error into a message and an exit code.
 func (a *app) run(ctx context.Context, args []string) int {
 	root := newRoot(a)
-	root.SetArgs(joinOptionPairs(args))
+	args = joinOptionPairs(args)
+	root.SetArgs(args)
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	err := root.ExecuteContext(ctx)
+	err := unknownCommand(root, root, args)
+	if err == nil {
+		err = root.ExecuteContext(ctx)
+	}
 	return a.report(ctx, err)
 }
 

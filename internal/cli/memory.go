@@ -261,5 +261,7 @@ func count(n int, noun string) string {
 	return fmt.Sprintf("%d %s", n, noun)
 }
 
+var errNegative = fault.New("a time limit cannot be negative")
+
 // seconds is a number of seconds from a flag.
 func seconds(n int) time.Duration { return time.Duration(n) * time.Second }

@@ -79,9 +79,8 @@ Risks, each accepted with --accept-risk=NAME:
 			if len(args) == 1 || len(args) == 2 {
 				return nil
 			}
-			return fault.New("%s takes a deployment file and an action, not %d arguments", c.CommandPath(), len(args)).Hint("%s", c.UseLine())
+			return deploymentArgs("an action")(c, args)
 		},
-		ValidArgs: []string{"switch", "boot", "test"},
 		RunE: func(c *cobra.Command, args []string) error {
 			o.file = args[0]
 			d.Action = activate.Switch

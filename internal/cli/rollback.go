@@ -65,7 +65,7 @@ was booted once, by deploy --reboot, that takes another reboot.` + "\n" + exitSt
 				return fault.New("--to %d is not the number of a generation", o.to)
 			}
 			if o.activateTimeout < 0 || o.confirmTimeout < 0 {
-				return fault.New("a time limit cannot be negative")
+				return errNegative
 			}
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
 				f.tell(s)

@@ -1,12 +1,14 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"godwit/internal/fault"
 )
@@ -48,9 +50,7 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 		DisableAutoGenTag: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 	}
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return fault.New("%w", err).Hint("%s --help shows the flags", c.CommandPath())
-	})
+	root.SetFlagErrorFunc(flagError)
 	f := root.PersistentFlags()
 	g := &a.globals
 	f.BoolVar(&g.dryRun, "dry-run", false, "evaluate and show what would be done; build nothing, change no host")
@@ -87,7 +87,57 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 	root.AddCommand(b, newDocs(a), newVersion(a))
 	root.SetHelpCommandGroupID("tools")
 	root.SetCompletionCommandGroupID("tools")
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "help":
+			c.Short = "show the help of a command"
+		case "completion":
+			c.Short = "print a completion script for a shell"
+		}
+	}
 	return root
+}
+
+// unknownCommand refuses a word that stands where a command of parent is due and
+// is none. The command-line library shows a help for most of them, and is content.
+func unknownCommand(root, parent *cobra.Command, args []string) error {
+	c, rest, _ := parent.Find(args)
+	if c.Name() == "help" {
+		return unknownCommand(root, root, rest)
+	}
+	c.InitDefaultHelpFlag()
+	if c.Runnable() || c.ParseFlags(rest) != nil || c.Flags().NArg() == 0 {
+		return nil
+	}
+	word := c.Flags().Arg(0)
+	if strings.HasPrefix(word, "__") { // how a shell asks for completions
+		return nil
+	}
+	e := fault.New("there is no command `%s %s'", c.CommandPath(), word)
+	c.SuggestionsMinimumDistance = 2
+	if near := c.SuggestionsFor(word); len(near) > 0 {
+		return e.Hint("did you mean %s %s?", c.CommandPath(), near[0])
+	}
+	return e.Hint("%s --help lists the commands", c.CommandPath())
+}
+
+// flagError is a flag that was not understood, without the words of the library
+// that reads numbers.
+func flagError(c *cobra.Command, err error) error {
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		what := "a value"
+		switch t := invalid.GetFlag().Value.Type(); {
+		case strings.HasPrefix(t, "int"):
+			what = "a whole number"
+		case t == "bool":
+			what = "true or false"
+		}
+		err = fmt.Errorf("--%s takes %s, not %q", invalid.GetFlag().Name, what, invalid.GetValue())
+	}
+	return fault.New("%w", err).Hint("%s --help shows the flags", c.CommandPath())
 }
 
 func newVersion(a *app) *cobra.Command {
@@ -146,6 +196,15 @@ func joinOptionPairs(args []string) []string {
 		out = append(out, args[i])
 	}
 	return out
+}
+
+// splitOptionPair undoes joinOptionPairs for a word that was not godwit's after all.
+func splitOptionPair(word string) []string {
+	if name, value, ok := strings.Cut(word, "\x00"); ok { // no argument of a program holds one
+		flag, name, _ := strings.Cut(name, "=")
+		return []string{flag, name, value}
+	}
+	return []string{word}
 }
 
 // nixOptions are the --option pairs.
