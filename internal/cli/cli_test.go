@@ -127,6 +127,26 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
+// TestCompletion: what a shell offers.
+func TestCompletion(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"deploy", "n.nix", ""}, "switch\nboot\ntest\ndry-activate\n:4\n"},
+		{[]string{"deploy", ""}, ":0\n"}, // files
+		{[]string{"plan", "n.nix", ""}, "switch\nboot\ntest\n:4\n"},
+		{[]string{"status", "n.nix", ""}, ":4\n"},
+		{[]string{"build", "--progress", ""}, "auto\nlive\nplain\n:4\n"},
+		{[]string{"deploy", "--unreachable", ""}, "fail\nskip\nwait\n:4\n"},
+		{[]string{"builder", "sta"}, "start\tstart a builder and wait until it answers\nstatus\tshow builders with their Nix, sandbox and store\n:4\n"},
+	} {
+		if out, _, code := runApp(t, append([]string{"__complete"}, c.args...)...); out != c.want || code != ExitOK {
+			t.Errorf("%q: %d, %q", c.args, code, out)
+		}
+	}
+}
+
 func TestUsageErrors(t *testing.T) {
 	for _, c := range []struct {
 		args []string

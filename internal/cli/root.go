@@ -97,6 +97,7 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 			c.Short = "print a completion script for a shell"
 		}
 	}
+	completions(root)
 	return root
 }
 
