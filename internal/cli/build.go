@@ -57,7 +57,8 @@ with a link for each host goes to stdout.` + "\n" + exitStatusHelp,
 
 func buildFlags(c *cobra.Command, o *buildOptions) {
 	c.Flags().StringArrayVar(&o.buildArgs, "build-arg", nil, "further `ARG` for Nix's build")
-	_ = c.Flags().MarkDeprecated("build-arg", "use --option NAME VALUE")
+	// Not MarkDeprecated: its line would go to stdout, where scripts read the result.
+	_ = c.Flags().MarkHidden("build-arg")
 }
 
 func newPush(a *app) *cobra.Command {
@@ -262,7 +263,9 @@ func (s *session) deploy(ctx context.Context, o buildOptions, d deploy.Options, 
 		return err
 	}
 	d.Builds, d.Copies, d.Activations = or(l.build, max(2, runtime.NumCPU())), or(l.copy, 10), or(l.activate, 10)
-	s.buildArgs = o.buildArgs
+	if s.buildArgs = o.buildArgs; len(s.buildArgs) > 0 {
+		s.println("warning: --build-arg is deprecated, as in morph: use --option NAME VALUE")
+	}
 	if err := s.findNix(ctx); err != nil {
 		return err
 	}

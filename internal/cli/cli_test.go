@@ -172,6 +172,7 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"deploy", "a.nix", "switch", "--timeout", "-3"}, []string{"negative"}},
 		{[]string{"build", "a.nix", "--option", "cores"}, []string{"--option"}},
 		{[]string{"build", "a.nix", "--progress", "loud"}, []string{"--progress loud"}},
+		{[]string{"build", "a.nix", "--build-arg=-k"}, []string{"--build-arg is deprecated"}},
 		{[]string{"exec", "a.nix"}, []string{"a deployment file and a command"}},
 		{[]string{"exec", "a.nix", "--on", "x", "uptime"}, []string{"no command begins with --on", "exec FLAGS a.nix"}},
 		{[]string{"exec", "--timeout=-3", "a.nix", "uptime"}, []string{"negative"}},
