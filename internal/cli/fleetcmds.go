@@ -262,7 +262,7 @@ func newListSecrets(a *app) *cobra.Command {
 		Long: "list-secrets prints which secrets go where; --json gives it to scripts. No host is contacted." + "\n" + exitStatusHelp,
 		Args: deploymentArgs(),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.listing(c.Context(), args[0], sel, func(hosts []fleet.Host) (string, error) {
+			return a.listing(c.Context(), loadRequest{file: args[0], selection: sel, header: true}, func(hosts []fleet.Host) (string, error) {
 				if a.globals.json {
 					return morph.SecretsJSON(hosts)
 				}
@@ -281,7 +281,7 @@ func newHosts(a *app) *cobra.Command {
 		Long: "hosts prints the selected hosts; --json gives them to scripts. No host is contacted." + "\n" + exitStatusHelp,
 		Args: deploymentArgs(),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.listing(c.Context(), args[0], sel, func(hosts []fleet.Host) (string, error) {
+			return a.listing(c.Context(), loadRequest{file: args[0], selection: sel}, func(hosts []fleet.Host) (string, error) {
 				if a.globals.json {
 					return hostsJSON(hosts)
 				}
@@ -295,10 +295,10 @@ func newHosts(a *app) *cobra.Command {
 
 // listing loads metadata and writes a text made of it to stdout. Here --json
 // asks for the list, so the view stays quiet.
-func (a *app) listing(ctx context.Context, file string, sel fleet.Selection, text func([]fleet.Host) (string, error)) error {
+func (a *app) listing(ctx context.Context, r loadRequest, text func([]fleet.Host) (string, error)) error {
 	s := &session{app: a, ui: ui.New(ui.Options{Stdout: a.stdout, Stderr: a.stderr, Getenv: a.getenv}), start: time.Now()}
 	defer s.close()
-	if err := s.load(ctx, loadRequest{file: file, selection: sel}); err != nil {
+	if err := s.load(ctx, r); err != nil {
 		return err
 	}
 	s.close()

@@ -284,7 +284,7 @@ func TestSecrets(t *testing.T) {
 	if a := list["web"]["a"]; a.Destination != "/var/keys/sub/a" || a.Owner.User != "deploy" || a.Source != filepath.Join(w.dir, "keys/a") {
 		t.Errorf("list-secrets says %+v", a)
 	}
-	w.run("list-secrets", net).exits(0)
+	w.run("list-secrets", net).exits(0).says("Selected 2/2 hosts (name filter:-0, limits:-0):\n\t  0: spare (secrets: 1, health checks: 0, tags: )\n")
 
 	w.file("keys/a", "second\n")
 	w.run("deploy", net, "switch", "--upload-secrets").exits(0)
