@@ -5,12 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"time"
-
-	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"godwit/internal/builder"
 	"godwit/internal/deploy"
@@ -292,17 +288,6 @@ func platformOf(ctx context.Context, h *ssh.Host) (string, error) {
 	return "", fmt.Errorf("the host says %q", out)
 }
 
-// passwords are how a sudo password is got.
-type passwords struct {
-	ask     bool
-	command string
-}
-
-func passwordFlags(c *cobra.Command, p *passwords) {
-	c.Flags().BoolVar(&p.ask, "passwd", false, "ask once for the sudo password of the hosts")
-	c.Flags().StringVar(&p.command, "passcmd", "", "run `COMMAND` (words, no shell) and take the sudo password from its output")
-}
-
 // openPool makes the pool of ssh connections.
 func (s *session) openPool(p *passwords) error {
 	if s.pool != nil {
@@ -318,34 +303,6 @@ func (s *session) openPool(p *passwords) error {
 		o.Password = func(ctx context.Context) (string, error) { return s.password(ctx, p) }
 	}
 	return s.openPools(o)
-}
-
-func (s *session) password(ctx context.Context, p *passwords) (string, error) {
-	if p.command != "" {
-		words := strings.Fields(p.command)
-		if len(words) == 0 {
-			return "", fault.New("--passcmd names no command")
-		}
-		cmd := exec.CommandContext(ctx, words[0], words[1:]...)
-		cmd.Stderr = s.app.stderr
-		out, err := cmd.Output()
-		if err != nil {
-			return "", fault.New("--passcmd `%s` failed: %w", p.command, err)
-		}
-		return strings.TrimRight(string(out), "\r\n"), nil
-	}
-	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
-	if err != nil {
-		return "", fault.New("there is no terminal to ask for the sudo password on").Hint("--passcmd 'COMMAND' takes it from a command")
-	}
-	defer tty.Close()
-	var pw []byte
-	s.ui.Suspend(func() {
-		fmt.Fprint(tty, "Please enter remote sudo password: ")
-		pw, err = term.ReadPassword(int(tty.Fd()))
-		fmt.Fprintln(tty)
-	})
-	return string(pw), err
 }
 
 // callAhead opens the connections to hosts while caches are asked what they

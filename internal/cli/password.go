@@ -1,0 +1,82 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"godwit/internal/fault"
+)
+
+// passwords are how a sudo password is got.
+type passwords struct {
+	ask     bool
+	command string
+}
+
+func passwordFlags(c *cobra.Command, p *passwords) {
+	c.Flags().BoolVar(&p.ask, "passwd", false, "ask once for the sudo password of the hosts")
+	c.Flags().StringVar(&p.command, "passcmd", "", "run `COMMAND` (words, no shell) and take the sudo password from its output")
+}
+
+func (s *session) password(ctx context.Context, p *passwords) (string, error) {
+	if p.command != "" {
+		words := strings.Fields(p.command)
+		if len(words) == 0 {
+			return "", fault.New("--passcmd names no command")
+		}
+		cmd := exec.CommandContext(ctx, words[0], words[1:]...)
+		cmd.Stderr = s.app.stderr
+		out, err := cmd.Output()
+		if err != nil {
+			return "", fault.New("--passcmd `%s` failed: %w", p.command, err)
+		}
+		return strings.TrimRight(string(out), "\r\n"), nil
+	}
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return "", fault.New("there is no terminal to ask for the sudo password on").Hint("--passcmd 'COMMAND' takes it from a command")
+	}
+	var pw string
+	s.ui.Suspend(func() {
+		fmt.Fprint(tty, "Please enter remote sudo password: ")
+		pw, err = readSecret(ctx, tty)
+	})
+	return pw, err
+}
+
+// readSecret reads a line from a terminal without showing it, and closes the
+// terminal. When ctx ends first it does not wait for the line, and the terminal
+// shows again what is typed.
+func readSecret(ctx context.Context, tty *os.File) (string, error) {
+	fd := int(tty.Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		tty.Close()
+		return "", err
+	}
+	type line struct {
+		text []byte
+		err  error
+	}
+	read := make(chan line, 1)
+	go func() {
+		defer tty.Close()
+		text, err := term.ReadPassword(fd)
+		fmt.Fprintln(tty)
+		read <- line{text, err}
+	}()
+	select {
+	case l := <-read:
+		return string(l.text), l.err
+	case <-ctx.Done():
+		_ = term.Restore(fd, before)
+		fmt.Fprintln(tty)
+		return "", ctx.Err()
+	}
+}
