@@ -28,6 +28,7 @@ import (
 	"godwit/internal/paths"
 	"godwit/internal/plan"
 	"godwit/internal/store"
+	"godwit/internal/ui"
 )
 
 // planFlags are those that decide how a plan is judged.
@@ -656,8 +657,11 @@ func (pl *planner) decide(ctx context.Context) *fault.Error {
 	}
 	for {
 		answer, err := pl.s.ui.Prompt(question + " [y/N/d for details] ")
-		if err != nil { // nobody there after all
+		switch {
+		case errors.Is(err, ui.ErrNoTerminal): // nobody there after all
 			return refusal
+		case err != nil:
+			answer = "no" // the end of input (Ctrl-D) agrees to nothing
 		}
 		switch strings.ToLower(answer) {
 		case "y", "yes":

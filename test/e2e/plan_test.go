@@ -308,6 +308,10 @@ func TestQuestion(t *testing.T) {
 	if code != 4 || !strings.Contains(screen, "restart e2e") || !strings.Contains(screen, "the answer was no") {
 		t.Errorf("no: exit %d\n%s", code, screen)
 	}
+	// The end of input is no answer.
+	if screen, code = w.terminal([][2]string{{ask, "\x04"}}, "deploy", net, "switch"); code != 4 {
+		t.Errorf("Ctrl-D: exit %d\n%s", code, screen)
+	}
 	wrote("ask-one")
 	screen, code = w.terminal([][2]string{{ask, "d\r"}, {"would run", ""}, {ask, "y\r"}}, "deploy", net, "switch")
 	if code != 0 {
