@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -171,6 +172,8 @@ func platform(system string) string {
 // engineTrouble sorts an engine's complaint. The texts are those of Docker 20
 // to 28 and Podman 4 and 5.
 func engineTrouble(kind, text string) (state string, hints []string) {
+	// Docker warns of its own configuration file first; that is not why it fails.
+	text = strings.Join(slices.DeleteFunc(strings.Split(text, "\n"), func(l string) bool { return strings.HasPrefix(l, "WARNING:") }), "\n")
 	low := strings.ToLower(text)
 	where := ""
 	if h := os.Getenv("DOCKER_HOST"); h != "" && kind == "docker" {
