@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -172,27 +173,40 @@ func TestBadEngine(t *testing.T) {
 	needLab(t)
 	w := newWorld(t)
 	net := w.fleetOf("", map[string]string{"pi": arm64})
+	// A PATH with all that there is but engines.
+	bin := filepath.Join(w.dir, "bin")
+	if err := os.Mkdir(bin, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			switch e.Name() {
+			case "docker", "podman", "nerdctl":
+			default:
+				_ = os.Symlink(filepath.Join(dir, e.Name()), filepath.Join(bin, e.Name()))
+			}
+		}
+	}
 	t.Run("not installed", func(t *testing.T) {
-		bin := filepath.Join(w.dir, "bin")
-		if err := os.Mkdir(bin, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		// A PATH with all that there is but engines.
-		for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
-			entries, err := os.ReadDir(dir)
-			if err != nil {
-				continue
-			}
-			for _, e := range entries {
-				switch e.Name() {
-				case "docker", "podman", "nerdctl":
-				default:
-					_ = os.Symlink(filepath.Join(dir, e.Name()), filepath.Join(bin, e.Name()))
-				}
-			}
-		}
 		w.runEnv([]string{"PATH=" + bin}, "build", net).exits(5).
 			says("needs aarch64-linux", "nothing here can build it", "hint: ", "Docker").saysNot("is required to build")
+	})
+	t.Run("no permission", func(t *testing.T) {
+		// The tests run as root, who may open every socket: somebody else asks the engine.
+		docker, err := exec.LookPath("docker")
+		if err != nil {
+			t.Fatal(err)
+		}
+		nobody := "#!/bin/sh\nexec setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=/ " + docker + ` "$@"` + "\n"
+		if err := os.WriteFile(filepath.Join(bin, "docker"), []byte(nobody), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		w.runEnv([]string{"PATH=" + bin}, "build", net).exits(5).
+			says("needs aarch64-linux", "nothing here can build it", "Docker         no permission to use it", "hint: sudo usermod -aG docker").saysNot("is required to build")
 	})
 	t.Run("not running", func(t *testing.T) {
 		w.runEnv([]string{"DOCKER_HOST=unix://" + filepath.Join(w.dir, "no.sock")}, "build", net).exits(5).
