@@ -102,6 +102,9 @@ func Open(ctx context.Context, tool *nix.Tool, file string, opts Options) (*Netw
 		asked <- answer{c, err}
 	}()
 	if opts.TargetFile != "" {
+		if _, err := os.Stat(opts.TargetFile); err != nil {
+			return nil, fault.New("cannot read the targets in `%s': %w", opts.TargetFile, errors.Unwrap(err))
+		}
 		if opts.TargetFile, err = filepath.Abs(opts.TargetFile); err != nil {
 			return nil, err
 		}

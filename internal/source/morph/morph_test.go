@@ -264,8 +264,7 @@ func TestEverything(t *testing.T) {
 	}
 }
 
-// godwit's systems are those that morph's own Nix code gives: the same modules
-// in the same order. The two implementations of the examples must agree.
+// Networks of the shapes that morph's own examples have load unmodified.
 func TestExamples(t *testing.T) {
 	tl := tool(t, "")
 	files, _ := filepath.Glob(filepath.Join(nixos(t), "examples", "*.nix"))
@@ -311,6 +310,13 @@ func TestOddPaths(t *testing.T) {
 	res = load(t, open(t, tl, file, Options{Target: "n: n.config.system.build.toplevel # the system"}), Request{Systems: true})
 	if ts := res.Targets["a"]; len(ts) != 1 || ts[0].Name != "out" || ts[0].OutPath != hosts[0].OutPath {
 		t.Errorf("%+v", ts)
+	}
+	res = load(t, open(t, tl, file, Options{Target: "n:n.config.system.build.toplevel"}), Request{Systems: true})
+	if len(res.Failed) != 1 || !strings.Contains(res.Failed[0].Err.Error(), "the target out is a string; a target is a function of a node") {
+		t.Errorf("%+v", res.Failed)
+	}
+	if _, err := Open(context.Background(), tl, file, Options{TargetFile: filepath.Join(dir, "no targets.nix")}); err == nil || !strings.Contains(err.Error(), "no targets.nix': no such file") {
+		t.Error(err)
 	}
 }
 

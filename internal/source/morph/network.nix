@@ -188,8 +188,13 @@ let
     else data // {
       inherit selected platform;
       toplevel = if targets == null then output toplevel else null;
-      targets = if targets == null then { } else mapAttrs (_: f: output (f node)) targets;
+      targets = if targets == null then { } else mapAttrs (name: f: output (target name f node)) targets;
     };
+
+  # `n:n.config' without a blank is a URL to Nix, that is a string.
+  target = name: f:
+    if builtins.isFunction f || f ? __functor then f
+    else throw "the target ${name} is a ${typeOf f}; a target is a function of a node, such as n: n.config.system.build.toplevel";
 
   nixConfig = mapAttrs
     (name: value:
