@@ -1,11 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os/exec"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,6 +38,9 @@ who wants to see or change what is there. A builder keeps its store in a volume.
 			}),
 		a.builderVerb("start [SYSTEM]", "start a builder and wait until it answers", cobra.MaximumNArgs(1),
 			func(ctx context.Context, m *builder.Manager, args []string) ([]builder.Status, error) {
+				if a.dry("start a builder " + first(args)) {
+					return m.List(ctx, false)
+				}
 				s, err := m.Start(ctx, first(args))
 				if err != nil {
 					return nil, err
@@ -45,12 +49,27 @@ who wants to see or change what is there. A builder keeps its store in a volume.
 			}),
 		a.builderVerb("stop [BUILDER]", "stop builders; their stores stay", cobra.MaximumNArgs(1),
 			func(ctx context.Context, m *builder.Manager, args []string) ([]builder.Status, error) {
+				if a.globals.dryRun {
+					list, err := m.Status(ctx, first(args))
+					for _, s := range list {
+						a.dry("stop " + s.Name)
+					}
+					return list, err
+				}
 				return m.Stop(ctx, first(args))
 			}),
 		newBuilderRemove(a),
 		newBuilderShell(a),
 	)
 	return c
+}
+
+// dry tells whether this is a dry run, and then says what would be done.
+func (a *app) dry(would string) bool {
+	if a.globals.dryRun {
+		fmt.Fprintln(a.stderr, "dry run: would "+strings.TrimSpace(would))
+	}
+	return a.globals.dryRun
 }
 
 func first(args []string) string {
@@ -118,6 +137,9 @@ a container or a system; with --image or --image-file only builders of that imag
 					if image != "" && s.Image != image {
 						continue
 					}
+					if a.dry("remove " + s.Name + " (" + s.System + ") and its store") {
+						continue
+					}
 					if _, err := m.Remove(ctx, s.Name); err != nil {
 						return err
 					}
@@ -146,6 +168,9 @@ func newBuilderShell(a *app) *cobra.Command {
 				which, argv = args[:n], args[n:]
 			}
 			return a.withBuilders(c.Context(), func(ctx context.Context, m *builder.Manager) error {
+				if a.dry("run " + strings.Join(append([]string{cmp.Or(strings.Join(argv, " "), "a shell"), "in a builder"}, which...), " ")) {
+					return nil
+				}
 				err := m.Shell(ctx, first(which), argv)
 				var exit *exec.ExitError
 				if errors.As(err, &exit) {
@@ -162,11 +187,11 @@ func (a *app) printBuilders(list []builder.Status) error {
 		if list == nil {
 			list = []builder.Status{}
 		}
-		b, err := json.MarshalIndent(list, "", "  ")
-		if err == nil {
-			_, err = fmt.Fprintf(a.stdout, "%s\n", b)
-		}
-		return err
+		return a.printJSON(list)
+	}
+	if len(list) == 0 {
+		fmt.Fprintln(a.stderr, "there is no container builder; what needs one starts it")
+		return nil
 	}
 	rows := make([][]string, len(list))
 	for i, s := range list {
@@ -184,6 +209,5 @@ func (a *app) printBuilders(list []builder.Status) error {
 		}
 		rows[i] = []string{s.Name, s.System, s.State, since, speed, s.Sandbox, s.Nix, size, s.Image}
 	}
-	_, err := fmt.Fprint(a.stdout, ui.Table(0, []string{"NAME", "SYSTEM", "STATE", "FOR", "SPEED", "SANDBOX", "NIX", "STORE", "IMAGE"}, rows))
-	return err
+	return a.print(ui.Table(0, []string{"NAME", "SYSTEM", "STATE", "FOR", "SPEED", "SANDBOX", "NIX", "STORE", "IMAGE"}, rows))
 }

@@ -70,6 +70,7 @@ first and asked themselves.
 anything again, and refuses when a host or the configuration has moved since.
 
 The plan goes to stdout; --verbose shows all of it, --json gives it to scripts.
+--dry-run only says what would be built, and where.
 
 Risks, each accepted with --accept-risk=NAME:
 ` + riskHelp() + exitStatusHelp,
@@ -101,6 +102,11 @@ Risks, each accepted with --accept-risk=NAME:
 			}
 			if plan.IsPlan(o.file) {
 				return fault.New("%s is a saved plan", o.file).Hint("godwit deploy %s applies it", o.file)
+			}
+			if a.globals.dryRun { // a plan is about what was built
+				return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
+					return s.deploy(ctx, o, deploy.Options{Goal: deploy.GoalBuild}, nil)
+				})
 			}
 			// The plan itself is what goes to stdout.
 			asJSON := a.globals.json
@@ -231,7 +237,7 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 			jobs = append(jobs, deploy.Job{Host: h, Builder: a.Builder, Prepare: a.Prepare, Link: links(h.Name)})
 		}
 		d := deploy.Options{Goal: deploy.GoalBuild, Builds: l.build, Copies: or(l.copy, 10)}
-		if r.copies && !g.dryRun {
+		if r.copies {
 			d.Goal = deploy.GoalPush
 		}
 		// A host is done when it was looked at, not when it is built.

@@ -147,6 +147,12 @@ func TestPushFrom(t *testing.T) {
 	if name == "" {
 		t.Fatalf("no builder of %s:\n%s", image, r.stdout)
 	}
+	w.run("builder", "rm", name, "--dry-run").exits(0).says("dry run: would remove " + name)
+	w.run("builder", "stop", name, "--dry-run").exits(0).says("dry run: would stop " + name).outs("running")
+	w.run("builder", "start", "aarch64-linux", "--dry-run").exits(0).says("dry run: would start a builder aarch64-linux").saysNot("starting")
+	if r := w.run("builder", "shell", name, "--dry-run", "--", "echo", "x").exits(0).says("dry run: would run echo x in a builder " + name); r.stdout != "" {
+		t.Errorf("a dry run wrote %q", r.stdout)
+	}
 	r = w.run("builder", "shell", name, "--", "/bin/sh", "-c", "mkdir -p /tmp/t/made; head -c 3000000 /dev/urandom > /tmp/t/made/a; nix-store --add /tmp/t/made").exits(0)
 	path := strings.TrimSpace(r.stdout)
 	if !storePath.MatchString(path) {

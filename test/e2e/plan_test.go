@@ -134,6 +134,9 @@ func TestPlan(t *testing.T) {
 	hosts["gone"] = amd64 + `deployment.targetHost = "127.0.0.1"; deployment.targetPort = 9;`
 	hosts["broken"] = amd64 + `environment.systemPackages = [ pkgs.lab-fails ];`
 	w.fleetOf("", hosts)
+	if r := w.run("plan", net, "--dry-run").exits(0).says("dry run: would build ", "-nixos-system-web-").saysNot("building"); r.stdout != "" {
+		t.Errorf("a dry run wrote a plan:\n%s", r.stdout)
+	}
 	r := w.run("plan", net).exits(3)
 	r.outs("Plan: 1 host changes, 1 unchanged, 1 unreachable, 1 failed",
 		"already runs this system", "by its unit files: restart e2e", "to copy", "configuration only").saysNot("\x1b[")
