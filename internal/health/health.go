@@ -38,6 +38,9 @@ type Runner interface {
 // DefaultBudget bounds the checks of a host when Options do not.
 const DefaultBudget = 2 * time.Minute
 
+// retell is how often a failure is said again that stays the same.
+const retell = 15 * time.Second
+
 // minPeriod keeps a period of 0 from keeping the host busy.
 const minPeriod = 100 * time.Millisecond
 
@@ -92,8 +95,8 @@ type check struct {
 }
 
 // Run runs checks on host until all have succeeded, or the budget ends. Every
-// try that fails, and every success, is a note on scope; the step's start and
-// end are the caller's to emit. The error names the checks that did not
+// success is a note on scope, and every try that fails in another way than the
+// one before; the step's start and end are the caller's to emit. The error names the checks that did not
 // succeed; it holds ctx's error when that ended it.
 func Run(ctx context.Context, r Runner, host fleet.Host, checks fleet.Checks, opts Options, scope event.Scope) (Report, error) {
 	what := opts.What
@@ -165,6 +168,7 @@ func seconds(d time.Duration) string {
 func (c check) run(ctx context.Context, scope event.Scope, passed func()) Result {
 	start := time.Now()
 	res := Result{Description: c.description}
+	var told time.Time
 	for {
 		res.Tries++
 		tctx, cancel := ctx, context.CancelFunc(func() {})
@@ -191,8 +195,10 @@ func (c check) run(ctx context.Context, scope event.Scope, passed func()) Result
 		if late {
 			failure = fmt.Sprintf("Timeout after %gs", c.timeout.Seconds())
 		}
-		res.Failure = failure
-		scope.Emit(event.Event{Kind: event.Note, Text: c.description + ": Failed (" + failure + ")", Data: c.data("failed", res)})
+		if failure != res.Failure || final || time.Since(told) >= retell {
+			res.Failure, told = failure, time.Now()
+			scope.Emit(event.Event{Kind: event.Note, Text: c.description + ": Failed (" + failure + ")", Data: c.data("failed", res)})
+		}
 		if final {
 			return res
 		}

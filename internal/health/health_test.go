@@ -116,6 +116,10 @@ func TestHTTP(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
+	// What stays the same is not said with every try.
+	if n := strings.Count(said, "nothing: Failed"); n != 1 {
+		t.Errorf("said %d times, tried %d times:\n%s", n, rep.Results[3].Tries, said)
+	}
 }
 
 func TestMalformed(t *testing.T) {
