@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -259,7 +260,7 @@ func (h *Host) classify(said string) *fault.Error {
 		if why != "" {
 			f.Detail(strings.ToLower(why[:1]) + why[1:])
 		}
-		return f.Hint("getent hosts %s", name).Hint("deployment.targetHost names the address to connect to")
+		return f.Hint("%s %s", lookUp(), name).Hint("deployment.targetHost names the address to connect to")
 	case has("Bad configuration option", "bad configuration option", "Can't open user config file", "Bad owner or permissions on", "keyword ", "unknown option -- ", "unsupported option", "Unsupported option"):
 		return make(BadConfig, "ssh does not accept its configuration").Detail(lastLines(said, 3)...).
 			Hint("%s", h.CommandLine("-G"))
@@ -279,6 +280,14 @@ func (h *Host) classify(said string) *fault.Error {
 	}
 	f := make(Other, "ssh could not connect to %s", at).Detail(lastLines(said, 4)...)
 	return f.Hint("%s", verbose)
+}
+
+// lookUp is the command that finds addresses as ssh does on this machine.
+func lookUp() string {
+	if runtime.GOOS == "darwin" {
+		return "dscacheutil -q host -a name"
+	}
+	return "getent hosts"
 }
 
 // knownHostsName is the host's name in a known_hosts file.
