@@ -480,6 +480,9 @@ func (h *host) failedTail() []logLine {
 	step := h.failed
 	if step == "" && len(h.tail) > 0 {
 		step = h.tail[len(h.tail)-1].step
+		if step == h.lastOK {
+			return nil
+		}
 	}
 	var of []logLine
 	for _, l := range h.tail {

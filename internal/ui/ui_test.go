@@ -503,6 +503,31 @@ func TestPlain(t *testing.T) {
 	}
 }
 
+// TestTails: the log of a step that went well explains nothing.
+func TestTails(t *testing.T) {
+	for _, c := range []struct {
+		end  event.Kind
+		want bool
+	}{{event.Done, false}, {event.Failed, true}, {event.Note, true}} {
+		var out bytes.Buffer
+		u := New(Options{Stdout: io.Discard, Stderr: &out, Mode: Plain, Getenv: environ()})
+		for _, e := range []event.Event{
+			{Kind: event.Started}, {Kind: event.Log, Text: "compiling"}, {Kind: c.end, Text: "so"},
+			{Kind: event.Result, Outcome: "failed", Error: "no way to it"},
+		} {
+			e.Host = "web"
+			if e.Kind != event.Result {
+				e.Step = event.StepBuild
+			}
+			u.Emit(e)
+		}
+		u.Close()
+		if got := strings.Contains(out.String(), "last lines of the build log"); got != c.want {
+			t.Errorf("%s: %t\n%s", c.end, got, out.String())
+		}
+	}
+}
+
 func TestJSON(t *testing.T) {
 	b := newBench(t, 80, 24, Options{Mode: JSON})
 	fleetRun(b, 4, func() {})
