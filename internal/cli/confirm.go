@@ -17,13 +17,13 @@ func newConfirm(a *app) *cobra.Command {
 	var sel fleet.Selection
 	var p passwords
 	c := &cobra.Command{
-		Use:   "confirm DEPLOYMENT HOST...",
+		Use:   "confirm [DEPLOYMENT] HOST...",
 		Short: "make a pending deployment permanent",
 		Long: `confirm makes the deployment that is pending on each host permanent: the system
 that it runs now becomes the profile's and the boot default. That may be one that
 deploy --reboot has booted once. It works from any machine that may log in, over a
 connection of its own; health checks are not run. Use it when the machine that
-deployed is gone and the hosts are fine.` + "\n" + exitStatusHelp,
+deployed is gone and the hosts are fine.` + "\n" + foundFileHelp + exitStatusHelp,
 		Example: `  godwit status network.nix
   godwit confirm network.nix web1`,
 		Args: cobra.ArbitraryArgs,

@@ -25,7 +25,7 @@ type diffOptions struct {
 func newDiff(a *app) *cobra.Command {
 	var o diffOptions
 	c := &cobra.Command{
-		Use:   "diff DEPLOYMENT HOST [FROM] [TO]",
+		Use:   "diff [DEPLOYMENT] HOST [FROM] [TO]",
 		Short: "show which packages differ between two systems of a host",
 		Long: `diff compares two systems of a host package by package: versions, packages that
 come and go, sizes. FROM and TO are numbers of generations, or words:
@@ -36,7 +36,7 @@ come and go, sizes. FROM and TO are numbers of generations, or words:
 
 Without FROM and TO it compares running with config; with FROM alone, that with
 running. The system of the configuration is built if neither the host nor the
-builder has it. --verbose also shows what was only rebuilt.` + "\n" + exitStatusHelp,
+builder has it. --verbose also shows what was only rebuilt.` + "\n" + foundFileHelp + exitStatusHelp,
 		Example: `  godwit diff network.nix web1
   godwit diff network.nix web1 41 42
   godwit diff network.nix web1 booted running --json`,

@@ -25,13 +25,13 @@ func newGC(a *app) *cobra.Command {
 	var keep, timeout int
 	var olderThan string
 	c := &cobra.Command{
-		Use:   "gc DEPLOYMENT [HOST...]",
+		Use:   "gc [DEPLOYMENT] [HOST...]",
 		Short: "delete old systems of hosts, and what nothing needs any more",
 		Long: `gc deletes old generations of the system profile of each selected host, and then
 collects the garbage of its store. The systems that the host runs, was booted
 with and boots next stay, so does the one that a rollback would go to, and the
 newest --keep generations. Hosts with a pending deployment are left alone.
---dry-run shows which generations would go, and about how much that frees.` + "\n" + exitStatusHelp,
+--dry-run shows which generations would go, and about how much that frees.` + "\n" + foundFileHelp + exitStatusHelp,
 		Example: `  godwit gc network.nix --dry-run
   godwit gc network.nix --keep 3 --older-than 30d
   godwit gc network.nix --on 'pi*' --keep 1`,

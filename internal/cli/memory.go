@@ -99,6 +99,11 @@ func remembered(rec *history.Recorder, o deploy.Outcome) {
 	rec.Result(r)
 }
 
+const foundFileHelp = `
+Without DEPLOYMENT it is the file that HOST was last deployed with from this
+machine, or else the network.nix that is here.
+`
+
 // fleetArgs are the arguments of a verb about deployed hosts: a deployment file
 // and names or patterns of hosts. The file can be left out where the database
 // knows with which one the host was deployed.

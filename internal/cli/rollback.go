@@ -30,7 +30,7 @@ type rollbackOptions struct {
 func newRollback(a *app) *cobra.Command {
 	var o rollbackOptions
 	c := &cobra.Command{
-		Use:   "rollback DEPLOYMENT HOST... [GENERATION]",
+		Use:   "rollback [DEPLOYMENT] HOST... [GENERATION]",
 		Short: "take hosts back to the system that they had before",
 		Long: `rollback activates the system of an earlier generation on each host: the one
 before the profile's (which undoes deploy boot and deploy test, too), or the one
@@ -42,7 +42,7 @@ a second rollback therefore undoes the first.
 
 --pending ends a deployment that waits for its confirmation, whoever began it:
 the host goes back to what it ran when that deployment began. When the new system
-was booted once, by deploy --reboot, that takes another reboot.` + "\n" + exitStatusHelp,
+was booted once, by deploy --reboot, that takes another reboot.` + "\n" + foundFileHelp + exitStatusHelp,
 		Example: `  godwit rollback network.nix web1
   godwit rollback network.nix web1 --to 41
   godwit rollback --pending network.nix --on 'web*'`,

@@ -29,14 +29,14 @@ type statusOptions struct {
 func newStatus(a *app) *cobra.Command {
 	var o statusOptions
 	c := &cobra.Command{
-		Use:   "status DEPLOYMENT [HOST...]",
+		Use:   "status [DEPLOYMENT] [HOST...]",
 		Short: "show what hosts run, and whether that is what the configuration says",
 		Long: `status asks the selected hosts, all at once, what they run, were booted with and
 boot next, who deployed that and from which commit, which units have failed, how
 much room is left, and whether a deployment waits for its confirmation. It
 evaluates the configuration and says which hosts run something else. Nothing is
 built or changed. --verbose shows everything of each host, --json gives it to
-scripts.` + "\n" + exitStatusHelp,
+scripts.` + "\n" + foundFileHelp + exitStatusHelp,
 		Example: `  godwit status network.nix
   godwit status network.nix web1 --verbose
   godwit status network.nix --no-eval --json`,

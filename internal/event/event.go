@@ -60,7 +60,6 @@ const (
 	Derivations Unit = "derivations"
 	Paths       Unit = "paths"
 	Checks      Unit = "checks"
-	Hosts       Unit = "hosts"
 )
 
 // Event is one thing that happened. Its JSON form is one object a line.
@@ -84,7 +83,7 @@ type Event struct {
 	// Hints are things to do next, each of them something that can be typed.
 	Hints []string `json:"hints,omitempty"`
 	// Outcome of a Result: "ok", "changed", "unchanged", "failed",
-	// "rolled-back", "skipped", "unreachable", "interrupted".
+	// "rolled-back", "skipped", "interrupted".
 	Outcome string `json:"outcome,omitempty"`
 	// Activity is set on events that come from Nix's own log (internal/nixlog).
 	Activity *Activity `json:"activity,omitempty"`
