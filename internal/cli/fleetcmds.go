@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -185,6 +186,9 @@ func (s *session) execOn(ctx context.Context, h fleet.Host, conn *ssh.Host, line
 	err := conn.Run(ctx, cmd)
 	out.flush()
 	errs.flush()
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fault.New("%s timed out", line).On(h.Name).Hint("--timeout SECONDS gives it longer").Because(err)
+	}
 	sc.End("exit 0", err)
 	return deploy.Outcome{State: deploy.Ran, Err: err, Detail: okDetail(err, "exit 0")}
 }

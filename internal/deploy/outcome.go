@@ -7,6 +7,7 @@ package deploy
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"godwit/internal/activate"
@@ -59,5 +60,10 @@ func named(host string, err error) error {
 		}
 		return err
 	}
-	return fault.New("%w", err).On(host)
+	f = fault.New("%s", strings.TrimPrefix(err.Error(), host+": ")).On(host).Because(err)
+	var h interface{ HintLines() []string }
+	if errors.As(err, &h) {
+		f.Hints = h.HintLines()
+	}
+	return f
 }

@@ -7,6 +7,7 @@ package event
 
 import (
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -183,6 +184,9 @@ func (s Scope) End(text string, err error) {
 		return
 	}
 	e := Event{Kind: Failed, Text: text, Error: Message(err)}
+	if s.Host != "" {
+		e.Error = strings.TrimPrefix(e.Error, s.Host+": ")
+	}
 	var h interface{ HintLines() []string }
 	if errors.As(err, &h) {
 		e.Hints = h.HintLines()
