@@ -49,6 +49,26 @@ func TestBanner(t *testing.T) {
 	wantError(t, r, "something else than Nix answered", "  hi\n")
 }
 
+// TestVersions: 2.5 is Nix 2.3, 2.8 is Nix 2.35, and Lix stays at 2.7.
+func TestVersions(t *testing.T) {
+	for _, v := range []uint64{2<<8 | 4, 2<<8 | 5, 2<<8 | 6, 2<<8 | 7, 2<<8 | 8, 2<<8 | 20, 1<<8 | 7, 3 << 8, 1<<32 | 2<<8 | 7} {
+		good := v >= 2<<8|5 && v < 3<<8
+		src, dst, old := newFake(t), newFake(t), newFake(t)
+		top := src.closure(3, 10, 0, 0)
+		old.closure(3, 10, 0, 0)
+		dst.version, old.version = v, v
+		r := Copy(testCtx(t), src.endpoint("source"), []Dest{dest("web1", dst, top)}, Options{}, nil)[0]
+		from := Copy(testCtx(t), old.endpoint("source"), []Dest{dest("web1", newFake(t), top)}, Options{}, nil)[0]
+		if good && (r.Err != nil || r.Paths != 4 || from.Err != nil || from.Paths != 4) {
+			t.Errorf("%d.%d: %+v, from it %+v", v>>8, v&0xff, r, from)
+		}
+		if !good {
+			wantError(t, r, "web1: ", "speaks version", "install Nix")
+			wantError(t, from, "web1: source: ", "speaks version", "install Nix")
+		}
+	}
+}
+
 func TestCommandErrors(t *testing.T) {
 	t.Parallel()
 	src := newFake(t)
