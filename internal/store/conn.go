@@ -86,7 +86,11 @@ func dial(ctx context.Context, ep Endpoint, write bool, idle time.Duration) (*co
 	c := &conn{name: ep.Name, write: write, st: st, release: release, done: make(chan struct{}), exited: make(chan struct{})}
 	c.idle.Store(int64(idle))
 	c.last.Store(time.Now().UnixNano())
-	c.r = newWireReader((*connReader)(c), 64<<10)
+	size := 64 << 10
+	if write {
+		size = 8 << 10 // answers only, and there are many hosts
+	}
+	c.r = newWireReader((*connReader)(c), size)
 	c.unhook = context.AfterFunc(ctx, func() { c.fail(context.Cause(ctx)) })
 	go c.watch()
 	return c, nil

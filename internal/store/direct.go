@@ -90,13 +90,12 @@ done
 
 // direct tries the direct way. Our own connection holds the temporary roots
 // meanwhile, and tells how far things are. valid is brought up to date.
-func (t *transfer) direct(ctx context.Context, c *conn, need []*Info, total int64, valid map[string]bool) error {
+func (t *transfer) direct(ctx context.Context, c *conn, need []*Info, total int64, valid pathSet) error {
 	var list strings.Builder
-	paths := make([]string, len(need))
-	for k, i := range need {
+	for _, i := range need {
 		list.WriteString(i.Path + "\n")
-		paths[k] = i.Path
 	}
+	paths := pathsOf(need)
 	if total < t.d.Direct.Least || !t.reaches(ctx) {
 		return nil
 	}
@@ -109,8 +108,8 @@ func (t *transfer) direct(ctx context.Context, c *conn, need []*Info, total int6
 		}
 		n := int64(0)
 		for _, i := range need {
-			if got[i.Path] {
-				valid[i.Path] = true
+			if got.has(i.Path) {
+				valid.add(i.Path)
 				n += i.NarSize
 			}
 		}

@@ -72,7 +72,13 @@ type object struct {
 	summed bool // sum is the SHA-256 of the first got bytes
 	sum    Hash
 	err    error
-	subs   map[*feed]struct{}
+	subs   []*feed
+}
+
+func (o *object) unsubscribe(f *feed) {
+	if k := slices.Index(o.subs, f); k >= 0 {
+		o.subs = slices.Delete(o.subs, k, k+1)
+	}
 }
 
 type lane struct {
@@ -119,12 +125,12 @@ func (p *Pusher) join(need []*Info, stream uint8) *feed {
 	for k, i := range need {
 		o := p.objects[i.Path]
 		if o == nil {
-			o = &object{info: i, subs: make(map[*feed]struct{}), shared: true}
+			o = &object{info: i, shared: true}
 			p.objects[i.Path] = o
 			fresh = append(fresh, o)
 		}
 		f.objs[k] = o
-		o.subs[f] = struct{}{}
+		o.subs = append(o.subs, f)
 		for _, c := range o.chunks {
 			c.refs++
 		}
@@ -197,7 +203,7 @@ func (f *feed) rejoin(ctx context.Context) error {
 	f.fallen = false
 	var objs []*object
 	for k := f.at; k < len(f.need); k++ {
-		o := &object{info: f.need[k], subs: map[*feed]struct{}{f: {}}}
+		o := &object{info: f.need[k], subs: []*feed{f}}
 		f.objs[k] = o
 		objs = append(objs, o)
 	}
@@ -304,7 +310,7 @@ func (f *feed) done(n int) {
 	}
 	p.pass(o, int(k))
 	if f.off == 0 {
-		delete(o.subs, f)
+		o.unsubscribe(f)
 		f.objs[at] = nil
 		p.drop(o)
 	}
@@ -367,7 +373,7 @@ func (f *feed) leave() {
 	f.quiet()
 	for k := f.at; k < len(f.objs); k++ {
 		o := f.objs[k]
-		delete(o.subs, f)
+		o.unsubscribe(f)
 		first := 0
 		if k == f.at {
 			first = int(f.off / chunkSize)
@@ -544,7 +550,7 @@ func (l *lane) fail(o *object, err error) {
 	defer p.mu.Unlock()
 	o.err = err
 	p.unshare(o)
-	for f := range o.subs {
+	for _, f := range o.subs {
 		if f.at < len(f.objs) && f.objs[f.at] == o {
 			f.quiet()
 			signal(f.wake)
@@ -650,7 +656,7 @@ func (l *lane) deliver(o *object, buf []byte, held bool) {
 	}
 	o.chunks = append(o.chunks, c)
 	l.fifo = append(l.fifo, c)
-	for f := range o.subs {
+	for _, f := range o.subs {
 		if f.at < len(f.objs) && f.objs[f.at] == o {
 			f.quiet()
 			signal(f.wake)
@@ -781,7 +787,7 @@ func (l *lane) makeRoom() {
 // holders finds the feeds that have yet to pass c. Pusher.mu is held.
 func (c *chunk) holders() []*feed {
 	var out []*feed
-	for f := range c.obj.subs {
+	for _, f := range c.obj.subs {
 		if f.objs[f.at] != c.obj || f.off <= c.off {
 			out = append(out, f)
 		}

@@ -25,9 +25,6 @@ var nix32Value = func() (v [256]byte) {
 // Hash is a SHA-256.
 type Hash [sha256.Size]byte
 
-// Hex is the form of AddToStoreNar.
-func (h Hash) Hex() string { return hex.EncodeToString(h[:]) }
-
 // String is the form of narinfo files and of Nix's messages: sha256:<nix32>.
 func (h Hash) String() string {
 	const n = (sha256.Size*8 + 4) / 5

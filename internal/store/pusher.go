@@ -104,6 +104,8 @@ type Pusher struct {
 	infos    map[string]*Info    // under query
 	complete map[string]struct{} // paths whose whole closure is in infos
 	dealt    [streams]int64      // bytes of each stream: see deal
+	visits   uint32              // of closures
+	found    []*Info             // room for one
 
 	mu        sync.Mutex
 	conns     []*conn // idle ones
@@ -373,10 +375,7 @@ func (t *transfer) run(ctx context.Context) error {
 		}
 	}()
 
-	paths := make([]string, len(closure))
-	for k, i := range closure {
-		paths[k] = i.Path
-	}
+	paths := pathsOf(closure)
 	room := t.askRoom(ctx)
 	valid, err := c.queryValidPaths(paths, !p.opt.DryRun, false)
 	if err != nil {
@@ -472,19 +471,19 @@ func (t *transfer) askRoom(ctx context.Context) func() (Begun, error) {
 
 // mend has the host look at what an earlier copy left there. The connection goes
 // meanwhile, since it holds what it was asked about; a new one asks again.
-func (t *transfer) mend(ctx context.Context, c *conn, paths []string) (*conn, map[string]bool, error) {
+func (t *transfer) mend(ctx context.Context, c *conn, paths []string) (*conn, pathSet, error) {
 	_ = c.close() // and its process ends
 	t.scope.Progress(0, 0, event.Paths, "the host lost power during a copy: looks at what came")
 	mended, err := t.d.Mend(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, pathSet{}, err
 	}
 	if len(mended) > 0 {
 		t.scope.Warn(fmt.Sprintf("the host lost power during an earlier copy, and %s came to harm: to be copied again", count(len(mended), "path")))
 	}
 	fresh, err := dial(ctx, t.d.Endpoint, true, t.p.opt.Idle)
 	if err != nil {
-		return nil, nil, err
+		return nil, pathSet{}, err
 	}
 	valid, err := fresh.queryValidPaths(paths, true, false)
 	return fresh, valid, err
@@ -516,9 +515,16 @@ func (t *transfer) otherWay(ctx context.Context, missing int64) *conn {
 }
 
 // lacking gives the part of closure that is not valid, in its order.
-func lacking(closure []*Info, valid map[string]bool) (need []*Info, total int64) {
+func lacking(closure []*Info, valid pathSet) (need []*Info, total int64) {
+	missing := 0
 	for _, i := range closure {
-		if !valid[i.Path] {
+		if !valid.has(i.Path) {
+			missing++
+		}
+	}
+	need = make([]*Info, 0, missing)
+	for _, i := range closure {
+		if !valid.has(i.Path) {
 			need = append(need, i)
 			total += i.NarSize
 		}
@@ -532,15 +538,12 @@ const substituteBatch = 128
 
 // substitute lets the host fetch what it can. A host whose caches do not answer
 // in time gets everything from us. valid is brought up to date.
-func (t *transfer) substitute(ctx context.Context, c *conn, need []*Info, paths []string, valid map[string]bool) (*conn, error) {
+func (t *transfer) substitute(ctx context.Context, c *conn, need []*Info, paths []string, valid pathSet) (*conn, error) {
 	p := t.p
 	c.idleFor(p.opt.SubstituteTimeout)
 	done := 0
 	for batch := range slices.Chunk(need, substituteBatch) {
-		var ask []string
-		for _, i := range batch {
-			ask = append(ask, i.Path)
-		}
+		ask := pathsOf(batch)
 		t.scope.Progress(int64(done), int64(len(need)), event.Paths, "the host asks its own caches")
 		got, err := c.queryValidPaths(ask, true, true)
 		if err != nil {
@@ -556,13 +559,13 @@ func (t *transfer) substitute(ctx context.Context, c *conn, need []*Info, paths 
 			}
 			// What did arrive counts, and the locks are taken anew.
 			all, err := fresh.queryValidPaths(paths, true, false)
-			for s, v := range all {
-				valid[s] = v
-			}
+			copy(valid.in, all.in)
 			return fresh, err
 		}
-		for s, v := range got {
-			valid[s] = v
+		for k, s := range got.paths {
+			if got.in[k] {
+				valid.add(s)
+			}
 		}
 		done += len(batch)
 	}
@@ -654,22 +657,25 @@ func (p *Pusher) Closure(ctx context.Context, roots []string) ([]*Info, error) {
 			return nil, err
 		}
 	}
-	seen := make(map[string]bool)
-	var out []*Info
-	todo := slices.Clone(roots)
-	for len(todo) > 0 {
-		at := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		if seen[at] {
-			continue
+	p.visits++
+	out := p.found[:0]
+	visit := func(s string) {
+		if i := p.infos[s]; i.visit != p.visits {
+			i.visit = p.visits
+			out = append(out, i)
 		}
-		seen[at] = true
-		i := p.infos[at]
-		out = append(out, i)
-		todo = append(todo, i.References...)
+	}
+	for _, r := range roots {
+		visit(r)
+	}
+	for k := 0; k < len(out); k++ {
+		for _, r := range out[k].References {
+			visit(r)
+		}
 	}
 	slices.SortFunc(out, compareInfo)
-	return out, nil
+	p.found = out
+	return slices.Clone(out), nil
 }
 
 // learn asks the source about the closure of roots. p.query is held.

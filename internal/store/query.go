@@ -1,7 +1,9 @@
 package store
 
 import (
+	"bufio"
 	"context"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"time"
@@ -25,6 +27,8 @@ type Info struct {
 	// stream is which connection to a host carries the path, where it gets
 	// several. See deal.
 	stream uint8
+	// visit is the last search for a closure that met the path. See Closure.
+	visit uint32
 }
 
 // DefaultIdle is how long a peer may be silent while it owes an answer. It is
@@ -62,22 +66,62 @@ func Missing(ctx context.Context, ep Endpoint, paths []string) ([]string, error)
 	}
 	var out []string
 	for _, p := range paths {
-		if !valid[p] {
+		if !valid.has(p) {
 			out = append(out, p)
 		}
 	}
 	return out, nil
 }
 
-// request sends b, before it the greeting if that has not been sent, and reads
-// the greeting's answer. The request is written by a goroutine of its own, for
-// both pipes are finite.
-func (c *conn) request(b []byte, doing string, answer func() error) error {
+// pathSet is which of some paths are in a set. There is one for each host, so
+// that it is to be small.
+type pathSet struct {
+	paths []string // sorted
+	in    []bool
+}
+
+// newPathSet makes a set with none of paths in it. Sorted paths are not copied.
+func newPathSet(paths []string) pathSet {
+	if !slices.IsSorted(paths) {
+		paths = slices.Sorted(slices.Values(paths))
+	}
+	return pathSet{paths, make([]bool, len(paths))}
+}
+
+// add puts p in, and tells whether it is one of the paths.
+func (s pathSet) add(p string) bool {
+	k, ok := slices.BinarySearch(s.paths, p)
+	if ok {
+		s.in[k] = true
+	}
+	return ok
+}
+
+func (s pathSet) has(p string) bool {
+	k, ok := slices.BinarySearch(s.paths, p)
+	return ok && s.in[k]
+}
+
+// pathsOf gives the paths of infos, sorted.
+func pathsOf(infos []*Info) []string {
+	paths := make([]string, len(infos))
+	for k, i := range infos {
+		paths[k] = i.Path
+	}
+	slices.Sort(paths)
+	return paths
+}
+
+// request sends b and, if list is not nil, that list; before it the greeting if
+// that has not been sent. It reads the greeting's answer, and answer the rest. The
+// request is written by a goroutine of its own, for both pipes are finite, and a
+// long list in parts, for there may be many hosts.
+func (c *conn) request(b []byte, list []string, doing string, answer func() error) error {
 	if !c.greeted {
 		b = append(greeting(), b...)
 	}
 	sent := make(chan error, 1)
-	go func() { sent <- c.send(b) }()
+	go func() { sent <- c.sendList(b, list) }()
 	c.owe(1)
 	defer c.owe(-1)
 	if err := c.greet(); err != nil {
@@ -93,33 +137,50 @@ func (c *conn) request(b []byte, doing string, answer func() error) error {
 	return nil
 }
 
+func (c *conn) sendList(b []byte, list []string) error {
+	const part = 8 << 10
+	if list != nil {
+		b = putUint(slices.Grow(b, min(part, 256*len(list))), uint64(len(list)))
+	}
+	for _, s := range list {
+		b = putString(b, s)
+		if len(b) > part-256 {
+			if err := c.send(b); err != nil {
+				return err
+			}
+			b = b[:0]
+		}
+	}
+	return c.send(b)
+}
+
 // queryValidPaths asks which paths are valid. lock takes temporary roots that
 // the server holds until it ends; substitute lets it fetch missing ones first.
-func (c *conn) queryValidPaths(paths []string, lock, substitute bool) (map[string]bool, error) {
-	asked := make(map[string]bool, len(paths)) // false: asked
+func (c *conn) queryValidPaths(paths []string, lock, substitute bool) (pathSet, error) {
 	for _, p := range paths {
 		if err := CheckPath(p); err != nil {
-			return nil, fault.New("%s: %w", c.name, err)
+			return pathSet{}, fault.New("%s: %w", c.name, err)
 		}
-		asked[p] = false
 	}
+	if paths == nil {
+		paths = []string{}
+	}
+	set := newPathSet(paths)
 	b := putUint(nil, opQueryValidPaths)
 	b = putBool(b, lock)
 	b = putBool(b, substitute)
-	b = putStrings(b, paths)
-	err := c.request(b, "while asking what is there", func() error {
+	err := c.request(b, set.paths, "while asking what is there", func() error {
 		return c.r.strings(func(s string) error {
-			if _, ok := asked[s]; !ok {
+			if !set.add(s) {
 				return fmt.Errorf("answered with %q, which was not asked for", s)
 			}
-			asked[s] = true
 			return nil
 		})
 	})
 	if err != nil {
-		return nil, err
+		return pathSet{}, err
 	}
-	return asked, nil
+	return set, nil
 }
 
 // queryClosure asks for the closure of paths.
@@ -131,9 +192,8 @@ func (c *conn) queryClosure(paths []string) ([]string, error) {
 	}
 	b := putUint(nil, opQueryClosure)
 	b = putBool(b, false)
-	b = putStrings(b, paths)
 	var out []string
-	err := c.request(b, "while asking for a closure", func() error {
+	err := c.request(b, paths, "while asking for a closure", func() error {
 		return c.r.strings(func(s string) error {
 			if err := CheckPath(s); err != nil {
 				return err
@@ -173,19 +233,17 @@ func (c *conn) queryPathInfos(paths []string) ([]*Info, error) {
 		return s
 	}
 	b := putUint(nil, opQueryPathInfos)
-	b = putStrings(b, paths)
 	out := make([]*Info, 0, len(paths))
-	seen := make(map[string]bool, len(paths))
-	err := c.request(b, "while asking about paths", func() error {
+	seen := newPathSet(paths)
+	err := c.request(b, paths, "while asking about paths", func() error {
 		for {
 			s, err := c.r.string()
 			if err != nil || s == "" {
 				return err
 			}
-			if _, ok := asked[s]; !ok || seen[s] {
+			if seen.has(s) || !seen.add(s) {
 				return fmt.Errorf("answered about %q, which was not asked for", s)
 			}
-			seen[s] = true
 			i, err := c.readInfo(intern)
 			if err != nil {
 				return unexpected(err)
@@ -245,19 +303,36 @@ func (c *conn) readInfo(intern func(string) string) (*Info, error) {
 	return i, err
 }
 
-// addHeader is AddToStoreNar up to the NAR itself. The registration time is
+// writeHeader writes AddToStoreNar up to the NAR itself. The registration time is
 // left to the host, and the path was not built there.
-func addHeader(b []byte, i *Info) []byte {
-	b = putUint(b, opAddToStoreNar)
-	b = putString(b, i.Path)
-	b = putString(b, i.Deriver)
-	b = putString(b, i.NarHash.Hex())
-	b = putStrings(b, i.References)
-	b = putUint(b, 0)
-	b = putUint(b, uint64(i.NarSize))
-	b = putBool(b, false)
-	b = putStrings(b, i.Sigs)
-	return putString(b, i.CA)
+func writeHeader(w *bufio.Writer, i *Info) {
+	// An error stays in w. What is longer than its buffer goes out in parts, since
+	// a path may have thousands of references.
+	room := func(n int) []byte {
+		if w.Available() < n {
+			_ = w.Flush()
+		}
+		return w.AvailableBuffer()
+	}
+	number := func(n uint64) { _, _ = w.Write(putUint(room(8), n)) }
+	text := func(s string) { _, _ = w.Write(putString(room(len(s)+16), s)) }
+	list := func(l []string) {
+		number(uint64(len(l)))
+		for _, s := range l {
+			text(s)
+		}
+	}
+	number(opAddToStoreNar)
+	text(i.Path)
+	text(i.Deriver)
+	number(2 * uint64(len(i.NarHash)))
+	_, _ = w.Write(hex.AppendEncode(room(2*len(i.NarHash)), i.NarHash[:]))
+	list(i.References)
+	number(0)
+	number(uint64(i.NarSize))
+	number(0)
+	list(i.Sigs)
+	text(i.CA)
 }
 
 // order puts infos so that every path comes after all that it refers to: by

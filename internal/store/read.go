@@ -25,7 +25,7 @@ func Read(ctx context.Context, src Endpoint, infos []*Info) ([][]byte, error) {
 		}
 		b := make([]byte, i.NarSize)
 		request := putString(putUint(nil, opDumpStorePath), i.Path)
-		err := c.request(request, "while reading "+i.Path, func() error {
+		err := c.request(request, nil, "while reading "+i.Path, func() error {
 			_, err := io.ReadFull(c.r.r, b)
 			return err
 		})

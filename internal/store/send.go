@@ -139,11 +139,7 @@ func (t *transfer) send(ctx context.Context, c *conn, need []*Info, total int64)
 	if c, err = dial(ctx, t.d.Endpoint, true, t.p.opt.Idle); err != nil {
 		return nil, err
 	}
-	paths := make([]string, len(need))
-	for k, i := range need {
-		paths[k] = i.Path
-	}
-	valid, err := c.queryValidPaths(paths, true, false)
+	valid, err := c.queryValidPaths(pathsOf(need), true, false)
 	if err != nil {
 		return c, err
 	}
@@ -286,7 +282,6 @@ func (s *stream) open(parent context.Context) error {
 	t := s.g.t
 	c, err := dial(parent, t.d.Endpoint, true, min(t.p.opt.Idle, t.p.opt.second))
 	if err == nil {
-		c.r = newWireReader((*connReader)(c), 4<<10) // answers only
 		stop := context.AfterFunc(s.g.ctx, func() { c.fail(context.Cause(s.g.ctx)) })
 		err = c.hello()
 		if !stop() && err == nil {
@@ -316,7 +311,7 @@ func (c *conn) roundTrip() (time.Duration, error) {
 
 // hello sends the greeting alone and reads the answer.
 func (c *conn) hello() error {
-	return c.request(nil, "", func() error { return nil })
+	return c.request(nil, nil, "", func() error { return nil })
 }
 
 // count counts the answers, apart from the sending: the host answers 1 for
@@ -370,8 +365,7 @@ func (w connWriter) Write(b []byte) (int, error) {
 // write sends the paths.
 func (s *stream) write(ctx context.Context) error {
 	g := s.g
-	w := bufio.NewWriterSize(connWriter{s.c}, 2*chunkSize)
-	var head []byte
+	w := bufio.NewWriterSize(connWriter{s.c}, chunkSize)
 	for _, i := range s.need {
 		if err := s.wait(ctx, i, w); err != nil {
 			return err
@@ -386,10 +380,7 @@ func (s *stream) write(ctx context.Context) error {
 				return err
 			}
 			if off == 0 {
-				head = addHeader(head[:0], i)
-				if _, err := w.Write(head); err != nil {
-					return err
-				}
+				writeHeader(w, i)
 			}
 			off += int64(len(b))
 			if off == i.NarSize {
@@ -398,6 +389,12 @@ func (s *stream) write(ctx context.Context) error {
 				s.sent++
 				g.mu.Unlock()
 				s.c.owe(1)
+			}
+			if len(b) == chunkSize {
+				// Not by way of the buffer, which costs a copy.
+				if err := w.Flush(); err != nil {
+					return err
+				}
 			}
 			if _, err := w.Write(b); err != nil {
 				return err
