@@ -22,6 +22,15 @@ const copyMark = "/nix/var/nix/godwit-copying"
 //go:embed scripts/begin.sh
 var beginScript string
 
+// rootsFunc makes a root of each path behind the first, which is the root of the
+// first path; further ones get its name with -2, -3 and so on.
+const rootsFunc = `roots() {
+	r=$1 n=; shift
+	for p; do ln -sfn "$p" "$r${n:+-$n}" || return; n=$((${n:-1}+1)); done
+	while [ -L "$r-$n" ]; do rm -f "$r-$n" || return; n=$((n+1)); done
+}
+`
+
 // copying is one copy to a host, from its mark to its roots.
 type copying struct {
 	conn  *ssh.Host
@@ -35,7 +44,8 @@ func newCopying(conn *ssh.Host, roots []string) *copying {
 	return &copying{conn: conn, roots: roots, id: hex.EncodeToString(b)}
 }
 
-// begin sets the mark, unless there is one of a copy that a power cut ended.
+// begin sets the mark, unless there is one of a copy that a power cut ended, or
+// makes the roots where everything is there.
 func (c *copying) begin(ctx context.Context) (store.Begun, error) {
 	b, _, err := c.script(ctx, "")
 	return b, err
@@ -48,7 +58,8 @@ func (c *copying) mend(ctx context.Context) ([]string, error) {
 }
 
 func (c *copying) script(ctx context.Context, mode string) (b store.Begun, mended []string, err error) {
-	out, err := c.conn.Output(ctx, ssh.Cmd{Script: beginScript, Args: []string{copyMark, "/nix/store", c.id, mode}, Elevate: true})
+	out, err := c.conn.Output(ctx, ssh.Cmd{Script: rootsFunc + beginScript,
+		Args: append([]string{copyMark, "/nix/store", c.id, mode, pushedRoot}, c.roots...), Elevate: true})
 	if err != nil {
 		return b, nil, err
 	}
@@ -64,6 +75,8 @@ func (c *copying) script(ctx context.Context, mode string) (b store.Begun, mende
 			b.Free = kib << 10
 		case "cut":
 			b.Cut = true
+		case "rooted":
+			b.Rooted = true
 		case "mended":
 			mended = append(mended, rest)
 		case "damaged":
@@ -85,11 +98,9 @@ func (c *copying) script(ctx context.Context, mode string) (b store.Begun, mende
 // are on the disk: Nix syncs its database, not the files, so that after a power cut it
 // would hold empty files for valid ones (seen on a real kernel, test/realboot).
 func (c *copying) protect(ctx context.Context) error {
-	return c.conn.Run(ctx, ssh.Cmd{Script: `r=$1 mark=$2 id=$3; shift 3
-n=
-for p; do ln -sfn "$p" "$r${n:+-$n}" || exit; n=$((${n:-1}+1)); done
-while [ -L "$r-$n" ]; do rm -f "$r-$n" || exit; n=$((n+1)); done
+	return c.conn.Run(ctx, ssh.Cmd{Script: rootsFunc + `mark=$1 id=$2; shift 2
+roots "$@" || exit
 sync -f /nix/store 2>/dev/null || sync
 if read -r _ is 2>/dev/null <"$mark" && [ "$is" = "$id" ]; then rm -f "$mark"; fi`,
-		Args: append([]string{pushedRoot, copyMark, c.id}, c.roots...), Elevate: true})
+		Args: append([]string{copyMark, c.id, pushedRoot}, c.roots...), Elevate: true})
 }

@@ -300,6 +300,35 @@ func TestRoom(t *testing.T) {
 	}
 }
 
+// TestBegun: where everything is there and rooted, nothing more is asked.
+func TestBegun(t *testing.T) {
+	src := newFake(t)
+	top := src.closure(5, 300, 1, 300)
+	for name, want := range map[string]string{
+		"all":            "begin, ",
+		"some":           "begin, mend, root, ",
+		"all, no root":   "begin, root, ",
+		"nothing rooted": "begin, root, ",
+	} {
+		dst := newFake(t)
+		if strings.HasPrefix(name, "all") {
+			dst.closure(5, 300, 1, 300)
+		}
+		var did string
+		d := dest("h", dst, top)
+		d.Begin = func(context.Context) (Begun, error) {
+			did += "begin, "
+			return Begun{Free: 1 << 40, Rooted: name == "all" || name == "some"}, nil
+		}
+		d.Mend = func(context.Context) ([]string, error) { did += "mend, "; return nil, nil }
+		d.GCRoot = func(context.Context) error { did += "root, "; return nil }
+		r := Copy(testCtx(t), src.endpoint("source"), []Dest{d}, Options{}, nil)[0]
+		if r.Err != nil || r.Paths+r.Skipped != 7 || did != want || len(dst.paths) != 7 {
+			t.Errorf("%s: %s, want %s: %+v", name, did, want, r)
+		}
+	}
+}
+
 func TestCancel(t *testing.T) {
 	t.Parallel()
 	src, dst := newFake(t), newFake(t)

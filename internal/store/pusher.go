@@ -33,7 +33,8 @@ type Dest struct {
 	// has, unless in a dry run. May be nil: FreeBytes is asked then.
 	Begin func(ctx context.Context) (Begun, error)
 	// Mend is called when Begin says that an earlier copy was cut, without a
-	// connection to the store. It gives the paths that it took out of the store.
+	// connection to the store. It gives the paths that it took out of the store, and
+	// the copy has begun then.
 	Mend func(ctx context.Context) ([]string, error)
 	// FreeBytes tells how much room the host's store has. May be nil.
 	FreeBytes func(ctx context.Context) (int64, error)
@@ -48,6 +49,8 @@ type Begun struct {
 	// Cut says that the host went down during an earlier copy, so that what it
 	// holds for valid may not be.
 	Cut bool
+	// Rooted says that the roots were all there, and are garbage collector roots.
+	Rooted bool
 }
 
 // Options are the settings of a Pusher.
@@ -388,6 +391,13 @@ func (t *transfer) run(ctx context.Context) error {
 		}
 	}
 	need, total := lacking(closure, valid)
+	if begun.Rooted && len(need) > 0 && d.Mend != nil {
+		// Collected in that moment. What was asked here since then is locked.
+		begun.Rooted = false
+		if _, err := d.Mend(ctx); err != nil {
+			return err
+		}
+	}
 	t.res.Skipped = len(closure) - len(need)
 
 	if d.Substitute && !p.opt.DryRun && len(need) > 0 {
@@ -432,7 +442,7 @@ func (t *transfer) run(ctx context.Context) error {
 				return err
 			}
 		}
-		if d.GCRoot != nil {
+		if d.GCRoot != nil && !begun.Rooted {
 			if err := d.GCRoot(ctx); err != nil {
 				return err
 			}

@@ -1,16 +1,30 @@
-# begin.sh MARK STORE ID [mend]: before paths are copied to this host.
+# begin.sh MARK STORE ID MODE ROOT PATH...: before PATHs are copied to this host.
+# It is run behind the definition of roots (begin.go).
 #
 # Nix syncs its database and not the files, so that a host that loses power while
 # paths are copied to it may hold empty files for valid ones. MARK is there as
 # long as a copy goes on, and names the boot that it began in. When it names
-# another boot, a copy was cut short, which is only said, unless "mend" is given:
+# another boot, a copy was cut short, which is only said, unless MODE is "mend":
 # whatever came into the store since is verified, and what is damaged goes away,
 # with what refers to it. No other process may hold the paths then.
 mark=$1
 store=$2
+id=$3
+mode=$4
+shift 4
 boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
 was=
 if [ -e "$mark" ]; then read -r was _ <"$mark" || :; fi
+
+# there tells whether nothing is to be copied: a valid path has all that it refers to.
+there() {
+	[ "$mode" != mend ] && [ ! -e "$mark" ] || return
+	shift
+	for p; do
+		[ -e "$p" ] || [ -L "$p" ] || return
+	done
+	nix-store --check-validity "$@" 2>/dev/null
+}
 
 # new prints the valid paths that are younger than the mark.
 new() {
@@ -44,7 +58,10 @@ mend() {
 }
 
 ok=yes
-if [ -n "$was" ] && [ "$was" != "$boot" ] && [ "$4" != mend ]; then
+if there "$@"; then
+	# The roots at once, and no mark: that spares another round trip.
+	if roots "$@"; then echo rooted && ok=; fi
+elif [ -n "$was" ] && [ "$was" != "$boot" ] && [ "$mode" != mend ]; then
 	echo cut
 	ok=
 elif [ -n "$was" ] && [ "$was" != "$boot" ]; then
@@ -59,6 +76,6 @@ elif [ -n "$was" ]; then
 fi
 if [ -n "$ok" ]; then
 	# fsync after the rename takes the name to the disk, too
-	if echo "$boot $3" >"$mark.new"; then mv -f "$mark.new" "$mark" && sync "$mark" 2>/dev/null; else rm -f "$mark.new"; fi
+	if echo "$boot $id" >"$mark.new"; then mv -f "$mark.new" "$mark" && sync "$mark" 2>/dev/null; else rm -f "$mark.new"; fi
 fi
 echo "free $(df -Pk "$store" | { read -r _; read -r _ _ _ free _; echo "$free"; })"
