@@ -185,7 +185,7 @@ printf '%s\n' x "$PWD/profiles/system" system-7-link "$PWD/new" "$PWD/old" >stat
 					return
 				}
 				l.idle()
-				if left := l.do(`ls gcroots; ls profiles | grep -v '^system' || true; [ ! -L run/godwit/current ] || echo lock; [ ! -e state/pending ] || echo pending; find run -name reserve -o -name '.*.[0-9]*'`); left != "" {
+				if left := l.do(`ls gcroots; ls profiles | grep -v '^system' || true; [ ! -L run/godwit/current ] || echo lock; [ ! -e state/pending ] || echo pending; find run -name reserve -o -name 'spare-*' -o -name '.*.[0-9]*'`); left != "" {
 					t.Errorf("left over: %s", left)
 				}
 				if c.ran != "" && c.action != DryActivate {

@@ -260,12 +260,18 @@ for i in 1 2 3; do systemctl kill -s KILL 'godwit-commit-*.service'; systemctl s
 	{name: "no such system", req: func(r *activate.Request) { r.NewSystem = "/nix/store/00000000000000000000000000000000-none" }, outcome: "failed", exit: 1, end: "old", words: "godwit push"},
 	{name: "full /run", before: "mount -o remount,size=16m /run; dd if=/dev/zero of=/run/filler bs=1M 2>/dev/null; true", outcome: "failed", exit: 1, end: "old", words: "nothing was changed",
 		after: func(k *kase) { ranOnce("test", "good", 0)(k); k.do("rm /run/filler") }},
-	// Twelve seconds: longer than one attempt tries to write down how it ended.
 	{name: "no room at the end", new: "term", outcome: "rolled-back", exit: rolledBack, end: "old", runner: func(k *kase) activate.Runner {
-		return &network{inner: k.r, edit: editTarget("tries=0", `[ -e /run/fault-filled ] || { : >/run/fault-filled
-mount -o remount,size=16m /run; rm -f "$D/reserve"; : >"$D/log"
-systemd-run --quiet --on-active=12s --timer-property=AccuracySec=100ms rm -f /run/filler; cat /dev/zero >/run/filler 2>/dev/null; }; tries=0`)}
-	}, after: ranOnce("test", "old", 1)},
+		return &network{inner: k.r, edit: editTarget(`put final "$1"`, `mount -o remount,size=16m /run; rm -f "$D/reserve"; : >"$D/log"
+cat /dev/zero >/run/filler 2>/dev/null; put final "$1"`)}
+	}, after: func(k *kase) { ranOnce("test", "old", 1)(k); k.do("rm /run/filler") }},
+	{name: "no room from the rollback on", new: "fail2", outcome: "rolled-back", exit: rolledBack, end: "old", runner: func(k *kase) activate.Runner {
+		return &network{inner: k.r, edit: editTarget("put phase rolling-back", `mount -o remount,size=16m /run; rm -f "$D/reserve"
+cat /dev/zero >/run/filler 2>/dev/null; put phase rolling-back`)}
+	}, after: func(k *kase) { k.do("rm /run/filler") }},
+	{name: "no room from the commit on", outcome: "changed", end: "new", runner: func(k *kase) activate.Runner {
+		return &network{inner: k.r, edit: editTarget("put phase committing", `mount -o remount,size=16m /run; rm -f "$D/reserve"
+cat /dev/zero >/run/filler 2>/dev/null; put phase committing`)}
+	}, after: func(k *kase) { ranOnce("boot", "good", 1)(k); k.do("rm /run/filler") }},
 	{name: "full /nix", before: "mount -t tmpfs -o size=128k tmpfs /nix/var/nix/gcroots/auto; dd if=/dev/zero of=/nix/var/nix/gcroots/auto/filler bs=1k 2>/dev/null; true", outcome: "failed", exit: 1, end: "old",
 		words: "KiB are free in /nix", after: ranOnce("test", "good", 0)},
 	{name: "read-only root", before: "for d in /nix /var /etc /boot /root; do mount --bind $d $d && mount -o remount,bind,ro $d; done", outcome: "failed", exit: 1, end: "old", words: "cannot write to",

@@ -125,7 +125,7 @@ systemctl list-units --all --plain --no-legend --no-pager 'godwit*' | awk '{prin
 for f in /nix/var/nix/gcroots/auto/godwit-*; do [ ! -L "$f" ] || { [ ! -e "$f" ] && [ ! -d /run/godwit ]; } || echo "gc root $f"; done
 [ ! -L /run/godwit/current ] || echo "lock"
 [ ! -e /var/lib/godwit/pending ] || echo "note of an unfinished commit"
-find /run/godwit -name reserve 2>/dev/null; ls -A /nix/var/nix/profiles | grep godwit; ls -A /nix/var/nix/gcroots/auto | grep '^\.'
+find /run/godwit -name reserve -o -name 'spare-*' 2>/dev/null; ls -A /nix/var/nix/profiles | grep godwit; ls -A /nix/var/nix/gcroots/auto | grep '^\.'
 for d in /run/godwit/*/; do [ ! -d "$d" ] || [ -e "$d/final" ] || echo "unfinished $d"; done; true`)
 		var left []string
 		for line := range strings.Lines(r.Stdout) {

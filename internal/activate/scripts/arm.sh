@@ -90,6 +90,9 @@ write_files() {
 		[ "$(wc -c <"$D/run.sh")" -eq "$RUN_SH_SIZE" ] && sh -n "$D/run.sh" 2>/dev/null
 }
 write_files || refuse 66 "cannot write to $D"
+for name in phase final rollback-rc attempts commits commit-failed reason; do # see put
+	printf '%250s\n' '' >"$D/spare-$name" || refuse 66 "cannot write to $D"
+done
 # The baseline: what had failed before, or fails again and again.
 [ "$MODE" = detached ] || systemctl list-units --state=failed,auto-restart --plain --no-legend --no-pager >"$D/failed-now" ||
 	refuse 74 "systemd does not answer on the host"

@@ -4,7 +4,9 @@
 
 say() { printf 'godwit: %s\n' "$*"; }
 
-# put NAME VALUE: replaces $D/NAME in one step, also when /run is full.
+# put NAME VALUE: replaces $D/NAME in one step. When /run is full and stays so,
+# a short value still goes into the page of the file before it, or of the spare
+# one that arm.sh made for it: that needs no room, so nobody can take it.
 put() {
 	for put_try in 1 2 3; do
 		if printf '%s\n' "$2" >"$D/.$1.$$" && [ -s "$D/.$1.$$" ] && mv -f "$D/.$1.$$" "$D/$1"; then
@@ -13,7 +15,9 @@ put() {
 		rm -f "$D/reserve"
 		[ "$put_try" = 1 ] || printf '' >"$D/log"
 	done 2>/dev/null
-	return 1
+	rm -f "$D/.$1.$$"
+	[ -s "$D/$1" ] || mv -f "$D/spare-$1" "$D/$1" 2>/dev/null || return 1
+	printf '%s\n' "$2" 1<>"$D/$1"
 }
 
 # get NAME: the first line of $D/NAME, or nothing.

@@ -7,12 +7,7 @@ finish() {
 	record "$1"
 	rm -f "$STATE/pending"
 	durable
-	# /run may be full, by whoever; without this line everybody waits for the end.
-	tries=0
-	until put final "$1" || [ "$tries" -ge 8 ]; do
-		tries=$((tries + 1))
-		sleep 1
-	done
+	put final "$1"
 	release
 }
 
@@ -34,7 +29,7 @@ release() {
 	*) rm -f "$GCROOTS/godwit-$ID-new" "$GCROOTS/godwit-$ID-old" "$GCROOTS/godwit-$ID-top" ;;
 	esac
 	[ "$(readlink "$RUN/current")" != "$ID" ] || rm -f "$RUN/current"
-	rm -f "$D/reserve"
+	rm -f "$D/reserve" "$D"/spare-*
 	# One by one: newer systemctl stops nothing when one of the units is unknown.
 	systemctl stop --no-block "godwit-confirm-$ID.timer" 2>/dev/null
 	systemctl stop --no-block "godwit-rollback-$ID.timer" 2>/dev/null

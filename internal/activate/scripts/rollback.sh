@@ -40,26 +40,48 @@ rollback() {
 		exit 0
 		;;
 	esac
-	rc=$(get rollback-rc)
-	case $rc/$(current) in
-	"0/$OLD" | "4/$OLD") ;; # went back before, but its end could not be written: /run was full
-	*)
-		rm -f "$D/rollback-rc"
-		NIXOS_INSTALL_BOOTLOADER=0 "$OLD/bin/switch-to-configuration" test </dev/null 8>&-
-		rc=$?
-		put rollback-rc "$rc"
-		went_back "$rc" || exit 1 # the unit starts again
-		;;
+	NIXOS_INSTALL_BOOTLOADER=0 "$OLD/bin/switch-to-configuration" test </dev/null 8>&-
+	rc=$?
+	put rollback-rc "$rc"
+	case $rc/$(get attempts) in
+	0/* | 4/*) ;;
+	2/2) [ "$(current)" = "$OLD" ] || exit 1 ;; # a snippet of the old system that always fails
+	*) exit 1 ;;                               # the unit starts again
 	esac
 	say "rolled back to $OLD (exit $rc)"
 	finish "rolled-back $rc"
 }
 
-# went_back RC: is that exit status of the old system's activation a success?
-went_back() {
-	case $1/$(get attempts) in
-	0/* | 4/*) ;;
-	2/[23]) [ "$(current)" = "$OLD" ] ;; # a snippet of the old system that always fails
-	*) false ;;
-	esac
+# rollback-ended: ExecStopPost, after every attempt.
+rollback_ended() {
+	[ ! -e "$D/final" ] || return 0
+	if [ "$(decided)" = commit ] && [ ! -e "$D/commit-failed" ]; then
+		commit_ended
+		return
+	fi
+	[ -L "$D/decision" ] || return 0
+	attempts=$(get attempts)
+	attempts=$((${attempts:-0} + 1))
+	put attempts "$attempts"
+	say "attempt $attempts to roll back ended: ${SERVICE_RESULT:-?} ${EXIT_CODE:-} ${EXIT_STATUS:-}"
+	if [ "$attempts" -lt 3 ]; then
+		# A stop or SIGTERM is success for systemd: it would not start again.
+		[ "${SERVICE_RESULT:-}" != success ] || try 6 unit_again
+		return 0
+	fi
+	finish rollback-failed
+	if [ "$LAST_RESORT" = reboot ]; then
+		say "last resort: rebooting into the boot default"
+		try 4 systemctl reboot
+	fi
+}
+
+# unit_again: another unit of the same kind, when this one will not come back.
+unit_again() {
+	systemd-run --quiet --collect --no-block --unit="godwit-again-$ID-$attempts" -p Type=exec \
+		-p "RuntimeMaxSec=60" "$SH" "$D/run.sh" again </dev/null
+}
+again() {
+	sleep 3
+	start_rollback "$(get reason)"
 }
