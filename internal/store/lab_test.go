@@ -30,15 +30,20 @@ func overSSH(h *lab.Host, user string, elevate ...string) Endpoint {
 	})
 }
 
-func labCheck(t *testing.T) context.Context {
+func labCheck(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs Docker")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	t.Cleanup(cancel)
-	if err := lab.Check(ctx); err != nil {
+	if err := lab.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// bounded ends what hangs. Not to be called before the hosts are there: their
+// images may have to be made first.
+func bounded(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	t.Cleanup(cancel)
 	return ctx
 }
 
@@ -51,13 +56,14 @@ func verifyStore(t *testing.T, h *lab.Host) {
 }
 
 func TestLabVersions(t *testing.T) {
-	ctx := labCheck(t)
+	labCheck(t)
 	src := newFake(t)
 	top := src.closure(60, 300, 3, 1<<20)
 	hosts := map[string]*lab.Host{}
 	for _, s := range lab.Suites {
 		hosts[s] = lab.New(t, lab.Spec{Suite: s})
 	}
+	ctx := bounded(t)
 	// Into all three at once, then from each of them into the others' way: the
 	// paths are deleted there first.
 	var dests []Dest
@@ -119,10 +125,11 @@ func TestLabVersions(t *testing.T) {
 }
 
 func TestLabDiskFull(t *testing.T) {
-	ctx := labCheck(t)
+	labCheck(t)
 	for _, s := range []string{"bookworm", "trixie", "forky"} {
 		t.Run(s, func(t *testing.T) {
 			h := lab.New(t, lab.Spec{Suite: s, NixSize: "32m"})
+			ctx := bounded(t)
 			src := newFake(t)
 			top := src.closure(60, 300, 8, 8<<20)
 			d := Dest{Endpoint: overSSH(h, lab.Root), Host: "small", Roots: []string{top}}
@@ -151,8 +158,9 @@ func TestLabDiskFull(t *testing.T) {
 }
 
 func TestLabHostKilled(t *testing.T) {
-	ctx := labCheck(t)
+	labCheck(t)
 	h := lab.New(t, lab.Spec{Suite: "trixie"})
+	ctx := bounded(t)
 	src, other := newFake(t), newFake(t)
 	top := src.closure(60, 300, 40, 4<<20)
 	kill := sync.OnceFunc(func() {

@@ -47,7 +47,7 @@ type Deployer struct {
 // It sees dirs under their own paths.
 func NewDeployer(t testing.TB, suite string, dirs ...string) *Deployer {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute)
 	defer cancel()
 	d, err := StartDeployer(ctx, DeployerSpec{Suite: suite, Dirs: dirs})
 	if err != nil {

@@ -144,7 +144,7 @@ func New(t testing.TB, spec Spec) *Host {
 	if spec.Dir == "" {
 		spec.Dir = t.TempDir()
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute)
 	defer cancel()
 	h, err := Start(ctx, spec)
 	if err != nil {
