@@ -55,6 +55,15 @@ type Runner interface {
 	Run(ctx context.Context, c ssh.Cmd) error
 }
 
+// shell is what a person types before a command to run it on the host: the name
+// in the configuration need not be one that ssh knows.
+func shell(r Runner, host string) string {
+	if c, ok := r.(interface{ CommandLine(flags ...string) string }); ok {
+		return c.CommandLine()
+	}
+	return "ssh " + host
+}
+
 // Action is what to do with the new system.
 type Action string
 

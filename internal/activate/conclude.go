@@ -95,7 +95,7 @@ func (d *run) final(final string) error {
 		f := fail("%s, and three attempts to go back failed", d.why())
 		f.Detail("running now   "+d.res.Running, "should run    "+d.res.OldSystem, "the boot default is the old system, and its gc root is kept")
 		d.lastLines(f)
-		return f.Hint("ssh %s sudo %s/bin/switch-to-configuration test", host, d.res.OldSystem).
+		return f.Hint("%s sudo %s/bin/switch-to-configuration test", shell(d.r, host), d.res.OldSystem).
 			Hint("or reboot %s: it boots the old system", host)
 
 	case "failed": // without the guard
@@ -106,10 +106,10 @@ func (d *run) final(final string) error {
 		case Switch:
 			if d.res.ExitCode == 100 {
 				f.Msg = "the new system is the boot default, but it cannot be switched to: " + ExitMeaning(100)
-				f.Hint("godwit exec %s reboot", host)
+				f.Hint("%s sudo systemctl reboot", shell(d.r, host))
 			} else {
 				f.Detail("there was no guard: the profile names the new system, and the host may run a mix of both")
-				f.Hint("ssh %s sudo %s/bin/switch-to-configuration switch goes back", host, d.res.OldSystem)
+				f.Hint("%s sudo %s/bin/switch-to-configuration switch goes back", shell(d.r, host), d.res.OldSystem)
 			}
 		case Test:
 			f.Detail("there was no guard: the host may run a mix of both systems until it reboots")
@@ -158,7 +158,7 @@ func (d *run) meaning() string {
 func (d *run) failedUnits(f *fault.Error) {
 	if n := d.res.NewlyFailed; len(n) > 0 {
 		f.Detail("newly failed  " + strings.Join(n, " "))
-		f.Hint("ssh %s journalctl -b -u %s", d.req.Host, n[0])
+		f.Hint("%s journalctl -b -u %s", shell(d.r, d.req.Host), n[0])
 	}
 }
 

@@ -242,7 +242,7 @@ func TestRollback(t *testing.T) {
 	w.run("deploy", net, "switch").exits(0)
 	for _, c := range []struct{ name, body, says string }{
 		{"activation script fails", `system.activationScripts.broken = "exit 7";`, "activation"},
-		{"unit fails", `systemd.services.broken = { wantedBy = [ "multi-user.target" ]; serviceConfig.Type = "oneshot"; script = "exit 1"; };`, "broken.service"},
+		{"unit fails", `systemd.services.broken = { wantedBy = [ "multi-user.target" ]; serviceConfig.Type = "oneshot"; script = "exit 1"; };`, "deploy@spare journalctl -b -u broken.service"},
 		{"health check fails", `deployment.healthChecks.cmd = [ { description = "never"; cmd = [ "false" ]; period = 1; } ];`, "never"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
