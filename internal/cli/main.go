@@ -36,7 +36,7 @@ Exit status:
   4    stopped at the plan, no host was changed: a risk was not accepted, the saved
        plan is out of date, or the answer was no
   5    nothing here can build what a host needs
-  130  interrupted`
+  130  interrupted, or nobody reads the output any more`
 
 // app is what every verb gets: the outside world, replaceable in tests.
 type app struct {
@@ -57,8 +57,12 @@ func (s silent) Error() string { return fmt.Sprintf("exit status %d", s.code) }
 func Main(args []string) int {
 	ctx, stop := interruptible(context.Background())
 	defer stop()
-	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}
-	return a.run(ctx, args)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stdout := &output{file: os.Stdout, unread: cancel}
+	stderr := &output{file: os.Stderr, unread: cancel}
+	a := &app{stdin: os.Stdin, stdout: stdout.writer(), stderr: stderr.writer(), getenv: os.Getenv}
+	return stdout.verdict(a.run(ctx, args), stderr)
 }
 
 // run executes args and turns the error into a message and an exit code.
@@ -66,9 +70,6 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root := newRoot(a)
 	args = joinOptionPairs(args)
 	root.SetArgs(args)
-	root.SetIn(a.stdin)
-	root.SetOut(a.stdout)
-	root.SetErr(a.stderr)
 	err := unknownCommand(root, root, args)
 	if err == nil {
 		err = root.ExecuteContext(ctx)
@@ -83,6 +84,8 @@ func (a *app) report(ctx context.Context, err error) int {
 		return ExitOK
 	case errors.As(err, &s):
 		return s.code
+	case errors.Is(context.Cause(ctx), errUnread):
+		return ExitInterrupted
 	case errors.Is(context.Cause(ctx), errInterrupted):
 		fmt.Fprintln(a.stderr, "godwit: interrupted")
 		return ExitInterrupted
@@ -98,17 +101,26 @@ func (a *app) report(ctx context.Context, err error) int {
 // errInterrupted is the cause of a context that a signal ended.
 var errInterrupted = errors.New("interrupted")
 
-// interruptible returns a context that the first SIGINT or SIGTERM cancels.
-// The second one ends the process at once: a person who presses Ctrl-C twice
-// does not want to wait for a clean-up.
+// interruptible returns a context that the first SIGINT, SIGTERM or SIGHUP (the
+// terminal is gone) cancels. A further SIGINT or SIGTERM ends the process at
+// once: a person who presses Ctrl-C twice does not want to wait for a clean-up.
 func interruptible(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	ch := make(chan os.Signal, 2)
 	signal.Notify(ch, os.Interrupt, syscall.SIGTERM)
+	hup := make(chan os.Signal, 1)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup
+		signal.Notify(hup, syscall.SIGHUP)
+	}
+	// Without this a write to a pipe that nobody reads would end the process on
+	// the spot. With it the write fails, which output notices.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	done := make(chan struct{})
 	go func() {
 		select {
 		case <-ch:
+			cancel(errInterrupted)
+		case <-hup:
 			cancel(errInterrupted)
 		case <-done:
 			return
@@ -122,6 +134,7 @@ func interruptible(parent context.Context) (context.Context, func()) {
 	}()
 	return ctx, func() {
 		signal.Stop(ch)
+		signal.Stop(hup)
 		close(done)
 		cancel(nil)
 	}

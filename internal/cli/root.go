@@ -50,6 +50,9 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 		DisableAutoGenTag: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 	}
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(flagError)
 	f := root.PersistentFlags()
 	g := &a.globals
