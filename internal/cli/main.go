@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"godwit/internal/fault"
 )
@@ -125,11 +126,18 @@ func interruptible(parent context.Context) (context.Context, func()) {
 		case <-done:
 			return
 		}
-		select {
-		case <-ch:
-			showCursor()
-			os.Exit(ExitInterrupted)
-		case <-done:
+		first := time.Now()
+		for {
+			select {
+			case <-ch:
+				if time.Since(first) < 250*time.Millisecond {
+					continue // of the same kill: timeout(1) signals the process and its group
+				}
+				showCursor()
+				os.Exit(ExitInterrupted)
+			case <-done:
+				return
+			}
 		}
 	}()
 	return ctx, func() {
