@@ -75,7 +75,10 @@ func watched(ctx context.Context, h fleet.Host, sink event.Sink, fn func() Outco
 		switch {
 		case ctx.Err() != nil && errors.Is(o.Err, context.Canceled):
 			o.State = Interrupted
-		case o.State != RolledBack && o.State != NotStarted:
+		case o.State == RolledBack || o.State == NotStarted:
+		case ctx.Err() != nil && errors.Is(o.Err, context.Cause(ctx)):
+			o.State = Interrupted
+		default:
 			o.State = Failed
 		}
 		if o.Detail == "" {

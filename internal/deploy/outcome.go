@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"godwit/internal/activate"
+	"godwit/internal/event"
 	"godwit/internal/fault"
 )
 
@@ -60,7 +61,7 @@ func named(host string, err error) error {
 		}
 		return err
 	}
-	f = fault.New("%s", strings.TrimPrefix(err.Error(), host+": ")).On(host).Because(err)
+	f = fault.New("%s", strings.TrimPrefix(event.Message(err), host+": ")).On(host).Because(err)
 	var h interface{ HintLines() []string }
 	if errors.As(err, &h) {
 		f.Hints = h.HintLines()

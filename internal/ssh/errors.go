@@ -71,8 +71,11 @@ type ExitError struct {
 	Stderr  string // the tail
 }
 
-func (e *ExitError) Error() string {
-	msg := fmt.Sprintf("%s: %s ended with status %d", e.Host, e.Command, e.Code)
+func (e *ExitError) Error() string { return e.Host + ": " + e.Bare() }
+
+// Bare is the message without its host.
+func (e *ExitError) Bare() string {
+	msg := fmt.Sprintf("%s ended with status %d", e.Command, e.Code)
 	if last := lastLines(e.Stderr, 1); len(last) == 1 {
 		msg += ": " + last[0]
 	}
@@ -89,11 +92,14 @@ type DroppedError struct {
 	Err     error
 }
 
-func (e *DroppedError) Error() string {
+func (e *DroppedError) Error() string { return e.Host + ": " + e.Bare() }
+
+// Bare is the message without its host.
+func (e *DroppedError) Bare() string {
 	if e.Killed {
-		return e.Host + ": " + e.Command + " was broken off"
+		return e.Command + " was broken off"
 	}
-	msg := e.Host + ": the connection was lost during " + e.Command
+	msg := "the connection was lost during " + e.Command
 	for _, l := range lastLines(e.Stderr, 3) {
 		if ownMessage(l) {
 			return msg + ": " + l

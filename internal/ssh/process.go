@@ -409,12 +409,15 @@ type interrupted struct {
 	err       error
 }
 
-func (e *interrupted) Error() string {
+func (e *interrupted) Error() string { return e.host + ": " + e.Bare() }
+
+// Bare is the message without its host.
+func (e *interrupted) Bare() string {
 	what := "interrupted"
 	if errors.Is(e.err, context.DeadlineExceeded) {
 		what = "timed out"
 	}
-	return e.host + ": " + e.cmd + " " + what
+	return e.cmd + " " + what
 }
 
 func (e *interrupted) Unwrap() error { return e.err }
