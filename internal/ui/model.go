@@ -480,7 +480,7 @@ func (h *host) failedTail() []logLine {
 	step := h.failed
 	if step == "" && len(h.tail) > 0 {
 		step = h.tail[len(h.tail)-1].step
-		if step == h.lastOK {
+		if step == h.lastOK || step == event.StepBuilder { // which tells why, not what happened
 			return nil
 		}
 	}

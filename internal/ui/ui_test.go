@@ -506,9 +506,13 @@ func TestPlain(t *testing.T) {
 // TestTails: the log of a step that went well explains nothing.
 func TestTails(t *testing.T) {
 	for _, c := range []struct {
+		step event.Step
 		end  event.Kind
 		want bool
-	}{{event.Done, false}, {event.Failed, true}, {event.Note, true}} {
+	}{
+		{event.StepBuild, event.Done, false}, {event.StepBuild, event.Failed, true}, {event.StepBuild, event.Note, true},
+		{event.StepBuilder, event.Note, false},
+	} {
 		var out bytes.Buffer
 		u := New(Options{Stdout: io.Discard, Stderr: &out, Mode: Plain, Getenv: environ()})
 		for _, e := range []event.Event{
@@ -517,13 +521,13 @@ func TestTails(t *testing.T) {
 		} {
 			e.Host = "web"
 			if e.Kind != event.Result {
-				e.Step = event.StepBuild
+				e.Step = c.step
 			}
 			u.Emit(e)
 		}
 		u.Close()
-		if got := strings.Contains(out.String(), "last lines of the build log"); got != c.want {
-			t.Errorf("%s: %t\n%s", c.end, got, out.String())
+		if got := strings.Contains(out.String(), "last lines of "); got != c.want {
+			t.Errorf("%s %s: %t\n%s", c.step, c.end, got, out.String())
 		}
 	}
 }
