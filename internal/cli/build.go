@@ -17,6 +17,7 @@ import (
 	"godwit/internal/fleet"
 	"godwit/internal/plan"
 	"godwit/internal/source/morph"
+	"godwit/internal/ui/text"
 )
 
 // buildOptions are what build, push and deploy have in common.
@@ -248,7 +249,7 @@ func deploymentArgs(more ...string) cobra.PositionalArgs {
 		}
 		what := strings.Join(append([]string{"a deployment file"}, more...), " and ")
 		if len(args) > 0 {
-			what += ", not " + count(len(args), "argument")
+			what += ", not " + text.Count(len(args), "argument")
 		}
 		return fault.New("%s takes %s", c.CommandPath(), what).Hint("%s", c.UseLine())
 	}

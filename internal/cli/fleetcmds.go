@@ -20,6 +20,7 @@ import (
 	"godwit/internal/source/morph"
 	"godwit/internal/ssh"
 	"godwit/internal/ui"
+	"godwit/internal/ui/text"
 )
 
 func newCheckHealth(a *app) *cobra.Command {
@@ -87,7 +88,7 @@ those that changed, and then the health checks.` + "\n" + exitStatusHelp,
 					if len(h.Secrets) == 0 {
 						return deploy.Outcome{State: deploy.Skipped, Detail: "no secrets"}
 					}
-					return s.wet(sc, "upload "+count(len(h.Secrets), "secret"), func() deploy.Outcome {
+					return s.wet(sc, "upload "+text.Count(len(h.Secrets), "secret"), func() deploy.Outcome {
 						rep, err := deploy.UploadSecrets(ctx, conn, h, secrets.Options{ForceActions: force}, sc)
 						if err == nil && !skipChecks && h.HealthChecks.Len() > 0 {
 							err = deploy.Check(ctx, conn, h, h.HealthChecks, time.Duration(timeout)*time.Second, event.On(s.ui, h.Name, event.StepCheck))

@@ -17,6 +17,7 @@ import (
 	"godwit/internal/ssh"
 	"godwit/internal/store"
 	"godwit/internal/ui"
+	"godwit/internal/ui/text"
 )
 
 func newGC(a *app) *cobra.Command {
@@ -126,7 +127,7 @@ func (s *session) collect(ctx context.Context, h fleet.Host, conn *ssh.Host, rul
 
 // collected is the outcome of a host whose garbage was collected.
 func collected(res hoststate.Collected, sc event.Scope) deploy.Outcome {
-	detail := count(res.Generations, "generation") + " and " + count(res.Paths, "path") + " deleted"
+	detail := text.Count(res.Generations, "generation") + " and " + text.Count(res.Paths, "path") + " deleted"
 	if res.Bytes >= 0 {
 		detail += ", " + ui.Size(res.Bytes) + " freed"
 	}

@@ -258,14 +258,6 @@ func recordsOf(ctx context.Context, conn *ssh.Host, host string, n int) ([]histo
 	return out, nil
 }
 
-// count writes "1 path", "3 paths".
-func count(n int, noun string) string {
-	if n != 1 {
-		noun += "s"
-	}
-	return fmt.Sprintf("%d %s", n, noun)
-}
-
 var errNegative = fault.New("a time limit cannot be negative")
 
 // seconds is a number of seconds from a flag.

@@ -126,7 +126,7 @@ func (d Difference) Text(all bool) string {
 			b.WriteString(summary(list, rebuilt) + "\n")
 		}
 	}
-	fmt.Fprintf(&b, "closure %s → %s (%s), %d paths new, %d gone\n", text.Size(d.OldSize), text.Size(d.NewSize), Bytes(d.Delta()), d.Added, d.Removed)
+	fmt.Fprintf(&b, "closure %s → %s (%s), %s new, %d gone\n", text.Size(d.OldSize), text.Size(d.NewSize), Bytes(d.Delta()), text.Count(d.Added, "path"), d.Removed)
 	return b.String()
 }
 

@@ -288,7 +288,7 @@ func (h *Host) sizes() string {
 		}
 	}
 	if c := h.Copy; c != nil && c.Paths > 0 {
-		words = append(words, plural(c.Paths, "path")+" ("+sizeText(c.Bytes)+") to copy")
+		words = append(words, text.Count(c.Paths, "path")+" ("+sizeText(c.Bytes)+") to copy")
 	}
 	return strings.Join(words, ", ")
 }
@@ -447,7 +447,7 @@ func (p *Plan) whole(b *strings.Builder, h *Host, l Layout) {
 		if c.Paths == 0 {
 			row("copy", "nothing, all is there")
 		} else {
-			row("copy", plural(c.Paths, "path")+", "+sizeText(c.Bytes))
+			row("copy", text.Count(c.Paths, "path")+", "+sizeText(c.Bytes))
 		}
 	}
 	if len(h.Free) > 0 {

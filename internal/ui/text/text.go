@@ -6,6 +6,7 @@ package text
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -227,6 +228,14 @@ func csi(s string) int {
 
 // sizes are binary, because that is what Nix and df -h count in.
 var sizes = []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
+
+// Count writes a number of things: "1 path", "3 paths".
+func Count(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return strconv.Itoa(n) + " " + noun
+}
 
 // Size writes a number of bytes: "67 MiB", "2.1 MiB", "310 MiB", "12 B".
 func Size(n int64) string {

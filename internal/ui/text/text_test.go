@@ -30,6 +30,14 @@ func TestSize(t *testing.T) {
 	}
 }
 
+func TestCount(t *testing.T) {
+	for n, want := range map[int]string{0: "0 paths", 1: "1 path", 2: "2 paths"} {
+		if got := Count(n, "path"); got != want {
+			t.Errorf("%d: %q", n, got)
+		}
+	}
+}
+
 func TestElapsed(t *testing.T) {
 	for _, c := range []struct {
 		d    time.Duration
