@@ -542,6 +542,8 @@ func (n *Network) unfit(h fleet.Host) *fault.Error {
 			Hint(`write pkgs = import <nixpkgs> { system = "%s"; };`, linux)
 	case "hostPlatform":
 		return f.Hint(`write nixpkgs.hostPlatform = "%s";`, linux)
+	case "localSystem":
+		return f.Hint(`write nixpkgs.localSystem.system = "%s";`, linux)
 	default:
 		return f.Hint(`write nixpkgs.system = "%s";`, linux)
 	}

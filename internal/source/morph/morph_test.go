@@ -409,6 +409,7 @@ func TestFailing(t *testing.T) {
   omac = { nixpkgs.hostPlatform = "aarch64-darwin"; };
   psearch = { imports = [ <no-such-thing/x.nix> ]; };
   qopt = { deployment.secrets.x = { source = "a"; destination = "/b"; onwer.user = "c"; }; };
+  rmac = { nixpkgs.localSystem.system = "aarch64-darwin"; };
   zlast = { };
 }`,
 		"bad.nix":       "{ a = ; }\n",
@@ -445,6 +446,7 @@ func TestFailing(t *testing.T) {
 		"nport":       "the option `deployment.healthChecks.http[1].port' has no value",
 		"omac":        "a NixOS host cannot be aarch64-darwin",
 		"psearch":     "D/network.nix:20:27: <no-such-thing/x.nix> is not in Nix's search path",
+		"rmac":        "a NixOS host cannot be aarch64-darwin",
 		"qopt":        "D/network.nix:21:71: the option `deployment.secrets.x.onwer' does not exist",
 	}
 	for _, f := range res.Failed {
@@ -455,6 +457,9 @@ func TestFailing(t *testing.T) {
 		}
 		if text := fault.Render(f.Err); strings.Count(text, "\n") > 12 {
 			t.Error("too long:\n" + text)
+		}
+		if text := fault.Render(f.Err); f.Host == "rmac" && !strings.Contains(text, `hint: write nixpkgs.localSystem.system = "aarch64-linux";`) {
+			t.Error(text)
 		}
 		if ended[f.Host] != event.Failed {
 			t.Errorf("%s ended %s", f.Host, ended[f.Host])
