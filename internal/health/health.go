@@ -315,7 +315,8 @@ func address(host fleet.Host, c fleet.HTTPCheck) (*url.URL, error) {
 		path = "/" + path
 	}
 	name = bare(name)
-	u, err := url.Parse(scheme + "://" + net.JoinHostPort(name, strconv.Itoa(c.Port)) + path)
+	// The zone of an address (fe80::1%eth0) is written %25eth0 in a URL.
+	u, err := url.Parse(scheme + "://" + strings.ReplaceAll(net.JoinHostPort(name, strconv.Itoa(c.Port)), "%", "%25") + path)
 	if err != nil {
 		return nil, err
 	}

@@ -135,7 +135,7 @@ func TestMalformed(t *testing.T) {
 	if _, _, err := run(t, nil, fleet.Checks{Cmd: []fleet.CmdCheck{{Description: "none"}}}, Options{}); err == nil {
 		t.Error("a check without a command passes")
 	}
-	for in, want := range map[string]string{"::1": "http://[::1]:80/", "[::1]": "http://[::1]:80/", "h": "http://h:80/"} {
+	for in, want := range map[string]string{"::1": "http://[::1]:80/", "[::1]": "http://[::1]:80/", "h": "http://h:80/", "fe80::1%eth0": "http://[fe80::1%25eth0]:80/"} {
 		u, err := address(fleet.Host{TargetHost: in}, fleet.HTTPCheck{Port: 80})
 		if err != nil || u.String() != want {
 			t.Errorf("%s: %v, %v", in, u, err)
