@@ -14,6 +14,7 @@ import (
 
 	"godwit/internal/deploy"
 	"godwit/internal/fault"
+	"godwit/internal/fleet"
 )
 
 // runApp runs godwit in this process.
@@ -253,6 +254,16 @@ func TestPasswordCommand(t *testing.T) {
 		got, err := s.password(t.Context(), &passwords{command: command})
 		if got != want || (err == nil) != (want != "") {
 			t.Errorf("%q: %q %v", command, got, err)
+		}
+	}
+}
+
+// TestHostsTable: an address with colons and its port can be told apart.
+func TestHostsTable(t *testing.T) {
+	got := hostsTable([]fleet.Host{{Name: "a", TargetHost: "fe80::1%eth0", TargetPort: 22, TargetUser: "root"}, {Name: "b", TargetHost: "b.example", TargetPort: 2222}})
+	for _, want := range []string{" root@[fe80::1%eth0]:22 ", " b.example:2222 "} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
 		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -353,11 +355,11 @@ func hostsTable(hosts []fleet.Host) string {
 	rows := make([][]string, len(hosts))
 	for i, h := range hosts {
 		target := h.TargetHost
+		if h.TargetPort != 0 {
+			target = net.JoinHostPort(target, strconv.Itoa(h.TargetPort))
+		}
 		if h.TargetUser != "" {
 			target = h.TargetUser + "@" + target
-		}
-		if h.TargetPort != 0 {
-			target += fmt.Sprintf(":%d", h.TargetPort)
 		}
 		rows[i] = []string{h.Name, target, h.System, strings.Join(h.Tags, ","),
 			fmt.Sprint(len(h.Secrets)), fmt.Sprint(h.HealthChecks.Len())}
