@@ -282,7 +282,7 @@ func TestEvalEachBroken(t *testing.T) {
 	time.AfterFunc(200*time.Millisecond, cancel)
 	start := time.Now()
 	err = tool.EvalEach(ctx, Each{Names: names, Expr: "name: let f = n: if n == 0 then 0 else f (n - 1) + f (n - 1); in f 60", Got: func(string, json.RawMessage) error { return nil }})
-	if !errors.Is(err, context.Canceled) || time.Since(start) > 5*time.Second {
+	if !errors.Is(err, context.Canceled) || time.Since(start) > 30*time.Second {
 		t.Error(err, time.Since(start))
 	}
 }
@@ -376,7 +376,7 @@ func TestCommandCancel(t *testing.T) {
 	time.AfterFunc(200*time.Millisecond, cancel)
 	start := time.Now()
 	err := cmd.Run()
-	if err == nil || time.Since(start) > 5*time.Second {
+	if err == nil || time.Since(start) > killAfter {
 		t.Error(err, time.Since(start))
 	}
 }

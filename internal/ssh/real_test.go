@@ -176,7 +176,7 @@ func TestConnectionErrors(t *testing.T) {
 	silent := s.Target("c")
 	silent.Port = silentPort(t)
 	start := time.Now()
-	if err := p.Host(silent).Connect(ctx(t)); ssh.KindOf(err) != ssh.Timeout || time.Since(start) > 5*time.Second {
+	if err := p.Host(silent).Connect(ctx(t)); ssh.KindOf(err) != ssh.Timeout || time.Since(start) > 20*time.Second {
 		t.Errorf("silent port: kind %q, error %v, after %s", ssh.KindOf(err), err, time.Since(start))
 	}
 
@@ -280,7 +280,7 @@ func TestParallelRuns(t *testing.T) {
 func checkLogins(t *testing.T, s *sshtest.Server, limit int) {
 	t.Helper()
 	// What sshd writes about several connections comes in any order.
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		log := s.Log()
 		logins, refused := strings.Count(log, "Accepted publickey"), strings.Count(log, "no more sessions")
 		if logins <= limit+refused {
@@ -381,7 +381,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	if err := p.Close(); err != nil {
 		t.Errorf("close: %v", err)
 	}
-	if d := time.Since(start); d > 2*time.Second {
+	if d := time.Since(start); d > 20*time.Second {
 		t.Errorf("close took %s", d)
 	}
 	if entries, _ := os.ReadDir(runtime); len(entries) != 0 {
@@ -500,7 +500,7 @@ func TestKilledProcessLeavesNoMaster(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Wait()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !strings.Contains(s.Log(), "Disconnected from user") {
 		if time.Now().After(deadline) {
 			t.Fatal("the master is still connected")

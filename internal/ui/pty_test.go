@@ -83,7 +83,7 @@ func onPTY(t *testing.T, w, h int, env []string, text string, then func(f *os.Fi
 			return screen.Write(p)
 		}), f)
 	}()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		mu.Lock()
 		ok := strings.Contains(screen.Text(), text)
 		mu.Unlock()
@@ -94,13 +94,13 @@ func onPTY(t *testing.T, w, h int, env []string, text string, then func(f *os.Fi
 			t.Fatalf("%q did not appear:\n%s", text, screen.Text())
 		}
 	}
-	kill := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+	kill := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() })
 	defer kill.Stop()
 	then(f, cmd.Process)
 	_ = cmd.Wait()
 	select {
 	case <-done:
-	case <-time.After(time.Second):
+	case <-time.After(30 * time.Second):
 		f.Close()
 	}
 	return screen, raw.String()
