@@ -80,13 +80,13 @@ func (u *UI) hostRows(now time.Time, budget int) []row {
 	}
 	var out, below []row
 	if folded[nDone] {
-		out = append(out, row{sym: symOK, parts: []part{{count(len(groups[nDone]), "host"), bold}, {"done", plainText}}})
+		out = append(out, row{sym: symOK, parts: []part{{text.Count(len(groups[nDone]), "host"), bold}, {"done", plainText}}})
 	}
 	if folded[nBad] {
-		out = append(out, row{sym: symFailed, parts: []part{{count(len(groups[nBad]), "host"), bold}, {"failed: " + names(groups[nBad]), plainText}}})
+		out = append(out, row{sym: symFailed, parts: []part{{text.Count(len(groups[nBad]), "host"), bold}, {"failed: " + names(groups[nBad]), plainText}}})
 	}
 	if folded[nWaiting] {
-		below = append(below, row{sym: symWaiting, parts: []part{{count(len(groups[nWaiting]), "host"), bold}, {"waiting", dim}}})
+		below = append(below, row{sym: symWaiting, parts: []part{{text.Count(len(groups[nWaiting]), "host"), bold}, {"waiting", dim}}})
 	}
 	room := budget - len(out) - len(below)
 	if need > budget {
@@ -106,7 +106,7 @@ func (u *UI) hostRows(now time.Time, budget int) []row {
 		out = append(out, u.hostRow(h, now))
 	}
 	if left > 0 {
-		out = append(out, row{sym: symRunning, parts: []part{{count(left, "more host"), bold}, {"under way", dim}}})
+		out = append(out, row{sym: symRunning, parts: []part{{text.Count(left, "more host"), bold}, {"under way", dim}}})
 	}
 	out = append(out, below...)
 	if len(out) > budget {
@@ -224,6 +224,9 @@ func (u *UI) finalRows(h int) []row {
 	var order []string
 	for _, n := range m.order {
 		host := m.hosts[n]
+		if host.outcome == "" && host.err == "" && host.lastOK == event.StepEvaluate {
+			continue // a list or a report, which says itself what there is to say
+		}
 		if host.state == waiting {
 			if m.begin.IsZero() {
 				continue // nothing ever happened
@@ -257,7 +260,7 @@ func (u *UI) finalRows(h int) []row {
 		case "interrupted":
 			s, what = symWarning, o+": "+names(groups[o])
 		}
-		folded = append(folded, row{sym: s, parts: []part{{count(len(groups[o]), "host"), bold}, {what, plainText}}})
+		folded = append(folded, row{sym: s, parts: []part{{text.Count(len(groups[o]), "host"), bold}, {what, plainText}}})
 	}
 	return append(folded, out...)
 }
@@ -323,13 +326,6 @@ func (u *UI) nameWidth(width int) int {
 		n = max(n, text.Width(name))
 	}
 	return max(min(n, width/3), 1)
-}
-
-func count(n int, noun string) string {
-	if n != 1 {
-		noun += "s"
-	}
-	return fmt.Sprintf("%d %s", n, noun)
 }
 
 func names(hosts []*host) string {

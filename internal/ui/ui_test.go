@@ -147,7 +147,7 @@ func fleetRun(b *bench, n int, step func()) {
 	b.Println(fmt.Sprintf("Selected %d/%d hosts", n, n))
 	b.say("", event.StepEvaluate, event.Started, "network.nix")
 	step()
-	b.at(1400*time.Millisecond).say("", event.StepEvaluate, event.Done, count(n, "host"))
+	b.at(1400*time.Millisecond).say("", event.StepEvaluate, event.Done, text.Count(n, "host"))
 	step()
 	ms := 1500
 	tick := func() { ms += 40; b.at(time.Duration(ms) * time.Millisecond); step() }
@@ -379,6 +379,22 @@ func TestLiveConcurrent(t *testing.T) {
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// TestLiveList: hosts of which nothing but an evaluation was wanted are not told again.
+func TestLiveList(t *testing.T) {
+	b := newBench(t, 80, 24, Options{Mode: Live, Hosts: []string{"web1", "web2", "web3"}})
+	b.say("web1", event.StepEvaluate, event.Started, "")
+	b.say("web1", event.StepEvaluate, event.Done, "")
+	b.say("web2", event.StepEvaluate, event.Started, "")
+	b.say("web2", event.StepEvaluate, event.Failed, "no such option")
+	b.say("web3", event.StepEvaluate, event.Started, "")
+	b.say("web3", event.StepEvaluate, event.Done, "")
+	b.paint()
+	_ = b.Close()
+	if got, want := b.screen.AllText(), "✗ web2  evaluate failed: no such option"; got != want {
+		t.Errorf("got\n%s", got)
+	}
+}
 
 func TestLiveInterrupted(t *testing.T) {
 	b := newBench(t, 80, 24, Options{Mode: Live, Hosts: []string{"web1", "web2", "web3"}})
