@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"godwit/internal/event"
+	"godwit/internal/fault"
 	"godwit/internal/fleet"
 )
 
@@ -80,6 +81,9 @@ func watched(ctx context.Context, h fleet.Host, sink event.Sink, fn func() Outco
 			o.State = Interrupted
 		default:
 			o.State = Failed
+		}
+		if o.State == Interrupted && event.Message(o.Err) == context.Canceled.Error() {
+			o.Err = fault.New("interrupted").On(h.Name).Because(o.Err)
 		}
 		if o.Detail == "" {
 			o.Detail = event.Message(o.Err)

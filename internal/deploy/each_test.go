@@ -29,7 +29,7 @@ func TestEachErrors(t *testing.T) {
 			"the connection was lost during x", "error: web: the connection was lost during x\nhint: it may or may not have finished; look at the host before running it again\n"},
 		{"any error", Outcome{Err: errors.New("no room")}, false, Failed, "no room", "error: web: no room\n"},
 		{"interrupted", Outcome{Err: fmt.Errorf("x interrupted: %w", stopped)}, true, Interrupted, "", ""},
-		{"cancelled", Outcome{Err: context.Canceled}, true, Interrupted, "", ""},
+		{"cancelled", Outcome{Err: context.Canceled}, true, Interrupted, "interrupted", "error: web: interrupted\n"},
 		{"failed for another reason meanwhile", Outcome{Err: errors.New("no room")}, true, Failed, "", ""},
 		{"went back meanwhile", Outcome{State: RolledBack, Err: fmt.Errorf("went back: %w", stopped)}, true, RolledBack, "", ""},
 	} {
