@@ -394,6 +394,9 @@ func (s *session) showResult(ctx context.Context, links func(map[string]string) 
 			systems = links(systems)
 		}
 		path, err := s.tool.ResultDir(ctx, systems)
+		if ctx.Err() != nil {
+			return
+		}
 		if err != nil {
 			s.println("warning: cannot make the result directory: " + err.Error())
 			return

@@ -298,6 +298,9 @@ func (p *Process) start(ctx context.Context, socket string, master bool) error {
 	p.err = &stderrFilter{mark: p.mark, w: p.cmd.Stderr}
 	c.Stdin, c.Stdout, c.Stderr = inR, outW, errW
 	if err := c.Start(); err != nil {
+		if p.ctx.Err() != nil {
+			return fail(&interrupted{host: h.target.Name, cmd: p.cmd.String(), err: context.Cause(p.ctx)})
+		}
 		return fail(fault.New("cannot start ssh: %w", err).On(h.target.Name))
 	}
 	inR.Close()

@@ -126,6 +126,23 @@ func TestSkipWarnsOnce(t *testing.T) {
 	}
 }
 
+// TestCancelledBefore: a command that was given up before its ssh started.
+func TestCancelledBefore(t *testing.T) {
+	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
+	pool, err := NewPool(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	why := errors.New("somebody pressed Ctrl-C")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(why)
+	_, err = pool.Host(Target{Name: "web1", Host: "192.0.2.1"}).launch(ctx, Cmd{Argv: []string{"true"}}, nil, nil)
+	if !errors.Is(err, why) || err.Error() != "web1: true interrupted" {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestNewPoolErrors(t *testing.T) {
 	for _, o := range []Options{{Program: "no-such-ssh"}, {Elevate: "su"}, {ConfigFile: "/no/such"}, {IdentityFile: "/no/such"}} {
 		if _, err := NewPool(o); err == nil {
