@@ -487,7 +487,7 @@ func (d *run) refused(words string) error {
 	switch code {
 	case "75":
 		return fault.New("another deployment is under way on this host (%s)", why).On(d.req.Host).Exit(ExitBusy).
-			Hint("godwit status %s shows it; godwit confirm %s or godwit rollback %s ends it", d.req.Host, d.req.Host, d.req.Host)
+			Hint("godwit status %s shows it; godwit confirm %s or godwit rollback --pending %s ends it", d.req.Host, d.req.Host, d.req.Host)
 	case "66":
 		return fault.New("%s; nothing was changed", why).On(d.req.Host).Hint("make room on the host: godwit gc %s", d.req.Host)
 	}
