@@ -208,6 +208,9 @@ func (h *Host) classify(said string) *fault.Error {
 	make := func(kind Kind, format string, args ...any) *fault.Error {
 		return fault.New(format, args...).On(h.target.Name).Because(&ConnectError{Kind: kind, Stderr: said})
 	}
+	if h.target.Host == "" {
+		return make(BadConfig, "it has no address to connect to").Hint("set deployment.targetHost to one, or leave it out where the name is the address")
+	}
 	at := h.address()
 	m := connectTo.FindStringSubmatch(said)
 	if m != nil {

@@ -204,6 +204,10 @@ func TestClassify(t *testing.T) {
 			t.Errorf("more than a line: %q", f.Error())
 		}
 	}
+	nowhere := testHost(t, Options{}, Target{Name: "web1"})
+	if f := nowhere.classify("ssh: Could not resolve hostname : Name or service not known"); f.Error() != "web1: it has no address to connect to" || Retryable(f) {
+		t.Errorf("%v", f)
+	}
 }
 
 func TestCmdCheck(t *testing.T) {
