@@ -247,10 +247,10 @@ func TestInterrupt(t *testing.T) {
 			net := only(service("during") + c.body)
 			args := append([]string{}, c.args...)
 			args[1] = net
-			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 			defer cancel()
 			p := w.start(ctx, nil, args...)
-			p.until(c.when, time.Minute)
+			p.until(c.when, 3*time.Minute)
 			time.Sleep(300 * time.Millisecond)
 			if err := syscall.Kill(p.cmd.Process.Pid, syscall.SIGINT); err != nil {
 				t.Fatal(err)
