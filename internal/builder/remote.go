@@ -166,7 +166,8 @@ func sortOut(drvs []string, stdout string, log *nix.BuildLog, runErr error, vali
 	ok, err := valid(paths)
 	if err != nil {
 		// The builder itself went away.
-		return nil, fault.New("%s: the build broke off: %s", name, log.Last(runErr)).Because(runErr)
+		return nil, fault.New("%s: the build broke off: %s", name, log.Last(runErr)).Because(runErr).
+			Detail(event.Message(err)).Hint("run it again: what was built until then is there")
 	}
 	for _, d := range drvs {
 		if p := built.Outputs[d]; p == "" || !ok[p] {

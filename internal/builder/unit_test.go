@@ -139,6 +139,16 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
+// TestBuilderGone: a builder that went away during a build says so, and what to do.
+func TestBuilderGone(t *testing.T) {
+	gone := func([]string) (map[string]bool, error) { return nil, errors.New("container b is not running") }
+	_, err := sortOut(nil, "", &nix.BuildLog{}, errors.New("exit status 137"), gone, "container b", nil)
+	want := "error: container b: the build broke off: exit status 137\n  container b is not running\nhint: run it again: what was built until then is there\n"
+	if got := fault.Render(err); got != want {
+		t.Errorf("%s", got)
+	}
+}
+
 func TestHello(t *testing.T) {
 	num := func(ns ...uint64) string {
 		var b []byte

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -209,5 +210,14 @@ func (a *app) printBuilders(list []builder.Status) error {
 		}
 		rows[i] = []string{s.Name, s.System, s.State, since, speed, s.Sandbox, s.Nix, size, s.Image}
 	}
-	return a.print(ui.Table(0, []string{"NAME", "SYSTEM", "STATE", "FOR", "SPEED", "SANDBOX", "NIX", "STORE", "IMAGE"}, rows))
+	head := []string{"NAME", "SYSTEM", "STATE", "FOR", "SPEED", "SANDBOX", "NIX", "STORE", "IMAGE"}
+	for i := len(head) - 1; i >= 0; i-- { // not what nobody was asked for
+		if !slices.ContainsFunc(rows, func(r []string) bool { return r[i] != "" }) {
+			head = slices.Delete(head, i, i+1)
+			for j := range rows {
+				rows[j] = slices.Delete(rows[j], i, i+1)
+			}
+		}
+	}
+	return a.print(ui.Table(0, head, rows))
 }
