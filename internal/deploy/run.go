@@ -112,6 +112,9 @@ type Run struct {
 // Hosts takes every job through its stages and gives the outcomes in order.
 func (r *Run) Hosts(ctx context.Context, jobs []Job) []Outcome {
 	r.builds, r.copies, r.activations = NewGate(r.Builds), NewGate(r.Copies), NewGate(r.Activations)
+	if r.Schedule != nil && r.Schedule.Together {
+		r.activations = nil // one that waits for the others must not be in their way
+	}
 	hosts := make([]fleet.Host, len(jobs))
 	byName := make(map[string]Job, len(jobs))
 	for i, j := range jobs {

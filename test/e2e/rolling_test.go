@@ -60,7 +60,7 @@ func TestRolling(t *testing.T) {
 		deploy("--confirm-timeout", "40").exits(3).says("web failed, and these hosts are changed together or not at all")
 		write("zero", "two", "two")
 		fleet("six", `together = true;`, nil)
-		deploy("--confirm-timeout", "40").exits(0)
+		deploy("--confirm-timeout", "40", "--parallel", "1").exits(0)
 		write("six", "six", "six")
 	})
 	for _, h := range all {
