@@ -336,6 +336,25 @@ func (d *once) interrupted(ctx context.Context) error {
 	return f.Hint("godwit status %s", d.req.Host)
 }
 
+// givenUp is Ctrl-C when the new system is up: it says what the host decided. The
+// verb back asks it to go back, unless it was confirmed already.
+func (d *once) givenUp(ctx context.Context, verb string) error {
+	f, err := d.ask(context.WithoutCancel(ctx), verb, "interrupted by the deployer", 8*time.Second, false)
+	e := d.fail("interrupted").Because(context.Cause(ctx)).Hint("godwit status %s", d.req.Host)
+	switch {
+	case err == nil && strings.HasPrefix(f.final, "done"):
+		d.res.Running = f.current
+		e.Msg = "interrupted, but the new system had been confirmed already"
+	case err == nil && f.decision == "keep" && f.reason == "":
+		e.Msg = "interrupted, but the new system had been confirmed already; the host is making it permanent"
+	case err == nil && f.decision != "":
+		e.Msg = "interrupted; the host is rebooting into the system that ran before"
+	default:
+		return d.interrupted(ctx)
+	}
+	return e
+}
+
 // back waits until the host runs another boot than before. On the way there,
 // with the new system silent, the host may need the deadman's time as well.
 func (d *once) back(ctx context.Context, before string, deadman bool) (facts, error) {
@@ -351,6 +370,9 @@ func (d *once) back(ctx context.Context, before string, deadman bool) (facts, er
 			}
 			d.res.Running = f.current
 			return f, nil
+		case err == nil && strings.HasPrefix(f.final, "done"): // the answer to keep was lost
+			d.res.Outcome, d.res.Running = Changed, f.current
+			return f, d.fail("the new system was confirmed after all: it runs and boots").Detail("running now   " + f.current)
 		case err == nil && f.final != "" && deadman: // undone after all
 			d.res.Outcome, d.res.Running = Untouched, d.req.Old
 			return f, d.fail("not rebooted: %s; the host is as before", f.reason).Detail(f.log...)
@@ -448,10 +470,7 @@ func (d *once) judge(ctx context.Context, f facts) error {
 	}
 	switch {
 	case ctx.Err() != nil:
-		quick, cancel := context.WithTimeout(context.WithoutCancel(ctx), 8*time.Second)
-		defer cancel()
-		_, _ = d.ask(quick, "back", "interrupted by the deployer", 8*time.Second, false)
-		return d.interrupted(ctx)
+		return d.givenUp(ctx, "back")
 	case reason != "":
 		return d.goBack(ctx, f.boot, reason, cause)
 	}
@@ -472,7 +491,7 @@ func (d *once) keep(ctx context.Context, boot string, until time.Time) error {
 		case err == nil && f.reason != "":
 			return d.goBack(ctx, boot, f.reason, nil)
 		case ctx.Err() != nil:
-			return d.interrupted(ctx)
+			return d.givenUp(ctx, "look")
 		case err != nil && time.Now().Before(until):
 			d.sc.Note("no confirmation yet: " + plain(err, d.req.Host).Error())
 		}
@@ -480,7 +499,7 @@ func (d *once) keep(ctx context.Context, boot string, until time.Time) error {
 			return d.goBack(ctx, boot, "the new system could not be confirmed", err)
 		}
 		if pause(ctx, wait) != nil {
-			return d.interrupted(ctx)
+			return d.givenUp(ctx, "look")
 		}
 		wait = min(2*wait, 3*time.Second)
 	}

@@ -87,6 +87,7 @@ func TestBootOnce(t *testing.T) {
 		"keep fails":     {map[string][]string{"look": {oldUp, newUp, newUp, backUp}, "go": {going}, "keep": {is("2", "new", "reason the boot default could not be set (exit 1)")}, "back": {sent}}, nil, RolledBack, "error: web1: the boot default could not be set (exit 1); the host", "go disconnect keep back disconnect"},
 		"cut in between": {map[string][]string{"look": {oldUp, newUp}, "go": {going}, "keep": {"", is("3", "old")}}, nil, RolledBack, "error: web1: it rebooted before it was confirmed; the host", "go disconnect keep keep"},
 		"silent, back":   {map[string][]string{"look": append(append([]string{oldUp}, slices.Repeat([]string{""}, 80)...), is("3", "old")), "go": {going}}, nil, RolledBack, "error: web1: the new system did not come up", "go disconnect"},
+		"kept after all": {map[string][]string{"look": {oldUp, newUp, newUp, done}, "go": {going}, "keep": {is("2", "new", "reason x")}, "back": {"drop"}}, nil, Changed, "error: web1: the new system was confirmed after all", "go disconnect keep back back back back"},
 		"never back":     {map[string][]string{"look": {oldUp, ""}, "go": {going}}, nil, Failed, "error: web1: went down to reboot and did not come back within 0s\n  the last try said: no answer on h:22 within 10s\n  if its systemd runs, the host goes back by itself 1s after its boot\nhint: power-cycle the host: it boots /old", "go"},
 		"never goes":     {map[string][]string{"look": {oldUp, going}, "go": {going}}, nil, Failed, "error: web1: was asked to reboot, but 0s later it still runs the same boot", "go"},
 	} {
@@ -117,5 +118,44 @@ func TestBootOnceInterrupted(t *testing.T) {
 	res, err := BootOnce(ctx, m, Request{Host: "web1", New: "/new", Old: "/old", Profile: "/p", Limit: time.Minute}, Options{Poll: 10 * time.Millisecond}, event.On(nil, "", ""))
 	if !errors.Is(err, context.Canceled) || res.Outcome != Failed || !strings.Contains(fault.Render(err), "1m0s after its boot the host goes back") {
 		t.Errorf("%+v %s", res, fault.Render(err))
+	}
+}
+
+// Ctrl-C when the new system is up says what the host decided by then.
+func TestBootOnceGivenUp(t *testing.T) {
+	const up = "boot 2\nbooted /new\ncurrent /new\nleft 60"
+	for _, c := range []struct {
+		name         string
+		during       string // the verb during which it is interrupted
+		answer, want string
+	}{
+		{"in the checks", "back", up + "\ndecision back", "interrupted; the host is rebooting into the system that ran before"},
+		{"in the checks, and somebody confirmed", "back", up + "\ndecision keep", "the host is making it permanent"},
+		{"in the checks, no answer", "back", "", "nobody confirms that now"},
+		{"confirmed", "keep", up + "\ndecision keep\nfinal done 0", "had been confirmed already"},
+		{"being confirmed", "keep", up + "\ndecision keep", "the host is making it permanent"},
+		{"the boot loader fails", "keep", up + "\ndecision keep\nreason exit 1", "is rebooting into the system that ran before"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			script := map[string][]string{"look": {"boot 1\nbooted /old", up, up}, "go": {"boot 1\ngoing 1"}, "keep": {"drop"}, "back": {c.answer}}
+			if c.during == "keep" {
+				script["look"] = append(script["look"], c.answer)
+			}
+			m := &machine{t: t, script: script}
+			checks := func(ctx context.Context) error {
+				if c.during == "back" {
+					cancel()
+					return ctx.Err()
+				}
+				time.AfterFunc(100*time.Millisecond, cancel)
+				return nil
+			}
+			req := Request{Host: "web1", New: "/new", Old: "/old", Profile: "/p", Limit: time.Minute, Checks: checks}
+			_, err := BootOnce(ctx, m, req, Options{Poll: 10 * time.Millisecond}, event.On(nil, "", ""))
+			if !errors.Is(err, context.Canceled) || !strings.Contains(fault.Render(err), c.want) {
+				t.Errorf("%v: %s", m.asked, fault.Render(err))
+			}
+		})
 	}
 }
