@@ -1,6 +1,7 @@
 package activate
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -73,6 +74,7 @@ func (d *run) final(final string) error {
 		if d.res.Running != d.res.OldSystem {
 			f.Detail("expected      " + d.res.OldSystem)
 		}
+		d.bootUnsure(f)
 		d.failedUnits(f)
 		d.lastLines(f)
 		if strings.HasSuffix(final, " 4") {
@@ -102,7 +104,9 @@ func (d *run) final(final string) error {
 		f := fail("%s failed: %s", d.req.Action, d.meaning())
 		switch d.req.Action {
 		case Boot:
-			f.Detail("the profile was put back; the host boots what it booted before")
+			if !d.bootUnsure(f) {
+				f.Detail("the profile was put back; the host boots what it booted before")
+			}
 		case Switch:
 			if d.res.ExitCode == 100 {
 				f.Msg = "the new system is the boot default, but it cannot be switched to: " + ExitMeaning(100)
@@ -160,6 +164,17 @@ func (d *run) failedUnits(f *fault.Error) {
 		f.Detail("newly failed  " + strings.Join(n, " "))
 		f.Hint("%s journalctl -b -u %s", shell(d.r, d.req.Host), n[0])
 	}
+}
+
+// bootUnsure tells of a boot loader that failed, or hung, when it was to be set
+// again for the old system.
+func (d *run) bootUnsure(f *fault.Error) bool {
+	if !d.fr.has("boot-unsure") {
+		return false
+	}
+	f.Detail("the profile was put back, but the boot loader could not be set again: the host may boot either system, or neither")
+	f.Hint("%s sudo %s/bin/switch-to-configuration boot, before it reboots", shell(d.r, d.req.Host), cmp.Or(d.state.Profile, d.res.OldSystem))
+	return true
 }
 
 // rebooted: the deployment's folder is gone, so the host has booted since. The

@@ -107,10 +107,8 @@ func (s State) CanGuard() (bool, string) {
 	case s.Systemd < 240:
 		return false, fmt.Sprintf("systemd %d is too old (240 is needed)", s.Systemd)
 	}
-	for _, tool := range s.Missing {
-		if tool != "setsid" {
-			return false, tool + " is missing on the host"
-		}
+	if len(s.Missing) > 0 {
+		return false, s.Missing[0] + " is missing on the host"
 	}
 	return true, ""
 }

@@ -16,7 +16,7 @@ var scriptFiles embed.FS
 
 // targetParts are the files that make up run.sh, the script that stays on the
 // host while a deployment is under way. main.sh is last: it runs a verb.
-var targetParts = []string{"common", "units", "apply", "rollback", "commit", "repair", "plain", "follow", "finish", "launch", "main"}
+var targetParts = []string{"common", "units", "apply", "rollback", "commit", "profile", "repair", "plain", "follow", "finish", "launch", "main"}
 
 func part(name string) string {
 	b, err := scriptFiles.ReadFile("scripts/" + name + ".sh")

@@ -23,11 +23,21 @@ commit() {
 	fi
 	systemctl stop --no-block "godwit-confirm-$ID.timer" 2>/dev/null
 	put phase committing
+	case $(get commits) in
+	'' | [12]) ;;
+	*) # and then going back was killed, too
+		commit_failed "the commit did not end in three attempts" 124
+		exit 0
+		;;
+	esac
 	if [ "$ACTION" = switch ]; then
-		profile_set "$TOPLEVEL" && NIXOS_INSTALL_BOOTLOADER=0 "$TOPLEVEL/bin/switch-to-configuration" boot </dev/null 8>&-
+		begun=$(date +%s)
+		profile_set "$TOPLEVEL" && boot_set "$TOPLEVEL"
 		rc=$?
+		why="exit $rc"
+		[ "$(($(date +%s) - begun))" -lt "$COMMIT_MAX" ] || why="it took longer than ${COMMIT_MAX}s"
 		if [ "$rc" != 0 ]; then
-			commit_failed "the boot default could not be set (exit $rc)" "$rc"
+			commit_failed "the boot default could not be set ($why)" "$rc"
 			exit 0
 		fi
 	fi
@@ -53,37 +63,4 @@ commit_failed() {
 	put commit-failed "$2"
 	put reason "$1"
 	start_rollback "$1"
-}
-
-# profile_set TOPLEVEL: with a note that outlives a power cut before the boot
-# default follows: the next deployment puts the profile back (profile_repair).
-profile_set() {
-	[ -e "$D/profile-old" ] || put profile-old "$(readlink "$PROFILE")" || return 1
-	(umask 022 && mkdir -p "$STATE") && printf '%s\n' "$ID" "$PROFILE" "$(get profile-old)" "$1" "$OLD" >"$STATE/pending.new" &&
-		mv -f "$STATE/pending.new" "$STATE/pending" || return 1
-	nix-env -p "$PROFILE" --set "$1"
-}
-
-# profile_back: the profile's link as it was, and no generation of ours.
-profile_back() {
-	[ -s "$D/profile-old" ] || return 0
-	link_back "$PROFILE" "$(get profile-old)"
-}
-link_back() {
-	made=$(readlink "$1")
-	if [ -n "$2" ] && [ "$made" != "$2" ]; then
-		number=${2%-link}
-		nix-env -p "$1" --switch-generation "${number##*-}" 2>&1 ||
-			{ ln -sfn "$2" "$1.godwit" && mv -fT "$1.godwit" "$1"; } || return 1
-		number=${made%-link}
-		nix-env -p "$1" --delete-generations "${number##*-}" 2>&1
-	fi
-}
-
-# boot_back: the boot loader again, of the system that the profile names.
-boot_back() {
-	before=$(readlink -f "$PROFILE")
-	[ -x "$before/bin/switch-to-configuration" ] || return 0
-	NIXOS_INSTALL_BOOTLOADER=0 "$before/bin/switch-to-configuration" boot </dev/null 8>&- ||
-		say "the boot loader could not be set again for $before"
 }

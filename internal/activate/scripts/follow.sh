@@ -29,7 +29,7 @@ follow() {
 
 # facts: the whole state, and the end of the answer.
 facts() {
-	for fact in phase final apply-rc apply-result rollback-rc attempts commit-failed reason untouched restored started; do
+	for fact in phase final apply-rc apply-result rollback-rc attempts commit-failed boot-unsure reason untouched restored started; do
 		[ ! -e "$D/$fact" ] || printf '::godwit fact %s %s\n' "$fact" "$(get "$fact")"
 	done
 	[ ! -L "$D/decision" ] || printf '::godwit fact decision %s\n' "$(decided)"

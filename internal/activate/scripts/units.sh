@@ -43,6 +43,6 @@ unit_confirm() {
 
 unit_commit() {
 	run_unit godwit-commit commit --no-block -p Type=exec -p "OnFailure=godwit-rollback-$ID.service" -p Restart=on-failure -p RestartSec=1 \
-		-p "RuntimeMaxSec=$COMMIT_MAX" -p "TimeoutStopSec=$COMMIT_MAX" -p OOMScoreAdjust=-900 \
+		-p "RuntimeMaxSec=$((2 * COMMIT_MAX + 60))" -p "TimeoutStopSec=$COMMIT_MAX" -p OOMScoreAdjust=-900 \
 		-p "ExecStopPost=$SH $D/run.sh commit-ended"
 }

@@ -1,0 +1,56 @@
+# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
+# Profile and boot default, forth and back.
+
+# profile_set TOPLEVEL: with a note that outlives a power cut before the boot
+# default follows: the next deployment puts the profile back (profile_repair).
+profile_set() {
+	[ -e "$D/profile-old" ] || put profile-old "$(readlink "$PROFILE")" || return 1
+	(umask 022 && mkdir -p "$STATE") && printf '%s\n' "$ID" "$PROFILE" "$(get profile-old)" "$1" "$OLD" >"$STATE/pending.new" &&
+		mv -f "$STATE/pending.new" "$STATE/pending" || return 1
+	nix-env -p "$PROFILE" --set "$1"
+}
+
+# profile_back: the profile's link as it was, and no generation of ours.
+profile_back() {
+	[ -s "$D/profile-old" ] || return 0
+	link_back "$PROFILE" "$(get profile-old)"
+}
+link_back() {
+	made=$(readlink "$1")
+	if [ -n "$2" ] && [ "$made" != "$2" ]; then
+		number=${2%-link}
+		nix-env -p "$1" --switch-generation "${number##*-}" 2>&1 ||
+			{ ln -sfn "$2" "$1.godwit" && mv -fT "$1.godwit" "$1"; } || return 1
+		number=${made%-link}
+		nix-env -p "$1" --delete-generations "${number##*-}" 2>&1
+	fi
+}
+
+# boot_set SYSTEM: a boot loader that hangs is killed with all that it started.
+# In the commit it ignores SIGTERM, as we do there; the watchdog never does, so
+# that nobody waits for it.
+boot_set() {
+	NIXOS_INSTALL_BOOTLOADER=0 setsid "$1/bin/switch-to-configuration" boot </dev/null 8>&- &
+	boot_pid=$!
+	(trap - TERM HUP INT && exec setsid "$SH" -c "sleep $COMMIT_MAX; kill -s KILL -- -$boot_pid") </dev/null 8>&- &
+	boot_dog=$!
+	wait "$boot_pid"
+	boot_rc=$?
+	kill -s KILL -- "-$boot_dog" 2>/dev/null || kill -s KILL "$boot_dog" 2>/dev/null
+	return "$boot_rc"
+}
+
+# boot_back: the boot loader again, of the system that the profile names. A
+# fourth time there is not: who runs this may have been killed because it hung.
+boot_back() {
+	before=$(readlink -f "$PROFILE")
+	[ -x "$before/bin/switch-to-configuration" ] || return 0
+	backs=$(get backs)
+	put backs "$((${backs:-0} + 1))"
+	put boot-unsure 1
+	if [ "${backs:-0}" -lt 3 ] && boot_set "$before"; then
+		rm -f "$D/boot-unsure"
+	else
+		say "the boot loader could not be set again for $before"
+	fi
+}
