@@ -226,6 +226,8 @@ type run struct {
 	unheard string
 	// dropped is how the connection that armed it was lost, if it was.
 	dropped string
+	// asked: a confirmation has reached the host, or may have.
+	asked bool
 	// unit of the limits: the same numbers that the host got
 	activate, confirm, stop, deadman, rollbackMax, commitMax time.Duration
 }
@@ -536,10 +538,10 @@ func connectionLost(err error) bool {
 
 var errLost = errors.New("lost")
 
-// expired bounds the wait: the deadman and three attempts to roll back while
-// the host answers, the deadman and one attempt while it does not.
+// expired bounds the wait: the deadman, a commit that hangs and three attempts to
+// roll back while the host answers, the deadman and one attempt while it does not.
 func (d *run) expired() error {
-	bound := d.deadman + 3*(d.rollbackMax+5*time.Second)
+	bound := d.deadman + 2*d.commitMax + 3*(d.rollbackMax+5*time.Second)
 	if !d.guarded() {
 		bound = d.activate + 2*d.stop + d.commitMax
 	}
@@ -574,34 +576,66 @@ func (d *run) interrupted(ctx context.Context, armed bool) error {
 		f.Msg = "interrupted; the activation goes on on the host, and nobody watches it"
 		return f.Hint("godwit status %s", d.req.Host)
 	}
-	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), 8*time.Second)
-	defer stop()
-	if err := d.attach(ctx, "cancel", "interrupted by the deployer", false); err == nil || d.fr.has("phase") {
-		d.fr.flush()
-		switch word, _, _ := strings.Cut(d.fr.fact("final"), " "); word {
-		case "rolled-back":
-			d.res.Running = d.fr.fact("current")
-			f.Msg = "interrupted; the host went back to the system it ran before"
-		case "aborted":
-			f.Msg = "interrupted before anything was changed"
-		case "committed":
-			f.Msg = "interrupted, but the new system had been confirmed already"
-			d.res.Running = d.fr.fact("current")
-		default:
-			f.Msg = "interrupted; the host is going back to the system it ran before"
-		}
-		return f
+	ctx = context.WithoutCancel(ctx)
+	ask := func(verb string, limit time.Duration) bool {
+		ctx, stop := context.WithTimeout(ctx, limit)
+		defer stop()
+		return d.attach(ctx, verb, "interrupted by the deployer", false) == nil
 	}
-	f.Msg = fmt.Sprintf("interrupted; unless somebody confirms, the host goes back by itself within %ds", seconds(d.deadman))
-	return f.Hint("godwit status %s", d.req.Host)
+	// The answer to cancel is whole when the host has gone back, which may take
+	// longer than a person waits; facts come at once.
+	if !ask("cancel", 7*time.Second) && !ask("facts", 3*time.Second) {
+		f.Msg = fmt.Sprintf("interrupted; unless it was confirmed already, or somebody confirms, the host goes back by itself within %ds", seconds(d.deadman))
+		return f.Hint("godwit status %s", d.req.Host)
+	}
+	d.fr.flush()
+	if c := d.fr.fact("current"); c != "" {
+		d.res.Running = c
+	}
+	final := d.fr.fact("final")
+	switch word, _, _ := strings.Cut(final, " "); {
+	case word == "rolled-back":
+		f.Msg = "interrupted; the host went back to the system it ran before"
+	case word == "aborted":
+		f.Msg = "interrupted before anything was changed"
+	case word == "committed":
+		f.Msg = "interrupted, but the new system had been confirmed already"
+	case word != "":
+		var end *fault.Error
+		if errors.As(d.final(final), &end) {
+			f.Msg, f.Lines, f.Hints = "interrupted; "+end.Msg, end.Lines, end.Hints
+		}
+	case d.fr.has("gone") && d.fr.fact("boot-id") == d.state.BootID:
+		f.Msg = fmt.Sprintf("interrupted before the host began; should it still begin, it goes back by itself within %ds", seconds(d.deadman))
+	case d.fr.has("gone"):
+		f.Msg = "interrupted, and the host has rebooted meanwhile"
+		f.Hint("godwit status %s", d.req.Host)
+	case d.fr.fact("decision") == "commit" && !d.fr.has("commit-failed"):
+		f.Msg = "interrupted, but the new system had been confirmed already; the host is making it permanent"
+		f.Hint("godwit status %s", d.req.Host)
+	default:
+		f.Msg = "interrupted; the host is going back to the system it ran before"
+	}
+	return f
 }
 
 // lost is a host that did not come back in all the time that it had.
 func (d *run) lost(err error) error {
 	d.fr.flush()
 	d.res.Outcome, d.res.Running = "unreachable", ""
-	f := fault.New("no answer since %s ago", time.Since(d.lastOK).Round(time.Second)).On(d.req.Host).Because(err)
-	if d.guarded() {
+	silent := time.Since(d.lastOK).Round(time.Second)
+	f := fault.New("no answer since %s ago", silent).On(d.req.Host).Because(err)
+	switch {
+	case silent < time.Minute: // it answers, and nothing comes to an end there
+		f.Msg = fmt.Sprintf("the deployment has not ended in %s; what it runs now is not known", time.Since(d.begun).Round(time.Second))
+		d.lastLines(f)
+		return f.Hint("godwit status %s", d.req.Host).Hint("a reboot leads to the system that the host boots by default")
+	case d.asked:
+		f.Detail("it was asked to keep the new system, and nobody knows whether that arrived: it runs and boots either",
+			"  "+d.req.NewSystem, "or, as before,", "  "+d.res.OldSystem)
+		d.lastLines(f)
+		return f.Hint("power-cycle the host: it boots one of them").Hint("godwit status %s", d.req.Host)
+	case d.guarded():
 		f.Detail(
 			"the activation was not confirmed, so the host must have gone back to",
 			"  "+d.res.OldSystem,

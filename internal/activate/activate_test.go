@@ -294,17 +294,63 @@ func TestBadRequests(t *testing.T) {
 	}
 }
 
-func TestInterruptedRollsBack(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	s := &script{t: t, calls: []call{
-		{want: `CHECK=`, out: healthy()},
-		{want: `MODE=`, out: "::godwit fact armed x\n" + data(0, "one\n"), err: dropped, then: cancel},
-		{want: `A2='interrupted by the deployer'[\s\S]*VERB='cancel'`, out: facts("phase", "rolling-back", "final", "rolled-back 0", "current", oldSystem)},
-	}}
-	begin := time.Now()
-	res, err := Run(ctx, s, Request{Host: "web1", NewSystem: newSystem, Action: Switch}, nil)
-	if res.Outcome != "interrupted" || !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "went back") || time.Since(begin) > 30*time.Second {
-		t.Errorf("%+v %v", res, err)
+// Ctrl-C says what becomes of the host, as far as the host says it.
+func TestInterrupted(t *testing.T) {
+	cancelled := `A2='interrupted by the deployer'[\s\S]*VERB='cancel'`
+	deaf := call{want: cancelled, err: dropped}
+	for _, c := range []struct {
+		name, words string
+		asked       []call
+	}{
+		{name: "gone back", words: "the host went back", asked: []call{{want: cancelled, out: facts("phase", "rolling-back", "final", "rolled-back 0", "current", oldSystem)}}},
+		{name: "going back", words: "is going back", asked: []call{deaf, {want: `VERB='facts'`, out: facts("phase", "rolling-back", "decision", "rollback")}}},
+		{name: "nothing begun", words: "before anything was changed", asked: []call{{want: cancelled, out: facts("final", "aborted")}}},
+		{name: "confirmed", words: "had been confirmed already", asked: []call{{want: cancelled, out: facts(committedFacts...)}}},
+		{name: "being confirmed", words: "confirmed already; the host is making it permanent", asked: []call{deaf, {want: `VERB='facts'`, out: facts("phase", "committing", "decision", "commit")}}},
+		{name: "no end to the commit", words: "is going back", asked: []call{deaf, {want: `VERB='facts'`, out: facts("phase", "committing", "decision", "commit", "commit-failed", "1")}}},
+		{name: "cannot go back", words: "interrupted; the deployment was not confirmed, and three attempts to go back failed", asked: []call{{want: cancelled, out: facts("final", "rollback-failed")}}},
+		{name: "rebooted", words: "has rebooted", asked: []call{{want: cancelled, out: facts("gone", "1", "boot-id", "b2")}}},
+		{name: "not begun yet", words: "should it still begin", asked: []call{{want: cancelled, out: facts("gone", "1", "boot-id", "b1")}}},
+		{name: "deaf", words: "unless it was confirmed already", asked: []call{deaf, {want: `VERB='facts'`, err: dropped}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			s := &script{t: t, calls: append([]call{
+				{want: `CHECK=`, out: healthy()},
+				{want: `MODE=`, out: "::godwit fact armed x\n" + data(0, "one\n"), err: dropped, then: cancel},
+			}, c.asked...)}
+			begin := time.Now()
+			res, err := Run(ctx, s, Request{Host: "web1", NewSystem: newSystem, Action: Switch}, nil)
+			if res.Outcome != "interrupted" || !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), c.words) || s.n != len(s.calls) || time.Since(begin) > 30*time.Second {
+				t.Errorf("%d calls, %+v %v", s.n, res, err)
+			}
+		})
+	}
+}
+
+// What godwit says of a host that is not heard any more must be true.
+func TestLost(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		run   run
+		words []string
+		not   string
+	}{
+		{name: "never confirmed", words: []string{"no answer since", "must have gone back", "it boots " + oldSystem}, not: newSystem},
+		{name: "perhaps confirmed", run: run{asked: true}, words: []string{"nobody knows whether that arrived", newSystem, oldSystem}, not: "must have gone back"},
+		{name: "it answers", run: run{lastOK: time.Now()}, words: []string{"the deployment has not ended in"}, not: "gone back"},
+	} {
+		d := c.run
+		d.req, d.res = Request{Host: "web1", NewSystem: newSystem, Action: Switch}, Result{OldSystem: oldSystem}
+		text := fault.Render(d.lost(nil))
+		for _, want := range c.words {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: %q is missing in\n%s", c.name, want, text)
+			}
+		}
+		if strings.Contains(text, c.not) || d.res.Outcome != "unreachable" {
+			t.Errorf("%s: outcome %s\n%s", c.name, d.res.Outcome, text)
+		}
 	}
 }
 

@@ -32,6 +32,7 @@ func (d *run) checkAndConfirm(ctx context.Context) error {
 	wait := 300 * time.Millisecond
 	for {
 		err := d.attach(ctx, "confirm", "", true)
+		d.asked = d.asked || connectionLost(err) || err == nil && d.fr.fact("decision") != "rollback"
 		if err == nil && d.fr.fact("phase") != "activated" {
 			return d.follow(ctx, "final")
 		}
