@@ -6,8 +6,7 @@ umask 077
 set -f
 PATH=$(readlink -f "$CURRENT/sw")/bin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
-D=$RUN/$ID
-fresh=
+D=$RUN/$ID fresh=
 
 refuse() { # CODE WORDS...: says why, and takes back what arming made
 	code=$1
@@ -30,12 +29,13 @@ room() { # FOLDER KIB: free space, and that it can be written to
 	rm -f "$1/.godwit-$ID"
 }
 alive() { # ID: does a unit of that deployment still live, or can't we know?
-	states=$(systemctl show --property=ActiveState --value "godwit-rollback-$1.timer" \
+	states=
+	[ "$MODE" = detached ] || states=$(systemctl show --property=ActiveState --value "godwit-rollback-$1.timer" \
 		"godwit-rollback-$1.service" "godwit-apply-$1.service" "godwit-commit-$1.service" "godwit-confirm-$1.timer") || return 0
 	for word in $states; do
 		case $word in inactive | failed) ;; *) return 0 ;; esac
 	done
-	[ "$1" = none ] || ! { read -r pid <"$RUN/$1/pid" && kill -0 "$pid"; } 2>/dev/null || return 0
+	! { read -r pid <"$RUN/$1/pid" && kill -0 "$pid"; } 2>/dev/null || return 0
 	return 1
 }
 

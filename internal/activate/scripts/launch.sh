@@ -27,8 +27,8 @@ launch() {
 detached() {
 	trap '' HUP
 	put pid "$$"
-	"$SH" "$D/run.sh" plain
+	timeout -k "$STOP" "$ACTIVATE" "$SH" "$D/run.sh" plain
 	EXIT_STATUS=$? EXIT_CODE=exited SERVICE_RESULT=exit-code
-	[ "$EXIT_STATUS" != 0 ] || SERVICE_RESULT=success
+	case $EXIT_STATUS in 0) SERVICE_RESULT=success ;; 124 | 137) SERVICE_RESULT=timeout ;; esac
 	plain_ended
 }
