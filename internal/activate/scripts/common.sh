@@ -67,7 +67,7 @@ newly_failed() {
 			case $unit in $pattern) continue 2 ;; esac
 		done
 		set +f
-		printf '%s\n' "$unit"
+		printf '%s\n' "$unit" || return 1 # /run is full
 	done <"$D/failed-now" >"$D/failed-new"
 }
 
