@@ -35,6 +35,7 @@ type fcase struct {
 	words    string                             // part of the error with its details and hints
 	within   time.Duration                      // longest time it may take; 0: a minute
 	after    func(*kase)                        // further checks, before the invariant
+	ages     bool                               // depends on the age of the host's programs
 }
 
 // kase is a running fcase.
@@ -233,32 +234,31 @@ func renderNil(err error) string {
 	return fault.Render(err)
 }
 
-// runCases spreads cases over a few hosts of a suite.
-func runCases(t *testing.T, cases []fcase, hosts int) {
+// runCases spreads the cases of each suite over a few hosts.
+func runCases(t *testing.T, of func(suite string) (cases []fcase, hosts int)) {
 	if testing.Short() {
 		t.Skip("needs containers")
 	}
 	t.Parallel()
-	for _, suite := range suites() {
-		t.Run(suite, func(t *testing.T) {
-			queue := make(chan fcase, len(cases))
-			for _, c := range cases {
-				queue <- c
-			}
-			close(queue)
-			// Mostly waiting: more hosts than t.Parallel would allow.
-			var wg sync.WaitGroup
-			for range min(hosts, len(cases)) {
-				wg.Go(func() {
-					t.Run("host", func(t *testing.T) {
-						h := newHost(t, suite)
-						for c := range queue {
-							t.Run(c.name, func(t *testing.T) { h.runCase(t, c) })
-						}
-					})
+	eachSuite(t, func(t *testing.T, suite string) {
+		cases, hosts := of(suite)
+		queue := make(chan fcase, len(cases))
+		for _, c := range cases {
+			queue <- c
+		}
+		close(queue)
+		// Mostly waiting: more hosts than t.Parallel would allow.
+		var wg sync.WaitGroup
+		for range min(hosts, len(cases)) {
+			wg.Go(func() {
+				t.Run("host", func(t *testing.T) {
+					h := newHost(t, suite)
+					for c := range queue {
+						t.Run(c.name, func(t *testing.T) { h.runCase(t, c) })
+					}
 				})
-			}
-			wg.Wait()
-		})
-	}
+			})
+		}
+		wg.Wait()
+	})
 }

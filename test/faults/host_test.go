@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,7 +24,7 @@ type host struct {
 	r       *ssh.Host
 }
 
-// suites are what the tests run on: one by default, all on request.
+// suites are those on which everything is played: one by default, all on request.
 func suites() []string {
 	if v := os.Getenv("GODWIT_FAULT_SUITES"); v == "all" {
 		return lab.Suites
@@ -31,6 +32,24 @@ func suites() []string {
 		return strings.Split(v, ",")
 	}
 	return []string{"trixie"}
+}
+
+// eachSuite runs fn for every suite that was asked for, one after another; when
+// none was, for all that there are, at once and with less for those that are not
+// in suites.
+func eachSuite(t *testing.T, fn func(t *testing.T, suite string)) {
+	list, asked := suites(), os.Getenv("GODWIT_FAULT_SUITES") != ""
+	if !asked {
+		list = lab.Suites
+	}
+	var wg sync.WaitGroup
+	for _, suite := range list {
+		wg.Go(func() { t.Run(suite, func(t *testing.T) { fn(t, suite) }) })
+		if asked {
+			wg.Wait()
+		}
+	}
+	wg.Wait()
 }
 
 func newHost(t testing.TB, suite string, runArgs ...string) *host {

@@ -52,14 +52,15 @@ var clientFaults = []string{"network cut", "laptop gone", "power cut", "orderly 
 
 // TestRandom deploys a random system and lets a random fault strike at a random
 // instant. Whatever it is, the host must end as exactly old or exactly new.
-// GODWIT_FAULT_ROUNDS says how often, GODWIT_FAULT_SEED repeats a run.
+// GODWIT_FAULT_ROUNDS says how often, GODWIT_FAULT_SEED repeats a run. The suites
+// share the rounds, unless GODWIT_FAULT_SUITES names those that play all.
 func TestRandom(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs containers")
 	}
 	t.Parallel()
 	rounds, seed := envInt("GODWIT_FAULT_ROUNDS", 12), uint64(envInt("GODWIT_FAULT_SEED", 20261123))
-	hosts := min(4, rounds)
+	hosts := 2 // of a suite
 	if v := envInt("GODWIT_FAULT_HOSTS", 0); v > 0 {
 		hosts = v
 	}
@@ -70,35 +71,35 @@ func TestRandom(t *testing.T) {
 	names = append(names, clientFaults...)
 	// The order of a map is no order.
 	slices.Sort(names)
-	for _, suite := range suites() {
-		t.Run(suite, func(t *testing.T) {
-			var wg sync.WaitGroup
-			next := make(chan int, rounds)
-			for i := range rounds {
+	eachSuite(t, func(t *testing.T, suite string) {
+		var wg sync.WaitGroup
+		next := make(chan int, rounds)
+		for i := range rounds {
+			if os.Getenv("GODWIT_FAULT_SUITES") != "" || lab.Suites[i%len(lab.Suites)] == suite {
 				next <- i
 			}
-			close(next)
-			for range hosts {
-				wg.Go(func() {
-					t.Run("host", func(t *testing.T) {
-						h := newHost(t, suite)
-						for i := range next {
-							rnd := rand.New(rand.NewPCG(seed, uint64(i)))
-							c := round{
-								system: pick(rnd, "good", "good", "good", "good", "fail2", "fail4", "nonet", "sshrestart", "dropssh", "term", "instant"),
-								old:    pick(rnd, "old", "old", "old", "rbflaky"),
-								fault:  names[rnd.IntN(len(names))],
-								at:     time.Duration(rnd.Int64N(int64(4500 * time.Millisecond))),
-								slow:   rnd.IntN(2) == 0,
-							}
-							t.Run(fmt.Sprintf("%d %s on %s, %s after %dms", i, c.system, c.old, c.fault, c.at.Milliseconds()), func(t *testing.T) { h.round(t, c) })
+		}
+		close(next)
+		for range min(hosts, len(next)) {
+			wg.Go(func() {
+				t.Run("host", func(t *testing.T) {
+					h := newHost(t, suite)
+					for i := range next {
+						rnd := rand.New(rand.NewPCG(seed, uint64(i)))
+						c := round{
+							system: pick(rnd, "good", "good", "good", "good", "fail2", "fail4", "nonet", "sshrestart", "dropssh", "term", "instant"),
+							old:    pick(rnd, "old", "old", "old", "rbflaky"),
+							fault:  names[rnd.IntN(len(names))],
+							at:     time.Duration(rnd.Int64N(int64(4500 * time.Millisecond))),
+							slow:   rnd.IntN(2) == 0,
 						}
-					})
+						t.Run(fmt.Sprintf("%d %s on %s, %s after %dms", i, c.system, c.old, c.fault, c.at.Milliseconds()), func(t *testing.T) { h.round(t, c) })
+					}
 				})
-			}
-			wg.Wait()
-		})
-	}
+			})
+		}
+		wg.Wait()
+	})
 }
 
 type round struct {

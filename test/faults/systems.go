@@ -49,7 +49,7 @@ var behaviours = map[string]string{
 // late runs after the failed units were reset, as restarting units does.
 var late = map[string]string{
 	"fail4":     `systemctl start fault-broken.service; status=4`,
-	"fail4loop": `systemctl start fault-loop.service; sleep 0.5; status=4`,
+	"fail4loop": `systemctl start --no-block fault-loop.service; sleep 0.5; status=4`,
 	"fail4none": `status=4`,
 	"fail4old":  `systemctl start fault-known.service; status=4`,
 	"faillate":  `systemd-run --quiet --on-active=1s --timer-property=AccuracySec=50ms --unit=fault-late /bin/false`,
