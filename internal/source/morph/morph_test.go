@@ -739,12 +739,19 @@ func TestBuildShell(t *testing.T) {
 	}
 }
 
-// The ten hosts of the measurement: one evaluation for metadata and systems.
+// The ten hosts of the measurement, of the weight of those of bench/deploy: one
+// evaluation for metadata and systems.
 func tenHosts() string {
 	var b strings.Builder
-	b.WriteString("{\n")
+	b.WriteString(`let common = id: { pkgs, lib, ... }: {
+	  nixpkgs.hostPlatform = "x86_64-linux"; services.nginx.enable = true; services.openssh.enable = true; networking.hostId = id;
+	  systemd.services = lib.listToAttrs (map (i: lib.nameValuePair "bench-${toString i}" {
+	    after = [ "network.target" ]; environment.NUMBER = toString i; script = "exec sleep ${toString i}";
+	  }) (lib.range 1 60));
+	}; in {
+`)
 	for i := range 10 {
-		fmt.Fprintf(&b, "  h%d = { pkgs, ... }: { nixpkgs.hostPlatform = \"x86_64-linux\"; services.nginx.enable = true; services.openssh.enable = true; networking.hostId = \"0000000%d\"; };\n", i, i)
+		fmt.Fprintf(&b, "  h%d = common \"0000000%d\";\n", i, i)
 	}
 	return b.String() + "}\n"
 }
