@@ -19,7 +19,10 @@ import (
 // sent before it over the same connection or has arrived over another.
 
 const (
-	streams = 3
+	// fewStreams is how many connections a host gets where that pays, and streams
+	// where that many pay over again.
+	fewStreams = 3
+	streams    = 5
 	// sshWindow is what a channel of OpenSSH has on the way at most.
 	sshWindow = 2 << 20
 	// largePath is what the connections behind the first carry.
@@ -55,36 +58,43 @@ func (p *Pusher) deal(infos []*Info) {
 // worthGain is how much time several connections must save: each is a session and
 // a nix-store that the host has to start, and several at work take turns on its
 // database.
-var worthGain = 250 * time.Millisecond
+var worthGain = 200 * time.Millisecond
 
-// divide gives the parts of need that go over connections of their own, and how
-// many round trips that saves; or need alone when one is as good. Everything
-// counts in round trips: a window is one, and so is every change of the connection
-// on the way up from what has no references.
-func divide(need []*Info) (parts [][]*Info, gain int64) {
+// divide gives the parts of need that go over n connections, and how many round
+// trips that saves; or need alone when one is as good. Everything counts in round
+// trips: a window is one, and so is every change of the connection on the way up
+// from what has no references.
+func divide(need []*Info, n int) (parts [][]*Info, gain int64) {
 	whole := [][]*Info{need}
-	parts = make([][]*Info, streams)
+	parts = make([][]*Info, n)
+	streamOf := func(i *Info) uint8 {
+		if i.stream == 0 {
+			return 0
+		}
+		return 1 + (i.stream-1)%uint8(n-1)
+	}
 	var bytes, most int64
 	var sum [streams]int64
 	depth := make(map[string]int, len(need))
 	stream := make(map[string]uint8, len(need))
 	deepest := 0
 	for _, i := range need {
-		parts[i.stream] = append(parts[i.stream], i)
+		to := streamOf(i)
+		parts[to] = append(parts[to], i)
 		bytes += i.NarSize
-		sum[i.stream] += i.NarSize
-		most = max(most, sum[i.stream])
+		sum[to] += i.NarSize
+		most = max(most, sum[to])
 		d := 0
 		for _, r := range i.References {
 			if s, ok := stream[r]; ok {
 				k := depth[r]
-				if s != i.stream {
+				if s != to {
 					k++
 				}
 				d = max(d, k)
 			}
 		}
-		depth[i.Path], stream[i.Path] = d, i.stream
+		depth[i.Path], stream[i.Path] = d, to
 		deepest = max(deepest, d)
 	}
 	gain = (bytes-most)/sshWindow - int64(2*deepest)
@@ -102,7 +112,8 @@ func divide(need []*Info) (parts [][]*Info, gain int64) {
 		// Something for the wire to do while the other connections are made.
 		first := need[k]
 		parts[0] = slices.Insert(parts[0], 0, first)
-		parts[first.stream] = slices.DeleteFunc(parts[first.stream], func(i *Info) bool { return i == first })
+		of := streamOf(first)
+		parts[of] = slices.DeleteFunc(parts[of], func(i *Info) bool { return i == first })
 	}
 	parts = slices.DeleteFunc(parts, func(part []*Info) bool { return len(part) == 0 })
 	return parts, gain
@@ -119,13 +130,17 @@ func (t *transfer) send(ctx context.Context, c *conn, need []*Info, total int64)
 	few := t.p.pushes <= maxDivided
 	t.p.mu.Unlock()
 	if few {
-		if divided, gain := divide(need); gain > 0 {
+		if divided, gain := divide(need, fewStreams); gain > 0 {
 			trip, err := c.roundTrip()
 			if err != nil {
 				return c, err
 			}
 			if time.Duration(gain)*trip >= t.p.opt.worth {
 				parts = divided
+				more, all := divide(need, streams)
+				if all > gain && time.Duration(all-gain)*trip >= t.p.opt.worth {
+					parts = more
+				}
 			}
 		}
 	}
