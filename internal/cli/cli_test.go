@@ -267,3 +267,11 @@ func TestHostsTable(t *testing.T) {
 		}
 	}
 }
+
+// TestJSONError: a script reads why there was no run, and the way out.
+func TestJSONError(t *testing.T) {
+	stdout, _, code := runApp(t, "build", "a.nix", "--json", "--option", "cores")
+	if code != ExitFailure || !strings.Contains(stdout, `"kind":"result"`) || !strings.Contains(stdout, `"hints":["--option `) {
+		t.Errorf("exit code %d\n%s", code, stdout)
+	}
+}
