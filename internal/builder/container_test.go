@@ -242,7 +242,7 @@ func TestContainerFailuresAndLifecycle(t *testing.T) {
 	}
 	for drv, parts := range map[string][]string{
 		bad:  {"building bad failed: builder failed with exit code 9", "| its last words", "nix-store --read-log " + bad},
-		host: {"host cannot be built because inner-bad failed: builder failed with exit code 4", "| inner words"},
+		host: {"building inner-bad failed: builder failed with exit code 4", "| inner words"},
 	} {
 		text := fault.Render(built.Failed[drv])
 		for _, p := range parts {

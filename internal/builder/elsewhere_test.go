@@ -77,7 +77,7 @@ func TestContainerInside(t *testing.T) {
 		if got := readOut(t, c, built.Outputs[mixed]); got != "made here" {
 			t.Errorf("%s: mixed: %q", name, got)
 		}
-		if text := fault.Render(built.Failed[host]); !strings.Contains(text, "host cannot be built because inner-bad failed: builder failed with exit code 4") || !strings.Contains(text, "| inner words") {
+		if text := fault.Render(built.Failed[host]); !strings.Contains(text, "building inner-bad failed: builder failed with exit code 4") || !strings.Contains(text, "| inner words") {
 			t.Errorf("%s: %s", name, text)
 		}
 		if _, err := os.Stat(built.Outputs[top]); err == nil {

@@ -38,11 +38,8 @@ func (s *session) finish(ctx context.Context, outcomes []deploy.Outcome) error {
 	if s.quiet() {
 		s.ui.Emit(event.Event{Time: time.Now(), Kind: event.Result, Outcome: word(bad, interrupted), Text: s.sum(outcomes)})
 	} else {
-		for _, o := range bad {
-			if o.State == deploy.Interrupted {
-				continue
-			}
-			fmt.Fprintf(s.app.stderr, "\n%s", fault.Render(o.Err))
+		for _, err := range reasons(bad) {
+			fmt.Fprintf(s.app.stderr, "\n%s", fault.Render(err))
 		}
 		// The live view ends with a line for each host.
 		if len(outcomes) > 1 && s.ui.Mode() != ui.Live {
@@ -51,6 +48,36 @@ func (s *session) finish(ctx context.Context, outcomes []deploy.Outcome) error {
 		fmt.Fprintf(s.app.stderr, "%s\n", s.sum(outcomes))
 	}
 	return exitOf(outcomes, bad, interrupted)
+}
+
+// reasons are why hosts failed. What is the same but for the host, such as one
+// derivation that many need, is told once.
+func reasons(bad []deploy.Outcome) []error {
+	var out []error
+	hosts := map[string][]string{}
+	first := map[string]*fault.Error{}
+	for _, o := range bad {
+		if o.State == deploy.Interrupted {
+			continue
+		}
+		f, ok := o.Err.(*fault.Error)
+		if !ok || f.Host != o.Host {
+			out = append(out, o.Err)
+			continue
+		}
+		one := *f
+		one.Host = ""
+		key := fault.Render(&one)
+		if first[key] == nil {
+			first[key] = &one
+			out = append(out, &one)
+		}
+		hosts[key] = append(hosts[key], o.Host)
+	}
+	for key, f := range first {
+		f.Host = ui.Names(hosts[key])
+	}
+	return out
 }
 
 func word(bad []deploy.Outcome, interrupted bool) string {

@@ -67,7 +67,7 @@ func TestBuildLogOfVersions(t *testing.T) {
 			return nil, errors.New("not there")
 		}, errors.New("exit status 100"), nil)
 		text := fault.Render(errs["/s/web1.drv"])
-		if !strings.Contains(text, "web1 cannot be built because nixlog-bad failed: builder failed with exit code 3") || !strings.Contains(text, "| step 24") {
+		if !strings.Contains(text, "building nixlog-bad failed: builder failed with exit code 3") || !strings.Contains(text, "| step 24") {
 			t.Errorf("%s: %s", v, text)
 		}
 		if errs["/s/odd.drv"] == nil {

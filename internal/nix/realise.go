@@ -489,13 +489,13 @@ func ExplainFailures(log *BuildLog, roots []string, read func(string) (*Derivati
 			out[root] = describe(fault.New("building %s failed: %s", name, own.Reason), own, hint)
 		case len(because) == 1:
 			f := because[0]
-			out[root] = describe(fault.New("%s cannot be built because %s failed: %s", name, DrvName(f.Drv), f.Reason), f, hint)
+			out[root] = describe(fault.New("building %s failed: %s", DrvName(f.Drv), f.Reason), f, hint)
 		case len(because) > 1:
 			var names []string
 			for _, f := range because {
 				names = append(names, DrvName(f.Drv))
 			}
-			e := fault.New("%s cannot be built because %s failed", name, listing(names, 4))
+			e := fault.New("building %s failed", listing(names, 4))
 			for i, f := range because {
 				if i == 3 {
 					e.Detail(fmt.Sprintf("and %d more", len(because)-3))

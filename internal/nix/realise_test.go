@@ -76,8 +76,8 @@ func TestRealise(t *testing.T) {
 		t.Errorf("link: %q, %v; want %q", got, err, r.Outputs[drvs[0]])
 	}
 	for i, want := range map[int]string{
-		1: "web1 cannot be built because bad failed: builder failed with exit code 3",
-		2: "web2 cannot be built because bad failed: builder failed with exit code 3",
+		1: "building bad failed: builder failed with exit code 3",
+		2: "building bad failed: builder failed with exit code 3",
 		3: "building worse failed: builder failed with exit code 7",
 	} {
 		text := fault.Render(r.Failed[drvs[i]])

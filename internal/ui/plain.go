@@ -156,16 +156,20 @@ func prefix(e event.Event) string {
 func (u *UI) tailLines(unshown bool) []string {
 	var out []string
 	for _, b := range u.model.tails(unshown) {
-		names := strings.Join(b.hosts, ", ")
-		if len(b.hosts) > 4 {
-			names = strings.Join(b.hosts[:3], ", ") + " and " + itoa(int64(len(b.hosts)-3)) + " more"
-		}
-		out = append(out, "", names+": last lines of "+logName(b.step)+":")
+		out = append(out, "", Names(b.hosts)+": last lines of "+logName(b.step)+":")
 		for _, l := range b.lines {
 			out = append(out, strings.TrimRight("  "+b.hosts[0]+" | "+l.text, " "))
 		}
 	}
 	return out
+}
+
+// Names lists hosts in a line: all of four, three of more.
+func Names(hosts []string) string {
+	if len(hosts) > 4 {
+		return strings.Join(hosts[:3], ", ") + " and " + itoa(int64(len(hosts)-3)) + " more"
+	}
+	return strings.Join(hosts, ", ")
 }
 
 func logName(s event.Step) string {
