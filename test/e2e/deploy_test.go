@@ -141,6 +141,20 @@ func TestMac(t *testing.T) {
 	}
 }
 
+// TestPlatformOfLiveHost: a host whose configuration does not say a platform is
+// what it says itself, and what the deployer stands for where it does not answer.
+func TestPlatformOfLiveHost(t *testing.T) {
+	spare := host(t, "spare")
+	w := newWorld(t, spare)
+	// A system that nobody has built yet.
+	net := w.fleetOf(service(w.dir), map[string]string{"spare": "", "gone": `deployment.targetHost = "127.0.0.1"; deployment.targetPort = 1;`})
+	w.run("build", net, "--dry-run", "--option", "system", "aarch64-darwin", "--option", "extra-platforms", "").exits(0).
+		says("spare | the configuration does not say a platform; the host is x86_64-linux (set nixpkgs.hostPlatform = \"x86_64-linux\")",
+			"gone | warning: the configuration does not say a platform and the host does not answer: taken for aarch64-linux",
+			"spare | needs x86_64-linux, which this machine (aarch64-darwin) cannot build",
+			"gone | needs aarch64-linux, which this machine (aarch64-darwin) cannot build")
+}
+
 // TestDeployers deploys with every Nix that Debian has, to hosts with two of
 // them, one host through a container builder.
 func TestDeployers(t *testing.T) {
