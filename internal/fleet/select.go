@@ -109,6 +109,9 @@ func (s Selection) Names(names []string) ([]string, error) {
 				e.Msg += fmt.Sprintf(" (did you mean %s?)", near)
 			}
 		}
+		if strings.Contains(p, ",") && g.Literal() {
+			e.Hints = append(e.Hints, "several hosts: --on "+strings.ReplaceAll(p, ",", " --on "))
+		}
 		e.Hints = append(e.Hints, hostsHint(names))
 		return nil, e
 	}

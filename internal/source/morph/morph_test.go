@@ -629,6 +629,13 @@ func TestEval(t *testing.T) {
 	if _, err := n.Eval(ctx, "wbe.config", false); err == nil || !strings.Contains(err.Error(), "did you mean web?") {
 		t.Error(err)
 	}
+	for attr, want := range map[string]string{
+		"": "name an attribute", "web": "a whole node has no end", `"h1.example.org"`: "a whole node has no end", `web.`: "a whole node has no end",
+	} {
+		if _, err := n.Eval(ctx, attr, false); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", attr, err)
+		}
+	}
 	if _, err := n.Eval(ctx, "web.config.nothing", false); err == nil || strings.Count(fault.Render(err), "\n") > 5 {
 		t.Error(err)
 	}
