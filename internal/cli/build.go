@@ -42,6 +42,9 @@ with a link for each host goes to stdout.` + "\n" + exitStatusHelp,
   godwit build network.nix --target 'node: node.config.system.build.sdImage'`,
 		Args: deploymentArgs(),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := exclusive(c, "target", "target-file"); err != nil {
+				return err
+			}
 			o.file = args[0]
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
 				return s.deploy(ctx, o, deploy.Options{Goal: deploy.GoalBuild}, nil)
@@ -52,7 +55,6 @@ with a link for each host goes to stdout.` + "\n" + exitStatusHelp,
 	buildFlags(c, &o)
 	c.Flags().StringVar(&o.target, "target", "", "build what this Nix `LAMBDA` makes of each node, instead of its system")
 	c.Flags().StringVar(&o.targetFile, "target-file", "", "build what the functions in this `FILE` (a Nix attribute set) make of each node")
-	c.MarkFlagsMutuallyExclusive("target", "target-file")
 	return c
 }
 

@@ -115,6 +115,7 @@ func TestJoinOptionPairs(t *testing.T) {
 func TestCommandLine(t *testing.T) {
 	for _, c := range []struct{ typed, want string }{
 		{"uptime", "uptime"},
+		{"-- -x", "-x"},
 		{"-- uptime -p", "uptime -p"},
 		{"nix-build --option cores 2 x", "nix-build --option cores 2 x"},
 		{"nix-build --option=cores 2 -- x", "nix-build --option=cores 2 -- x"},
@@ -176,6 +177,11 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"build", "a.nix", "--build-arg=-k"}, []string{"--build-arg is deprecated"}},
 		{[]string{"exec", "a.nix"}, []string{"a deployment file and a command"}},
 		{[]string{"exec", "a.nix", "--on", "x", "uptime"}, []string{"no command begins with --on", "exec FLAGS a.nix"}},
+		{[]string{"exec", "a.nix", "--option", "cores", "1", "uptime"}, []string{"no command begins with --option"}},
+		{[]string{"build", "a.nix", "--target", "x", "--target-file", "y"}, []string{"--target and --target-file exclude each other"}},
+		{[]string{"rollback", "a.nix", "web", "--to", "3", "--pending"}, []string{"--to and --pending exclude each other"}},
+		{[]string{"exec", "a.nix", "--"}, []string{"a deployment file and a command"}},
+		{[]string{"exec", "a.nix", " "}, []string{"a deployment file and a command"}},
 		{[]string{"exec", "--timeout=-3", "a.nix", "uptime"}, []string{"negative"}},
 		{[]string{"check-health", "--timeout=-3", "a.nix"}, []string{"negative"}},
 		{[]string{"upload-secrets", "--timeout=-3", "a.nix"}, []string{"negative"}},

@@ -165,14 +165,19 @@ func commandLine(args []string) (string, error) {
 	for _, w := range args[1:] {
 		words = append(words, splitOptionPair(w)...)
 	}
-	switch {
-	case words[0] == "--" && len(words) > 1:
+	explicit := words[0] == "--"
+	if explicit {
 		words = words[1:]
-	case strings.HasPrefix(words[0], "-"):
+	}
+	line := strings.Join(words, " ")
+	switch {
+	case strings.TrimSpace(line) == "":
+		return "", fault.New("exec takes a deployment file and a command").Hint("godwit exec %s COMMAND...", args[0])
+	case !explicit && strings.HasPrefix(words[0], "-"):
 		return "", fault.New("no command begins with %s: after the deployment file all words belong to the command", words[0]).
 			Hint("flags of godwit's go before it: godwit exec FLAGS %s COMMAND...", args[0])
 	}
-	return strings.Join(words, " "), nil
+	return line, nil
 }
 
 func (s *session) execOn(ctx context.Context, h fleet.Host, conn *ssh.Host, line string) deploy.Outcome {

@@ -48,6 +48,9 @@ was booted once, by deploy --reboot, that takes another reboot.` + "\n" + foundF
   godwit rollback --pending network.nix --on 'web*'`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := exclusive(c, "to", "pending"); err != nil {
+				return err
+			}
 			f, err := a.fleetArgs(c.Context(), c, args)
 			if err == nil {
 				err = f.needHosts(c, o.selection)
@@ -97,7 +100,6 @@ was booted once, by deploy --reboot, that takes another reboot.` + "\n" + foundF
 	fl.BoolVar(&o.pending, "pending", false, "end the deployment that is pending, whoever began it")
 	fl.IntVar(&o.activateTimeout, "activate-timeout", 0, "`SECONDS` that an activation may take (0: 300)")
 	fl.IntVar(&o.confirmTimeout, "confirm-timeout", 0, "`SECONDS` between activation and confirmation (0: 60)")
-	c.MarkFlagsMutuallyExclusive("to", "pending")
 	return c
 }
 

@@ -144,6 +144,14 @@ func flagError(c *cobra.Command, err error) error {
 	return fault.New("%w", err).Hint("%s --help shows the flags", c.CommandPath())
 }
 
+// exclusive refuses two flags that were given together.
+func exclusive(c *cobra.Command, one, other string) error {
+	if c.Flags().Changed(one) && c.Flags().Changed(other) {
+		return fault.New("--%s and --%s exclude each other", one, other)
+	}
+	return nil
+}
+
 func newVersion(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use: "version", Short: "print godwit's version", GroupID: "tools", Args: cobra.NoArgs,
