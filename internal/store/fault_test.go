@@ -609,13 +609,14 @@ func TestRealFaults(t *testing.T) {
 	top := src.closure(60, 300, 2, 2<<20)
 	ctx := testCtx(t)
 	real, dir := tempStore(t)
-	verify := func() {
+	isWhole := func(dir string) {
 		t.Helper()
 		out, err := exec.Command("nix-store", "--store", "local?root="+dir, "--verify", "--check-contents").CombinedOutput()
 		if err != nil || bytes.Contains(out, []byte("error")) {
 			t.Errorf("%v\n%s", err, out)
 		}
 	}
+	verify := func() { t.Helper(); isWhole(dir) }
 	// The host's Nix is killed, and connections are cut, at random bytes.
 	rng := rand.New(rand.NewPCG(7, 7))
 	for n := range 12 {
@@ -642,9 +643,25 @@ func TestRealFaults(t *testing.T) {
 		}
 		verify()
 	}
-	// A NAR that the host's Nix finds to be wrong: what comes through unchecked
-	// here (the info itself lies) is refused there.
-	r := Copy(ctx, src.endpoint("source"), []Dest{{Endpoint: real, Roots: []string{top}}}, Options{}, nil)[0]
+	// One bit changes behind us, in the middle of a large path: the host's Nix
+	// refuses that path, and what came before stays.
+	empty, emptyDir := tempStore(t)
+	corrupt := Endpoint{Name: "h", Dial: func(ctx context.Context, write bool) (*Stream, error) {
+		st, err := empty.Dial(ctx, write)
+		if err == nil {
+			st.Stdin = &flipper{WriteCloser: st.Stdin}
+		}
+		return st, err
+	}}
+	r := Copy(ctx, src.endpoint("source"), []Dest{{Endpoint: corrupt, Roots: []string{top}}}, Options{}, nil)[0]
+	wantError(t, r, "hash mismatch importing path", "while copying ")
+	isWhole(emptyDir)
+	r = Copy(ctx, src.endpoint("source"), []Dest{{Endpoint: empty, Roots: []string{top}}}, Options{}, nil)[0]
+	if r.Err != nil || r.Paths == 0 {
+		t.Errorf("%+v", r)
+	}
+	isWhole(emptyDir)
+	r = Copy(ctx, src.endpoint("source"), []Dest{{Endpoint: real, Roots: []string{top}}}, Options{}, nil)[0]
 	if r.Err != nil {
 		t.Fatal(r.Err)
 	}
@@ -688,6 +705,21 @@ func (w *limitedWriter) Write(p []byte) (int, error) {
 	}
 	w.left -= int64(len(p))
 	return w.WriteCloser.Write(p)
+}
+
+// flipper changes a bit in the first whole chunk of a NAR.
+type flipper struct {
+	io.WriteCloser
+	done bool
+}
+
+func (f *flipper) Write(p []byte) (int, error) {
+	if len(p) == chunkSize && !f.done {
+		f.done = true
+		p = bytes.Clone(p)
+		p[chunkSize/2] ^= 1
+	}
+	return f.WriteCloser.Write(p)
 }
 
 // pacedWriter writes at most 40 MiB a second, and calls then on the way.
