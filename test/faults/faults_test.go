@@ -39,6 +39,12 @@ func powerCut(k *kase) {
 	}
 }
 
+// killApply kills the activation again and again, and what watches its end.
+func killApply(k *kase) {
+	k.do(`sed -i 's/^apply_ended() {/& sleep 100/' /run/godwit/*/run.sh
+for i in 1 2 3 4 5; do systemctl kill -s KILL 'godwit-apply-*.service'; sleep 0.2; done; true`)
+}
+
 func ranOnce(action, system string, times int) func(*kase) {
 	return func(k *kase) {
 		if n := strings.Count(k.must("cat /var/log/stc-runs 2>/dev/null || true")+"\n", action+" nixos-system-"+system+"\n"); n != times {
@@ -156,9 +162,12 @@ var cases = []fcase{
 			k.t.Errorf("%+v %v", res, err)
 		}
 	}, words: "asked for by a person"},
-	{name: "only the deadman is left", ages: true, new: "hang", req: brief, outcome: "rolled-back", exit: rolledBack, end: "old", running: func(k *kase) {
-		k.do(`sed -i 's/^apply_ended() {/& sleep 100/' /run/godwit/*/run.sh
-for i in 1 2 3 4 5; do systemctl kill -s KILL 'godwit-apply-*.service'; sleep 0.2; done; true`)
+	{name: "it and its watcher are killed", ages: true, new: "hang", req: brief, outcome: "rolled-back", exit: rolledBack, end: "old", running: killApply},
+	// PID 1 is not told what to start when the activation fails.
+	{name: "only the deadman is left", new: "hang", req: brief, outcome: "rolled-back", exit: rolledBack, end: "old", running: killApply, runner: func(k *kase) activate.Runner {
+		return &network{inner: k.r, edit: editTarget(`unit_apply() {
+	run_unit godwit-apply "$1" --no-block -p Type=exec -p "OnFailure=godwit-rollback-$ID.service"`, `unit_apply() {
+	run_unit godwit-apply "$1" --no-block -p Type=exec`)}
 	}},
 	{name: "the log fills /run", new: "flood", before: "mount -o remount,size=24m /run", outcome: "rolled-back", exit: rolledBack, end: "old"},
 

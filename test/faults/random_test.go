@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -15,6 +16,7 @@ import (
 
 	"godwit/internal/activate"
 	"godwit/internal/event"
+	"godwit/internal/fault"
 	"godwit/test/lab"
 )
 
@@ -199,7 +201,8 @@ func (h *host) round(t *testing.T, c round) {
 	}
 }
 
-// TestRace lets the confirmation race the deadline: exactly one wins.
+// TestRace lets the confirmation race the deadline, and two deployers each other:
+// exactly one wins.
 func TestRace(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs containers")
@@ -232,6 +235,32 @@ wait`)
 		}
 	}
 	t.Log(won)
+
+	// Two people at the same moment: one deploys, the other is told so.
+	runners := []activate.Runner{h.r, h.client(t, lab.Root)}
+	for range 3 {
+		h.reset("old")
+		h.must("echo 2 >/var/lib/fault/good-slow")
+		errs := make([]error, len(runners))
+		var wg sync.WaitGroup
+		for i, r := range runners {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+				defer cancel()
+				_, errs[i] = activate.Run(ctx, r, h.request("good"), event.Discard)
+			})
+		}
+		wg.Wait()
+		loser := errs[0]
+		if loser == nil {
+			loser = errs[1]
+		}
+		var f *fault.Error
+		if (errs[0] == nil) == (errs[1] == nil) || !errors.As(loser, &f) || f.Code != activate.ExitBusy {
+			t.Errorf("want one that deploys and one that finds it busy: %v", errs)
+		}
+		h.invariant(t, h.systems["old"], h.systems["good"])
+	}
 }
 
 // TestKilledDeployer kills godwit itself at every stage, then deploys again.
