@@ -21,6 +21,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,6 +29,7 @@ import (
 	"time"
 
 	"godwit/internal/event"
+	"godwit/internal/ssh"
 	"godwit/internal/store"
 )
 
@@ -265,6 +267,9 @@ func child(in string) {
 
 func (b *bench) words(h *host, compress bool) []string {
 	w := append([]string{"ssh", "-T"}, b.ssh...)
+	if h != b.from { // godwit does not know what processor an ssh builder has
+		w = append(w, b.cipher()...)
+	}
 	// As internal/ssh does: one connection for all that goes to a host. The first
 	// session makes it, within the time that is measured.
 	w = append(w, "-o", "ControlMaster=auto", "-o", "ControlPersist=1", "-o", "ControlPath="+filepath.Join(b.dir, h.name+".ctl"))
@@ -272,6 +277,23 @@ func (b *bench) words(h *host, compress bool) []string {
 		w = append(w, "-C")
 	}
 	return append(w, "-p", strconv.Itoa(h.via.port()), "root@127.0.0.1")
+}
+
+// cipher is what internal/ssh asks for where a host is x86_64.
+func (b *bench) cipher() []string {
+	if runtime.GOARCH != "amd64" {
+		return nil
+	}
+	out, err := exec.Command("ssh", append([]string{"-G"}, append(b.ssh, "x")...)...).Output()
+	check(err)
+	for line := range strings.Lines(string(out)) {
+		if list, ok := strings.CutPrefix(strings.TrimSpace(line), "ciphers "); ok {
+			if better, changed := ssh.PreferAES(list); changed {
+				return []string{"-o", "Ciphers=" + better}
+			}
+		}
+	}
+	return nil
 }
 
 // result is one run of a tool.

@@ -159,7 +159,11 @@ func (r *Run) Hosts(ctx context.Context, jobs []Job) []Outcome {
 
 // Target is the ssh target of a host.
 func Target(h fleet.Host) ssh.Target {
-	return ssh.Target{Name: h.Name, Host: h.TargetHost, User: h.TargetUser, Port: h.TargetPort}
+	t := ssh.Target{Name: h.Name, Host: h.TargetHost, User: h.TargetUser, Port: h.TargetPort}
+	if h.SystemFrom != "fallback" { // else it is only a guess
+		t.System = h.System
+	}
+	return t
 }
 
 // host is the pipeline of one host. It calls built exactly once.

@@ -22,6 +22,7 @@ type Host struct {
 	dialing *dial
 	changed chan struct{} // closed and replaced when a lane gets room or goes away
 	login   *login        // who we are there; known after the first connection
+	system  string        // Target.System
 
 	elevMu sync.Mutex
 	elev   *elevation // how to become root; known after the first elevated command

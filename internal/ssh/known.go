@@ -81,9 +81,16 @@ func (h *Host) Compresses(ctx context.Context) (bool, error) {
 
 // configuration gives the words and values of `ssh -G`.
 func (h *Host) configuration(ctx context.Context, each func(key, value string)) error {
-	out, err := h.pool.command(ctx, append([]string{"-G"}, h.args("", false, "true")...)).Output()
-	if err != nil {
+	if err := h.pool.configuration(ctx, h.args("", false, "true"), each); err != nil {
 		return fault.New("ssh -G failed: %w", err).On(h.target.Name)
+	}
+	return nil
+}
+
+func (p *Pool) configuration(ctx context.Context, args []string, each func(key, value string)) error {
+	out, err := p.command(ctx, append([]string{"-G"}, args...)).Output()
+	if err != nil {
+		return err
 	}
 	for line := range strings.Lines(string(out)) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), " ")

@@ -255,7 +255,11 @@ func (p *Process) start(ctx context.Context, socket string, master bool) error {
 	release := func() { stop(); cancel(nil); h.pool.procs.Done() }
 
 	trial := p.elev != nil && p.elev.trial
-	c := h.pool.command(ctx, h.args(socket, master, bootstrap(elevate, p.mark, password != nil && !trial)))
+	args := h.args(socket, master, bootstrap(elevate, p.mark, password != nil && !trial))
+	if master {
+		args = append(h.cipherArgs(ctx), args...)
+	}
+	c := h.pool.command(ctx, args)
 	c.Cancel = func() error {
 		if p.cmd.KillOnCancel {
 			p.killRemote()

@@ -64,6 +64,10 @@ type Target struct {
 	Host string // what ssh connects to: a name, an alias, an address
 	User string // empty: Options.User, or ssh's choice
 	Port int    // 0: ssh's choice
+	// System is the host's platform in Nix's words, where it is known: "x86_64-linux".
+	// It tells which cipher costs least, and is no part of what makes two targets
+	// the same host.
+	System string
 }
 
 // Pool owns the connections of one run.
@@ -79,6 +83,11 @@ type Pool struct {
 	hosts  map[Target]*Host
 	closed bool
 	procs  sync.WaitGroup // local ssh processes
+
+	ciphers struct {
+		sync.Once
+		builtin string
+	}
 
 	password struct {
 		sync.Mutex
@@ -154,12 +163,19 @@ func (p *Pool) Host(t Target) *Host {
 			t.User = p.opts.User
 		}
 	}
+	system := t.System
+	t.System = ""
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	h := p.hosts[t]
 	if h == nil {
 		h = &Host{pool: p, target: t, changed: make(chan struct{})}
 		p.hosts[t] = h
+	}
+	if system != "" {
+		h.mu.Lock()
+		h.system = system
+		h.mu.Unlock()
 	}
 	return h
 }

@@ -1,0 +1,74 @@
+package ssh_test
+
+import (
+	"regexp"
+	"testing"
+
+	"godwit/internal/ssh"
+	"godwit/internal/ssh/sshtest"
+)
+
+func TestPreferAES(t *testing.T) {
+	for in, want := range map[string]string{
+		"chacha20-poly1305@openssh.com,aes128-ctr,aes128-gcm@openssh.com,aes256-gcm@openssh.com": "aes128-gcm@openssh.com,chacha20-poly1305@openssh.com,aes128-ctr,aes256-gcm@openssh.com",
+		"aes256-ctr,chacha20-poly1305@openssh.com,aes128-gcm@openssh.com":                        "aes256-ctr,aes128-gcm@openssh.com,chacha20-poly1305@openssh.com",
+		"aes128-gcm@openssh.com,chacha20-poly1305@openssh.com":                                   "",
+		"chacha20-poly1305@openssh.com,aes128-ctr":                                               "",
+		"aes128-gcm@openssh.com":                                                                 "",
+		"":                                                                                       "",
+	} {
+		got, changed := ssh.PreferAES(in)
+		if changed != (want != "") || changed && got != want || !changed && got != in {
+			t.Errorf("%s: %s %v", in, got, changed)
+		}
+	}
+}
+
+// TestCipher asks a real sshd what was agreed on.
+func TestCipher(t *testing.T) {
+	const aes, chacha = "aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com"
+	agreed := regexp.MustCompile(`kex: client->server cipher: (\S+)`)
+	for name, c := range map[string]struct {
+		noAES  bool // on this machine
+		system string
+		config string
+		extra  []string
+		server string
+		want   string
+	}{
+		"a host with AES":             {system: "x86_64-linux", want: aes},
+		"a host that may have none":   {system: "aarch64-linux", want: chacha},
+		"a host of unknown kind":      {want: chacha},
+		"no AES here":                 {system: "x86_64-linux", noAES: true, want: chacha},
+		"configured":                  {system: "x86_64-linux", config: "Ciphers aes256-ctr,chacha20-poly1305@openssh.com,aes128-gcm@openssh.com", want: "aes256-ctr"},
+		"an option of the user":       {system: "x86_64-linux", extra: []string{"-c", "aes192-ctr"}, want: "aes192-ctr"},
+		"a server that has only ours": {system: "x86_64-linux", server: "Ciphers " + chacha, want: chacha},
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer ssh.SetAESHere(!c.noAES)()
+			lines := []string{"LogLevel DEBUG1"}
+			if c.server != "" {
+				lines = append(lines, c.server)
+			}
+			s := sshtest.Start(t, lines...)
+			if c.config != "" {
+				s.WriteConfig("StrictHostKeyChecking ask", c.config)
+			}
+			o := s.Options()
+			o.ExtraArgs = c.extra
+			pool, err := ssh.NewPool(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer pool.Close()
+			target := s.Target("h")
+			target.System = c.system
+			if out := output(t, pool.Host(target), ssh.Cmd{Script: "echo hello"}); out != "hello\n" {
+				t.Errorf("%q", out)
+			}
+			if m := agreed.FindStringSubmatch(s.Log()); m == nil || m[1] != c.want {
+				t.Errorf("agreed on %q, want %s", m, c.want)
+			}
+		})
+	}
+}
