@@ -154,7 +154,7 @@ func TestSSHAndTarget(t *testing.T) {
 				t.Errorf("%s: %v\n%s", out, r, events())
 			}
 			text := fault.Render(built.Failed[hosts[1].DrvPath])
-			if !strings.Contains(text, "because inner-bad failed: builder failed with exit code 4") || !strings.Contains(text, "nix-store --read-log /nix/store/") {
+			if !strings.Contains(text, "building inner-bad failed: builder failed with exit code 4") || !strings.Contains(text, "nix-store --read-log /nix/store/") {
 				t.Errorf("%s", text)
 			}
 		})
