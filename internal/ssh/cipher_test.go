@@ -14,8 +14,8 @@ func TestPreferAES(t *testing.T) {
 		"aes256-ctr,chacha20-poly1305@openssh.com,aes128-gcm@openssh.com":                        "aes256-ctr,aes128-gcm@openssh.com,chacha20-poly1305@openssh.com",
 		"aes128-gcm@openssh.com,chacha20-poly1305@openssh.com":                                   "",
 		"chacha20-poly1305@openssh.com,aes128-ctr":                                               "",
-		"aes128-gcm@openssh.com":                                                                 "",
-		"":                                                                                       "",
+		"aes128-gcm@openssh.com": "",
+		"":                       "",
 	} {
 		got, changed := ssh.PreferAES(in)
 		if changed != (want != "") || changed && got != want || !changed && got != in {
