@@ -21,6 +21,9 @@ import (
 
 const name = "realboot"
 
+// copyMark is on the machine while godwit copies to it (internal/deploy).
+const copyMark = "/nix/var/nix/godwit-copying"
+
 // story is the machine and what deploys to it.
 type story struct {
 	*machine
@@ -163,35 +166,44 @@ func (s *story) bootAndReboot() {
 }
 
 // cutDuringCopy: what Nix registered and the disk never got is copied again.
+// The machine itself looks for the moment and says it on its console: a look
+// over ssh takes seconds in emulation, and the copy is then over.
 func (s *story) cutDuringCopy() {
-	s.must("sync")
-	s.many = 150
+	s.many = 300
+	half := s.many / 2
+	s.must(fmt.Sprintf(`sync
+cat >/run/watch-copy <<'END'
+while :; do
+	if [ -s %[1]s ]; then
+		set -- /nix/store/*-etc-many-*[0-9]
+		[ $# -lt %[2]d ] || { echo "IN-MID-COPY" >/dev/console; exit; }
+	fi
+	sleep 0.1
+done
+END
+systemd-run --quiet --collect --unit=watch-copy "$(command -v sh)" /run/watch-copy`, copyMark, half))
+	from := s.mark()
 	p := s.deploy("six", "")
-	for {
-		n := s.must("ls -d /nix/store/*-etc-many-* 2>/dev/null | wc -l; ls /nix/var/nix/godwit-copying 2>/dev/null || :")
-		if count, mark, _ := strings.Cut(n, "\n"); len(count) >= 3 && mark != "" { // a hundred and more
-			s.t.Logf("%6.1fs until %s of the paths are there; the power goes", time.Since(p.began).Seconds(), count)
-			break
-		}
-		select {
-		case <-p.done:
-			s.t.Fatalf("godwit was done before the power went:\n%s", p.wait().out)
-		default:
-		}
-	}
+	s.waitConsole(from, "IN-MID-COPY", p)
+	s.t.Logf("%6.1fs until %d of %d files are there; the power goes", time.Since(p.began).Seconds(), half, s.many)
 	s.powerCut()
 	s.fsck()
 	began := time.Now()
 	s.powerOn()
-	if r := p.wait(); r.code != 3 {
+	r := p.wait()
+	s.booted(began)
+	// The mark goes when all that came is on the disk, before godwit says that it copied.
+	if mark := s.must("cat " + copyMark + " 2>/dev/null || :"); mark == "" || strings.Contains(r.out, name+" | copied ") {
+		s.t.Fatalf("the power did not go in mid-copy (mark on the machine: %q): this shows nothing about a copy that was cut; godwit says:\n%s", mark, r.out)
+	}
+	if r.code != 3 {
 		s.t.Errorf("exit code %d, want 3:\n%s", r.code, r.out)
 	}
-	s.booted(began)
 	if now := s.must("readlink -f /run/current-system"); now != s.one {
 		s.t.Errorf("runs %s, want the old system %s", now, s.one)
 	}
 	damage := s.host.Run(s.t.Context(), lab.Root, `export NIX_REMOTE=; nix-store --verify --check-contents 2>&1 | grep -c modified`)
-	r := s.exits(s.deploy("six", "").wait(), 0)
+	r = s.exits(s.deploy("six", "").wait(), 0)
 	s.t.Logf("paths with other contents than registered after the cut: %s; %.1fs until confirmed:\n%s", strings.TrimSpace(damage.Stdout), r.took.Seconds(), r.out)
 	s.runsNew("six")
 }
