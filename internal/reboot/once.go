@@ -70,6 +70,10 @@ type Request struct {
 	Checks func(ctx context.Context) error
 }
 
+// loaderMax is how long a host waits for `switch-to-configuration boot` before it
+// kills it: some write many kernels to a slow disk.
+const loaderMax = 10 * time.Minute
+
 // Outcomes of BootOnce.
 const (
 	Changed    = "changed"     // New runs, and is the boot default
@@ -204,7 +208,8 @@ func BootOnce(ctx context.Context, r Runner, req Request, opts Options, scope ev
 	d.vars = places()
 	for k, v := range map[string]string{"ID": d.res.ID, "NEW": req.New, "OLD": req.Old, "PROFILE": req.Profile, "LINK": req.Link,
 		"LOADER": req.Loader.Kind, "ACTION": req.Action, "LIMIT": strconv.Itoa(int((req.Limit + time.Second - 1) / time.Second)),
-		"STARTED": strconv.FormatInt(start.Unix(), 10), "META": base64.StdEncoding.EncodeToString(b)} {
+		"LOADER_MAX": strconv.Itoa(int(loaderMax / time.Second)),
+		"STARTED":    strconv.FormatInt(start.Unix(), 10), "META": base64.StdEncoding.EncodeToString(b)} {
 		d.vars[k] = v
 	}
 	d.script = d.vars.send
@@ -274,7 +279,9 @@ func (d *once) run(ctx context.Context) error {
 // start asks for it, again when the connection is lost: the host knows.
 func (d *once) start(ctx context.Context) (facts, error) {
 	var last error
-	for try := range 5 {
+	// A host that answers is still at it: its boot loader may take its time, also to be undone.
+	end := time.Now().Add(2*loaderMax + time.Minute)
+	for try := 0; try < 5 || last == nil && time.Now().Before(end); try++ {
 		if try > 0 {
 			if err := pause(ctx, time.Second); err != nil {
 				break
@@ -292,6 +299,10 @@ func (d *once) start(ctx context.Context) (facts, error) {
 			e := d.fail("not rebooted: %s; the host is as before", f.reason)
 			for _, l := range f.log {
 				e.Detail("  | " + l)
+			}
+			if strings.Contains(f.reason, "boot loader could not be set") {
+				e.Msg = fmt.Sprintf("not rebooted: %s; the old system still runs and stays the boot default", f.reason)
+				e.Hint("on the host, run %s/bin/switch-to-configuration boot and see what holds it up; then deploy again", d.req.Old)
 			}
 			return f, e
 		case f.boot != "" && f.boot != d.boot || f.going:
@@ -495,7 +506,11 @@ func (d *once) keep(ctx context.Context, boot string, until time.Time) error {
 		case err != nil && time.Now().Before(until):
 			d.sc.Note("no confirmation yet: " + plain(err, d.req.Host).Error())
 		}
-		if time.Now().After(until.Add(time.Minute)) {
+		end := until.Add(time.Minute)
+		if f.decision == "keep" {
+			end = end.Add(loaderMax) // it is at it, and ends it by itself
+		}
+		if time.Now().After(end) {
 			return d.goBack(ctx, boot, "the new system could not be confirmed", err)
 		}
 		if pause(ctx, wait) != nil {

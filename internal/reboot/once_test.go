@@ -74,12 +74,15 @@ func TestBootOnce(t *testing.T) {
 		want    string // of the rendered error
 		verbs   string // that were asked, without look
 	}{
-		"well":           {map[string][]string{"look": {oldUp, "", newUp}, "go": {going}, "keep": {done}}, nil, Changed, "", "go disconnect keep"},
-		"answers lost":   {map[string][]string{"look": {oldUp, "", newUp}, "go": {"drop", "drop"}, "keep": {"drop", "", done}}, nil, Changed, "", "go go disconnect keep keep keep"},
-		"no root":        {map[string][]string{"look": {oldUp}, "go": {"root"}}, nil, Untouched, "error: web1: not rebooted: sudo needs a password", "go"},
-		"no answer":      {map[string][]string{"look": {""}}, nil, Untouched, "error: web1: not rebooted: cannot look at it: no answer", ""},
-		"busy":           {map[string][]string{"look": {oldUp}, "go": {"refused 75 other"}}, nil, Untouched, "error: web1: another deployment is under way on this host (other)", "go"},
-		"undone":         {map[string][]string{"look": {oldUp}, "go": {is("1", "old", "final aborted", "reason the host refused to reboot: inhibited")}}, nil, Untouched, "error: web1: not rebooted: the host refused to reboot: inhibited; the host is as before", "go"},
+		"well":         {map[string][]string{"look": {oldUp, "", newUp}, "go": {going}, "keep": {done}}, nil, Changed, "", "go disconnect keep"},
+		"answers lost": {map[string][]string{"look": {oldUp, "", newUp}, "go": {"drop", "drop"}, "keep": {"drop", "", done}}, nil, Changed, "", "go go disconnect keep keep keep"},
+		"no root":      {map[string][]string{"look": {oldUp}, "go": {"root"}}, nil, Untouched, "error: web1: not rebooted: sudo needs a password", "go"},
+		"no answer":    {map[string][]string{"look": {""}}, nil, Untouched, "error: web1: not rebooted: cannot look at it: no answer", ""},
+		"busy":         {map[string][]string{"look": {oldUp}, "go": {"refused 75 other"}}, nil, Untouched, "error: web1: another deployment is under way on this host (other)", "go"},
+		"undone":       {map[string][]string{"look": {oldUp}, "go": {is("1", "old", "final aborted", "reason the host refused to reboot: inhibited")}}, nil, Untouched, "error: web1: not rebooted: the host refused to reboot: inhibited; the host is as before", "go"},
+		// Seven times the host is still at it.
+		"loader hangs": {map[string][]string{"look": {oldUp}, "go": append(slices.Repeat([]string{is("1", "old")}, 7), is("1", "old", "final aborted", "reason the boot loader could not be set (killed; its limit is 600s)", "log godwit: undoing"))}, nil, Untouched,
+			"error: web1: not rebooted: the boot loader could not be set (killed; its limit is 600s); the old system still runs and stays the boot default\n    | godwit: undoing\nhint: on the host, run /old/bin/switch-to-configuration boot", "go go go go go go go go"},
 		"old came back":  {map[string][]string{"look": {oldUp, "", is("2", "old", "pending 1"), is("2", "old")}, "go": {going}}, nil, RolledBack, "error: web1: the new system did not come up: the host came back with the system that ran before", "go disconnect"},
 		"something else": {map[string][]string{"look": {oldUp, is("2", "odd")}, "go": {going}}, nil, Failed, "error: web1: after the reboot it runs neither", "go disconnect"},
 		"check fails":    {map[string][]string{"look": {oldUp, newUp, "", backUp}, "go": {going}, "back": {sent}}, sick, RolledBack, "error: web1: checks failed: page: Failed; the host was rebooted into the system that ran before", "go disconnect back disconnect"},

@@ -19,7 +19,7 @@ func sample(root, loader string) variables {
 		v[k] = root + path
 	}
 	maps.Copy(v, variables{"ID": "20260101T000000-abcdef", "NEW": "/nix/store/n-nixos", "OLD": "/nix/store/o-nixos", "PROFILE": root + "/profiles/system",
-		"LINK": "system-1-link", "LOADER": loader, "ACTION": "boot", "LIMIT": "60", "STARTED": "1", "META": ""})
+		"LINK": "system-1-link", "LOADER": loader, "ACTION": "boot", "LIMIT": "60", "LOADER_MAX": "2", "STARTED": "1", "META": ""})
 	return v
 }
 
@@ -73,6 +73,36 @@ func TestScripts(t *testing.T) {
 	}
 	if _, err := (variables{"REASON": "it's"}).text(); err == nil {
 		t.Error("a quote passes")
+	}
+}
+
+// TestLoaderHangs: a boot loader that hangs is killed with its children, also
+// when all of them ignore SIGTERM, and nothing of the watchdog stays.
+func TestLoaderHangs(t *testing.T) {
+	for _, sh := range shells {
+		t.Run(sh, func(t *testing.T) {
+			root := t.TempDir()
+			put(t, root, "sys/bin/switch-to-configuration", "#!/bin/sh\ntrap '' TERM\nsleep 7301 &\necho $! >"+root+"/child\nwait\n")
+			put(t, root, "ok/bin/switch-to-configuration", "#!/bin/sh\nexit \"$(cat "+root+"/rc)\"\n")
+			put(t, root, "rc", "4")
+			for _, name := range []string{"sys", "ok"} {
+				if err := os.Chmod(filepath.Join(root, name, "bin/switch-to-configuration"), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			// The output ends only when nobody holds it any more.
+			says := func(words, want string) {
+				t.Helper()
+				if got := loaderRun(t, sh, root, "trap '' HUP PIPE TERM; "+words, nil); got != want {
+					t.Errorf("%s: %q, not %q", words, got, want)
+				}
+			}
+			says("stc "+root+"/sys; echo $? $stc_why; kill -s 0 $(cat "+root+"/child) 2>/dev/null && grep -v zombie /proc/$(cat "+root+"/child)/status | grep State: | grep -v Z",
+				"137 killed; its limit is 2s")
+			says("LOADER_MAX=7302; stc "+root+"/ok; echo $? $stc_why; pgrep -f '^sleep 7302$'", "4 exit 4")
+			put(t, root, "rc", "0")
+			says("LOADER_MAX=7302; stc "+root+"/ok; echo $?", "0")
+		})
 	}
 }
 

@@ -8,7 +8,7 @@ go() {
 	nix-env -p "$PROFILE" --set "$NEW" || undo "the profile could not be set"
 	mkdir -p "$GCROOTS"
 	ln -sfn "$OLD" "$GCROOTS/godwit-$ID-old" || undo "cannot write to $GCROOTS"
-	stc "$OLD" || undo "the boot loader could not be set (exit $?)"
+	stc "$OLD" || undo "the boot loader could not be set ($stc_why)"
 	entry=$("${LOADER}_entry" "$NEW")
 	[ -n "$entry" ] || undo "the boot loader has no entry for the new system"
 	watch_install || {
@@ -28,8 +28,7 @@ note() {
 }
 undo() {
 	say "$1: undoing"
-	tidy
-	finish aborted "$1"
+	if tidy; then finish aborted "$1"; else finish aborted "$1; again for the old system: $stc_why"; fi
 	exit 1
 }
 
@@ -45,7 +44,7 @@ keep() {
 		exit 0
 	fi
 	put failed "$rc"
-	go_back "the boot default could not be set (exit $rc)"
+	go_back "the boot default could not be set (${stc_why:-exit $rc})"
 }
 
 # back REASON: somebody looked, and it is not well.

@@ -35,7 +35,7 @@ watch() {
 go_back() {
 	say "$1: rebooting into $OLD"
 	put reason "$1"
-	timeout 60 /bin/sh "$0" tidied "$1"
+	timeout -s KILL 60 /bin/sh "$0" tidied "$1" # who called may ignore SIGTERM, and so would it
 	systemctl reboot
 	trap - TERM # or the shutdown waits for us
 	sleep 120
@@ -45,6 +45,7 @@ go_back() {
 }
 # tidied REASON: tidy, with a record if all of it went well.
 tidied() {
+	[ "$LOADER_MAX" -le 45 ] || LOADER_MAX=45
 	"${LOADER}_clear"
 	profile_back && stc "$OLD" || exit 1
 	record "rolled-back 0" "$1"
