@@ -2,9 +2,12 @@ package ssh
 
 import (
 	"context"
+	"os"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/cpu"
@@ -44,19 +47,61 @@ func PreferAES(ciphers string) (string, bool) {
 	return strings.Join(list, ","), true
 }
 
-// builtin gives the ciphers of ssh where nobody configures any; empty when it does
-// not say.
-func (p *Pool) builtin(ctx context.Context) string {
-	p.ciphers.Do(func() {
+// ciphers is what a pool knows of the ciphers of its configuration.
+type ciphers struct {
+	sync.Once
+	builtin string // of ssh where nobody configures any; empty when it does not say
+	common  string // of every host; empty where they may differ
+}
+
+// configured gives the ciphers that ssh is configured to use with h. Where no file
+// of the configuration names any, one question to ssh does for all hosts.
+func (h *Host) configured(ctx context.Context) (mine, builtin string) {
+	p := h.pool
+	value := func(args ...string) (ciphers, said string) {
 		// An error leaves it empty, and every connection as it is.
-		_ = p.configuration(ctx, []string{"-F", "none", "localhost"}, func(key, value string) {
+		said, _ = p.configuration(ctx, args, func(key, value string) {
 			if key == "ciphers" {
-				p.ciphers.builtin = value
+				ciphers = value
 			}
 		})
+		return ciphers, said
+	}
+	args := h.args("", false, "true")
+	p.ciphers.Do(func() {
+		p.ciphers.builtin, _ = value("-F", "none", "localhost")
+		common, said := value(append([]string{"-v"}, args...)...)
+		if sameCiphers(said) {
+			p.ciphers.common = common
+		}
 	})
-	return p.ciphers.builtin
+	if p.ciphers.common != "" {
+		return p.ciphers.common, p.ciphers.builtin
+	}
+	mine, _ = value(args...)
+	return mine, p.ciphers.builtin
 }
+
+// sameCiphers tells from the log of `ssh -v -G`, which names each file that ssh
+// reads (those of blocks for other hosts, too), that all hosts have the same ciphers.
+func sameCiphers(said string) bool {
+	files := 0
+	for line := range strings.Lines(said) {
+		_, file, ok := strings.Cut(strings.TrimSpace(line), "Reading configuration data ")
+		if !ok {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		// An Include may name a file for each host: "Include conf.d/%h".
+		if err != nil || anyCiphers.Match(text) {
+			return false
+		}
+		files++
+	}
+	return files > 0
+}
+
+var anyCiphers = regexp.MustCompile(`(?i)ciphers|include.*%`)
 
 // cipherArgs are options for a connection to a host that costs less with AES: where
 // both ends can be taken to have the instructions, and neither a configuration nor
@@ -72,12 +117,8 @@ func (h *Host) cipherArgs(ctx context.Context) []string {
 	// Less than ssh itself may take.
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	mine := ""
-	if err := h.configuration(ctx, func(key, value string) {
-		if key == "ciphers" {
-			mine = value
-		}
-	}); err != nil || mine == "" || mine != h.pool.builtin(ctx) {
+	mine, builtin := h.configured(ctx)
+	if mine == "" || mine != builtin {
 		return nil
 	}
 	better, ok := PreferAES(mine)

@@ -1,7 +1,11 @@
 package ssh_test
 
 import (
+	"context"
+	"os"
+	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"godwit/internal/ssh"
@@ -68,6 +72,57 @@ func TestCipher(t *testing.T) {
 			}
 			if m := agreed.FindStringSubmatch(s.Log()); m == nil || m[1] != c.want {
 				t.Errorf("agreed on %q, want %s", m, c.want)
+			}
+		})
+	}
+}
+
+// TestCipherOfMany asks the real ssh what it is configured with: once for all hosts
+// where it can, and for each where a file says something of ciphers.
+func TestCipherOfMany(t *testing.T) {
+	for name, c := range map[string]struct {
+		config string
+		asked  int // times, for three hosts
+		want   string
+	}{
+		"nothing":            {"User root\n", 2, "the same"},
+		"another block":      {"Host b\n  Ciphers aes256-ctr\n", 5, "aes256-ctr for b"},
+		"included":           {"Host b\n  Include DIR/more\n", 5, "aes192-ctr for b"},
+		"included by name":   {"Match final host *\n  Include DIR/more.%n\n", 5, "the same"},
+		"included, harmless": {"Host b\n  Include DIR/less\n", 2, "the same"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			write := func(name, text string, mode os.FileMode) string {
+				path := filepath.Join(dir, name)
+				if err := os.WriteFile(path, []byte(strings.ReplaceAll(text, "DIR", dir)), mode); err != nil {
+					t.Fatal(err)
+				}
+				return path
+			}
+			write("more", "Ciphers aes192-ctr\n", 0o600)
+			write("less", "ServerAliveInterval 1\n", 0o600)
+			pool, err := ssh.NewPool(ssh.Options{
+				Program:    write("ssh", "#!/bin/sh\necho >>DIR/asked\nexec ssh \"$@\"\n", 0o755),
+				ConfigFile: write("config", c.config, 0o600),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer pool.Close()
+			got := "the same"
+			for _, host := range []string{"a", "b", "c"} {
+				mine, builtin := ssh.Configured(context.Background(), pool.Host(ssh.Target{Host: host}))
+				if builtin == "" || mine == "" {
+					t.Fatalf("%s: %q %q", host, mine, builtin)
+				}
+				if mine != builtin {
+					got = mine + " for " + host
+				}
+			}
+			asked, err := os.ReadFile(filepath.Join(dir, "asked"))
+			if err != nil || got != c.want || len(asked) != c.asked {
+				t.Errorf("%s, asked %d times, %v", got, len(asked), err)
 			}
 		})
 	}

@@ -81,22 +81,26 @@ func (h *Host) Compresses(ctx context.Context) (bool, error) {
 
 // configuration gives the words and values of `ssh -G`.
 func (h *Host) configuration(ctx context.Context, each func(key, value string)) error {
-	if err := h.pool.configuration(ctx, h.args("", false, "true"), each); err != nil {
+	if _, err := h.pool.configuration(ctx, h.args("", false, "true"), each); err != nil {
 		return fault.New("ssh -G failed: %w", err).On(h.target.Name)
 	}
 	return nil
 }
 
-func (p *Pool) configuration(ctx context.Context, args []string, each func(key, value string)) error {
-	out, err := p.command(ctx, append([]string{"-G"}, args...)).Output()
+// configuration is the same for any arguments of ssh, with what ssh said besides.
+func (p *Pool) configuration(ctx context.Context, args []string, each func(key, value string)) (said string, err error) {
+	cmd := p.command(ctx, append([]string{"-G"}, args...))
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
 	if err != nil {
-		return err
+		return "", err
 	}
 	for line := range strings.Lines(string(out)) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), " ")
 		each(key, value)
 	}
-	return nil
+	return stderr.String(), nil
 }
 
 // knownKeys takes the names out of lines of a known_hosts file.

@@ -84,10 +84,7 @@ type Pool struct {
 	closed bool
 	procs  sync.WaitGroup // local ssh processes
 
-	ciphers struct {
-		sync.Once
-		builtin string
-	}
+	ciphers ciphers
 
 	password struct {
 		sync.Mutex
