@@ -304,6 +304,7 @@ func (s *session) openPool(p *passwords) error {
 	}
 	o.Elevate = s.app.globals.elevate
 	o.Sink = s.ui
+	o.Greeting = deploy.Greeting
 	if p != nil && (p.ask || p.command != "") {
 		o.Password = func(ctx context.Context) (string, error) { return s.password(ctx, p) }
 	}

@@ -241,6 +241,15 @@ func (r *Run) host(ctx context.Context, j Job, built func(system string)) Outcom
 	return o
 }
 
+// Greeting is the ssh.Options.Greeting of a pool that Run works with: what the
+// host runs, what its profile names, and whether a change of it is pending.
+const Greeting = `readlink -f /run/current-system ` + activate.DefaultProfile + `
+[ ! -L /run/godwit/current ] || echo pending`
+
+// freshLook is how old a greeting may be to tell what a host runs: no older than
+// the answer of a slow host to a command.
+const freshLook = 5 * time.Second
+
 // runsAlready tells whether switch or test would change nothing: the host runs
 // the system and, for switch, its profile names it. When the host cannot tell,
 // the long way finds out.
@@ -248,10 +257,12 @@ func (r *Run) runsAlready(ctx context.Context, conn *ssh.Host, system string) bo
 	if r.Goal != GoalActivate || r.DryRun || r.Reboot || r.Action != activate.Switch && r.Action != activate.Test {
 		return false
 	}
-	out, err := conn.Output(ctx, ssh.Cmd{Script: `readlink -f /run/current-system "$1"
-[ ! -L /run/godwit/current ] || echo pending`, Args: []string{activate.DefaultProfile}})
-	if err != nil {
-		return false
+	out, age, ok := conn.Greeting()
+	if !ok || age > freshLook {
+		var err error
+		if out, err = conn.Output(ctx, ssh.Cmd{Script: Greeting}); err != nil {
+			return false
+		}
 	}
 	found := strings.Fields(out)
 	return len(found) == 2 && found[0] == system && (found[1] == system || r.Action == activate.Test)

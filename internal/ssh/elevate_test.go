@@ -53,7 +53,7 @@ GODWIT_FAKE_ROOT=1 exec "$@"
 func fakeHost(t *testing.T, programs map[string]string) (*sshtest.Server, string) {
 	t.Helper()
 	bin := t.TempDir()
-	programs["id"] = "#!/bin/sh\ncase $1 in -u) echo 1000 ;; -un) echo user ;; *) exit 97 ;; esac\n"
+	programs["id"] = "#!/bin/sh\ncase \"$*\" in '') echo 'uid=1000(user) gid=100(users) groups=100(users)' ;; *) exit 97 ;; esac\n"
 	for name, text := range programs {
 		text = strings.ReplaceAll(text, "DIR", bin)
 		if err := os.WriteFile(filepath.Join(bin, name), []byte(text), 0o755); err != nil {

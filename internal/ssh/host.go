@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -23,6 +24,8 @@ type Host struct {
 	changed chan struct{} // closed and replaced when a lane gets room or goes away
 	login   *login        // who we are there; known after the first connection
 	system  string        // Target.System
+	said    string        // what Options.Greeting printed on the last connection
+	saidAt  time.Time
 
 	elevMu sync.Mutex
 	elev   *elevation // how to become root; known after the first elevated command
@@ -66,6 +69,14 @@ type dial struct {
 type login struct {
 	uid, user, os string
 	sudo, doas    string // paths; empty when not there
+}
+
+// Greeting is what Options.Greeting printed when the last connection to the host
+// was opened, and how long ago that was; false where there was none yet.
+func (h *Host) Greeting() (said string, age time.Duration, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.said, time.Since(h.saidAt), !h.saidAt.IsZero()
 }
 
 // Connect opens the connection, if there is none.
@@ -168,17 +179,61 @@ func (h *Host) release(l *lane) {
 }
 
 // helloScript runs in the master's own session: it says who we are, and then
-// only waits for the end of its input, which is the end of this program.
+// only waits for the end of its input, which is the end of this program. Every
+// fork counts here: many hosts are greeted at once, often by small machines.
 const helloScript = `
 PATH=/run/wrappers/bin:$PATH:/run/current-system/sw/bin:/usr/local/bin:/usr/bin:/bin
-echo "uid $(id -u)"
-echo "user $(id -un)"
-echo "os $(uname -s)"
-echo "sudo $(command -v sudo)"
-echo "doas $(command -v doas)"
-echo ready
+LC_ALL=C id
+printf 'os '; uname -s
+printf 'sudo '; command -v sudo || echo
+printf 'doas '; command -v doas || echo
+echo greeting
+{
+:
+%s
+} </dev/null 2>/dev/null
+echo; echo ready
 while IFS= read -r _g; do :; done
 `
+
+// hello is what a new connection tells.
+type hello struct {
+	login login
+	said  string // by Options.Greeting
+	ok    bool
+}
+
+// readHello reads the answer to helloScript; not ok when it breaks off.
+func readHello(r io.Reader) hello {
+	var a hello
+	var said []string
+	greeting := false
+	for s := bufio.NewScanner(r); s.Scan(); {
+		line := s.Text()
+		if line == "ready" {
+			a.said = strings.TrimSpace(strings.Join(said, "\n"))
+			a.ok = true
+			return a
+		}
+		key, value, _ := strings.Cut(line, " ")
+		switch {
+		case greeting:
+			said = append(said, line)
+		case line == "greeting":
+			greeting = true
+		case strings.HasPrefix(key, "uid="): // uid=1000(deploy) gid=100(users) ...
+			a.login.uid, a.login.user, _ = strings.Cut(strings.TrimPrefix(key, "uid="), "(")
+			a.login.user = strings.TrimSuffix(a.login.user, ")")
+		case key == "os":
+			a.login.os = value
+		case key == "sudo":
+			a.login.sudo = value
+		case key == "doas":
+			a.login.doas = value
+		}
+	}
+	return a
+}
 
 // openLane opens one master connection.
 func (h *Host) openLane(ctx context.Context) (*lane, error) {
@@ -187,36 +242,13 @@ func (h *Host) openLane(ctx context.Context) (*lane, error) {
 		return nil, err
 	}
 	// The master lives as long as the pool, the attempt as long as ctx.
-	p := &Process{host: h, cmd: Cmd{Script: helloScript}, ctx: h.pool.ctx, mark: newMark(), done: make(chan struct{})}
+	p := &Process{host: h, cmd: Cmd{Script: fmt.Sprintf(helloScript, h.pool.opts.Greeting)}, ctx: h.pool.ctx, mark: newMark(), done: make(chan struct{})}
 	if err := p.start(h.pool.ctx, socket, true); err != nil {
 		return nil, err
 	}
-	type hello struct {
-		login login
-		ok    bool
-	}
 	got := make(chan hello, 1)
 	go func() {
-		var a hello
-		s := bufio.NewScanner(p.Stdout)
-		for !a.ok && s.Scan() {
-			key, value, _ := strings.Cut(s.Text(), " ")
-			switch key {
-			case "uid":
-				a.login.uid = value
-			case "user":
-				a.login.user = value
-			case "os":
-				a.login.os = value
-			case "sudo":
-				a.login.sudo = value
-			case "doas":
-				a.login.doas = value
-			case "ready":
-				a.ok = true
-			}
-		}
-		got <- a
+		got <- readHello(p.Stdout)
 		io.Copy(io.Discard, p.Stdout)
 	}()
 	// ConnectTimeout bounds TCP and greeting; this bounds authentication and
@@ -234,6 +266,7 @@ func (h *Host) openLane(ctx context.Context) (*lane, error) {
 		}
 		h.mu.Lock()
 		h.login = &a.login
+		h.said, h.saidAt = a.said, time.Now()
 		h.mu.Unlock()
 	case <-ctx.Done():
 		p.Kill()

@@ -51,6 +51,11 @@ type Options struct {
 	Password func(ctx context.Context) (string, error)
 	// Sink gets the warning about host keys; nil drops it.
 	Sink event.Sink
+	// Greeting is a script of sh that every new connection runs as the login user
+	// before anything else, for Host.Greeting: what nearly every run wants to know
+	// of a host then costs no further command. It only reads, is quick, does not
+	// exit, and prints no line "ready".
+	Greeting string
 	// SessionsPerConnection is how many commands share one connection before
 	// another is opened; 0 means 8 (sshd allows 10 by default, one is ours).
 	SessionsPerConnection int
