@@ -26,6 +26,9 @@ type Inputs struct {
 	// Roots is a directory for GC roots on this machine that last as long as the
 	// run; empty: none are made (a dry run).
 	Roots string
+	// Rooted waits until the derivations of Hosts are safe from the garbage
+	// collector. Systems that are there already do not wait for it. May be nil.
+	Rooted func() error
 	// Wait bounds the waiting for substituters; 0: nix.DefaultMissingWait.
 	Wait time.Duration
 }
@@ -51,6 +54,11 @@ func Choose(ctx context.Context, in Inputs) (*Plan, error) {
 		if !seen[h.DrvPath] && held[h.DrvPath] == "" {
 			seen[h.DrvPath] = true
 			drvs = append(drvs, h.DrvPath)
+		}
+	}
+	if in.Rooted != nil && len(drvs) > 0 {
+		if err := in.Rooted(); err != nil {
+			return nil, err
 		}
 	}
 	m, err := in.Tool.MissingFor(ctx, drvs, in.Wait)

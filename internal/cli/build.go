@@ -279,6 +279,7 @@ func (s *session) deploy(ctx context.Context, o buildOptions, d deploy.Options, 
 	}
 	err = s.load(ctx, loadRequest{
 		file: o.file, selection: o.selection, systems: true, header: true, probe: true,
+		call:    d.Goal > deploy.GoalBuild && !d.DryRun,
 		options: morph.Options{Target: o.target, TargetFile: o.targetFile},
 	})
 	if err != nil {
@@ -385,7 +386,7 @@ func (s *session) rootLinks(file string) (func(host string) string, error) {
 
 // showResult prints morph's result path when everything that could be built is built.
 func (s *session) showResult(ctx context.Context, links func(map[string]string) map[string]string) func(map[string]string) {
-	if s.app.globals.dryRun {
+	if s.app.globals.dryRun || s.quiet() { // nobody would be told
 		return nil
 	}
 	return func(systems map[string]string) {

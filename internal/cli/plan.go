@@ -180,7 +180,7 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 	if err := s.openPool(r.passwords); err != nil {
 		return err
 	}
-	if err := s.load(ctx, loadRequest{file: r.file, selection: r.selection, systems: true, probe: true}); err != nil {
+	if err := s.load(ctx, loadRequest{file: r.file, selection: r.selection, systems: true, probe: true, call: true}); err != nil {
 		return err
 	}
 	if r.deploy.UploadSecrets {

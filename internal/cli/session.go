@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/nix"
+	"godwit/internal/paths"
 	"godwit/internal/plan"
 	"godwit/internal/source/morph"
 	"godwit/internal/ssh"
@@ -141,6 +143,8 @@ type loadRequest struct {
 	probe bool
 	// header prints morph's list of selected hosts.
 	header bool
+	// call says that the run will need connections to the hosts.
+	call bool
 }
 
 // load opens a configuration and evaluates what the selection needs.
@@ -148,8 +152,20 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 	if err := s.findNix(ctx); err != nil {
 		return err
 	}
-	r.options.Sink = s.ui
-	net, err := morph.Open(ctx, s.tool, r.file, r.options)
+	request := morph.Request{Selection: r.selection, Systems: r.systems}
+	if r.call {
+		var stop func()
+		request.OnHost, stop = s.callEvaluated(ctx)
+		defer stop()
+	}
+	options := r.options
+	options.Sink, options.Ahead, options.Memory = s.ui, &request, memory()
+	options.Named = func(all []string) {
+		if names, err := r.selection.Names(all); err == nil {
+			s.ui.Announce(names)
+		}
+	}
+	net, err := morph.Open(ctx, s.tool, r.file, options)
 	if err != nil {
 		return err
 	}
@@ -157,16 +173,12 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 	if len(net.Names) == 0 {
 		return fault.New("%s describes no hosts", r.file).Hint("every attribute of the file but network, defaults, resources and require is a host")
 	}
-	if names, err := r.selection.Names(net.Names); err == nil {
-		s.ui.Announce(names)
-	}
-	var roots string // of derivations, while the run goes on
-	if r.systems {
-		if roots, err = s.tempDir("godwit-drvs-"); err != nil {
+	if r.systems { // roots of derivations, while the run goes on
+		if request.RootDir, err = s.tempDir("godwit-drvs-"); err != nil {
 			return err
 		}
 	}
-	res, err := net.Load(ctx, morph.Request{Selection: r.selection, Systems: r.systems, RootDir: roots})
+	res, err := s.rooting(net.Load(ctx, request))
 	if err != nil {
 		return err
 	}
@@ -196,6 +208,15 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 		s.tool = s.tool.With([][2]string{pair})
 	}
 	return nil
+}
+
+// memory is where morph.Open remembers what files hold; empty: nowhere.
+func memory() string {
+	dir, err := paths.State()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "networks")
 }
 
 // askHosts settles the platform of hosts whose configuration does not say it:
@@ -249,7 +270,7 @@ func (s *session) askHosts(ctx context.Context, r loadRequest, res *morph.Result
 	if len(systems) == 0 {
 		return res, nil
 	}
-	r.options.Systems = systems
+	r.options.Sink, r.options.Systems = s.ui, systems
 	net, err := morph.Open(ctx, s.tool, r.file, r.options)
 	if err != nil {
 		return nil, err
@@ -259,7 +280,14 @@ func (s *session) askHosts(ctx context.Context, r loadRequest, res *morph.Result
 	if err != nil {
 		return nil, err
 	}
-	return net.Load(ctx, morph.Request{Selection: r.selection, Systems: r.systems, RootDir: roots})
+	return s.rooting(net.Load(ctx, morph.Request{Selection: r.selection, Systems: r.systems, RootDir: roots}))
+}
+
+// rooting has the end of the session wait for links that are being made, before
+// their directory goes away.
+func (s *session) rooting(res *morph.Result, err error) (*morph.Result, error) {
+	s.closers = append(s.closers, func() { _ = res.Rooted() })
+	return res, err
 }
 
 // tempDir makes a directory that goes away with the session.
@@ -322,6 +350,59 @@ func (s *session) callAhead(ctx context.Context, hosts []fleet.Host) {
 	}
 }
 
+const (
+	// longEvaluation is when an evaluation takes long enough for connections to be
+	// opened meanwhile. Before, they would only take the processor from it.
+	longEvaluation = time.Second
+	// callsEvaluating is how many are opened at once then.
+	callsEvaluating = 4
+)
+
+// callEvaluated opens connections to hosts that are evaluated while others still
+// are, when that takes long. It gives the function that is told of them, and the
+// end of it.
+func (s *session) callEvaluated(ctx context.Context) (evaluated func(fleet.Host), stop func()) {
+	hosts := make(chan fleet.Host)
+	over := make(chan struct{})
+	go func() {
+		long := time.After(longEvaluation)
+		gate := deploy.NewGate(callsEvaluating)
+		var waiting []fleet.Host
+		for {
+			select {
+			case h := <-hosts:
+				waiting = append(waiting, h)
+			case <-long:
+				long = nil
+			case <-over:
+				return
+			}
+			if long != nil {
+				continue
+			}
+			for _, h := range waiting {
+				if h.BuildOnly {
+					continue
+				}
+				go func() {
+					if leave, err := gate.Enter(ctx); err == nil {
+						_ = s.pool.Host(deploy.Target(h)).Connect(ctx)
+						leave()
+					}
+				}()
+			}
+			waiting = nil
+		}
+	}()
+	evaluated = func(h fleet.Host) {
+		select {
+		case hosts <- h:
+		case <-over:
+		}
+	}
+	return evaluated, func() { close(over) }
+}
+
 // chooseBuilders decides where each host is built. Hosts that nothing can
 // build come back as outcomes.
 func (s *session) chooseBuilders(ctx context.Context, hosts []fleet.Host) (*builder.Plan, error) {
@@ -339,7 +420,7 @@ func (s *session) chooseBuilders(ctx context.Context, hosts []fleet.Host) (*buil
 		}
 	}
 	chosen, err := builder.Choose(ctx, builder.Inputs{
-		Tool: s.tool, Hosts: hosts, Wanted: s.app.globals.builder, Settings: settings, SSH: s.pool, Sink: s.ui, Roots: roots,
+		Tool: s.tool, Hosts: hosts, Wanted: s.app.globals.builder, Settings: settings, SSH: s.pool, Sink: s.ui, Roots: roots, Rooted: s.result.Rooted,
 	})
 	if err != nil {
 		return nil, err

@@ -62,21 +62,28 @@ func (t *Tool) Config(ctx context.Context) (*Config, error) {
 	if t.config != nil {
 		return t.config, nil
 	}
+	var out []byte
+	var err error
+	if t.early != nil {
+		out = <-t.early
+		t.early = nil
+	}
 	// `nix show-config` was renamed in 2.20; the old name went away in some
 	// later ones (Lix still has it). The new name first where it must be there.
-	names := [][]string{{"show-config", "--json"}, {"config", "show", "--json"}}
+	names := [][]string{oldConfig, {"config", "show", "--json"}}
 	if t.Version.AtLeast(2, 20) || t.Version.IsLix() {
 		names[0], names[1] = names[1], names[0]
 	}
-	var out []byte
-	var err error
 	for _, args := range names {
+		if out != nil {
+			break
+		}
 		out, err = t.Output(ctx, "nix", args...)
-		if err == nil || ctx.Err() != nil {
+		if ctx.Err() != nil {
 			break
 		}
 	}
-	if err != nil {
+	if err != nil && out == nil {
 		return nil, err
 	}
 	c, err := parseConfig(out)
@@ -89,6 +96,21 @@ func (t *Tool) Config(ctx context.Context) (*Config, error) {
 	}
 	t.config = c
 	return c, nil
+}
+
+var oldConfig = []string{"show-config", "--json"}
+
+// askConfig asks for the configuration while Find asks for the version. All tested
+// versions of Nix know the old name; where it is gone, Config asks again.
+func (t *Tool) askConfig(ctx context.Context) {
+	t.early = make(chan []byte, 1)
+	go func() {
+		out, err := t.Output(ctx, "nix", oldConfig...)
+		if err != nil {
+			out = nil
+		}
+		t.early <- out
+	}()
 }
 
 // parseConfig reads `nix config show --json`: {"name": {"value": ...}, ...}.

@@ -111,6 +111,12 @@ type Each struct {
 	// Expr is an expression of the Nix language that gives a function from a
 	// name to a value that has a JSON form. It is called once a process.
 	Expr string
+	// Lead makes the run begin on a guess: Expr then gives a set with the function
+	// as each and, as lead, what tells whether the guess was right. The first
+	// process evaluates lead before its first name. The others are started as well,
+	// which takes as long as reading a small network, but get nothing to evaluate
+	// before Lead took the JSON. An error of Lead ends the run at once.
+	Lead func(value json.RawMessage) error
 	Args []string
 	Env  []string
 	Dir  string
@@ -133,18 +139,32 @@ type Each struct {
 }
 
 // Evaluation of each name is bracketed by two lines that builtins.trace writes:
-// "MARK begin NAME" and "MARK done NAME JSON". The mark is made up anew for
-// every process, so that nothing a configuration traces can be taken for one.
-// The fold keeps no result: what one host needed can be collected before the
-// next one starts.
+// "MARK begin NAME" and "MARK done NAME JSON"; "MARK lead JSON" may come before
+// all. The mark is made up anew for every process, so that nothing a configuration
+// traces can be taken for one. The fold keeps no result: what one host needed can
+// be collected before the next one starts.
 const eachExpr = `let
-  f = %s;
+  whole = %[1]s;
+  f = whole%[2]s;
   step = done: name:
-    builtins.trace (%[2]s + " begin " + name)
+    builtins.trace (%[3]s + " begin " + name)
       (let v = builtins.toJSON (f name);
-       in builtins.seq v (builtins.trace (%[2]s + " done " + name + " " + v) (done + 1)));
-in builtins.foldl' step 0 %[3]s
+       in builtins.seq v (builtins.trace (%[3]s + " done " + name + " " + v) (done + 1)));
+in %[4]s builtins.foldl' step 0 %[5]s
 `
+
+// expr is what one process evaluates.
+func (e *Each) expr(mark, list string, lead bool) string {
+	each, first := "", ""
+	if e.Lead != nil {
+		each = ".each"
+	}
+	if lead {
+		first = "builtins.seq (builtins.trace (" + Quote(mark) + ` + " lead " + builtins.toJSON whole.lead) null) (`
+		list += ")"
+	}
+	return fmt.Sprintf(eachExpr, e.Expr, each, Quote(mark), first, list)
+}
 
 // piece is a run of names that one process works through. Another worker may
 // take its tail over: then end moves.
@@ -164,11 +184,14 @@ type pool struct {
 	mu     sync.Mutex
 	wait   []*piece // not begun
 	active []*piece
+	led    bool          // a process is to evaluate the lead, or did
+	begin  chan struct{} // closed when all processes may begin
+	procs  sync.WaitGroup
 	broken error
 }
 
 // EvalEach runs e. Its error is one that concerns every name: Nix cannot run,
-// ctx ended, Got failed, or evaluation failed before it came to any name.
+// ctx ended, Lead or Got failed, or evaluation failed before it came to any name.
 //
 // The names are dealt to the workers in equal pieces, since each process pays
 // for importing nixpkgs' lib and modules (about as much as one host costs). A
@@ -180,7 +203,10 @@ func (t *Tool) EvalEach(ctx context.Context, e Each) error {
 	if len(e.Names) == 0 {
 		return nil
 	}
-	p := &pool{t: t, e: e, args: map[string][]string{}}
+	p := &pool{t: t, e: e, args: map[string][]string{}, begin: make(chan struct{})}
+	if e.Lead == nil {
+		close(p.begin)
+	}
 
 	bySystem := map[string][]string{}
 	var systems []string
@@ -214,7 +240,12 @@ func (t *Tool) EvalEach(ctx context.Context, e Each) error {
 	}
 
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	defer func() {
+		go func() { // processes that are done take their time to end
+			p.procs.Wait()
+			cancel()
+		}()
+	}()
 	var wg sync.WaitGroup
 	for range workers {
 		wg.Go(func() {
@@ -347,30 +378,40 @@ func (e *gotError) Error() string { return e.err.Error() }
 // process runs one Nix process over what is left of a piece.
 func (p *pool) process(ctx context.Context, w *piece) error {
 	p.mu.Lock()
-	names := slices.Clone(w.names[w.at:w.end])
+	lead := p.e.Lead != nil && !p.led
+	p.led = true
 	p.mu.Unlock()
 
 	mark := newMark()
-	list, err := QuoteJSON(names)
-	if err != nil {
-		return err
-	}
 	args := append(slices.Clone(evalArgs), "--json")
 	args = append(append(append(args, p.args[w.system]...), p.e.Args...), "-")
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	cmd := p.t.command(ctx, killEvaluation, "nix-instantiate", args...)
+	alone, stop := context.WithCancel(ctx) // of this process
+	cmd := p.t.command(alone, killEvaluation, "nix-instantiate", args...)
 	cmd.Dir = p.e.Dir
 	cmd.Env = append(cmd.Env, p.e.Env...)
 	if p.heap > 0 {
 		cmd.Env = append(cmd.Env, "GC_INITIAL_HEAP_SIZE="+strconv.FormatUint(p.heap, 10))
 	}
-	cmd.Stdin = strings.NewReader(fmt.Sprintf(eachExpr, p.e.Expr, Quote(mark), list))
+	cmd.Stdin = &lateReader{text: func() (string, error) {
+		if !lead {
+			select {
+			case <-p.begin:
+			case <-alone.Done():
+				return "", alone.Err()
+			}
+		}
+		p.mu.Lock()
+		list, err := QuoteJSON(w.names[w.at:w.end])
+		p.mu.Unlock()
+		return p.e.expr(mark, list, lead), err
+	}}
 
 	var gotErr error
 	cut := false
+	finished := make(chan struct{}) // closed when the last name is done
 	current := ""
-	on := watch{
+	var on watch
+	on = watch{
 		mark: mark,
 		scope: func() event.Scope {
 			return event.On(p.e.Sink, current, event.StepEvaluate)
@@ -379,14 +420,28 @@ func (p *pool) process(ctx context.Context, w *piece) error {
 		marked: func(line string) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
+			if gotErr != nil {
+				return
+			}
 			word, rest, _ := strings.Cut(line, " ")
+			if word == "begin" && w.at >= w.end { // taken over by another worker
+				cut = true
+				stop()
+				return
+			}
+			if on.over {
+				return
+			}
 			switch word {
-			case "begin":
-				if w.at >= w.end { // taken over by another worker
-					cut = true
-					stop()
+			case "lead":
+				if gotErr = p.e.Lead(json.RawMessage(rest)); gotErr != nil {
+					// At once: it may compute for long before it looks at a signal, and
+					// nothing of what it does is wanted.
+					_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 					return
 				}
+				close(p.begin)
+			case "begin":
 				current, w.busy = rest, true
 				event.On(p.e.Sink, rest, event.StepEvaluate).Start("")
 			case "done":
@@ -398,6 +453,12 @@ func (p *pool) process(ctx context.Context, w *piece) error {
 				name := current
 				value := strings.TrimPrefix(rest, name+" ")
 				current = ""
+				defer func() {
+					if gotErr == nil && w.at >= w.end {
+						on.over = true
+						close(finished)
+					}
+				}()
 				err := p.e.Got(name, json.RawMessage(value))
 				if f, ok := err.(*fault.Error); ok && f.Host == name {
 					if p.e.Failed != nil {
@@ -415,7 +476,20 @@ func (p *pool) process(ctx context.Context, w *piece) error {
 			}
 		},
 	}
-	err = on.run(cmd)
+	ended := make(chan error, 1)
+	p.procs.Go(func() {
+		defer stop()
+		ended <- on.run(cmd)
+	})
+	var err error
+	select {
+	case err = <-ended:
+	case <-finished:
+		// Freeing a gigabyte takes a tenth of a second, which nobody has to wait
+		// for; and what was instantiated stays safe from the garbage collector
+		// until the process is gone.
+		return nil
+	}
 	switch {
 	case gotErr != nil:
 		return &gotError{gotErr}
@@ -430,6 +504,23 @@ func (p *pool) process(ctx context.Context, w *piece) error {
 		return fault.New("nix ended without evaluating %s", w.names[w.at])
 	}
 	return nil
+}
+
+// lateReader is a text that is made when it is first read.
+type lateReader struct {
+	text func() (string, error)
+	r    *strings.Reader
+}
+
+func (l *lateReader) Read(b []byte) (int, error) {
+	if l.r == nil {
+		text, err := l.text()
+		if err != nil {
+			return 0, err
+		}
+		l.r = strings.NewReader(text)
+	}
+	return l.r.Read(b)
 }
 
 // once says whether a line that concerns no name is new in this run.
@@ -463,6 +554,7 @@ type watch struct {
 	scope  func() event.Scope
 	once   func(line string) bool // whether a line that concerns no name is new; nil: it is
 
+	over   bool     // nothing but marks is of interest any more
 	failed []string // what Nix said at level 0 that is neither trace nor warning
 	tail   []string // the last lines outside Nix's own log
 }
@@ -531,7 +623,7 @@ func (w *watch) line(line string) {
 	}
 	switch m.Action {
 	case "start":
-		if m.Text != "" && m.Level <= 3 { // lvlInfo: downloads and builds in the midst of evaluation
+		if m.Text != "" && m.Level <= 3 && !w.over { // lvlInfo: downloads and builds in the midst of evaluation
 			w.scope().Emit(event.Event{Kind: event.Progress, Text: oneLine(plain(m.Text))})
 		}
 		return
@@ -557,7 +649,7 @@ func (w *watch) line(line string) {
 // other passes on a line that is not an error of Nix's.
 func (w *watch) other(msg string) {
 	msg = strings.TrimRight(plain(msg), "\n")
-	if strings.TrimSpace(msg) == "" {
+	if w.over || strings.TrimSpace(msg) == "" {
 		return
 	}
 	if len(w.tail) >= 40 {

@@ -106,7 +106,7 @@ func TestConfig(t *testing.T) {
 	if err != nil || mac.System != "aarch64-darwin" || mac.Builds("aarch64-linux") || mac.Builds("i686-linux") {
 		t.Errorf("%+v, %v", mac, err)
 	}
-	tool := evalTool(t, Settings{})
+	tool := evalTool(t, Settings{}).With(nil) // asks in the environment that follows
 	t.Setenv("NIX_CONFIG", "system = x86_64-darwin\nmax-jobs = 7\nextra-substituters = https://a.example https://b.example")
 	mac, err = tool.Config(ctx)
 	if err != nil || mac.System != "x86_64-darwin" || mac.MaxJobs != 7 || !slices.Contains(mac.Substituters, "https://b.example") {
@@ -378,5 +378,62 @@ func TestCommandCancel(t *testing.T) {
 	err := cmd.Run()
 	if err == nil || time.Since(start) > killAfter {
 		t.Error(err, time.Since(start))
+	}
+}
+
+// A run that begins on a guess: nothing is evaluated before Lead agrees, and
+// nothing at all when it does not.
+func TestEvalEachLead(t *testing.T) {
+	tool := evalTool(t, Settings{})
+	names := []string{"a", "b", "c", "d", "e"}
+	const expr = `{ lead = { is = 6 * 7; }; each = name: if name == "c" then throw "boom" else name; }`
+	for _, workers := range []int{1, 2, 8} {
+		var mu sync.Mutex
+		led, begun := "", 0
+		var got, failed []string
+		err := tool.EvalEach(context.Background(), Each{
+			Names: names, Expr: expr, Workers: workers,
+			Lead: func(v json.RawMessage) error {
+				led += string(v)
+				mu.Lock()
+				defer mu.Unlock()
+				if begun > 0 {
+					t.Error("a host was begun before")
+				}
+				return nil
+			},
+			Sink: event.SinkFunc(func(e event.Event) {
+				mu.Lock()
+				defer mu.Unlock()
+				begun++
+			}),
+			Got:    func(name string, _ json.RawMessage) error { got = append(got, name); return nil },
+			Failed: func(name string, err error) { failed = append(failed, name) },
+		})
+		slices.Sort(got)
+		if err != nil || led != `{"is":42}` || strings.Join(got, "") != "abde" || strings.Join(failed, "") != "c" {
+			t.Errorf("%d workers: lead %s, got %v, failed %v, %v", workers, led, got, failed, err)
+		}
+	}
+	mine := errors.New("mine")
+	for expr, want := range map[string]string{
+		expr: "mine",
+		`{ lead = 1; each = name: let f = n: if n == 0 then 0 else f (n - 1) + f (n - 1); in f 60; }`: "mine",
+		`{ lead = throw "no lead"; each = name: name; }`:                                              "no lead",
+		`{ each = name: name; }`: "attribute 'lead' missing",
+	} {
+		start := time.Now()
+		err := tool.EvalEach(context.Background(), Each{
+			Names: names, Expr: expr, Workers: 2,
+			Lead:   func(json.RawMessage) error { return mine },
+			Got:    func(name string, _ json.RawMessage) error { t.Errorf("got %s", name); return nil },
+			Failed: func(name string, err error) { t.Errorf("%s failed: %v", name, err) },
+		})
+		if err == nil || !strings.Contains(err.Error(), want) || errors.Is(err, mine) != (want == "mine") {
+			t.Errorf("%s: %v", expr, err)
+		}
+		if took := time.Since(start); took > 20*time.Second { // it would compute for ever
+			t.Errorf("%s: ended after %s", expr, took)
+		}
 	}
 }

@@ -53,6 +53,7 @@ type Tool struct {
 
 	configMu sync.Mutex
 	config   *Config
+	early    chan []byte // the answer to askConfig, nil where it failed; nil: not asked
 }
 
 // killAfter is how long a Nix process may take to end after SIGTERM. Nix
@@ -120,6 +121,7 @@ func Find(ctx context.Context, s Settings) (*Tool, error) {
 		t.programs[r.program] = p
 	}
 
+	t.askConfig(ctx)
 	out, err := t.Command(ctx, "nix", "--version").Output()
 	if err != nil {
 		if ctx.Err() != nil {

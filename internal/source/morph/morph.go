@@ -40,6 +40,14 @@ type Options struct {
 	Target, TargetFile string
 	// Workers limits evaluating processes; 0: cores and memory decide.
 	Workers int
+	// Ahead, when set, is the request that Load will be called with: Open then
+	// begins to evaluate it, if it knows enough of the file from an earlier run.
+	Ahead *Request
+	// Memory is the directory where Open keeps what it knows for that; empty: it
+	// keeps nothing.
+	Memory string
+	// Named is told the names of all hosts, before any event of a host. May be nil.
+	Named func(names []string)
 	// Sink takes events of step evaluate.
 	Sink event.Sink
 }
@@ -57,6 +65,7 @@ type Network struct {
 	tool  *nix.Tool
 	opts  Options
 	given map[string]fleet.Host // with Options.EvalMachines: what it said
+	ahead *ahead                // nil: nothing was begun
 }
 
 // Open reads the names of the hosts and what the network says of itself, which
@@ -92,15 +101,17 @@ func Open(ctx context.Context, tool *nix.Tool, file string, opts Options) (*Netw
 	// Names take long where the file fetches something first.
 	event.On(opts.Sink, "", event.StepEvaluate).Emit(event.Event{Kind: event.Progress, Text: "reading " + filepath.Base(path)})
 	// Nix's configuration is asked for while the names are read.
-	type answer struct {
-		config *nix.Config
-		err    error
+	var config func() (*nix.Config, error)
+	{
+		var c *nix.Config
+		var err error
+		asked := make(chan struct{})
+		go func() {
+			c, err = tool.Config(ctx)
+			close(asked)
+		}()
+		config = func() (*nix.Config, error) { <-asked; return c, err }
 	}
-	asked := make(chan answer, 1)
-	go func() {
-		c, err := tool.Config(ctx)
-		asked <- answer{c, err}
-	}()
 	if opts.TargetFile != "" {
 		if _, err := os.Stat(opts.TargetFile); err != nil {
 			return nil, fault.New("cannot read the targets in `%s': %w", opts.TargetFile, errors.Unwrap(err))
@@ -110,27 +121,64 @@ func Open(ctx context.Context, tool *nix.Tool, file string, opts Options) (*Netw
 		}
 	}
 	n := &Network{File: path, tool: tool, opts: opts}
+	var before *memory
+	if opts.EvalMachines == "" && opts.Ahead != nil {
+		before = n.remembered()
+		if done, err := n.openAhead(ctx, before, config); done || err != nil {
+			return n, err
+		}
+	}
 	early := n.opts.EvalMachines == ""
 	var openErr error
 	if early {
 		openErr = n.open(ctx)
 	}
-	a := <-asked
-	if a.err != nil {
-		return nil, errors.Join(openErr, a.err)
+	c, err := config()
+	if err != nil {
+		return nil, errors.Join(openErr, err)
 	}
 	if n.opts.Fallback == "" {
-		n.opts.Fallback = LinuxCounterpart(a.config.System)
+		n.opts.Fallback = LinuxCounterpart(c.System)
 	}
 	// On a Mac a network that looks at builtins.currentSystem before anything
 	// else gets a second reading, with the system that hosts are evaluated with.
-	if !early || openErr != nil && n.opts.Fallback != a.config.System {
+	if !early || openErr != nil && n.opts.Fallback != c.System {
 		openErr = n.open(ctx)
 	}
 	if openErr != nil {
 		return nil, openErr
 	}
+	if opts.EvalMachines == "" && opts.Ahead != nil {
+		n.remember(ctx, before)
+	}
+	n.named()
 	return n, nil
+}
+
+// openAhead opens the network with an evaluation that begins at once; false when
+// it must be opened as ever.
+func (n *Network) openAhead(ctx context.Context, m *memory, config func() (*nix.Config, error)) (bool, error) {
+	a := n.begin(ctx, *n.opts.Ahead, m)
+	if a == nil {
+		return false, nil
+	}
+	led := <-a.led
+	c, err := config()
+	if err == nil && led {
+		fallback := n.opts.Fallback
+		if fallback == "" {
+			fallback = LinuxCounterpart(c.System)
+		}
+		var args []string
+		if args, err = n.tool.SystemOption(ctx, fallback); err == nil && fallback == m.Fallback && slices.Equal(args, m.Args) {
+			opened := *a.net
+			*n = opened
+			n.ahead = a
+			return true, nil
+		}
+	}
+	a.stop()
+	return false, err
 }
 
 // LinuxCounterpart is the Linux that runs on the same processor: a NixOS host
@@ -212,21 +260,29 @@ func (n *Network) open(ctx context.Context) error {
 	if n.opts.EvalMachines != "" {
 		return n.openWith(ctx)
 	}
-	scope := event.On(n.opts.Sink, "", event.StepEvaluate)
-	var args []string
-	if n.opts.Fallback != "" {
-		var err error
-		if args, err = n.tool.SystemOption(ctx, n.opts.Fallback); err != nil {
-			return err
-		}
+	args, err := n.systemArgs(ctx)
+	if err != nil {
+		return err
 	}
 	out, err := n.tool.Eval(ctx, nix.Evaluation{
-		Expr: n.call() + ".summary", Args: args, Scope: scope,
+		Expr: n.call() + ".summary", Args: args, Scope: event.On(n.opts.Sink, "", event.StepEvaluate),
 		Env: n.env("info.deployment", nil),
 	})
 	if err != nil {
 		return err
 	}
+	return n.describe(out)
+}
+
+// named tells Options.Named.
+func (n *Network) named() {
+	if n.opts.Named != nil {
+		n.opts.Named(n.Names)
+	}
+}
+
+// describe reads the summary that network.nix beside this file gives.
+func (n *Network) describe(summary []byte) error {
 	var s struct {
 		Names        []string
 		Description  string
@@ -235,16 +291,18 @@ func (n *Network) open(ctx context.Context) error {
 		BuildShell   bool
 		Godwit       json.RawMessage
 	}
-	if err := json.Unmarshal(out, &s); err != nil {
+	if err := json.Unmarshal(summary, &s); err != nil {
 		return fault.New("cannot read what `%s' says of itself: %s", n.File, err).Because(err)
 	}
 	n.Names, n.Description, n.OrderingTags, n.NixConfig, n.BuildShell = s.Names, s.Description, s.OrderingTags, s.NixConfig, s.BuildShell
-	if n.Settings, err = fleet.ParseSettings(s.Godwit, filepath.Dir(n.File)); err == nil {
-		err = n.Settings.Check(n.Names)
+	settings, err := fleet.ParseSettings(s.Godwit, filepath.Dir(n.File))
+	if err == nil {
+		err = settings.Check(n.Names)
 	}
 	if err != nil {
 		return fault.New("network.godwit in `%s': %w", n.File, err)
 	}
+	n.Settings = settings
 	return nil
 }
 
@@ -278,6 +336,17 @@ type Result struct {
 	Failed []HostError
 	// Targets are by host and name, when Options ask for targets.
 	Targets map[string][]Target
+
+	rooted func() error
+}
+
+// Rooted waits until what was instantiated has the links in Request.RootDir that
+// keep it: nothing is to be built before.
+func (r *Result) Rooted() error {
+	if r == nil || r.rooted == nil {
+		return nil
+	}
+	return r.rooted()
 }
 
 // HostError is a host that could not be evaluated.
@@ -306,19 +375,17 @@ func (r *Result) Err() error {
 // metadata of all read first and the systems of the selected afterwards.
 func (n *Network) Load(ctx context.Context, r Request) (*Result, error) {
 	sel := r.Selection
-	names, err := sel.Names(n.Names)
+	first, err := n.first(r)
 	if err != nil {
-		return nil, selectionFault(err)
+		if n.ahead != nil {
+			n.ahead.stop()
+		}
+		return nil, err
 	}
-	counts := fleet.Counts{Total: len(n.Names), Named: len(names)}
+	counts := fleet.Counts{Total: len(n.Names), Named: first.named}
 	res := &Result{Targets: map[string][]Target{}}
 	all := &fleet.Fleet{Description: n.Description, OrderingTags: n.OrderingTags, NixConfig: n.NixConfig, Settings: n.Settings}
-	rest := sel // what remains to be applied to the evaluated hosts
-	rest.On = nil
-	if !sel.NeedsTags(n.OrderingTags) {
-		names = fleet.Limits(sel, names)
-		rest.Skip, rest.Every, rest.Limit = 0, 1, 0
-	}
+	rest := first.rest
 	finish := func(hosts []fleet.Host) (*Result, error) {
 		all.Hosts = hosts
 		chosen, c, err := fleet.Select(all, rest)
@@ -335,32 +402,31 @@ func (n *Network) Load(ctx context.Context, r Request) (*Result, error) {
 		return res, nil
 	}
 	if n.opts.EvalMachines != "" {
-		hosts, err := n.loadWith(ctx, names, r, res)
+		hosts, err := n.loadWith(ctx, first.names, r, res)
 		if err != nil {
 			return nil, err
 		}
-		if res, err = finish(hosts); err != nil {
-			return nil, err
+		if res, err = finish(hosts); err == nil {
+			n.root(ctx, r, res)
 		}
-		return res, n.root(ctx, r, res)
+		return res, err
 	}
-	if !(rest.Positional() && r.Systems) {
-		q := query{names: names, systems: r.Systems, wanted: sel.Tagged}
-		if !rest.Positional() {
-			q.each = r.OnHost
-		}
-		hosts, err := n.evaluate(ctx, q, res)
-		if err != nil {
-			return nil, err
-		}
-		if res, err = finish(hosts); err != nil {
-			return nil, err
-		}
-		return res, n.root(ctx, r, res)
+	hosts, done, err := []fleet.Host(nil), false, error(nil)
+	if n.ahead != nil {
+		hosts, done, err = n.ahead.result(r, res)
+		n.ahead = nil
 	}
-	hosts, err := n.evaluate(ctx, query{names: names}, res)
+	if !done {
+		hosts, err = n.evaluate(ctx, first.query, res)
+	}
 	if err != nil {
 		return nil, err
+	}
+	if !first.twice {
+		if res, err = finish(hosts); err == nil {
+			n.root(ctx, r, res)
+		}
+		return res, err
 	}
 	if _, err := finish(hosts); err != nil {
 		return nil, err
@@ -375,14 +441,48 @@ func (n *Network) Load(ctx context.Context, r Request) (*Result, error) {
 		return nil, err
 	}
 	all.Hosts = fleet.Order(hosts, orderTags(sel, n.OrderingTags))
-	return res, n.root(ctx, r, res)
+	n.root(ctx, r, res)
+	return res, nil
 }
 
-// root keeps the derivations of a result. While the evaluating process lives,
-// Nix itself does; building holds its own roots; this is for the time between.
-func (n *Network) root(ctx context.Context, r Request, res *Result) error {
+// first is the first evaluation of a request.
+type first struct {
+	query
+	named int             // hosts that the selection names
+	rest  fleet.Selection // what remains to be applied to the evaluated hosts
+	// twice says that the query is for metadata, and that systems follow.
+	twice bool
+}
+
+func (n *Network) first(r Request) (first, error) {
+	sel := r.Selection
+	names, err := sel.Names(n.Names)
+	if err != nil {
+		return first{}, selectionFault(err)
+	}
+	f := first{named: len(names), rest: sel}
+	f.rest.On = nil
+	if !sel.NeedsTags(n.OrderingTags) {
+		names = fleet.Limits(sel, names)
+		f.rest.Skip, f.rest.Every, f.rest.Limit = 0, 1, 0
+	}
+	f.names = names
+	if f.twice = f.rest.Positional() && r.Systems; f.twice {
+		return f, nil
+	}
+	f.systems, f.wanted = r.Systems, sel.Tagged
+	if !f.rest.Positional() {
+		f.each = r.OnHost
+	}
+	return f, nil
+}
+
+// root begins to keep the derivations of a result. While the evaluating process
+// lives, Nix itself does; building holds its own roots; this is for the time
+// between.
+func (n *Network) root(ctx context.Context, r Request, res *Result) {
 	if r.RootDir == "" || !r.Systems {
-		return nil
+		return
 	}
 	var drvs []string
 	for _, h := range res.Fleet.Hosts {
@@ -393,7 +493,13 @@ func (n *Network) root(ctx context.Context, r Request, res *Result) error {
 			drvs = append(drvs, t.DrvPath)
 		}
 	}
-	return n.tool.RootDerivations(ctx, r.RootDir, drvs)
+	done := make(chan struct{})
+	var err error
+	go func() {
+		defer close(done)
+		err = n.tool.RootDerivations(ctx, r.RootDir, drvs)
+	}()
+	res.rooted = func() error { <-done; return err }
 }
 
 // count is n hosts in words.
@@ -428,6 +534,10 @@ type query struct {
 	systems bool
 	wanted  []string // tags without which the system is of no interest
 	each    func(fleet.Host)
+	// lead makes it an evaluation on a guess: it takes the network's summary before
+	// the first host, and args stand for what System of nix.Each would ask for.
+	lead func(summary json.RawMessage) error
+	args []string
 }
 
 // evaluate gives the hosts in the order of q.names and adds failures and targets to res.
@@ -444,9 +554,13 @@ func (n *Network) evaluate(ctx context.Context, q query, res *Result) ([]fleet.H
 		return nil, err
 	}
 	run := event.On(n.opts.Sink, "", event.StepEvaluate)
-	run.Start(fmt.Sprintf("evaluating %s", count(len(q.names))))
+	begun := false
+	start := func() {
+		begun = true
+		run.Start(fmt.Sprintf("evaluating %s", count(len(q.names))))
+	}
 	began := time.Now()
-	err = n.tool.EvalEach(ctx, nix.Each{
+	each := nix.Each{
 		Names:   q.names,
 		Expr:    fmt.Sprintf("%s.host { system = %t; wanted = %s; }", n.call(), q.systems, wanted),
 		Env:     n.env("machines", q.names),
@@ -474,9 +588,24 @@ func (n *Network) evaluate(ctx context.Context, q query, res *Result) ([]fleet.H
 		},
 		Explain: n.suggest,
 		Failed:  func(name string, err error) { fail(name, err) },
-	})
-	if err != nil {
-		run.End("", err)
+	}
+	if q.lead == nil {
+		start()
+	} else {
+		each.Expr = fmt.Sprintf("(let network = %s; in { lead = network.summary; each = network.host { system = %t; wanted = %s; }; })", n.call(), q.systems, wanted)
+		each.System, each.Args = nil, q.args
+		each.Lead = func(summary json.RawMessage) error {
+			if err := q.lead(summary); err != nil {
+				return err
+			}
+			start()
+			return nil
+		}
+	}
+	if err = n.tool.EvalEach(ctx, each); err != nil {
+		if begun && !errors.Is(context.Cause(ctx), errGuess) {
+			run.End("", err)
+		}
 		return nil, err
 	}
 	run.End(fmt.Sprintf("%s in %s", count(len(got)), time.Since(began).Round(100*time.Millisecond)), nil)

@@ -690,7 +690,11 @@ func TestRoots(t *testing.T) {
 	tl := tool(t, "")
 	dir := filepath.Join(t.TempDir(), "roots of a run")
 	n := open(t, tl, network(t, `{ a = { }; b = { }; }`), Options{})
-	hosts := good(t, load(t, n, Request{Systems: true, RootDir: dir}))
+	res := load(t, n, Request{Systems: true, RootDir: dir})
+	if err := res.Rooted(); err != nil {
+		t.Fatal(err)
+	}
+	hosts := good(t, res)
 	for _, h := range hosts {
 		out, err := exec.Command("nix-store", "-q", "--roots", h.DrvPath).CombinedOutput()
 		if err != nil || !strings.Contains(string(out), dir) {
