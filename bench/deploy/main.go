@@ -3,7 +3,12 @@
 // (nix-instantiate, nix-build, nix-copy-closure, nix-env --set and
 // switch-to-configuration over ssh, one host after another).
 //
-//	go run ./bench/deploy [-hosts 10] [-runs 3] [-services 60]
+//	go run ./bench/deploy [-hosts 10] [-runs 3] [-services 60] [-options 2000]
+//
+// It does so with two fleets that have the same systems: a light one, whose hosts
+// take less than 0.1 s each to evaluate, and one of the weight that was measured
+// with the modules of the real NixOS (0.7 to 1 s and 134 MB a host): its hosts have
+// -options submodules to evaluate besides, of which the systems show nothing.
 //
 // It needs root on Debian (test/setup.sh). Hosts are lab containers, reached on
 // the loopback address. Times are whole-process wall times, memory is the
@@ -33,8 +38,9 @@ func main() {
 	hosts := flag.Int("hosts", 10, "hosts of the fleet")
 	runs := flag.Int("runs", 3, "measured runs of each kind")
 	services := flag.Int("services", 60, "systemd services in each host's configuration, for an evaluation of some weight")
+	options := flag.Int("options", 2000, "submodules that each host of the weight of the real NixOS evaluates besides; 0 leaves that fleet out")
 	flag.Parse()
-	if err := run(*hosts, *runs, *services); err != nil {
+	if err := run(*hosts, *runs, *services, *options); err != nil {
 		fmt.Fprintln(os.Stderr, "bench/deploy:", err)
 		os.Exit(1)
 	}
@@ -44,11 +50,12 @@ type bench struct {
 	dir      string
 	names    []string
 	services int
+	options  int
 	env      []string
 	godwit   string
 }
 
-func run(n, runs, services int) error {
+func run(n, runs, services, options int) error {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "godwit-bench-")
 	if err != nil {
@@ -118,72 +125,89 @@ func run(n, runs, services int) error {
 		return err
 	}
 
-	var plainEval, ownEval []sample
-	rows := map[string][2][]sample{}
 	// The two ways make different systems of the same configuration, so each of
 	// them goes first once by itself: a no-op is one after its own.
-	measure := func(kind string, prepare func(again func() error) error) error {
+	measure := func(prepare func(again func() error) error) (own, other []sample, err error) {
 		loop := func() (sample, error) { return b.timed("sh", "-c", b.loop()) }
 		var pair [2][]sample
 		for range runs {
 			for side, run := range []func() (sample, error){func() (sample, error) { return b.deploy() }, loop} {
 				if err := prepare(func() error { _, err := run(); return err }); err != nil {
-					return err
+					return nil, nil, err
 				}
 				s, err := run()
 				if err != nil {
-					return err
+					return nil, nil, err
 				}
 				pair[side] = append(pair[side], s)
 			}
 		}
-		rows[kind] = pair
+		return pair[0], pair[1], nil
+	}
+	type row struct {
+		name       string
+		own, other []sample
+	}
+	var rows []row
+	fleet := func(what string) error {
+		fmt.Fprintln(os.Stderr, what+": evaluation")
+		var plain, own, outside []sample
+		for range runs {
+			s, err := b.timed("sh", "-c", b.instantiate()+" >/dev/null")
+			if err != nil {
+				return err
+			}
+			plain = append(plain, s)
+			if s, err = b.deploy(); err != nil {
+				return err
+			}
+			own = append(own, sample{wall: s.evaluation, rss: s.rss})
+		}
+		fmt.Fprintln(os.Stderr, what+": no-op")
+		noop, loop, err := measure(func(again func() error) error { return again() })
+		if err != nil {
+			return err
+		}
+		for _, s := range noop {
+			outside = append(outside, sample{wall: s.wall - s.evaluation})
+		}
+		rows = append(rows, row{what + ": evaluation", own, plain}, row{what + ": no-op", noop, loop}, row{"  of it outside evaluation", outside, nil})
 		return nil
 	}
-	fmt.Fprintln(os.Stderr, "evaluation")
-	for range runs {
-		s, err := b.timed("sh", "-c", b.instantiate()+" >/dev/null")
-		if err != nil {
-			return err
-		}
-		plainEval = append(plainEval, s)
-		s, err = b.deploy()
-		if err != nil {
-			return err
-		}
-		ownEval = append(ownEval, sample{wall: s.evaluation, rss: s.rss})
-	}
-	fmt.Fprintln(os.Stderr, "no-op")
-	if err := measure("no-op", func(again func() error) error { return again() }); err != nil {
+	if err := fleet("light hosts"); err != nil {
 		return err
 	}
-	fmt.Fprintln(os.Stderr, "one line changed")
-	if err := measure("one line changed", func(again func() error) error {
+	if options > 0 {
+		b.options = options
+		b.write(fmt.Sprintf("change %d", word))
+		if err := fleet("hosts of real weight"); err != nil {
+			return err
+		}
+		b.options = 0
+		change()
+	}
+	fmt.Fprintln(os.Stderr, "light hosts: one line changed")
+	own, other, err := measure(func(again func() error) error {
 		if err := again(); err != nil {
 			return err
 		}
 		change()
 		return nil
-	}); err != nil {
+	})
+	if err != nil {
 		return err
 	}
+	rows = append(rows, row{"light hosts: one line changed", own, other})
 
-	fmt.Printf("%d hosts, %d services each, %d runs, medians\n\n", n, services, runs)
-	fmt.Printf("%-34s %10s %10s %8s\n", "", "godwit", "shell loop", "ratio")
-	line := func(name string, own, other []sample) {
-		fmt.Printf("%-34s %9.2fs %9.2fs %8.2f\n", name, seconds(own), seconds(other), ratio(own, other))
+	fmt.Printf("%d hosts, %d runs, medians; evaluation against one nix-instantiate, the rest against a shell loop\n\n", n, runs)
+	fmt.Printf("%-34s %10s %10s %8s %18s\n", "", "godwit", "other", "ratio", "largest process")
+	for _, r := range rows {
+		if r.other == nil {
+			fmt.Printf("%-34s %9.2fs\n", r.name, seconds(r.own))
+			continue
+		}
+		fmt.Printf("%-34s %9.2fs %9.2fs %8.2f %6dMB %7dMB\n", r.name, seconds(r.own), seconds(r.other), ratio(r.own, r.other), rss(r.own)>>20, rss(r.other)>>20)
 	}
-	line("evaluation (nix-instantiate)", ownEval, plainEval)
-	for _, kind := range []string{"no-op", "one line changed"} {
-		line(kind, rows[kind][0], rows[kind][1])
-	}
-	var outside []sample
-	for _, s := range rows["no-op"][0] {
-		outside = append(outside, sample{wall: s.wall - s.evaluation})
-	}
-	fmt.Printf("%-34s %9.2fs\n", "no-op, outside evaluation", seconds(outside))
-	fmt.Printf("%-34s %8dMB %8dMB\n", "largest process, no-op", rss(rows["no-op"][0])>>20, rss(rows["no-op"][1])>>20)
-	fmt.Printf("%-34s %8dMB %8dMB\n", "largest process, one line changed", rss(rows["one line changed"][0])>>20, rss(rows["one line changed"][1])>>20)
 	return nil
 }
 
@@ -193,7 +217,7 @@ func (b *bench) write(word string) {
 	for _, name := range b.names {
 		fmt.Fprintf(&hosts, "  %s = common;\n", name)
 	}
-	common := fmt.Sprintf(`{ lib, name, ... }: {
+	modules := fmt.Sprintf(`({ lib, name, ... }: {
     nixpkgs.hostPlatform = "x86_64-linux";
     system.stateVersion = "24.05";
     environment.etc."bench".text = "%s";
@@ -203,17 +227,35 @@ func (b *bench) write(word string) {
       environment.NUMBER = toString i;
       script = "exec sleep ${toString i}";
     }) (lib.range 1 %d));
-  }`, word, b.services)
-	must(os.WriteFile(filepath.Join(b.dir, "network.nix"), []byte("let common = { ... }: { imports = [ ("+common+") ]; deployment.targetUser = \"root\"; }; in {\n"+hosts.String()+"}\n"), 0o644))
+  }) `, word, b.services) + b.weight()
+	must(os.WriteFile(filepath.Join(b.dir, "network.nix"), []byte("let common = { ... }: { imports = [ "+modules+"]; deployment.targetUser = \"root\"; }; in {\n"+hosts.String()+"}\n"), 0o644))
 	plain := `let
   evalConfig = import <nixpkgs/nixos/lib/eval-config.nix>;
-  system = name: (evalConfig { system = null; specialArgs = { inherit name; }; modules = [ (` + common + `) { networking.hostName = name; } ]; }).config.system.build.toplevel;
+  system = name: (evalConfig { system = null; specialArgs = { inherit name; }; modules = [ ` + modules + `{ networking.hostName = name; } ]; }).config.system.build.toplevel;
 in {
 ` + strings.ReplaceAll(hosts.String(), "= common;", "= null;") + "}\n"
 	for _, name := range b.names {
 		plain = strings.Replace(plain, name+" = null;", fmt.Sprintf("%s = system %q;", name, name), 1)
 	}
 	must(os.WriteFile(filepath.Join(b.dir, "plain.nix"), []byte(plain), 0o644))
+}
+
+// weight is a module that takes long to evaluate and changes nothing.
+func (b *bench) weight() string {
+	if b.options == 0 {
+		return ""
+	}
+	return fmt.Sprintf(`({ config, lib, ... }: {
+    options.weight = lib.mkOption {
+      type = lib.types.attrsOf (lib.types.submodule ({ name, ... }: { options = {
+        number = lib.mkOption { type = lib.types.int; default = 1; };
+        words = lib.mkOption { type = lib.types.listOf lib.types.str; default = [ ]; };
+        label = lib.mkOption { type = lib.types.str; default = name; };
+      }; }));
+    };
+    config.weight = lib.listToAttrs (map (i: lib.nameValuePair "item-${toString i}" { number = i; words = [ "a" "b" ]; }) (lib.range 1 %d));
+    config.assertions = [ { assertion = lib.all (w: w.number > 0 && w.label != "" && w.words != [ ]) (lib.attrValues config.weight); message = "weight"; } ];
+  }) `, b.options)
 }
 
 func must(err error) {
