@@ -44,7 +44,8 @@ func TestPowerCutDuringCopy(t *testing.T) {
 	w.run(push...).exits(0)
 	on(t, web, "rm -f /nix/var/nix/gcroots/godwit-pushed*; cp -p /tmp/mark "+mark)
 	bad := hollow("-blob-1")
-	w.run(push...).exits(0).says("lost power during an earlier copy, and 1 path came to harm")
+	hollow("-blob-2")
+	w.run(push...).exits(0).says("lost power during an earlier copy, and 2 paths came to harm")
 	if got := valid(t, web, all); len(got) != len(all) {
 		t.Errorf("of %d paths these are whole: %s", len(all), got)
 	}

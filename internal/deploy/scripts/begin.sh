@@ -35,18 +35,23 @@ new() {
 	return 0
 }
 
-# damaged prints those of the paths on its input whose contents are not what Nix registered.
+# damaged prints those of the paths in $tmp/valid whose contents are not what Nix
+# registered. One process tells of all, unless one of them cannot be read at all.
 damaged() {
+	xargs nix-store --verify-path <"$tmp/valid" >/dev/null 2>"$tmp/said" && return
+	if grep -q "^path '.*' was modified!" "$tmp/said" && ! grep -q '^error' "$tmp/said"; then
+		sed -n "s/^path '\(.*\)' was modified!.*/\1/p" "$tmp/said"
+		return
+	fi
 	while IFS= read -r p; do
 		nix-store --verify-path "$p" >/dev/null 2>&1 || echo "$p"
-	done
+	done <"$tmp/valid"
 }
 
 mend() {
 	new >"$tmp/valid" || return
 	[ -s "$tmp/valid" ] || return 0
-	xargs nix-store --verify-path <"$tmp/valid" >/dev/null 2>&1 && return # one process for all when all is well
-	damaged <"$tmp/valid" >"$tmp/damaged"
+	damaged >"$tmp/damaged"
 	[ -s "$tmp/damaged" ] || return 0
 	xargs nix-store --query --referrers-closure <"$tmp/damaged" >"$tmp/away" || return
 	if xargs nix-store --delete <"$tmp/away" >/dev/null 2>"$tmp/why"; then
