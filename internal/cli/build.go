@@ -330,7 +330,7 @@ func (s *session) runJobs(ctx context.Context, file string, d deploy.Options, ho
 			continue
 		}
 		a := chosen.Of(h.Name)
-		jobs = append(jobs, deploy.Job{Host: h, Builder: a.Builder, Prepare: a.Prepare, Link: links(h.Name)})
+		jobs = append(jobs, deploy.Job{Host: h, Builder: a.Builder, Needs: a.Needs, Prepare: a.Prepare, Link: links(h.Name)})
 	}
 	return s.runStages(ctx, file, d, hosts, jobs, outcomes, s.showResult(ctx, resultLinks))
 }

@@ -234,7 +234,7 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 			}
 			a := chosen.Of(h.Name)
 			byHost[h.Name] = a.Builder
-			jobs = append(jobs, deploy.Job{Host: h, Builder: a.Builder, Prepare: a.Prepare, Link: links(h.Name)})
+			jobs = append(jobs, deploy.Job{Host: h, Builder: a.Builder, Needs: a.Needs, Prepare: a.Prepare, Link: links(h.Name)})
 		}
 		d := deploy.Options{Goal: deploy.GoalBuild, Builds: l.build, Copies: or(l.copy, 10)}
 		if r.copies {

@@ -62,6 +62,8 @@ type Options struct {
 type Job struct {
 	Host    fleet.Host
 	Builder builder.Builder
+	// Needs are what is to be built for it; empty: all is there or can be fetched.
+	Needs []builder.Need
 	// Prepare are derivations that this machine builds first (builder.Request).
 	Prepare []string
 	// Link is the GC root that stays on this machine; empty for none.
@@ -338,7 +340,11 @@ func (r *Run) build(ctx context.Context, j Job) (string, error) {
 	}
 	sc := event.On(r.Sink, j.Host.Name, event.StepBuild)
 	if r.DryRun {
-		sc.Emit(event.Event{Kind: event.Skipped, Text: fmt.Sprintf("dry run: would build %s on %s", j.Host.DrvPath, j.Builder.Name())})
+		would := fmt.Sprintf("would build %s on %s", j.Host.DrvPath, j.Builder.Name())
+		if len(j.Needs) == 0 {
+			would = "nothing to build for " + j.Host.OutPath
+		}
+		sc.Emit(event.Event{Kind: event.Skipped, Text: "dry run: " + would})
 		return j.Host.OutPath, nil
 	}
 	leave, err := r.builds.Enter(ctx)
