@@ -206,6 +206,7 @@ func BootOnce(ctx context.Context, r Runner, req Request, opts Options, scope ev
 		return d.res, err
 	}
 	d.vars = places()
+	d.vars["ASKED"] = ""
 	for k, v := range map[string]string{"ID": d.res.ID, "NEW": req.New, "OLD": req.Old, "PROFILE": req.Profile, "LINK": req.Link,
 		"LOADER": req.Loader.Kind, "ACTION": req.Action, "LIMIT": strconv.Itoa(int((req.Limit + time.Second - 1) / time.Second)),
 		"LOADER_MAX": strconv.Itoa(int(loaderMax / time.Second)),
@@ -256,6 +257,7 @@ func (d *once) run(ctx context.Context) error {
 		return d.fail("not rebooted: cannot look at it: %w", plain(err, d.req.Host)).Because(err)
 	}
 	d.boot = f.boot
+	d.vars["ASKED"] = f.boot
 	d.sc.Note("Booting the new system once; the old one stays the boot default")
 	f, err = d.start(ctx)
 	if err != nil {

@@ -76,6 +76,35 @@ func TestScripts(t *testing.T) {
 	}
 }
 
+// TestGoInAnotherBoot: a host that is back before the answer to go was read is asked
+// again, and begins nothing then.
+func TestGoInAnotherBoot(t *testing.T) {
+	for _, sh := range shells {
+		root := t.TempDir()
+		v := sample(root, "lab")
+		v["ASKED"] = "one"
+		if err := os.MkdirAll(filepath.Dir(v["BOOTID"]), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(v["BOOTID"], []byte("two\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		script, err := v.send("go", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(sh, "-s")
+		cmd.Stdin = strings.NewReader(script)
+		out, err := cmd.Output()
+		if err != nil || !strings.Contains(string(out), "boot two\n") || !strings.HasSuffix(string(out), "end\n") {
+			t.Errorf("%s: %v\n%s", sh, err, out)
+		}
+		if _, err := os.Stat(v["RUN"]); err == nil {
+			t.Errorf("%s: it began in another boot:\n%s", sh, out)
+		}
+	}
+}
+
 // TestLoaderHangs: a boot loader that hangs is killed with its children, also
 // when all of them ignore SIGTERM, and nothing of the watchdog stays.
 func TestLoaderHangs(t *testing.T) {

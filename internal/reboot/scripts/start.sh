@@ -6,6 +6,9 @@ refuse() {
 	echo end
 	exit
 }
+# Only in the boot that it was asked in: an answer may have been lost because the
+# host is in the next one already, where nothing may be begun or waited for.
+[ "$VERB" != go ] || [ "$(cat "$BOOTID")" = "$ASKED" ] || VERB=look
 case $VERB in
 go)
 	{ mkdir -p "$RUN" && true >>"$RUN/lock"; } || refuse "66 cannot write to $RUN"
