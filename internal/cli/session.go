@@ -152,6 +152,7 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 	if err := s.findNix(ctx); err != nil {
 		return err
 	}
+	r.options.KeepGCRoot, r.options.AllowBuildShell = s.app.globals.keepResult, s.app.globals.allowBuildShell
 	request := morph.Request{Selection: r.selection, Systems: r.systems}
 	if r.call {
 		var stop func()

@@ -38,6 +38,8 @@ type Options struct {
 	// Target (a function from a node to a derivation, as text) or TargetFile (a
 	// file that holds a set of such functions) replace the hosts' systems.
 	Target, TargetFile string
+	// KeepGCRoot and AllowBuildShell are only told to the configuration, in MORPH_ARGS.
+	KeepGCRoot, AllowBuildShell bool
 	// Workers limits evaluating processes; 0: cores and memory decide.
 	Workers int
 	// Ahead, when set, is the request that Load will be called with: Open then
@@ -689,6 +691,7 @@ func (n *Network) env(attr string, names []string) []string {
 		"NixContext": map[string]any{
 			"EvalCmd": s.EvalCmd, "BuildCmd": s.BuildCmd, "ShellCmd": s.ShellCmd,
 			"EvalMachines": n.opts.EvalMachines, "ShowTrace": s.ShowTrace,
+			"KeepGCRoot": n.opts.KeepGCRoot, "AllowBuildShell": n.opts.AllowBuildShell,
 		},
 	}
 	b, err := json.Marshal(args)

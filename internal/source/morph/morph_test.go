@@ -718,9 +718,9 @@ func TestForeignImport(t *testing.T) {
 
 func TestMorphArgs(t *testing.T) {
 	tl := tool(t, "")
-	file := network(t, `let args = builtins.fromJSON (builtins.getEnv "MORPH_ARGS"); in { a = { deployment.tags = args.Names ++ [ (baseNameOf args.DeploymentPath) ]; }; b = { }; }`)
-	hosts := good(t, load(t, open(t, tl, file, Options{}), Request{Systems: true}))
-	if got := hosts[0].Tags; !reflect.DeepEqual(got, []string{"a", "b", "network.nix"}) {
+	file := network(t, `let args = builtins.fromJSON (builtins.getEnv "MORPH_ARGS"); in { a = { deployment.tags = args.Names ++ [ (baseNameOf args.DeploymentPath) (builtins.toJSON [ args.NixContext.KeepGCRoot args.NixContext.AllowBuildShell ]) ]; }; b = { }; }`)
+	hosts := good(t, load(t, open(t, tl, file, Options{KeepGCRoot: true}), Request{Systems: true}))
+	if got := hosts[0].Tags; !reflect.DeepEqual(got, []string{"a", "b", "network.nix", "[true,false]"}) {
 		t.Error(got)
 	}
 }
