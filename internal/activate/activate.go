@@ -19,8 +19,6 @@ package activate
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,6 +29,7 @@ import (
 
 	"godwit/internal/event"
 	"godwit/internal/fault"
+	"godwit/internal/hostscript"
 	"godwit/internal/ssh"
 )
 
@@ -204,13 +203,6 @@ func (p places) or(q places) places {
 
 func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
 
-// newID is the UTC time and some random characters: it sorts by time.
-func newID() string {
-	b := make([]byte, 3)
-	_, _ = rand.Read(b)
-	return time.Now().UTC().Format("20060102T150405") + "-" + hex.EncodeToString(b)
-}
-
 // run is one deployment as the deployer sees it.
 type run struct {
 	r      Runner
@@ -343,7 +335,7 @@ func (d *run) limits() {
 
 func between(low, t, high time.Duration) time.Duration { return max(low, min(t, high)) }
 
-func (d *run) variables() variables {
+func (d *run) variables() hostscript.Variables {
 	mode, apply := "guard", "test"
 	if !d.guarded() {
 		mode, apply = "plain", string(d.req.Action)
@@ -352,7 +344,7 @@ func (d *run) variables() variables {
 		}
 	}
 	sec := func(t time.Duration) string { return strconv.Itoa(seconds(t)) }
-	return variables{
+	return hostscript.Variables{
 		"ID": d.id, "NEW": d.req.Activation, "TOPLEVEL": d.req.NewSystem, "ACTION": string(d.req.Action),
 		"MODE": mode, "APPLY_ACTION": apply, "IGNORE": strings.Join(d.req.IgnoreUnits, " "),
 		"LAST_RESORT": d.req.LastResort, "ACTIVATE": sec(d.activate), "CONFIRM": sec(d.confirm), "STOP": sec(d.stop),
@@ -411,7 +403,7 @@ func (d *run) line(s string) {
 // arm sets the deadman and starts the activation; the same connection then
 // follows it. When the answer is lost, the host is asked how far it came.
 func (d *run) arm(ctx context.Context) error {
-	d.id = newID()
+	d.id = hostscript.NewID()
 	d.res.ID = d.id
 	d.fr.line = d.line
 	d.fr.told = func(fact string) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"godwit/internal/hostscript"
 	"godwit/internal/reboot"
 )
 
@@ -58,7 +59,7 @@ func (d *run) checkAndConfirm(ctx context.Context) error {
 // cancel asks the host to go back now and waits until it has.
 func (d *run) cancel(ctx context.Context, reason string) error {
 	for {
-		err := d.attach(ctx, "cancel", safeWords(reason), false)
+		err := d.attach(ctx, "cancel", hostscript.Words(reason), false)
 		if err == nil {
 			return d.follow(ctx, "final")
 		}

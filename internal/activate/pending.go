@@ -10,6 +10,7 @@ import (
 
 	"godwit/internal/event"
 	"godwit/internal/fault"
+	"godwit/internal/hostscript"
 	"godwit/internal/ssh"
 )
 
@@ -173,7 +174,7 @@ func Rollback(ctx context.Context, r Runner, host, id, reason string, sink event
 // History reads the last n records of the host's own history, oldest first.
 func History(ctx context.Context, r Runner, host string, n int) ([]Record, error) {
 	var out bytes.Buffer
-	script := compound("tail -n " + strconv.Itoa(n) + " " + hostPlaces.State + "/history.jsonl 2>/dev/null\ntrue")
+	script := hostscript.Compound("tail -n " + strconv.Itoa(n) + " " + hostPlaces.State + "/history.jsonl 2>/dev/null\ntrue")
 	if err := r.Run(ctx, ssh.Cmd{Script: script, Elevate: true, Stdout: &out}); err != nil {
 		return nil, err
 	}

@@ -62,7 +62,7 @@ func Preflight(ctx context.Context, r Runner, req Request) (State, error) {
 	if req.Action == Switch || req.Action == Test {
 		v["CHECK"] = "1"
 	}
-	script, err := v.script("preflight")
+	script, err := compose(v, "preflight")
 	if err != nil {
 		return State{}, fault.New("%w", err).On(req.Host)
 	}

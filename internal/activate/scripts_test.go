@@ -26,7 +26,7 @@ func composed(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	v["NEW"], v["TOPLEVEL"], v["CHECK"] = "/nix/store/new", "/nix/store/new", "1"
-	if out["preflight.sh"], err = v.script("preflight"); err != nil {
+	if out["preflight.sh"], err = compose(v, "preflight"); err != nil {
 		t.Fatal(err)
 	}
 	return out

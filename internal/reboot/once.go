@@ -2,9 +2,7 @@ package reboot
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +13,7 @@ import (
 
 	"godwit/internal/event"
 	"godwit/internal/fault"
+	"godwit/internal/hostscript"
 	"godwit/internal/ssh"
 )
 
@@ -196,7 +195,7 @@ func (o Options) or() Options {
 func BootOnce(ctx context.Context, r Runner, req Request, opts Options, scope event.Scope) (OnceResult, error) {
 	d := &once{r: r, req: req, opts: opts.or(), sc: scope, watch: true}
 	start := time.Now()
-	d.res = OnceResult{Outcome: Untouched, ID: newID(), Running: req.Old}
+	d.res = OnceResult{Outcome: Untouched, ID: hostscript.NewID(), Running: req.Old}
 	meta := map[string]string{"host": req.Host}
 	for k, v := range req.Meta {
 		meta[k] = v
@@ -219,13 +218,6 @@ func BootOnce(ctx context.Context, r Runner, req Request, opts Options, scope ev
 	return d.res, err
 }
 
-// newID is the UTC time and some random characters, as the guard's.
-func newID() string {
-	b := make([]byte, 3)
-	_, _ = rand.Read(b)
-	return time.Now().UTC().Format("20060102T150405") + "-" + hex.EncodeToString(b)
-}
-
 func (d *once) fail(format string, args ...any) *fault.Error {
 	return fault.New(format, args...).On(d.req.Host)
 }
@@ -233,7 +225,7 @@ func (d *once) fail(format string, args ...any) *fault.Error {
 // ask sends a verb and reads the facts. Without the end of the answer there is
 // an error.
 func (d *once) ask(ctx context.Context, verb, reason string, limit time.Duration, fresh bool) (facts, error) {
-	script, err := d.script(verb, safeWords(reason))
+	script, err := d.script(verb, hostscript.Words(reason))
 	if err != nil {
 		return facts{}, err
 	}
@@ -576,17 +568,4 @@ func (d *once) wrong(ctx context.Context, f facts, reason string) error {
 		e.Detail("its profile still names the new system; the next deploy puts that right")
 	}
 	return e.Exit(3).Hint("journalctl -b -1 on %s shows the boot of the new system", d.req.Host)
-}
-
-// safeWords makes a reason that may stand in a script and in a record.
-func safeWords(s string) string {
-	s = strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', strings.ContainsRune(" ._,:/@+=-", r):
-			return r
-		}
-		return ' '
-	}, s)
-	s = strings.Join(strings.Fields(s), " ")
-	return s[:min(len(s), 200)]
 }

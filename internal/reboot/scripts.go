@@ -3,11 +3,9 @@ package reboot
 import (
 	"embed"
 	"encoding/base64"
-	"fmt"
 	"maps"
-	"regexp"
-	"slices"
-	"strings"
+
+	"godwit/internal/hostscript"
 )
 
 //go:embed scripts/*.sh
@@ -21,26 +19,10 @@ func part(name string) string {
 	return string(b)
 }
 
-// compound makes one compound command of parts: a shell reads it to its last
-// byte before it runs any of it, so a script that was cut off runs nothing.
-func compound(parts ...string) string { return "{\n" + strings.Join(parts, "\n") + "\nexit\n}\n" }
+// variables stand before a script.
+type variables hostscript.Variables
 
-// variables are the assignments that stand before a script.
-type variables map[string]string
-
-// Values need no quoting in any shell.
-var plainValue = regexp.MustCompile(`^[A-Za-z0-9 /+._?=:@,~-]*$`)
-
-func (v variables) text() (string, error) {
-	var b strings.Builder
-	for _, k := range slices.Sorted(maps.Keys(v)) {
-		if !plainValue.MatchString(v[k]) {
-			return "", fmt.Errorf("%s has characters that it must not have: %q", strings.ToLower(k), v[k])
-		}
-		fmt.Fprintf(&b, "%s='%s'\n", k, v[k])
-	}
-	return b.String(), nil
-}
+func (v variables) text() (string, error) { return hostscript.Variables(v).Text() }
 
 // places are where things are on a host. Tests of the scripts move them.
 func places() variables {
@@ -58,7 +40,7 @@ func (v variables) target() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return compound(head, part("words"), part("loader"), part("watch"), part("verbs"), part("main")), nil
+	return hostscript.Compound(head, hostscript.BootLoader, part("words"), part("loader"), part("watch"), part("verbs"), part("main")), nil
 }
 
 // send is the script that is sent for a verb: go, keep, back or look.
@@ -74,7 +56,7 @@ func (v variables) send(verb, reason string) (string, error) {
 		return "", err
 	}
 	head += "ONCE_SH='" + base64.StdEncoding.EncodeToString([]byte(target)) + "'\n"
-	return compound(head, part("words"), part("loader"), part("watch"), part("verbs"), part("start")), nil
+	return hostscript.Compound(head, hostscript.BootLoader, part("words"), part("loader"), part("watch"), part("verbs"), part("start")), nil
 }
 
 // attach is the script of somebody who does not know the reboot: a verb for the
@@ -83,7 +65,7 @@ func (v variables) attach(verb, reason, id string) (string, error) {
 	with := maps.Clone(v)
 	with["VERB"], with["REASON"], with["WANT"], with["ID"] = verb, reason, id, "none"
 	head, err := with.text()
-	return compound(head, part("words"), part("attach")), err
+	return hostscript.Compound(head, hostscript.BootLoader, part("words"), part("attach")), err
 }
 
 // probe is the script that tells what boot loader a host has.
@@ -91,5 +73,5 @@ func (v variables) probe() (string, error) {
 	with := maps.Clone(v)
 	with["ID"], with["PROFILE"] = "probe", ""
 	head, err := with.text()
-	return compound(head, part("words"), part("loader"), "loader_probe"), err
+	return hostscript.Compound(head, hostscript.BootLoader, part("words"), part("loader"), "loader_probe"), err
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"godwit/internal/hostscript"
 )
 
 var shells = []string{"dash", "bash"}
@@ -152,7 +154,7 @@ func loaderRun(t *testing.T, sh, root, words string, programs map[string]string)
 		t.Fatal(err)
 	}
 	cmd := exec.Command(sh, "-s")
-	cmd.Stdin = strings.NewReader(compound(head, part("words"), part("loader"), "PATH="+bin+":$PATH", words))
+	cmd.Stdin = strings.NewReader(hostscript.Compound(head, hostscript.BootLoader, part("words"), part("loader"), "PATH="+bin+":$PATH", words))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Logf("%s: %v", words, err)

@@ -32,7 +32,7 @@ commit() {
 	esac
 	if [ "$ACTION" = switch ]; then
 		begun=$(date +%s)
-		profile_set "$TOPLEVEL" && boot_set "$TOPLEVEL"
+		profile_set "$TOPLEVEL" && boot_loader "$TOPLEVEL" "$COMMIT_MAX"
 		rc=$?
 		why="exit $rc"
 		[ "$(($(date +%s) - begun))" -lt "$COMMIT_MAX" ] || why="it took longer than ${COMMIT_MAX}s"

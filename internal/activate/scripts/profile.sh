@@ -26,20 +26,6 @@ link_back() {
 	fi
 }
 
-# boot_set SYSTEM: a boot loader that hangs is killed with all that it started.
-# In the commit it ignores SIGTERM, as we do there; the watchdog never does, so
-# that nobody waits for it.
-boot_set() {
-	NIXOS_INSTALL_BOOTLOADER=0 setsid "$1/bin/switch-to-configuration" boot </dev/null 8>&- &
-	boot_pid=$!
-	(trap - TERM HUP INT && exec setsid "$SH" -c "sleep $COMMIT_MAX; kill -s KILL -- -$boot_pid") </dev/null 8>&- &
-	boot_dog=$!
-	wait "$boot_pid"
-	boot_rc=$?
-	kill -s KILL -- "-$boot_dog" 2>/dev/null || kill -s KILL "$boot_dog" 2>/dev/null
-	return "$boot_rc"
-}
-
 # boot_back: the boot loader again, of the system that the profile names. A
 # fourth time there is not: who runs this may have been killed because it hung.
 boot_back() {
@@ -48,7 +34,7 @@ boot_back() {
 	backs=$(get backs)
 	put backs "$((${backs:-0} + 1))"
 	put boot-unsure 1
-	if [ "${backs:-0}" -lt 3 ] && boot_set "$before"; then
+	if [ "${backs:-0}" -lt 3 ] && boot_loader "$before" "$COMMIT_MAX"; then
 		rm -f "$D/boot-unsure"
 	else
 		say "the boot loader could not be set again for $before"

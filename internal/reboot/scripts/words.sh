@@ -10,18 +10,10 @@ say() { printf 'godwit: %s\n' "$*"; }
 put() { printf '%s\n' "$2" >"$D/.$1" && mv -f "$D/.$1" "$D/$1"; }
 get() { head -n 1 "$D/$1" 2>/dev/null; }
 
-# stc SYSTEM: a boot loader that hangs is killed with all that it started. The
-# watchdog holds nothing of ours open and ends with it: a process left in the unit
-# that ignores SIGTERM would hold up the reboot.
+# stc SYSTEM: the boot default, or why it could not be set.
 stc() {
-	NIXOS_INSTALL_BOOTLOADER=0 setsid "$1/bin/switch-to-configuration" boot </dev/null &
-	stc_pid=$!
-	(trap - TERM HUP PIPE && exec setsid /bin/sh -c "sleep $LOADER_MAX; kill -s KILL -- -$stc_pid") </dev/null >/dev/null 2>&1 &
-	stc_dog=$!
-	wait "$stc_pid" 2>/dev/null
+	boot_loader "$1" "$LOADER_MAX"
 	stc_rc=$?
-	kill -s KILL -- "-$stc_dog" 2>/dev/null || kill -s KILL "$stc_dog" 2>/dev/null
-	wait "$stc_dog" 2>/dev/null
 	stc_why="exit $stc_rc"
 	[ "$stc_rc" != 137 ] || stc_why="killed; its limit is ${LOADER_MAX}s"
 	return "$stc_rc"

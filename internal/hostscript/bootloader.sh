@@ -1,0 +1,16 @@
+# shellcheck shell=sh
+# boot_loader SYSTEM SECONDS: SYSTEM becomes the boot default. A boot loader that
+# hangs is killed with all that it started, and 137 is returned; who calls may
+# ignore SIGTERM, and then so does it. The watchdog never does, holds nothing of
+# ours open and ends with it: a process left behind would hold up a reboot.
+boot_loader() {
+	NIXOS_INSTALL_BOOTLOADER=0 setsid "$1/bin/switch-to-configuration" boot </dev/null 8>&- &
+	loader_pid=$!
+	(trap - TERM HUP INT PIPE && exec setsid "${SH:-/bin/sh}" -c "sleep $2; kill -s KILL -- -$loader_pid") </dev/null >/dev/null 2>&1 8>&- &
+	loader_dog=$!
+	wait "$loader_pid" 2>/dev/null
+	loader_rc=$?
+	kill -s KILL -- "-$loader_dog" 2>/dev/null || kill -s KILL "$loader_dog" 2>/dev/null
+	wait "$loader_dog" 2>/dev/null
+	return "$loader_rc"
+}

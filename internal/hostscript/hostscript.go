@@ -1,0 +1,70 @@
+// Package hostscript is what scripts that are sent to hosts have in common: the
+// guard's (internal/activate) and those of a boot once (internal/reboot).
+package hostscript
+
+import (
+	"crypto/rand"
+	_ "embed" // bootloader.sh
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// BootLoader defines boot_loader SYSTEM SECONDS, which makes a system the boot
+// default, within bounds.
+//
+//go:embed bootloader.sh
+var BootLoader string
+
+// Compound makes one compound command of parts: a shell reads it to its last
+// byte before it runs any of it, so a script that was cut off runs nothing.
+func Compound(parts ...string) string {
+	return "{\n" + strings.Join(parts, "\n") + "\nexit\n}\n"
+}
+
+// Variables are the assignments that stand before a script.
+type Variables map[string]string
+
+// Such values need no quoting in any shell and survive being sourced.
+var plainValue = regexp.MustCompile(`^[A-Za-z0-9 /+._?=:@,*~-]*$`)
+
+// Text is the assignments, one a line, in order of their names. A value that
+// would need quoting is an error: none of ours does.
+func (v Variables) Text() (string, error) {
+	var b strings.Builder
+	for _, k := range slices.Sorted(maps.Keys(v)) {
+		if !plainValue.MatchString(v[k]) {
+			return "", fmt.Errorf("%s has characters that it must not have: %q", strings.ToLower(k), v[k])
+		}
+		fmt.Fprintf(&b, "%s='%s'\n", k, v[k])
+	}
+	return b.String(), nil
+}
+
+// Words makes a reason that may stand in a script and in a record, of at most 200
+// bytes: what is left of other letters is a question mark, or a blank.
+func Words(s string) string {
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', strings.ContainsRune(" ._,:/@+=-", r):
+			return r
+		case r == '\n', r == '\t', r == '\r', r == ';', r == '(', r == ')', r == '"', r == '\'', r == '`':
+			return ' '
+		}
+		return '?'
+	}, s)
+	s = strings.Join(strings.Fields(s), " ")
+	return s[:min(len(s), 200)]
+}
+
+// NewID names a deployment: the UTC time and some random characters, so that it
+// sorts by time.
+func NewID() string {
+	b := make([]byte, 3)
+	_, _ = rand.Read(b) // never fails (crypto/rand)
+	return time.Now().UTC().Format("20060102T150405") + "-" + hex.EncodeToString(b)
+}
