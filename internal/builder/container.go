@@ -224,7 +224,8 @@ func (c *container) make(ctx context.Context, img image, gen, volume string, nam
 	args := []string{"run", "--detach", "--init", "--name", c.ctr, "--hostname", "godwit-builder",
 		"--label", labelBuilder + "=" + c.ctr, "--label", labelSystem + "=" + c.system, "--label", labelImage + "=" + img.ref,
 		"--label", labelGeneration + "=" + gen, "--label", labelVolume + "=" + volume,
-		"--volume", volume + ":/nix", "--restart", "no"}
+		"--volume", volume + ":/nix", "--restart", "no",
+		"--stop-signal", "SIGTERM"} // the image's own may be another, and then the stop takes ten seconds
 	args = append(args, c.eng.securityOptions()...)
 	if c.settings.Network != "" {
 		args = append(args, "--network", c.settings.Network)

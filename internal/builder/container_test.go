@@ -20,7 +20,9 @@ import (
 	"godwit/internal/nix"
 )
 
-// These tests use the real engine of this machine and images of test/images.
+// These tests use the real engine of this machine and images of test/images. It is
+// the first one that works, or the one that GODWIT_TEST_ENGINE names.
+var engine = os.Getenv("GODWIT_TEST_ENGINE")
 
 // archive is the lab's image for arch, as a file.
 func archive(t *testing.T, arch string, suite ...string) string {
@@ -106,15 +108,28 @@ func TestMain(m *testing.M) {
 		space = os.Getenv("GODWIT_TEST_INSIDE")
 	}
 	code := m.Run()
-	if out, err := exec.Command("docker", "ps", "--all", "--filter", "label="+labelBuilder, "--format", `{{.Names}} {{.Label "`+labelVolume+`"}}`).Output(); err == nil {
-		for _, l := range strings.Split(string(out), "\n") {
-			if w := strings.Fields(l); len(w) == 2 && strings.Contains(w[1], "-"+space) && os.Getenv("GODWIT_TEST_INSIDE") == "" {
-				_ = exec.Command("docker", "rm", "-f", w[0]).Run()
-				_ = exec.Command("docker", "volume", "rm", w[1]).Run()
-			}
+	if os.Getenv("GODWIT_TEST_INSIDE") == "" {
+		removeMade("docker", `{{.Label "`+labelVolume+`"}}`)
+		if engine == "podman" {
+			removeMade(engine, `{{index .Labels "`+labelVolume+`"}}`)
 		}
 	}
 	os.Exit(code)
+}
+
+// removeMade removes what this run made in an engine, which prints the volume of a
+// container with the template volume.
+func removeMade(program, volume string) {
+	out, err := exec.Command(program, "ps", "--all", "--filter", "label="+labelBuilder, "--format", "{{.Names}} "+volume).Output()
+	if err != nil {
+		return
+	}
+	for _, l := range strings.Split(string(out), "\n") {
+		if w := strings.Fields(l); len(w) == 2 && strings.Contains(w[1], "-"+space) {
+			_ = exec.Command(program, "rm", "-f", w[0]).Run()
+			_ = exec.Command(program, "volume", "rm", w[1]).Run()
+		}
+	}
 }
 
 // read gives the content of a flat file in the builder's store, by way of the
@@ -149,7 +164,7 @@ func TestContainerOfAMac(t *testing.T) {
 	ctx := context.Background()
 	drv := instantiate(t, tool, programs("aarch64-linux"), "uname")
 	sink, events := record()
-	plan, err := Choose(ctx, Inputs{Tool: tool, Sink: sink, Settings: Settings{ImageFile: file},
+	plan, err := Choose(ctx, Inputs{Tool: tool, Sink: sink, Settings: Settings{Engine: engine, ImageFile: file},
 		Hosts: []fleet.Host{{Name: "router", System: "aarch64-linux", TargetHost: "router", DrvPath: drv}}})
 	if err != nil {
 		t.Fatal(err)
@@ -193,7 +208,7 @@ func native(t *testing.T) string {
 	if testing.Short() {
 		t.Skip("needs a container engine")
 	}
-	eng, err := (&Engines{}).Find(context.Background(), "")
+	eng, err := (&Engines{}).Find(context.Background(), engine)
 	if err != nil {
 		t.Fatal(fault.Render(err))
 	}
@@ -222,7 +237,7 @@ func TestContainerFailuresAndLifecycle(t *testing.T) {
 	private(t)
 	tool := macTool(t)
 	ctx := context.Background()
-	set := Settings{ImageFile: file, Network: "none"}
+	set := Settings{Engine: engine, ImageFile: file, Network: "none"}
 	sink, events := record()
 	c := newContainer(t, tool, set, system)
 	x := programs(system)
@@ -293,7 +308,7 @@ func TestContainerTwoAtOnce(t *testing.T) {
 	system := native(t)
 	file := archive(t, system)
 	tool := macTool(t)
-	set := Settings{ImageFile: file, Network: "none"}
+	set := Settings{Engine: engine, ImageFile: file, Network: "none"}
 	ctx := context.Background()
 	x := programs(system)
 	private(t)
@@ -356,7 +371,7 @@ func TestContainerCancelled(t *testing.T) {
 		}},
 	} {
 		t.Run(w.name, func(t *testing.T) {
-			c := newContainer(t, tool, Settings{ImageFile: file, Network: "none"}, system)
+			c := newContainer(t, tool, Settings{Engine: engine, ImageFile: file, Network: "none"}, system)
 			if err := c.Ready(context.Background(), event.Discard); err != nil {
 				t.Fatal(fault.Render(err))
 			}
@@ -368,7 +383,7 @@ func TestContainerCancelled(t *testing.T) {
 					if n := running(t, c); n == 0 {
 						t.Error("the build is not seen while it runs")
 					}
-					st, err := NewManager(tool, Settings{}, nil).Status(context.Background(), c.ctr)
+					st, err := NewManager(tool, Settings{Engine: engine}, nil).Status(context.Background(), c.ctr)
 					if err != nil || len(st) != 1 || st[0].Builds != 1 {
 						t.Errorf("status during a build: %+v, %v", st, err)
 					}
