@@ -238,16 +238,16 @@ func (s *session) onHosts(ctx context.Context, file string, sel fleet.Selection,
 	if err != nil {
 		return err
 	}
-	if err := s.load(ctx, loadRequest{file: file, selection: sel, header: true}); err != nil {
+	if err := s.openPool(p); err != nil {
+		return err
+	}
+	if err := s.load(ctx, loadRequest{file: file, selection: sel, header: true, call: !s.app.globals.dryRun}); err != nil {
 		return err
 	}
 	if before != nil {
 		if err := before(s.hosts); err != nil {
 			return err
 		}
-	}
-	if err := s.openPool(p); err != nil {
-		return err
 	}
 	outcomes := s.brokenOutcomes()
 	outcomes = append(outcomes, deploy.Each(ctx, s.hosts, or(l.activate, 10), s.ui, func(ctx context.Context, h fleet.Host) deploy.Outcome {

@@ -76,7 +76,7 @@ func (s *session) status(ctx context.Context, f fleetArgs, o statusOptions) erro
 		return err
 	}
 	src := history.SourceOf(ctx, f.file)
-	if err := s.load(ctx, loadRequest{file: f.file, selection: f.selection(o.selection), systems: !o.noEval, probe: !o.noEval}); err != nil {
+	if err := s.load(ctx, loadRequest{file: f.file, selection: f.selection(o.selection), systems: !o.noEval, probe: !o.noEval, call: true}); err != nil {
 		return err
 	}
 	behind := s.behind(ctx, src)
@@ -102,11 +102,18 @@ func (s *session) status(ctx context.Context, f fleetArgs, o statusOptions) erro
 
 	var mu sync.Mutex
 	got := map[string]hoststate.Status{}
+	asking := event.Sink(event.Discard)
+	if s.ui.Mode() == ui.Live { // elsewhere the answer is all that is of interest
+		asking = s.ui
+	}
 	deploy.Each(ctx, hosts, or(l.activate, 20), event.Discard, func(ctx context.Context, h fleet.Host) deploy.Outcome {
 		if h.BuildOnly {
 			return deploy.Outcome{}
 		}
+		sc := event.On(asking, h.Name, event.StepConnect)
+		sc.Start("")
 		st := s.look(ctx, h, want[h.Name])
+		sc.End("", nil)
 		mu.Lock()
 		defer mu.Unlock()
 		got[h.Name] = st
