@@ -20,6 +20,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -39,8 +40,9 @@ func main() {
 	runs := flag.Int("runs", 3, "measured runs of each kind")
 	services := flag.Int("services", 60, "systemd services in each host's configuration, for an evaluation of some weight")
 	options := flag.Int("options", 2000, "submodules that each host of the weight of the real NixOS evaluates besides; 0 leaves that fleet out")
+	ssh := flag.String("ssh", "", "a further `LINE` of ssh's configuration, for both sides")
 	flag.Parse()
-	if err := run(*hosts, *runs, *services, *options); err != nil {
+	if err := run(*hosts, *runs, *services, *options, *ssh); err != nil {
 		fmt.Fprintln(os.Stderr, "bench/deploy:", err)
 		os.Exit(1)
 	}
@@ -55,7 +57,7 @@ type bench struct {
 	godwit   string
 }
 
-func run(n, runs, services, options int) error {
+func run(n, runs, services, options int, ssh string) error {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "godwit-bench-")
 	if err != nil {
@@ -100,6 +102,16 @@ func run(n, runs, services, options int) error {
 	config := filepath.Join(dir, "ssh_config")
 	if err := lab.WriteSSHConfig(config, list...); err != nil {
 		return err
+	}
+	if ssh != "" {
+		f, err := os.OpenFile(config, os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(f, "\nHost *\n  %s\n", ssh)
+		if err = errors.Join(err, f.Close()); err != nil {
+			return err
+		}
 	}
 	small, err := filepath.Abs("test/nixos")
 	if err != nil {
