@@ -12,6 +12,7 @@ import (
 
 	"godwit/internal/event"
 	"godwit/internal/fault"
+	"godwit/internal/paths"
 )
 
 // DefaultImage is the image of a container builder: the official one, Nix
@@ -253,9 +254,5 @@ func (m *imageIDs) save() error {
 	if err != nil {
 		return err
 	}
-	tmp := f + ".new"
-	if err := os.WriteFile(tmp, append(b, '\n'), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, f)
+	return paths.Write(f, append(b, '\n'))
 }

@@ -1,7 +1,8 @@
-// Package paths says where godwit keeps its own files on this machine.
+// Package paths says where godwit keeps its own files on this machine, and writes them.
 package paths
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -30,4 +31,19 @@ func State() (string, error) {
 		return "", fault.New("cannot make %s: %s", dir, err).Because(err)
 	}
 	return dir, nil
+}
+
+// Write writes a file that only its owner can read, in one step: whoever reads it
+// meanwhile has the old one or the new one.
+func Write(file string, data []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(file), ".godwit-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name()) // no longer there when all went well
+	_, err = tmp.Write(data)
+	if err = errors.Join(err, tmp.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), file)
 }

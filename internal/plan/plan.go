@@ -24,6 +24,7 @@ import (
 	"godwit/internal/closure"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/paths"
 	"godwit/internal/secrets"
 )
 
@@ -275,19 +276,7 @@ func (p *Plan) Public() *Plan {
 
 // Save writes the plan to a file that only its owner can read, in one step.
 func (p *Plan) Save(file string) error {
-	tmp, err := os.CreateTemp(filepath.Dir(file), ".godwit-plan-*")
-	if err != nil {
-		return fault.New("cannot save the plan: %w", err)
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(p.JSON())
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), file)
-	}
-	if err != nil {
+	if err := paths.Write(file, p.JSON()); err != nil {
 		return fault.New("cannot save the plan as %s: %w", file, err)
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 	"slices"
 
 	"godwit/internal/fleet"
+	"godwit/internal/paths"
 )
 
 // A process that reads the names of the hosts knows, when it ends, half of what
@@ -69,17 +70,7 @@ func (n *Network) remember(ctx context.Context, before *memory) {
 		return
 	}
 	forget(n.opts.Memory)
-	t, err := os.CreateTemp(n.opts.Memory, "new-")
-	if err != nil {
-		return
-	}
-	_, err = t.Write(b)
-	if err = errors.Join(err, t.Close()); err == nil {
-		err = os.Rename(t.Name(), file)
-	}
-	if err != nil {
-		_ = os.Remove(t.Name())
-	}
+	_ = paths.Write(file, b)
 }
 
 // forget removes what is oldest.
