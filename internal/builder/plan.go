@@ -27,7 +27,7 @@ type Inputs struct {
 	// run; empty: none are made (a dry run).
 	Roots string
 	// Rooted waits until the derivations of Hosts are safe from the garbage
-	// collector. Systems that are there already do not wait for it. May be nil.
+	// collector. May be nil.
 	Rooted func() error
 	// Wait bounds the waiting for substituters; 0: nix.DefaultMissingWait.
 	Wait time.Duration
@@ -56,7 +56,7 @@ func Choose(ctx context.Context, in Inputs) (*Plan, error) {
 			drvs = append(drvs, h.DrvPath)
 		}
 	}
-	if in.Rooted != nil && len(drvs) > 0 {
+	if in.Rooted != nil {
 		if err := in.Rooted(); err != nil {
 			return nil, err
 		}

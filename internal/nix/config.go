@@ -83,7 +83,7 @@ func (t *Tool) Config(ctx context.Context) (*Config, error) {
 			break
 		}
 	}
-	if err != nil && out == nil {
+	if err != nil {
 		return nil, err
 	}
 	c, err := parseConfig(out)

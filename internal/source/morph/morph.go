@@ -102,18 +102,6 @@ func Open(ctx context.Context, tool *nix.Tool, file string, opts Options) (*Netw
 	}
 	// Names take long where the file fetches something first.
 	event.On(opts.Sink, "", event.StepEvaluate).Emit(event.Event{Kind: event.Progress, Text: "reading " + filepath.Base(path)})
-	// Nix's configuration is asked for while the names are read.
-	var config func() (*nix.Config, error)
-	{
-		var c *nix.Config
-		var err error
-		asked := make(chan struct{})
-		go func() {
-			c, err = tool.Config(ctx)
-			close(asked)
-		}()
-		config = func() (*nix.Config, error) { <-asked; return c, err }
-	}
 	if opts.TargetFile != "" {
 		if _, err := os.Stat(opts.TargetFile); err != nil {
 			return nil, fault.New("cannot read the targets in `%s': %w", opts.TargetFile, errors.Unwrap(err))
@@ -123,19 +111,19 @@ func Open(ctx context.Context, tool *nix.Tool, file string, opts Options) (*Netw
 		}
 	}
 	n := &Network{File: path, tool: tool, opts: opts}
+	early := opts.EvalMachines == ""
 	var before *memory
-	if opts.EvalMachines == "" && opts.Ahead != nil {
+	if early && opts.Ahead != nil {
 		before = n.remembered()
-		if done, err := n.openAhead(ctx, before, config); done || err != nil {
+		if done, err := n.openAhead(ctx, before); done || err != nil {
 			return n, err
 		}
 	}
-	early := n.opts.EvalMachines == ""
 	var openErr error
 	if early {
 		openErr = n.open(ctx)
 	}
-	c, err := config()
+	c, err := tool.Config(ctx)
 	if err != nil {
 		return nil, errors.Join(openErr, err)
 	}
@@ -150,7 +138,7 @@ func Open(ctx context.Context, tool *nix.Tool, file string, opts Options) (*Netw
 	if openErr != nil {
 		return nil, openErr
 	}
-	if opts.EvalMachines == "" && opts.Ahead != nil {
+	if early && opts.Ahead != nil {
 		n.remember(ctx, before)
 	}
 	n.named()
@@ -159,13 +147,13 @@ func Open(ctx context.Context, tool *nix.Tool, file string, opts Options) (*Netw
 
 // openAhead opens the network with an evaluation that begins at once; false when
 // it must be opened as ever.
-func (n *Network) openAhead(ctx context.Context, m *memory, config func() (*nix.Config, error)) (bool, error) {
+func (n *Network) openAhead(ctx context.Context, m *memory) (bool, error) {
 	a := n.begin(ctx, *n.opts.Ahead, m)
 	if a == nil {
 		return false, nil
 	}
 	led := <-a.led
-	c, err := config()
+	c, err := n.tool.Config(ctx)
 	if err == nil && led {
 		fallback := n.opts.Fallback
 		if fallback == "" {
@@ -173,8 +161,7 @@ func (n *Network) openAhead(ctx context.Context, m *memory, config func() (*nix.
 		}
 		var args []string
 		if args, err = n.tool.SystemOption(ctx, fallback); err == nil && fallback == m.Fallback && slices.Equal(args, m.Args) {
-			opened := *a.net
-			*n = opened
+			*n = *a.net
 			n.ahead = a
 			return true, nil
 		}
@@ -413,7 +400,8 @@ func (n *Network) Load(ctx context.Context, r Request) (*Result, error) {
 		}
 		return res, err
 	}
-	hosts, done, err := []fleet.Host(nil), false, error(nil)
+	var hosts []fleet.Host
+	done := false
 	if n.ahead != nil {
 		hosts, done, err = n.ahead.result(r, res)
 		n.ahead = nil
