@@ -152,6 +152,7 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 	if err := s.findNix(ctx); err != nil {
 		return err
 	}
+	r.options.Sink = s.ui
 	r.options.KeepGCRoot, r.options.AllowBuildShell = s.app.globals.keepResult, s.app.globals.allowBuildShell
 	request := morph.Request{Selection: r.selection, Systems: r.systems}
 	if r.call {
@@ -160,7 +161,7 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 		defer stop()
 	}
 	options := r.options
-	options.Sink, options.Ahead, options.Memory = s.ui, &request, memory()
+	options.Ahead, options.Memory = &request, memory()
 	options.Named = func(all []string) {
 		if names, err := r.selection.Names(all); err == nil {
 			s.ui.Announce(names)
@@ -271,7 +272,7 @@ func (s *session) askHosts(ctx context.Context, r loadRequest, res *morph.Result
 	if len(systems) == 0 {
 		return res, nil
 	}
-	r.options.Sink, r.options.Systems = s.ui, systems
+	r.options.Systems = systems
 	net, err := morph.Open(ctx, s.tool, r.file, r.options)
 	if err != nil {
 		return nil, err
@@ -340,14 +341,18 @@ func (s *session) openPool(p *passwords) error {
 	return s.openPools(o)
 }
 
+// call opens the connection to a host. Its error is met by who needs the connection.
+func (s *session) call(ctx context.Context, h fleet.Host) {
+	if !h.BuildOnly {
+		_ = s.pool.Host(deploy.Target(h)).Connect(ctx)
+	}
+}
+
 // callAhead opens the connections to hosts while caches are asked what they
-// have: both are waiting for a network. Who needs a connection waits for the same
-// one, and meets its error.
+// have: both are waiting for a network. Who needs a connection waits for the same.
 func (s *session) callAhead(ctx context.Context, hosts []fleet.Host) {
 	for _, h := range hosts {
-		if !h.BuildOnly {
-			go func() { _ = s.pool.Host(deploy.Target(h)).Connect(ctx) }()
-		}
+		go s.call(ctx, h)
 	}
 }
 
@@ -363,45 +368,23 @@ const (
 // are, when that takes long. It gives the function that is told of them, and the
 // end of it.
 func (s *session) callEvaluated(ctx context.Context) (evaluated func(fleet.Host), stop func()) {
-	hosts := make(chan fleet.Host)
-	over := make(chan struct{})
-	go func() {
-		long := time.After(longEvaluation)
-		gate := deploy.NewGate(callsEvaluating)
-		var waiting []fleet.Host
-		for {
+	long, over := make(chan struct{}), make(chan struct{})
+	timer := time.AfterFunc(longEvaluation, func() { close(long) })
+	gate := deploy.NewGate(callsEvaluating)
+	evaluated = func(h fleet.Host) {
+		go func() {
 			select {
-			case h := <-hosts:
-				waiting = append(waiting, h)
 			case <-long:
-				long = nil
 			case <-over:
 				return
 			}
-			if long != nil {
-				continue
+			if leave, err := gate.Enter(ctx); err == nil {
+				s.call(ctx, h)
+				leave()
 			}
-			for _, h := range waiting {
-				if h.BuildOnly {
-					continue
-				}
-				go func() {
-					if leave, err := gate.Enter(ctx); err == nil {
-						_ = s.pool.Host(deploy.Target(h)).Connect(ctx)
-						leave()
-					}
-				}()
-			}
-			waiting = nil
-		}
-	}()
-	evaluated = func(h fleet.Host) {
-		select {
-		case hosts <- h:
-		case <-over:
-		}
+		}()
 	}
-	return evaluated, func() { close(over) }
+	return evaluated, func() { timer.Stop(); close(over) }
 }
 
 // chooseBuilders decides where each host is built. Hosts that nothing can
