@@ -6,6 +6,7 @@
 package event
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"time"
@@ -117,11 +118,17 @@ type SinkFunc func(Event)
 func (f SinkFunc) Emit(e Event) { f(e) }
 
 // Message is err's message without the name of the host, which an event names
-// already.
+// already. The end of a context is said in words.
 func Message(err error) string {
 	var b interface{ Bare() string }
 	if errors.As(err, &b) {
 		return b.Bare()
+	}
+	switch err {
+	case context.Canceled:
+		return "interrupted"
+	case context.DeadlineExceeded:
+		return "timed out"
 	}
 	return err.Error()
 }
