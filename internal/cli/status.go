@@ -113,11 +113,11 @@ func (s *session) status(ctx context.Context, f fleetArgs, o statusOptions) erro
 		sc := event.On(asking, h.Name, event.StepConnect)
 		sc.Start("")
 		st := s.look(ctx, h, want[h.Name])
-		if st.Answers {
-			sc.End("", nil)
-		} else {
-			sc.Emit(event.Event{Kind: event.Skipped, Text: "does not answer"})
+		var why error
+		if !st.Answers {
+			why = errors.New(st.Error)
 		}
+		sc.End("", why)
 		mu.Lock()
 		defer mu.Unlock()
 		got[h.Name] = st
