@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -109,7 +108,7 @@ func (m *machine) powerOn() {
 	cmd.Stderr = os.Stderr
 	// It ends with this process, killed or not: the signal comes when the thread
 	// that started it ends, so that one waits for it.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	endWithThread(cmd)
 	started, ended := make(chan error), make(chan struct{})
 	go func() {
 		runtime.LockOSThread()
