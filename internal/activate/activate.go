@@ -103,8 +103,8 @@ type Request struct {
 	// ActivateTimeout bounds the activation, ConfirmTimeout the time from its
 	// end to the confirmation, checks included. 0 means the default.
 	ActivateTimeout, ConfirmTimeout time.Duration
-	// IgnoreUnits are names or shell patterns of units whose failure does not
-	// matter.
+	// IgnoreUnits are whole names or shell patterns of units whose failure does
+	// not matter (fleet.UnitPatterns).
 	IgnoreUnits []string
 	// SkipUnchanged leaves a host alone that runs and boots NewSystem already.
 	SkipUnchanged bool
@@ -155,7 +155,7 @@ const logKept = 200
 
 var (
 	systemPath = regexp.MustCompile(`^/[A-Za-z0-9/+._?=:@,-]+$`)
-	unitNames  = regexp.MustCompile(`^[A-Za-z0-9:_.@*?,-]+$`)
+	unitNames  = regexp.MustCompile(`^[A-Za-z0-9:_.@*?!\[\]\\,-]+$`)
 )
 
 func (r *Request) normalize() error {
@@ -346,10 +346,16 @@ func (d *run) variables() hostscript.Variables {
 	sec := func(t time.Duration) string { return strconv.Itoa(seconds(t)) }
 	return hostscript.Variables{
 		"ID": d.id, "NEW": d.req.Activation, "TOPLEVEL": d.req.NewSystem, "ACTION": string(d.req.Action),
-		"MODE": mode, "APPLY_ACTION": apply, "IGNORE": strings.Join(d.req.IgnoreUnits, " "),
+		"MODE": mode, "APPLY_ACTION": apply, "IGNORE": ignoreWords(d.req.IgnoreUnits),
 		"LAST_RESORT": d.req.LastResort, "ACTIVATE": sec(d.activate), "CONFIRM": sec(d.confirm), "STOP": sec(d.stop),
 		"DEADMAN": sec(d.deadman), "ROLLBACK_MAX": sec(d.rollbackMax), "COMMIT_MAX": sec(d.commitMax),
 	}
+}
+
+// ignoreWords are patterns as the scripts take them. The values of their
+// variables have no backslash: `?` matches the one in an escaped name.
+func ignoreWords(patterns []string) string {
+	return strings.ReplaceAll(strings.Join(patterns, " "), `\`, "?")
 }
 
 func (d *run) meta() string {

@@ -140,6 +140,8 @@ func TestTargetScripts(t *testing.T) {
 			{name: "exit 4", before: "echo 4 >new-rc; echo 'a.service loaded failed' >new-breaks", outcome: "rolled-back", words: "a.service", ran: "test new, test old", end: oldStays},
 			{name: "exit 4 as before", before: "echo 4 >new-rc; echo 'a.service loaded failed' >failed", outcome: "changed", ran: "test new, boot new", end: newBoots},
 			{name: "exit 4, ignored", before: "echo 4 >new-rc; echo 'a@1.service loaded failed' >new-breaks", change: func(r *Request) { r.IgnoreUnits = []string{"b.service", "a@*"} }, outcome: "changed", ran: "test new, boot new", end: newBoots},
+			{name: "exit 4, ignored by patterns", before: "printf '%s loaded failed\\n' 'a\\x2db.service' c1.service d.service >new-breaks; echo 4 >new-rc", change: func(r *Request) { r.IgnoreUnits = []string{`a\x2db.service`, "c[0-9]*", "[!a-c].service"} }, outcome: "changed", ran: "test new, boot new", end: newBoots},
+			{name: "exit 4, not ignored", before: "echo 4 >new-rc; echo 'dd.service loaded failed' >new-breaks", change: func(r *Request) { r.IgnoreUnits = []string{"[!a-c].service"} }, outcome: "rolled-back", words: "dd.service", ran: "test new, test old", end: oldStays},
 			{name: "exit 100 for another reason", before: "echo 100 >new-rc", outcome: "rolled-back", words: "exit 100", ran: "test new, test old", end: oldStays},
 			{name: "init changed", before: "echo 3 >new/init-interface-version", outcome: "failed", words: "boot --reboot", end: oldStays},
 			{name: "boot loader broken", before: "touch boot-broken", outcome: "rolled-back", words: "boot default", ran: "test new, boot new, boot old, test old", end: oldStays},

@@ -150,6 +150,7 @@ func (s *session) activateGeneration(ctx context.Context, h fleet.Host, conn *ss
 	res, err := activate.Run(ctx, conn, activate.Request{
 		Host: h.Name, NewSystem: target.System, Action: activate.Switch, SkipUnchanged: true, Meta: meta,
 		ActivateTimeout: seconds(o.activateTimeout), ConfirmTimeout: seconds(o.confirmTimeout),
+		IgnoreUnits: h.HealthChecks.Ignored().Whole(),
 	}, s.ui)
 	out := deploy.Outcome{State: deploy.State(res.Outcome), System: target.System, Activation: res, Err: err}
 	switch {

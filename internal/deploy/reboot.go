@@ -116,6 +116,7 @@ func (b *rebooting) once(ctx context.Context, state activate.State, old string, 
 	res, err := reboot.BootOnce(ctx, b.conn, reboot.Request{
 		Host: b.h.Name, New: b.system, Old: old, Profile: activate.DefaultProfile, Link: state.Generation,
 		Loader: loader, Action: string(b.Action), Limit: b.limit(), Failed: state.FailedUnits, Meta: b.Meta,
+		Ignore: b.h.HealthChecks.Ignored().Match,
 		Checks: func(ctx context.Context) error {
 			if err := b.after(ctx); err != nil || b.Schedule == nil || b.back {
 				return err
@@ -160,6 +161,7 @@ func (b *rebooting) defaultFirst(ctx context.Context, old string) Outcome {
 	res, err := activate.Run(ctx, b.conn, activate.Request{
 		Host: b.h.Name, NewSystem: b.system, Action: b.Action, NoGuard: b.NoGuard,
 		ActivateTimeout: b.ActivateTimeout, ConfirmTimeout: b.confirmTimeout(b.h), Meta: b.Meta,
+		IgnoreUnits:   b.h.HealthChecks.Ignored().Whole(),
 		SkipUnchanged: b.Action == activate.Switch,
 		Checks: func(ctx context.Context, _ activate.Phase) error {
 			if b.Action != activate.Switch || b.SkipHealthChecks {

@@ -444,6 +444,7 @@ func (r *Run) activate(ctx context.Context, h fleet.Host, conn *ssh.Host, system
 			ActivateTimeout: r.ActivateTimeout,
 			ConfirmTimeout:  r.confirmTimeout(h),
 			Checks:          r.guardedChecks(h, after),
+			IgnoreUnits:     h.HealthChecks.Ignored().Whole(),
 			SkipUnchanged:   true,
 			Meta:            r.Meta,
 		}, r.Sink)
@@ -493,6 +494,7 @@ func (r *Run) takeBack(ctx context.Context, jobs []Job, outcomes []Outcome) {
 		_, err := activate.Run(ctx, r.Pool.Host(Target(h)), activate.Request{
 			Host: h.Name, NewSystem: o.Previous, Action: r.Action, NoGuard: r.NoGuard,
 			ActivateTimeout: r.ActivateTimeout, ConfirmTimeout: r.ConfirmTimeout, Meta: r.Meta,
+			IgnoreUnits: h.HealthChecks.Ignored().Whole(),
 		}, r.Sink)
 		if err != nil {
 			return Outcome{Err: err}

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -44,8 +43,9 @@ func prepareOwn(r Runner, host fleet.Host, checks fleet.Checks, opts Options) ([
 		}
 		list = append(list, check{c.Description, c.Period, c.Timeout, func(ctx context.Context) (string, bool) { return tryUnit(ctx, r, c.Unit) }})
 	}
+	ignore := checks.Ignored()
 	for _, c := range checks.FailedUnits {
-		list = append(list, check{c.Description, c.Period, c.Timeout, func(ctx context.Context) (string, bool) { return tryFailedUnits(ctx, r, c, opts.Failed) }})
+		list = append(list, check{c.Description, c.Period, c.Timeout, func(ctx context.Context) (string, bool) { return tryFailedUnits(ctx, r, ignore, opts.Failed) }})
 	}
 	for _, c := range checks.Local {
 		if len(c.Cmd) == 0 || c.Cmd[0] == "" {
@@ -138,16 +138,13 @@ func FailedUnits(ctx context.Context, r Runner) ([]string, error) {
 	return units, err
 }
 
-func tryFailedUnits(ctx context.Context, r Runner, c fleet.FailedUnitsCheck, before []string) (string, bool) {
+func tryFailedUnits(ctx context.Context, r Runner, ignore fleet.UnitPatterns, before []string) (string, bool) {
 	failed, err := FailedUnits(ctx, r)
 	if err != nil {
 		return unreached(err)
 	}
 	failed = slices.DeleteFunc(failed, func(unit string) bool {
-		return slices.Contains(before, unit) || slices.ContainsFunc(c.Ignore, func(pattern string) bool {
-			ok, _ := path.Match(pattern, unit)
-			return ok || pattern+".service" == unit
-		})
+		return slices.Contains(before, unit) || ignore.Match(unit)
 	})
 	if len(failed) == 0 {
 		return "", false

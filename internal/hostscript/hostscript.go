@@ -29,8 +29,8 @@ func Compound(parts ...string) string {
 // Variables are the assignments that stand before a script.
 type Variables map[string]string
 
-// Such values need no quoting in any shell and survive being sourced.
-var plainValue = regexp.MustCompile(`^[A-Za-z0-9 /+._?=:@,*~-]*$`)
+// Such values stand between single quotes in any shell and survive being sourced.
+var plainValue = regexp.MustCompile(`^[A-Za-z0-9 /+._?=:@,*~!\[\]-]*$`)
 
 // Text is the assignments, one a line, in order of their names. A value that
 // would need quoting is an error: none of ours does.

@@ -63,6 +63,8 @@ type Request struct {
 	Limit time.Duration
 	// Failed are the units that had failed before.
 	Failed []string
+	// Ignore tells of a unit whether its failure does not matter; may be nil.
+	Ignore func(unit string) bool
 	Meta   map[string]string
 	// Checks is run when New is up; an error takes the host back to Old. Its
 	// context ends in time for that.
@@ -468,7 +470,9 @@ func (d *once) judge(ctx context.Context, f facts) error {
 		if g, err := d.ask(ctx, "look", "", d.opts.TryTimeout, true); err == nil {
 			f = g
 		}
-		failed := slices.DeleteFunc(f.units, func(u string) bool { return slices.Contains(d.req.Failed, u) })
+		failed := slices.DeleteFunc(f.units, func(u string) bool {
+			return slices.Contains(d.req.Failed, u) || d.req.Ignore != nil && d.req.Ignore(u)
+		})
 		if len(failed) > 0 {
 			reason = "units failed that had not failed before: " + strings.Join(failed, ", ")
 		}

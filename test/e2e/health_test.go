@@ -91,6 +91,47 @@ func TestHealthKinds(t *testing.T) {
 		w.run("deploy", network, "switch", "--timeout", "3").exits(3).says("odd.service")
 		wrote(t, h, "healthy")
 	})
+	// What is ignored does not matter to the guard either: by name, by pattern, for
+	// one host and for the fleet, where --skip-health-checks is said, and when the
+	// system is booted once.
+	t.Run("ignored units", func(t *testing.T) {
+		defer on(t, h, "systemctl reset-failed")
+		ignores := func(list string) string {
+			return fmt.Sprintf(`deployment.healthChecks.failedUnits = [ { period = 1; ignore = [ %s ]; } ];`, list)
+		}
+		for i, c := range []struct{ list, fleet, flag string }{
+			{`"odd"`, "", ""},
+			{`"o?[a-d].service"`, "", "--skip-health-checks"},
+			{``, `[ { ignore = [ "od*" ]; on = "la*"; } ]`, ""},
+		} {
+			word := fmt.Sprint("ignored", i)
+			more := fmt.Sprintf("environment.etc.ignored.text = %q;", word) + fails
+			text := "{ "
+			if c.fleet != "" {
+				text += "network.godwit.healthChecks.failedUnits = " + c.fleet + ";"
+			}
+			text += fmt.Sprintf(`late = { ... }: { %s deployment.targetUser = "deploy"; %s }; }`, amd64, service(word)+more+ignores(c.list))
+			args := []string{"deploy", w.file("ignored.nix", text), "switch", "--timeout", "5"}
+			if c.flag != "" {
+				args = append(args, c.flag)
+			}
+			w.run(args...).exits(0)
+			wrote(t, h, word)
+			if state := on(t, h, "systemctl is-failed odd.service || true"); state != "failed" {
+				t.Errorf("odd is %s: this proves nothing", state)
+			}
+			w.fleetOf(service("healthy"), only(""))
+			w.run("deploy", network, "switch").exits(0)
+			on(t, h, "systemctl reset-failed")
+		}
+		w.fleetOf(service("twice")+fails+ignores(`"odd"`), only(""))
+		w.run("deploy", network, "boot", "--reboot").exits(0)
+		wrote(t, h, "twice")
+		w.fleetOf(service("not ignored")+fails+ignores(`"even"`), only(""))
+		on(t, h, "systemctl reset-failed")
+		w.run("deploy", network, "switch", "--timeout", "3").exits(3).says("odd.service")
+		wrote(t, h, "twice")
+	})
 	isSettled(t, h)
 
 	// The same for all hosts, where morph does not look.

@@ -61,15 +61,20 @@ newly_failed() {
 	failed_units >"$D/failed-now" || return 1
 	while read -r unit; do
 		! grep -qxF -e "$unit" "$D/failed-before" || continue
-		set -f
-		for pattern in $IGNORE; do
-			# shellcheck disable=SC2254 # a pattern on purpose
-			case $unit in $pattern) continue 2 ;; esac
-		done
-		set +f
+		! ignored "$unit" || continue
 		printf '%s\n' "$unit" || return 1 # /run is full
 	done <"$D/failed-now" >"$D/failed-new"
 }
+
+# ignored UNIT: a pattern is no name of a file here, so this has a shell of its own.
+ignored() (
+	set -f
+	for pattern in $IGNORE; do
+		# shellcheck disable=SC2254 # a pattern on purpose
+		case $1 in $pattern) exit 0 ;; esac
+	done
+	exit 1
+)
 
 # tolerable: exit 4 is, when units are failing now, and all of them were
 # before or are ignored. Exit 4 with no unit to explain it is not.
