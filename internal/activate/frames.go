@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strconv"
 	"strings"
+
+	"godwit/internal/ui/text"
 )
 
 // frames reads what the scripts answer (scripts/follow.sh). Log bytes carry
@@ -134,35 +136,6 @@ func (f *frames) flush() {
 	}
 }
 
-// cleanLine drops escape sequences and control characters: a host's log is
-// shown on somebody's terminal.
-func cleanLine(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); {
-		c := s[i]
-		switch {
-		case c == 0x1b && i+1 < len(s) && s[i+1] == '[':
-			i += 2
-			for i < len(s) && (s[i] < 0x40 || s[i] > 0x7e) {
-				i++
-			}
-			i++
-		case c == 0x1b:
-			i += 2
-		case c == '\t':
-			b.WriteByte(' ')
-			i++
-		case c == '\r':
-			if i+1 < len(s) { // what a terminal would overwrite
-				b.Reset()
-			}
-			i++
-		case c < 0x20 || c == 0x7f:
-			i++
-		default:
-			b.WriteByte(c)
-			i++
-		}
-	}
-	return strings.TrimRight(strings.ToValidUTF8(b.String(), "?"), " ")
-}
+// cleanLine makes a line that people can read: a host's log is shown on somebody's
+// terminal.
+func cleanLine(s string) string { return strings.TrimRight(text.Clean(s), " ") }

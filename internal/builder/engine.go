@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"godwit/internal/fault"
-	"godwit/internal/nix"
+	"godwit/internal/ui/text"
 )
 
 // Engine is a container engine, driven by its own command line: contexts,
@@ -171,13 +171,13 @@ func platform(system string) string {
 
 // engineTrouble sorts an engine's complaint. The texts are those of Docker 20
 // to 28 and Podman 4 and 5.
-func engineTrouble(kind, text string) (state string, hints []string) {
+func engineTrouble(kind, said string) (state string, hints []string) {
 	// Docker warns of its own configuration file first; that is not why it fails.
-	text = strings.Join(slices.DeleteFunc(strings.Split(text, "\n"), func(l string) bool { return strings.HasPrefix(l, "WARNING:") }), "\n")
-	low := strings.ToLower(text)
+	said = strings.Join(slices.DeleteFunc(strings.Split(said, "\n"), func(l string) bool { return strings.HasPrefix(l, "WARNING:") }), "\n")
+	low := strings.ToLower(said)
 	where := ""
 	if h := os.Getenv("DOCKER_HOST"); h != "" && kind == "docker" {
-		where = " (DOCKER_HOST=" + nix.Clean(h) + ")"
+		where = " (DOCKER_HOST=" + text.Clean(h) + ")"
 	}
 	switch {
 	case strings.Contains(low, "permission denied"):
@@ -196,7 +196,7 @@ func engineTrouble(kind, text string) (state string, hints []string) {
 		}
 		return "not running" + where, []string{h}
 	}
-	return "does not work: " + firstWords(text), []string{"see what it says: " + kind + " info"}
+	return "does not work: " + firstWords(said), []string{"see what it says: " + kind + " info"}
 }
 
 func startEngine(kind string) string {
@@ -217,7 +217,7 @@ func startEngine(kind string) string {
 
 func firstWords(s string) string {
 	s, _, _ = strings.Cut(strings.TrimSpace(s), "\n")
-	s = nix.Clean(s)
+	s = text.Clean(s)
 	if r := []rune(s); len(r) > 160 {
 		s = string(r[:160]) + "…"
 	}
@@ -267,11 +267,10 @@ func (e *Engine) trouble(doing string, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	text := err.Error()
-	lines := strings.Split(text, "\n")
+	lines := strings.Split(err.Error(), "\n")
 	last := ""
 	for _, l := range lines {
-		if l = nix.Clean(l); l != "" && !strings.HasPrefix(l, "See '") && !strings.HasPrefix(l, "WARNING:") && !strings.HasPrefix(l, "Run '") {
+		if l = text.Clean(l); l != "" && !strings.HasPrefix(l, "See '") && !strings.HasPrefix(l, "WARNING:") && !strings.HasPrefix(l, "Run '") {
 			last = l
 		}
 	}

@@ -17,6 +17,7 @@ import (
 
 	"godwit/internal/nix"
 	"godwit/internal/store"
+	"godwit/internal/ui/text"
 )
 
 // Numbers of Nix's worker protocol (src/libstore/worker-protocol.hh). 1.35 is
@@ -143,7 +144,7 @@ func notNix(first uint64, r *bufio.Reader) error {
 		b = append(b, rest[:n]...)
 	}
 	line, _, _ := strings.Cut(string(b), "\n")
-	return fmt.Errorf("something else than Nix answered: %q", nix.Clean(line))
+	return fmt.Errorf("something else than Nix answered: %q", text.Clean(line))
 }
 
 func readUint(r io.Reader) (uint64, error) {
@@ -235,7 +236,7 @@ func greet[T any](ctx context.Context, s *store.Stream, limit time.Duration, hel
 func lastLine(s string) string {
 	lines := strings.Split(strings.TrimSpace(s), "\n")
 	for i := len(lines) - 1; i >= 0; i-- {
-		if l := nix.Clean(lines[i]); l != "" && !strings.HasPrefix(l, "warning:") {
+		if l := text.Clean(lines[i]); l != "" && !strings.HasPrefix(l, "warning:") {
 			return strings.TrimPrefix(l, "error: ")
 		}
 	}

@@ -119,7 +119,9 @@ func newExec(a *app) *cobra.Command {
 		Long: `exec runs a command on the selected hosts, all at once. The words are joined by
 blanks into one line for the login shell of the host; a first word sudo becomes
 root the way --elevate says. Flags of godwit's go before DEPLOYMENT; everything
-after it belongs to the command. Output comes line by line with the host's name.` + "\n" + exitStatusHelp,
+after it belongs to the command. Output comes line by line with the host's name,
+colours and other escape sequences taken out, lines of more than 4 KiB cut, to a
+terminal and to a pipe alike; --json has every line as it was, escaped.` + "\n" + exitStatusHelp,
 		Example: `  godwit exec network.nix uptime
   godwit exec --on 'web*' network.nix sudo systemctl restart nginx`,
 		Args: func(c *cobra.Command, args []string) error {

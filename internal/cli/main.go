@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"godwit/internal/fault"
+	"godwit/internal/ui"
 )
 
 // Exit codes. They are API: documented in every command's help and in
@@ -62,8 +63,8 @@ func Main(args []string) int {
 	defer cancel(nil)
 	stdout := &output{file: os.Stdout, unread: cancel}
 	stderr := &output{file: os.Stderr, unread: cancel}
-	a := &app{stdin: os.Stdin, stdout: stdout.writer(), stderr: stderr.writer(), getenv: os.Getenv}
-	return stdout.verdict(a.run(ctx, args), stderr)
+	a := &app{stdin: os.Stdin, stdout: ui.NewStdout(stdout, os.Stdout), stderr: ui.NewStderr(stderr, os.Stderr), getenv: os.Getenv}
+	return stdout.verdict(a.run(ctx, args), a.stderr)
 }
 
 // run executes args and turns the error into a message and an exit code.

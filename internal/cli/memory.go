@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"godwit/internal/activate"
 	"godwit/internal/deploy"
@@ -194,7 +193,7 @@ func (a *app) printJSON(v any) error {
 
 // width is that of the terminal which stdout is; 0 when it is none.
 func (s *session) width() int {
-	if f, ok := s.app.stdout.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	if ui.IsTerminal(s.app.stdout) {
 		return s.ui.Width()
 	}
 	return 0

@@ -4,11 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"sync"
 	"syscall"
-
-	"golang.org/x/term"
 
 	"godwit/internal/fault"
 )
@@ -25,15 +22,6 @@ type output struct {
 	unread func(error) // ends the run
 	mu     sync.Mutex
 	err    error
-}
-
-// writer is what a run writes to: the file itself where it is a terminal, which
-// can be asked for its size.
-func (o *output) writer() io.Writer {
-	if f, ok := o.file.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return f
-	}
-	return o
 }
 
 func (o *output) Write(b []byte) (int, error) {

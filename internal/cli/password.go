@@ -11,6 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"godwit/internal/fault"
+	"godwit/internal/ui"
 )
 
 // passwords are how a sudo password is got.
@@ -31,7 +32,7 @@ func (s *session) password(ctx context.Context, p *passwords) (string, error) {
 			return "", fault.New("--passcmd names no command")
 		}
 		cmd := exec.CommandContext(ctx, words[0], words[1:]...)
-		cmd.Stderr = s.app.stderr
+		cmd.Stderr = ui.Inherit(s.app.stderr)
 		out, err := cmd.Output()
 		if err != nil {
 			return "", fault.New("--passcmd `%s` failed: %w", p.command, err)

@@ -16,7 +16,6 @@ import (
 
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"godwit/internal/activate"
 	"godwit/internal/builder"
@@ -545,8 +544,7 @@ func noPlanFlags(c *cobra.Command, rest []string) error {
 // watched tells whether a person watches this run: its messages go to a
 // terminal, and no CI system says that it owns that.
 func (s *session) watched() bool {
-	f, ok := s.app.stderr.(*os.File)
-	return ok && !s.quiet() && s.app.getenv("CI") == "" && term.IsTerminal(int(f.Fd()))
+	return !s.quiet() && s.app.getenv("CI") == "" && ui.IsTerminal(s.app.stderr)
 }
 
 // brief: nobody reads the plan, so only the risks are looked for.

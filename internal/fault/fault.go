@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"godwit/internal/ui/text"
 )
 
 // Error is a failure with a way out. Its message is lower case and has no
@@ -17,6 +19,7 @@ type Error struct {
 	Hints []string // what to do next
 	Err   error    // the cause, for errors.Is and errors.As; not printed
 	Code  int      // exit code that it asks for; 0 leaves it to the caller
+	Whole bool     // somebody asked for all of Lines, however many they are
 }
 
 // New makes an Error from a format.
@@ -63,21 +66,40 @@ func (e *Error) Unwrap() error { return e.Err }
 // HintLines are the hints; event.Scope.End reads them.
 func (e *Error) HintLines() []string { return e.Hints }
 
+// MostLines bounds the facts of an error that are shown; of more the first and the
+// last are. A trace that somebody asked for may have more (Whole).
+const (
+	MostLines = 100
+	mostWhole = 5000
+)
+
 // Render writes err as a person reads it: the message, the facts indented, the
 // hints last. Any error will do; joined errors are written one after another.
+// What others put into it (a host, a builder, Nix, a name) is cleaned, and bounded
+// in lines and in their length.
 func Render(err error) string {
 	var b strings.Builder
 	for _, e := range split(err) {
-		var f *Error
-		if !errors.As(e, &f) {
-			fmt.Fprintf(&b, "error: %s\n", e)
-			continue
+		var f Error
+		if p := (*Error)(nil); errors.As(e, &p) {
+			f = *p
 		}
-		fmt.Fprintf(&b, "error: %s\n", e)
-		for _, l := range f.Lines {
+		// A message of many lines is one that somebody else wrote.
+		for i, l := range text.Lines(e.Error(), MostLines) {
+			if i == 0 {
+				fmt.Fprintf(&b, "error: %s\n", l)
+				continue
+			}
 			fmt.Fprintf(&b, "  %s\n", l)
 		}
-		for _, h := range f.Hints {
+		most := MostLines
+		if f.Whole {
+			most = mostWhole
+		}
+		for _, l := range text.Most(f.Lines, most) {
+			fmt.Fprintf(&b, "  %s\n", l)
+		}
+		for _, h := range text.Most(f.Hints, MostLines) {
 			fmt.Fprintf(&b, "hint: %s\n", h)
 		}
 	}

@@ -28,6 +28,7 @@ import (
 	"godwit/internal/fleet"
 	"godwit/internal/secrets"
 	"godwit/internal/ssh"
+	"godwit/internal/ui/text"
 )
 
 // Runner runs commands on a host. *ssh.Host is one.
@@ -284,11 +285,7 @@ func (t *tailBuffer) Write(b []byte) (int, error) {
 func (t *tailBuffer) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return oneLine(string(t.buf))
-}
-
-func oneLine(s string) string {
-	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\uFFFD' }), " ")
+	return strings.TrimLeft(text.OneLine(string(t.buf)), "\uFFFD") // it may begin within a character
 }
 
 // address is the page that a check asks for.
@@ -352,9 +349,9 @@ func tryHTTP(ctx context.Context, client *http.Client, u *url.URL, c fleet.HTTPC
 	if err != nil {
 		var ue *url.Error
 		if errors.As(err, &ue) && ue.Err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-			return oneLine(ue.URL + ": " + ue.Err.Error())
+			return text.OneLine(ue.URL + ": " + ue.Err.Error())
 		}
-		return oneLine(err.Error())
+		return text.OneLine(err.Error())
 	}
 	defer resp.Body.Close()
 	io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))

@@ -17,6 +17,7 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/ssh"
+	"godwit/internal/ui/text"
 )
 
 // prepareOwn makes the checks of the kinds that morph does not have.
@@ -70,7 +71,7 @@ func unitName(s string) bool {
 func tryTCP(ctx context.Context, addr string) string {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
-		return oneLine(err.Error())
+		return text.OneLine(err.Error())
 	}
 	conn.Close()
 	return ""

@@ -82,17 +82,3 @@ func TestMissingFeatures(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 }
-
-func TestClean(t *testing.T) {
-	for in, want := range map[string]string{
-		"\x1b[31;1mred\x1b[0m\tx":    "red x",
-		"10%\r50%\r100%":             "100%",
-		"bell\a \x1b]0;title\x07end": "bell end",
-		"bad \xff":                   "bad \ufffd",
-		"end\r\n":                    "end",
-	} {
-		if got := Clean(in); got != want {
-			t.Errorf("%q: %q, want %q", in, got, want)
-		}
-	}
-}

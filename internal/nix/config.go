@@ -39,7 +39,7 @@ func (c *Config) Get(name string) (string, bool) {
 	if !ok {
 		return "", false
 	}
-	return text(raw), true
+	return setting(raw), true
 }
 
 // Builds says whether this machine itself builds for system.
@@ -145,8 +145,8 @@ func parseConfig(out []byte) (*Config, error) {
 	return c, nil
 }
 
-// text is a setting's JSON value as nix.conf would write it.
-func text(raw json.RawMessage) string {
+// setting is a setting's JSON value as nix.conf would write it.
+func setting(raw json.RawMessage) string {
 	var s string
 	if json.Unmarshal(raw, &s) == nil {
 		return s

@@ -11,7 +11,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +19,7 @@ import (
 
 	"godwit/internal/event"
 	"godwit/internal/fault"
+	"godwit/internal/ui/text"
 )
 
 // Quote writes s as a string literal of the Nix language.
@@ -591,16 +591,6 @@ func (w *watch) errors() string {
 	return strings.Join(w.tail, "\n")
 }
 
-var evalColours = regexp.MustCompile("\x1b\\[[0-9;:]*[A-Za-z]")
-
-// plain removes colours.
-func plain(s string) string {
-	if !strings.Contains(s, "\x1b") {
-		return s
-	}
-	return evalColours.ReplaceAllString(s, "")
-}
-
 func (w *watch) line(line string) {
 	raw, ok := strings.CutPrefix(line, "@nix ")
 	if !ok {
@@ -624,7 +614,7 @@ func (w *watch) line(line string) {
 	switch m.Action {
 	case "start":
 		if m.Text != "" && m.Level <= 3 && !w.over { // lvlInfo: downloads and builds in the midst of evaluation
-			w.scope().Emit(event.Event{Kind: event.Progress, Text: oneLine(plain(m.Text))})
+			w.scope().Emit(event.Event{Kind: event.Progress, Text: text.OneLine(text.Strip(m.Text))})
 		}
 		return
 	case "msg":
@@ -636,7 +626,7 @@ func (w *watch) line(line string) {
 		return
 	}
 	_ = json.Unmarshal([]byte(raw), &keys)
-	msg := plain(m.Msg)
+	msg := text.Strip(m.Msg)
 	switch {
 	case keys.RawMsg != nil && m.Level == 0, m.Level == 0 && strings.HasPrefix(msg, "error:"):
 		w.failed = append(w.failed, msg)
@@ -648,7 +638,7 @@ func (w *watch) line(line string) {
 
 // other passes on a line that is not an error of Nix's.
 func (w *watch) other(msg string) {
-	msg = strings.TrimRight(plain(msg), "\n")
+	msg = strings.TrimRight(text.Strip(msg), "\n")
 	if w.over || strings.TrimSpace(msg) == "" {
 		return
 	}
@@ -664,32 +654,16 @@ func (w *watch) other(msg string) {
 		return
 	}
 	if strings.Contains(msg, "SQLite database") && strings.HasSuffix(msg, "is busy") {
-		scope.Log(oneLine(msg)) // Nix waits and tries again
+		scope.Log(text.OneLine(msg)) // Nix waits and tries again
 		return
 	}
 	for _, prefix := range []string{"trace: warning: ", "trace: evaluation warning: ", "evaluation warning: ", "warning: "} {
 		if rest, ok := strings.CutPrefix(msg, prefix); ok {
-			scope.Warn(oneLine(rest))
+			scope.Warn(text.OneLine(rest))
 			return
 		}
 	}
 	for _, l := range strings.Split(msg, "\n") {
-		scope.Log(printable(l))
+		scope.Log(text.Clean(l))
 	}
-}
-
-// oneLine joins the lines of a message.
-func oneLine(s string) string { return printable(strings.Join(strings.Fields(s), " ")) }
-
-// printable drops control characters, which an event must not have.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\t' {
-			return ' '
-		}
-		if r < ' ' || r == 0x7f {
-			return -1
-		}
-		return r
-	}, s)
 }

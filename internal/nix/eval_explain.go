@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"godwit/internal/fault"
+	"godwit/internal/ui/text"
 )
 
 // UnknownOption is the cause of an error about an option that does not exist.
@@ -119,10 +120,10 @@ func parse(stderr string) *trace {
 			if json.Unmarshal([]byte(raw), &m) != nil || m.Action != "msg" {
 				continue
 			}
-			lines = append(lines, strings.Split(plain(m.Msg), "\n")...)
+			lines = append(lines, strings.Split(text.Strip(m.Msg), "\n")...)
 			continue
 		}
-		lines = append(lines, plain(l))
+		lines = append(lines, text.Strip(l))
 	}
 	first := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "error:") })
 	if first < 0 {
@@ -579,7 +580,7 @@ func narrow(list []position, fits func(position) bool) []position {
 func (t *Tool) Explain(stderr string) *fault.Error {
 	f := Explain(stderr)
 	if f != nil && t.settings.ShowTrace {
-		f.Lines = parse(stderr).all
+		f.Lines, f.Whole = parse(stderr).all, true
 		f.Hints = slices.DeleteFunc(f.Hints, func(h string) bool { return strings.HasPrefix(h, "--show-trace") })
 	}
 	return f

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"godwit/internal/fault"
+	"godwit/internal/ui/text"
 )
 
 // Missing is what it takes to have some store paths on this machine, after the
@@ -113,14 +114,14 @@ func (t *Tool) dryRun(ctx context.Context, paths []string, options ...string) (*
 // lastError is the last "error:" line of Nix's output, without that word.
 func lastError(stderr string, err error) string {
 	out := ""
-	for _, line := range strings.Split(stripANSI(stderr), "\n") {
+	for _, line := range strings.Split(text.Strip(stderr), "\n") {
 		if s, ok := strings.CutPrefix(strings.TrimSpace(line), "error:"); ok && strings.TrimSpace(s) != "" {
 			out = strings.TrimSpace(s)
 		}
 	}
 	if out == "" {
 		var lines []string
-		for _, l := range strings.Split(stripANSI(stderr), "\n") {
+		for _, l := range strings.Split(text.Strip(stderr), "\n") {
 			if l = strings.TrimSpace(l); l != "" {
 				lines = append(lines, l)
 			}
@@ -131,15 +132,6 @@ func lastError(stderr string, err error) string {
 		return lines[len(lines)-1]
 	}
 	return out
-}
-
-var ansi = regexp.MustCompile("\x1b\\[[0-9;?]*[A-Za-z]|\x1b\\][^\x07\x1b]*(?:\x07|\x1b\\\\)")
-
-func stripANSI(s string) string {
-	if !strings.Contains(s, "\x1b") {
-		return s
-	}
-	return ansi.ReplaceAllString(s, "")
 }
 
 // The wordings, from 2.3 ("these derivations") over 2.4 to 2.34 ("these 3
@@ -157,7 +149,7 @@ var (
 func ParseMissing(stderr string) *Missing {
 	m := &Missing{}
 	var into *[]string
-	sc := bufio.NewScanner(strings.NewReader(stripANSI(stderr)))
+	sc := bufio.NewScanner(strings.NewReader(text.Strip(stderr)))
 	sc.Buffer(nil, 1<<20)
 	for sc.Scan() {
 		line := strings.TrimRight(sc.Text(), " \r")

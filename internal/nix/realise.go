@@ -19,6 +19,7 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/nixlog"
+	"godwit/internal/ui/text"
 )
 
 // RealiseItem is a derivation to build, with the GC root that keeps its output.
@@ -291,7 +292,7 @@ const (
 func (l *BuildLog) line(b []byte) {
 	rest, ok := bytes.CutPrefix(b, []byte("@nix "))
 	if !ok {
-		if s := Clean(string(b)); s != "" {
+		if s := text.Clean(string(b)); s != "" {
 			l.message(s)
 		}
 		return
@@ -321,7 +322,7 @@ func (l *BuildLog) line(b []byte) {
 			var s string
 			_ = json.Unmarshal(m.Fields[0], &s)
 			drv := l.builds[m.ID]
-			s = Clean(s)
+			s = text.Clean(s)
 			if drv != "" {
 				ls := append(l.lines[drv], s)
 				if len(ls) > logLines {
@@ -354,13 +355,13 @@ var (
 
 // message takes note of errors: about one derivation, or others.
 func (l *BuildLog) message(msg string) {
-	msg = stripANSI(msg)
-	text, isError := strings.CutPrefix(msg, "error:")
+	msg = text.Strip(msg)
+	said, isError := strings.CutPrefix(msg, "error:")
 	if !isError {
 		return
 	}
-	text = strings.TrimSpace(text)
-	f := parseFailure(text)
+	said = strings.TrimSpace(said)
+	f := parseFailure(said)
 	switch {
 	case f != nil:
 		if l.failures[f.Drv] == nil {
@@ -370,49 +371,49 @@ func (l *BuildLog) message(msg string) {
 			l.failures[f.Drv] = f
 			l.order = append(l.order, f.Drv)
 		}
-	case dependency.MatchString(text):
+	case dependency.MatchString(said):
 	default:
-		l.errors = append(l.errors, Clean(strings.SplitN(text, "\n", 2)[0]))
+		l.errors = append(l.errors, text.Clean(strings.SplitN(said, "\n", 2)[0]))
 	}
 }
 
 // parseFailure reads an error of Nix (without "error:") that says that one
 // derivation failed by itself; nil for any other.
-func parseFailure(text string) *BuildFailure {
-	if m := refusal.FindStringSubmatch(text); m != nil {
+func parseFailure(said string) *BuildFailure {
+	if m := refusal.FindStringSubmatch(said); m != nil {
 		return refused(m[3], m[1], m[2], m[4])
 	}
-	d := drvInText.FindStringSubmatch(text)
+	d := drvInText.FindStringSubmatch(said)
 	if d == nil {
 		return nil
 	}
-	if m := refusalRequired.FindStringSubmatch(text); m != nil {
+	if m := refusalRequired.FindStringSubmatch(said); m != nil {
 		have := ""
-		if c := refusalCurrent.FindStringSubmatch(text); c != nil {
+		if c := refusalCurrent.FindStringSubmatch(said); c != nil {
 			have = c[1]
 		}
 		return refused(d[1], m[1], m[2], have)
 	}
-	if m := refusalFeatures.FindStringSubmatch(text); m != nil {
+	if m := refusalFeatures.FindStringSubmatch(said); m != nil {
 		return &BuildFailure{Drv: d[1], Required: m[1], Reason: "it needs a builder with the features " + m[1]}
 	}
 	f := &BuildFailure{Drv: d[1]}
-	first, rest, _ := strings.Cut(text, "\n")
-	if m := reasonLine.FindStringSubmatch(text); m != nil {
+	first, rest, _ := strings.Cut(said, "\n")
+	if m := reasonLine.FindStringSubmatch(said); m != nil {
 		if strings.Contains(strings.ToLower(m[1]), "dependenc") {
 			return nil
 		}
 		f.Reason = m[1]
-	} else if dependency.MatchString(text) {
+	} else if dependency.MatchString(said) {
 		return nil
 	} else if m := builderFor.FindStringSubmatch(strings.TrimSpace(first)); m != nil {
 		f.Reason = "builder failed " + m[1]
 	} else {
-		f.Reason = Clean(strings.TrimSuffix(strings.ReplaceAll(first, "'"+d[1]+"'", DrvName(d[1])), ":"))
+		f.Reason = text.Clean(strings.TrimSuffix(strings.ReplaceAll(first, "'"+d[1]+"'", DrvName(d[1])), ":"))
 		// hash mismatch: what was specified and what came
 		for _, s := range strings.Split(rest, "\n") {
 			if s = strings.TrimSpace(s); strings.HasPrefix(s, "specified:") || strings.HasPrefix(s, "got:") || strings.HasPrefix(s, "wanted:") {
-				f.Log = append(f.Log, Clean(s))
+				f.Log = append(f.Log, text.Clean(s))
 			}
 		}
 	}
@@ -603,24 +604,4 @@ func listing(names []string, n int) string {
 		return strings.Join(names, "")
 	}
 	return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
-}
-
-// Clean makes a line of a tool's output safe to show: no colours, no control
-// characters, no line breaks.
-func Clean(s string) string {
-	s = stripANSI(s)
-	// A progress bar that overwrites itself: what is seen in the end.
-	s = strings.TrimRight(s, "\r\n")
-	if i := strings.LastIndexByte(s, '\r'); i >= 0 {
-		s = s[i+1:]
-	}
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\t':
-			return ' '
-		case r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == '\u2028' || r == '\u2029':
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(strings.TrimRight(s, " "), "\ufffd"))
 }

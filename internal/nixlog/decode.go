@@ -245,17 +245,4 @@ func small(n json.Number) int {
 }
 
 // clean cleans text of many lines.
-func clean(s string) string {
-	if !strings.Contains(s, "\n") {
-		return text.Clean(s)
-	}
-	lines := strings.Split(strings.TrimRight(s, "\n"), "\n")
-	if n := 2000; len(lines) > n {
-		// The end of a trace is where the reason is.
-		lines = append(lines[:n/2:n/2], lines[len(lines)-n/2:]...)
-	}
-	for i, l := range lines {
-		lines[i] = strings.TrimRight(text.Clean(l), " ")
-	}
-	return strings.Join(lines, "\n")
-}
+func clean(s string) string { return strings.Join(text.Lines(s, 2000), "\n") }

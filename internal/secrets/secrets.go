@@ -31,6 +31,7 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/ssh"
+	"godwit/internal/ui/text"
 )
 
 // Runner runs commands on a host. *ssh.Host is one.
@@ -475,7 +476,7 @@ func act(ctx context.Context, r Runner, host string, all []loaded, due map[strin
 			continue
 		}
 		seen[s.id] = true
-		scope.Emit(event.Event{Kind: event.Note, Text: "executing post-upload command: " + oneLine(s.action), Data: map[string]string{"action": s.action}})
+		scope.Emit(event.Event{Kind: event.Note, Text: "executing post-upload command: " + text.OneLine(s.action), Data: map[string]string{"action": s.action}})
 		err := runAction(ctx, r, host, s, timeout, scope)
 		report.Actions = append(report.Actions, Action{Command: s.action, Err: err})
 		if err != nil {
@@ -511,7 +512,7 @@ func runAction(ctx context.Context, r Runner, host string, s loaded, timeout tim
 		b := bufio.NewScanner(pr)
 		b.Buffer(nil, 1<<20)
 		for b.Scan() {
-			line := oneLine(b.Text())
+			line := text.OneLine(b.Text())
 			scope.Log(line)
 			if tail = append(tail, line); len(tail) > 5 {
 				tail = tail[1:]
@@ -529,12 +530,12 @@ func runAction(ctx context.Context, r Runner, host string, s loaded, timeout tim
 		return nil
 	}
 	var exit *ssh.ExitError
-	f := fault.New("the action of secret %q failed: %s", s.Name, oneLine(s.action)).On(host).Because(err)
+	f := fault.New("the action of secret %q failed: %s", s.Name, text.OneLine(s.action)).On(host).Because(err)
 	switch {
 	case ctx.Err() != nil:
 		return err
 	case late:
-		f.Msg = fmt.Sprintf("the action of secret %q did not end within %s: %s", s.Name, timeout, oneLine(s.action))
+		f.Msg = fmt.Sprintf("the action of secret %q did not end within %s: %s", s.Name, timeout, text.OneLine(s.action))
 	case errors.As(err, &exit):
 		f.Detail(fmt.Sprintf("it ended with status %d", exit.Code))
 		f.Detail(tail...)
@@ -552,16 +553,4 @@ func Command(words []string) ssh.Cmd {
 		return ssh.Cmd{Shell: strings.Join(words[1:], " "), Elevate: true}
 	}
 	return ssh.Cmd{Shell: strings.Join(words, " ")}
-}
-
-func oneLine(s string) string {
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t':
-			return ' '
-		case r < ' ' || r == 0x7f:
-			return -1
-		}
-		return r
-	}, s))
 }

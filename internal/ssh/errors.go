@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"godwit/internal/fault"
+	"godwit/internal/ui/text"
 )
 
 // Kind is why a host could not be reached.
@@ -138,15 +139,8 @@ func lastLines(s string, n int) []string {
 	return out
 }
 
-// clean drops control characters and outer blanks.
-func clean(s string) string {
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\t' || r == 0x7f {
-			return -1
-		}
-		return r
-	}, s))
-}
+// clean is text.Clean without outer blanks.
+func clean(s string) string { return strings.TrimSpace(text.Clean(s)) }
 
 // address is the host as a person knows it, with the port when we know it.
 func (h *Host) address() string {

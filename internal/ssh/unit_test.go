@@ -286,7 +286,7 @@ end 1
 
 func TestErrorTexts(t *testing.T) {
 	for err, want := range map[error]string{
-		&ExitError{Host: "a", Command: "false", Code: 3, Stderr: "one\ntwo\x1b\n\n"}:                     "a: false ended with status 3: two",
+		&ExitError{Host: "a", Command: "false", Code: 3, Stderr: "one\ntwo\x1b\n\n"}:                     "a: false ended with status 3: two\\u001b",
 		&ExitError{Host: "a", Command: "false", Code: 3}:                                                 "a: false ended with status 3",
 		&DroppedError{Host: "a", Command: "x", Stderr: "noise\nTimeout, server 1.2.3.4 not responding."}: "a: the connection was lost during x: Timeout, server 1.2.3.4 not responding.",
 		&interrupted{host: "a", cmd: "x", err: context.DeadlineExceeded}:                                 "a: x timed out",

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"godwit/internal/fault"
+	"godwit/internal/ui/text"
 )
 
 // The handshake of the serve protocol.
@@ -292,7 +293,7 @@ func (c *conn) explain(err error, doing string) error {
 	case ended:
 		why := "the connection ended"
 		if exit != nil {
-			why = "nix-store there ended: " + oneLine(exit.Error())
+			why = "nix-store there ended: " + text.OneLine(exit.Error())
 		}
 		if m := lastError(said); m != "" {
 			why = m

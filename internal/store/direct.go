@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"godwit/internal/event"
+	"godwit/internal/ui/text"
 )
 
 // Direct lets the source's machine send to a host by itself, where it can reach
@@ -50,7 +51,7 @@ func (t *transfer) reaches(ctx context.Context) bool {
 	if err == nil || ctx.Err() != nil {
 		return err == nil
 	}
-	why := oneLine(err.Error())
+	why := text.OneLine(err.Error())
 	if pctx.Err() != nil {
 		why = "no answer within " + limit.String()
 	}
@@ -128,7 +129,7 @@ func (t *transfer) direct(ctx context.Context, c *conn, need []*Info, total int6
 			if n < total && ctx.Err() == nil {
 				why := "it sent less than it should"
 				if err != nil {
-					why = oneLine(err.Error())
+					why = text.OneLine(err.Error())
 				}
 				t.scope.Warn(fmt.Sprintf("%s cannot send to this host by itself (%s): sending through this machine", t.p.src.Name, why))
 			}

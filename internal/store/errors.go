@@ -7,9 +7,9 @@ import (
 	"os"
 	"strings"
 	"syscall"
-	"unicode"
 
 	"godwit/internal/fault"
+	"godwit/internal/ui/text"
 )
 
 // ErrDiskFull is the cause of an error where a host's disk is full.
@@ -60,49 +60,13 @@ func classify(e *fault.Error, said string) {
 	}
 }
 
-// cleanLines splits text into lines without control characters.
+// cleanLines splits what a host or a builder wrote into lines that people can read.
 func cleanLines(s string) []string {
 	var out []string
 	for _, l := range strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }) {
-		if l = oneLine(l); l != "" {
+		if l = text.OneLine(l); l != "" {
 			out = append(out, l)
 		}
 	}
 	return out
-}
-
-// oneLine takes escape sequences and control characters out of s.
-func oneLine(s string) string {
-	var b strings.Builder
-	const (
-		text = iota
-		esc
-		csi
-	)
-	state := text
-	for _, r := range strings.ToValidUTF8(s, "\uFFFD") {
-		switch {
-		case state == esc:
-			state = text
-			if r == '[' {
-				state = csi
-			}
-		case state == csi:
-			if r >= 0x40 && r <= 0x7e {
-				state = text
-			}
-		case r == 0x1b:
-			state = esc
-		case r == '\n' || r == '\t':
-			b.WriteByte(' ')
-		case unicode.IsControl(r):
-		default:
-			b.WriteRune(r)
-		}
-	}
-	t := strings.TrimSpace(b.String())
-	if len(t) > 1000 {
-		t = strings.ToValidUTF8(t[:1000], "") + "…"
-	}
-	return t
 }

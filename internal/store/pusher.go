@@ -13,6 +13,7 @@ import (
 
 	"godwit/internal/event"
 	"godwit/internal/fault"
+	"godwit/internal/ui/text"
 )
 
 // Dest is a store to copy to.
@@ -414,7 +415,7 @@ func (t *transfer) run(ctx context.Context) error {
 	if len(need) > 0 {
 		switch {
 		case roomErr != nil:
-			t.scope.Warn("cannot tell how much room the store there has: " + oneLine(roomErr.Error()))
+			t.scope.Warn("cannot tell how much room the store there has: " + text.OneLine(roomErr.Error()))
 		case begun.Free < total:
 			return fault.New("needs %s for %s, and its store has %s free", size(total), count(len(need), "path"), size(begun.Free)).
 				Because(ErrDiskFull).
@@ -517,7 +518,7 @@ func (t *transfer) otherWay(ctx context.Context, missing int64) *conn {
 		c.idleFor(t.p.opt.Idle)
 	}
 	if err != nil {
-		t.scope.Warn("no second connection, so everything goes over the first: " + oneLine(err.Error()))
+		t.scope.Warn("no second connection, so everything goes over the first: " + text.OneLine(err.Error()))
 		return nil
 	}
 	t.d.Endpoint = *ep

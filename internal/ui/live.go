@@ -3,7 +3,6 @@ package ui
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"strings"
 	"sync"
 	"time"
@@ -62,11 +61,11 @@ type printed struct {
 	text   string
 }
 
-func (l *live) dest(p printed) io.Writer {
+func (l *live) dest(p printed) *Output {
 	if p.stdout {
-		return l.u.opt.Stdout
+		return l.u.stdout
 	}
-	return l.u.opt.Stderr
+	return l.u.stderr
 }
 
 func newLive(u *UI) *live {
@@ -241,7 +240,7 @@ func (l *live) paint(last bool) {
 	frame := make([]string, len(rows))
 	for i, r := range rows {
 		r.whole = last
-		frame[i] = u.render(r, w)
+		frame[i] = u.stderr.line(u.render(r, w))
 	}
 	if last {
 		for _, f := range frame {
@@ -260,15 +259,11 @@ func (l *live) paint(last bool) {
 // draw writes lines above the area and makes the area show frame.
 func (l *live) draw(pending []printed, frame []string, w, h int) {
 	var b bytes.Buffer
-	out := l.u.opt.Stderr
-	sent := 0
 	flush := func() {
-		if sent == b.Len() {
-			return
+		if b.Len() > 0 {
+			l.u.draw(b.Bytes())
+			b.Reset()
 		}
-		l.u.write(out, b.Bytes())
-		b.Reset()
-		sent = 0
 	}
 	begin := func() {
 		if b.Len() == 0 {
@@ -290,11 +285,11 @@ func (l *live) draw(pending []printed, frame []string, w, h int) {
 					b.WriteString(syncEnd)
 				}
 				flush()
-				l.u.write(l.u.opt.Stdout, []byte(p.text+"\n"))
+				l.u.write(l.u.stdout, []byte(p.text+"\n"))
 				continue
 			}
 			begin()
-			b.WriteString(p.text)
+			b.WriteString(l.u.stderr.line(p.text))
 			b.WriteString("\r\n")
 		}
 	}
@@ -404,7 +399,7 @@ func (l *live) close() {
 	l.once.Do(func() { close(l.stop) })
 	if asking {
 		l.wmu.Lock()
-		l.u.write(l.u.opt.Stderr, []byte("\r\n"))
+		l.u.draw([]byte("\r\n"))
 		l.wmu.Unlock()
 	}
 	<-l.done

@@ -45,9 +45,9 @@ func (p *plain) emit(e event.Event, h *host, t *task) {
 		}
 		h.tail[len(h.tail)-1].shown = true
 		if stdout {
-			p.to(u.opt.Stdout, prefix(e), e.Text)
+			p.to(u.stdout, prefix(e), e.Text)
 		} else {
-			p.to(u.opt.Stderr, prefix(e), e.Text)
+			p.to(u.stderr, prefix(e), e.Text)
 		}
 	case event.Note:
 		p.line(e.Host, e.Text)
@@ -116,7 +116,7 @@ func (p *plain) line(host, s string) {
 	if host != "" {
 		host = p.u.clean(host)
 	}
-	p.to(p.u.opt.Stderr, host, s)
+	p.to(p.u.stderr, host, s)
 }
 
 func (p *plain) to(w io.Writer, host, s string) {
@@ -131,7 +131,7 @@ func (p *plain) close() {
 		p.line(h.name, p.u.sym(h.symbol())+" "+h.final())
 	}
 	for _, l := range p.u.tailLines(true) {
-		p.u.write(p.u.opt.Stderr, []byte(l+"\n"))
+		p.u.write(p.u.stderr, []byte(l+"\n"))
 	}
 }
 

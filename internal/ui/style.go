@@ -17,6 +17,14 @@ const (
 	cyan      style = "36"
 )
 
+// ours are the sequences that paint makes, and the only ones that an Output lets pass.
+var ours = func() (all [][]byte) {
+	for _, s := range []style{"0", bold, dim, red, green, yellow, cyan} {
+		all = append(all, []byte("\x1b["+string(s)+"m"))
+	}
+	return all
+}()
+
 type palette struct{ on bool }
 
 func (p palette) paint(s style, txt string) string {

@@ -5,7 +5,7 @@
 // stdout carries only what a script wants (JSON events, output of commands run
 // on hosts, result paths). Live text is replaced and leaves a last screen that
 // can be pasted anywhere. Foreign text is cleaned of control characters before
-// it is shown. No line is coloured to carry a meaning that its symbol and words
+// it is shown (text.Clean), and an Output guards that nothing else gets out. No line is coloured to carry a meaning that its symbol and words
 // do not carry.
 package ui
 
@@ -13,12 +13,11 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/term"
 
 	"godwit/internal/event"
 	"godwit/internal/ui/text"
@@ -79,6 +78,8 @@ type UI struct {
 	ascii bool
 	pal   palette
 
+	stdout, stderr *Output
+
 	mu     sync.Mutex // state
 	model  *model
 	closed bool
@@ -116,14 +117,14 @@ func New(o Options) *UI {
 	if o.Terminal == nil {
 		o.Terminal = openTerminal
 	}
-	tty := isTerminal(o.Stderr)
+	u := &UI{opt: o, mode: o.Mode, model: newModel(o.LogLines), stdout: guarded(o.Stdout, NewStdout), stderr: guarded(o.Stderr, NewStderr)}
+	tty := u.stderr.Terminal()
 	if o.Width == nil {
-		o.Width = func() int { w, _ := size(o.Stderr); return w }
+		u.opt.Width = func() int { w, _ := u.stderr.Size(); return w }
 	}
 	if o.Height == nil {
-		o.Height = func() int { _, h := size(o.Stderr); return h }
+		u.opt.Height = func() int { _, h := u.stderr.Size(); return h }
 	}
-	u := &UI{opt: o, mode: o.Mode, model: newModel(o.LogLines)}
 	if u.mode == Auto {
 		u.mode = Plain
 		if t := o.Getenv("TERM"); tty && o.Getenv("CI") == "" && t != "dumb" && t != "" {
@@ -136,14 +137,15 @@ func New(o Options) *UI {
 		color = tty && o.Getenv("NO_COLOR") == "" && o.Getenv("TERM") != "dumb"
 	}
 	u.pal = palette{on: color}
-	u.model.announce(o.Hosts)
+	u.stderr.style(color)
+	u.announce(o.Hosts)
 	switch u.mode {
 	case Live:
 		u.live = newLive(u)
 	case Plain:
 		u.plain = &plain{u: u}
 	case JSON:
-		u.write(o.Stdout, []byte(`{"schema":"godwit-events","version":`+strconv.Itoa(event.Version)+"}\n"))
+		u.write(u.stdout, []byte(`{"schema":"godwit-events","version":`+strconv.Itoa(event.Version)+"}\n"))
 	}
 	return u
 }
@@ -162,9 +164,20 @@ func (u *UI) Width() int {
 // Announce names the hosts in the order in which they are shown.
 func (u *UI) Announce(hosts []string) {
 	u.mu.Lock()
-	u.model.announce(hosts)
+	u.announce(hosts)
 	u.mu.Unlock()
 	u.wake(false)
+}
+
+// announce runs under u.mu. Names are known as Emit knows them.
+func (u *UI) announce(hosts []string) {
+	names := slices.Clone(hosts)
+	for i, n := range names {
+		if u.mode != JSON {
+			names[i] = text.Clean(n)
+		}
+	}
+	u.model.announce(names)
 }
 
 // Emit shows an event.
@@ -176,6 +189,7 @@ func (u *UI) Emit(e event.Event) {
 		u.emitJSON(e)
 		return
 	}
+	e.Host = text.Clean(e.Host)
 	e.Text = u.clean(e.Text)
 	e.Error = u.clean(e.Error)
 	if a := e.Activity; a != nil && a.Phase != "" {
@@ -213,9 +227,9 @@ func (u *UI) print(stdout bool, line string) {
 	}
 	u.mu.Lock()
 	if u.live == nil {
-		w := u.opt.Stderr
+		w := u.stderr
 		if stdout {
-			w = u.opt.Stdout
+			w = u.stdout
 		}
 		u.write(w, []byte(strings.Join(out, "\n")+"\n"))
 		u.mu.Unlock()
@@ -255,7 +269,7 @@ func (u *UI) Prompt(prompt string) (answer string, err error) {
 	}
 	defer tty.Close()
 	u.Suspend(func() {
-		if _, err = io.WriteString(tty, u.asciiText(prompt)); err != nil {
+		if _, err = io.WriteString(tty, text.Clean(u.asciiText(prompt))); err != nil {
 			return
 		}
 		answer, err = readLine(tty)
@@ -327,7 +341,18 @@ func (u *UI) write(w io.Writer, b []byte) {
 	if len(b) == 0 {
 		return
 	}
-	if _, err := w.Write(b); err != nil {
+	_, err := w.Write(b)
+	u.noted(err)
+}
+
+// draw is write for what the live view draws.
+func (u *UI) draw(b []byte) {
+	_, err := u.stderr.control(b)
+	u.noted(err)
+}
+
+func (u *UI) noted(err error) {
+	if err != nil {
 		u.errMu.Lock()
 		if u.err == nil {
 			u.err = err
@@ -358,23 +383,6 @@ func Size(n int64) string { return text.Size(n) }
 
 // Elapsed writes a duration with two significant digits: "9.2s", "1m 04s".
 func Elapsed(d time.Duration) string { return text.Elapsed(d) }
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
-}
-
-func size(w io.Writer) (width, height int) {
-	f, ok := w.(*os.File)
-	if !ok {
-		return 0, 0
-	}
-	width, height, err := term.GetSize(int(f.Fd()))
-	if err != nil {
-		return 0, 0
-	}
-	return width, height
-}
 
 func openTerminal() (io.ReadWriteCloser, error) { return os.OpenFile("/dev/tty", os.O_RDWR, 0) }
 

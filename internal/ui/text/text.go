@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/clipperhouse/displaywidth"
@@ -88,30 +90,43 @@ func isASCII(s string) bool {
 // MaxLine is the number of bytes of one line that Clean keeps.
 const MaxLine = 4096
 
-// Clean makes one harmless line of foreign output: without escape sequences,
-// control characters, invisible direction marks or invalid UTF-8, tabs
-// expanded, what a carriage return had overwritten gone, and not longer than
-// MaxLine bytes.
+// Clean makes one harmless line of text that somebody else wrote: a host, a builder,
+// Nix, a repository. Sequences that format or move (colours, titles, links) are
+// dropped, and so are the bell, backspaces and what a carriage return had
+// overwritten; tabs are expanded. Whatever else a terminal would obey or not show
+// (see Hidden) is written out, as in \u202e; bytes that are no UTF-8 become U+FFFD.
+// A line longer than MaxLine bytes is cut and says how much of it is missing.
+//
+// It is the one cleaner: what it gives it leaves alone when it gets it again.
 func Clean(s string) string {
 	if plain(s) {
 		return s
 	}
+	whole := len(s)
 	if len(s) > 4*MaxLine {
 		s = s[:4*MaxLine]
 	}
 	s = strings.TrimRight(s, "\r\n")
 	var b strings.Builder
-	cols, visible := 0, false
+	cols, visible, cut := 0, false, -1
 	for i := 0; i < len(s); {
+		if cut < 0 && b.Len() > MaxLine-cutRoom {
+			cut = i // should it turn out too long
+		}
+		if b.Len() > MaxLine {
+			break
+		}
 		c := s[i]
 		switch {
 		case c == 0x1b:
-			i += escape(s[i:])
-			continue
+			if n := escape(s[i:]); n > 0 {
+				i += n
+				continue
+			}
 		case c == '\r':
 			// The rest overwrites the line, as a progress bar does.
 			b.Reset()
-			cols, visible = 0, false
+			cols, visible, cut = 0, false, -1
 			i++
 			continue
 		case c == '\n':
@@ -125,20 +140,23 @@ func Clean(s string) string {
 			cols += n
 			i++
 			continue
-		case c < 0x20 || c == 0x7f:
+		case c == 0, c == '\a', c == '\b', c == 0x0e, c == 0x0f: // padding, bell, spinners, shifts
 			i++
 			continue
 		}
 		r, n := utf8.DecodeRuneInString(s[i:])
 		i += n
 		if r == 0x9b { // CSI as one C1 character
-			i += csi(s[i:])
-			continue
+			if n := csi(s[i:]); n > 0 {
+				i += n
+				continue
+			}
 		}
-		if hidden(r) {
-			continue
+		if Hidden(r) {
+			b.WriteString(Escape(r))
+		} else {
+			b.WriteRune(r)
 		}
-		b.WriteRune(r)
 		visible = visible || r != ' '
 		cols++
 	}
@@ -146,12 +164,65 @@ func Clean(s string) string {
 		return ""
 	}
 	out := b.String()
-	if len(out) > MaxLine {
-		cut := MaxLine
-		for cut > 0 && !utf8.RuneStart(out[cut]) {
-			cut--
+	if len(out) > MaxLine || whole > 4*MaxLine {
+		at := min(MaxLine-cutRoom, len(out))
+		for at > 0 && at < len(out) && !utf8.RuneStart(out[at]) {
+			at--
 		}
-		out = out[:cut] + "…"
+		if cut < 0 {
+			cut = len(s)
+		}
+		return out[:at] + "… (" + Size(int64(whole-cut)) + " more)"
+	}
+	return out
+}
+
+// cutRoom is what the note about a cut may take.
+const cutRoom = 32
+
+// Strip drops the sequences that format or move, and nothing else, for those who look
+// for words in a text. It is not for people to see before it is cleaned.
+func Strip(s string) string {
+	if !strings.Contains(s, "\x1b") {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); {
+		if s[i] == 0x1b {
+			if n := escape(s[i:]); n > 0 {
+				i += n
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+		i++
+	}
+	return b.String()
+}
+
+// OneLine is Clean for a message of many lines: its words, one blank apart.
+func OneLine(s string) string { return Clean(strings.Join(strings.Fields(s), " ")) }
+
+// Lines makes harmless lines (Clean) of a text of many. Of more than most lines the
+// first and the last are kept, and a line between them says how many are missing:
+// the reason stands at one of the ends.
+func Lines(s string, most int) []string {
+	return Most(strings.Split(strings.TrimRight(s, "\r\n"), "\n"), most)
+}
+
+// Most is Lines for a text that has been split.
+func Most(lines []string, most int) []string {
+	out := make([]string, 0, min(len(lines), most+1))
+	for i, l := range lines {
+		if over := len(lines) - most; over > 0 {
+			if i == most/2 {
+				out = append(out, "… ("+Count(over, "line")+" left out)")
+			}
+			if i >= most/2 && i < most/2+over {
+				continue
+			}
+		}
+		out = append(out, strings.TrimRight(Clean(l), " "))
 	}
 	return out
 }
@@ -168,32 +239,46 @@ func plain(s string) bool {
 	return true
 }
 
-// hidden says whether r has no place in a line: C1 controls, line and
-// paragraph separators, marks that turn the direction of text around, a byte
-// order mark.
-func hidden(r rune) bool {
+// Hidden says whether r has no place in a line that a person reads: control
+// characters of both sets, line and paragraph separators, marks that are not seen or
+// turn the direction of text around, characters that are none. The joiners that
+// scripts and emoji need are not among them.
+func Hidden(r rune) bool {
 	switch {
-	case r >= 0x80 && r < 0xa0,
-		r == 0x2028, r == 0x2029,
-		r == 0x200e, r == 0x200f, r == 0x061c,
-		r >= 0x202a && r <= 0x202e,
-		r >= 0x2066 && r <= 0x2069,
-		r == 0xfeff:
+	case r < 0x20, r >= 0x7f && r < 0xa0:
+		return true
+	case r < 0x300:
+		return r == 0xad
+	case r == 0x200c, r == 0x200d:
+		return false
+	case r == 0x2028, r == 0x2029, r >= 0xfdd0 && r <= 0xfdef, r&0xfffe == 0xfffe:
 		return true
 	}
-	return false
+	return unicode.Is(unicode.Cf, r) && !unicode.Is(unicode.Prepended_Concatenation_Mark, r)
 }
 
-// escape gives the length of the escape sequence that s begins with.
+// Escape writes a character so that it is seen, the way JSON does: \u202e.
+func Escape(r rune) string {
+	if hi, lo := utf16.EncodeRune(r); hi != utf8.RuneError {
+		return fmt.Sprintf(`\u%04x\u%04x`, hi, lo)
+	}
+	return fmt.Sprintf(`\u%04x`, r)
+}
+
+// escape gives the length of the escape sequence that s begins with; 0 when it is
+// none, or has no end.
 func escape(s string) int {
 	if len(s) < 2 {
-		return len(s)
+		return 0
 	}
 	switch s[1] {
 	case '[':
-		return 2 + csi(s[2:])
+		if n := csi(s[2:]); n > 0 {
+			return 2 + n
+		}
+		return 0
 	case ']', 'P', 'X', '^', '_': // strings that end in BEL or ST
-		for i := 2; i < len(s); i++ {
+		for i := 2; i < min(len(s), 2048); i++ { // an address is not longer
 			if s[i] == 0x07 {
 				return i + 1
 			}
@@ -201,29 +286,29 @@ func escape(s string) int {
 				return i + 2
 			}
 		}
-		// Never ended: drop the introducer only, so that no text is lost.
-		return 2
+		return 0
 	}
 	i := 1
 	for i < len(s) && s[i] >= 0x20 && s[i] <= 0x2f {
 		i++
 	}
 	if i < len(s) && s[i] >= 0x30 && s[i] <= 0x7e {
-		i++
+		return i + 1
 	}
-	return i
+	return 0
 }
 
-// csi gives the length of a control sequence after its introducer.
+// csi gives the length of a control sequence after its introducer; 0 when it does
+// not end as one.
 func csi(s string) int {
 	i := 0
 	for i < len(s) && s[i] >= 0x20 && s[i] <= 0x3f {
 		i++
 	}
 	if i < len(s) && s[i] >= 0x40 && s[i] <= 0x7e {
-		i++
+		return i + 1
 	}
-	return i
+	return 0
 }
 
 // sizes are binary, because that is what Nix and df -h count in.

@@ -81,17 +81,37 @@ func TestClean(t *testing.T) {
 		{"10%\r20%\r100%\r\n", "100%"},
 		{"bell\a and \b nul\x00", "bell and  nul"},
 		{"\x1b]0;title\x07x", "x"}, {"\x1b]8;;http://e\x1b\\link\x1b]8;;\x1b\\", "link"},
-		{"\x1b]never ended", "never ended"},
-		{"\x1b(Bx\x1b", "x"}, {"bad \xff utf8", "bad \ufffd utf8"},
-		{"rtl \u202egnp.exe", "rtl gnp.exe"}, {"c1 \u009b31mred", "c1 red"},
+		{"\x1b]never ended", `\u001b]never ended`},
+		{"\x1b(Bx\x1b", `x\u001b`}, {"bad \xff utf8", "bad \ufffd utf8"},
+		{"rtl \u202egnp.exe", `rtl \u202egnp.exe`}, {"c1 \u009b31mred \u009d0;t", `c1 red \u009d0;t`},
+		{"web\u200b1 \u2066x\u2069 \ufeff\U000e0041\ufdd0", `web\u200b1 \u2066x\u2069 \ufeff\udb40\udc41\ufdd0`}, {"👨\u200d👩 می\u200cخواهم \u0601", "👨\u200d👩 می\u200cخواهم \u0601"},
 		{"two\nlines", "two lines"}, {"   ", "   "}, {"\x1b[0m  \x1b[0m", ""},
 	} {
 		if got := Clean(c.in); got != c.want {
 			t.Errorf("Clean(%q) = %q, want %q", c.in, got, c.want)
 		}
 	}
-	if n := len(Clean(strings.Repeat("é", 1<<20))); n > MaxLine+8 {
-		t.Error("not bounded:", n)
+	for _, long := range []string{"é", "x", "\x1b", "\x1b[31m", "\u202e", "\t", " "} {
+		got := Clean(strings.Repeat(long, 1<<20))
+		if len(got) > MaxLine {
+			t.Errorf("%q: not bounded: %d", long, len(got))
+		}
+		if got != "" && !strings.HasSuffix(got, " more)") {
+			t.Errorf("%q: does not say that it was cut: …%q", long, got[max(0, len(got)-40):])
+		}
+	}
+	if got := Clean(strings.Repeat("x", 66<<10)); !strings.HasSuffix(got, "x… (62 KiB more)") {
+		t.Errorf("…%s", got[len(got)-40:])
+	}
+}
+
+func TestLines(t *testing.T) {
+	if got := Lines("a\x1b[1m \r\nb\n\n", 10); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("%q", got)
+	}
+	got := Lines(strings.Repeat("x\n", 96)+"a\nb\nc\nd\n", 5)
+	if want := []string{"x", "x", "… (95 lines left out)", "b", "c", "d"}; !slices.Equal(got, want) {
+		t.Errorf("%q", got)
 	}
 }
 
@@ -103,11 +123,14 @@ func FuzzClean(f *testing.F) {
 			t.Fatalf("%q is not UTF-8", got)
 		}
 		for _, r := range got {
-			if r < 0x20 || r >= 0x7f && r < 0xa0 {
+			if Hidden(r) {
 				t.Fatalf("%q has the control character %U", got, r)
 			}
 		}
-		if Clean(got) != got && len(got) < MaxLine {
+		if len(got) > MaxLine {
+			t.Fatalf("%d bytes", len(got))
+		}
+		if Clean(got) != got {
 			t.Fatalf("not stable: %q then %q", got, Clean(got))
 		}
 		if w := Width(Cut(got, 20, "…")); w > 20 {
