@@ -36,8 +36,9 @@ type Comparison struct {
 
 // compareScript runs as root on the host and only reads. Its input is a key and
 // the number of secrets, then two lines for each: destination and length. It
-// answers with "INDEX absent", "INDEX other" (no regular file) or "INDEX file
-// SIZE MODE UID GID USER GROUP SUM", and "end". SUM is over the key and the
+// answers with "INDEX absent", "INDEX other" (no regular file), "INDEX refused WHAT
+// MESSAGE" (what an upload would say), or "INDEX file SIZE MODE UID GID USER GROUP
+// SUM", and "end". SUM is over the key and the
 // content, so it means nothing to anybody without the key, which is made for
 // one comparison; it is "-" where the lengths differ already.
 //
@@ -73,7 +74,7 @@ func Compare(ctx context.Context, r Runner, host fleet.Host) ([]Comparison, erro
 		fmt.Fprintf(&in, "%s\n%d\n", s.Destination, size)
 	}
 	var out strings.Builder
-	err := r.Run(ctx, ssh.Cmd{Script: compareScript, Elevate: true, Stdin: strings.NewReader(in.String()), Stdout: &out})
+	err := r.Run(ctx, ssh.Cmd{Script: walkScript + compareScript, Elevate: true, Stdin: strings.NewReader(in.String()), Stdout: &out})
 	found := strings.Split(out.String(), "\n")
 	if len(found) != len(list)+2 || found[len(list)] != "end" {
 		if err == nil {
@@ -84,6 +85,9 @@ func Compare(ctx context.Context, r Runner, host fleet.Host) ([]Comparison, erro
 	all := make([]Comparison, len(list))
 	for i, s := range list {
 		all[i] = Comparison{Name: s.Name, Destination: s.Destination}
+		if w := strings.SplitN(found[i], " ", 4); len(w) == 4 && w[1] == "refused" {
+			return nil, refusal(s, w[2], w[3]).On(host.Name)
+		}
 		all[i].Result, all[i].Differs = judge(s, sums[i], found[i])
 	}
 	return all, nil

@@ -1,23 +1,21 @@
-# shellcheck shell=sh disable=SC2154 # need assigns
-# Runs as root on the host and only reads: see compare.go.
-PATH=$PATH:/run/current-system/sw/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin
-export PATH LC_ALL=C
-need() { IFS= read -r "$1" || { echo "the connection ended early" >&2; exit 1; }; }
+# shellcheck shell=sh disable=SC2034,SC2154 # need and walk.sh assign
+# Runs as root on the host, behind walk.sh, and only reads: see compare.go.
+made=
 need key; need n
 i=0
 while [ $i -lt "$n" ]; do
 	need dest; need length
-	if [ ! -e "$dest" ] && [ ! -L "$dest" ]; then
+	name=${dest##*/}
+	if ! enter "${dest%/*}/" 0; then
+		if [ "$what" = nodir ]; then echo "$i absent"; else printf '%s refused %s %s\n' "$i" "$what" "$(printf '%s' "$why" | head -n 1)"; fi
+	elif [ ! -e "./$name" ] && [ ! -L "./$name" ]; then
 		echo "$i absent"
-	elif [ -L "$dest" ] || [ ! -f "$dest" ]; then
-		echo "$i other"
-	else
-		have=$(stat -c '%s %a %u %g %U %G' -- "$dest") || exit 1
+	elif have=$(stat -c '%s %a %u %g %U %G %F' -- "./$name") && [ "${have#* regular}" != "$have" ]; then
 		sum=-
-		if [ "${have%% *}" = "$length" ]; then
-			sum=$({ printf '%s' "$key"; cat -- "$dest"; } | sha256sum) || exit 1
-		fi
-		echo "$i file $have ${sum%% *}"
+		[ "${have%% *}" != "$length" ] || sum=$(sum_at "./$name" "$length") || exit 1
+		echo "$i file ${have% regular*} $sum"
+	else
+		echo "$i other"
 	fi
 	i=$((i + 1))
 done

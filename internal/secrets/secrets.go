@@ -2,11 +2,12 @@
 // them.
 //
 // All secrets of a host go over one connection into one script that runs as
-// root. It stages every file beside its destination (mode 0600 from the start),
-// checks its length and hash, gives it its owner and mode, and only when all are
-// there and the deployer has said so does it rename them into place. Until that
+// root. It stages every file in a folder beside its destination that only root can
+// enter, checks its length and hash, gives it its owner and mode, and only when all
+// are there and the deployer has said so does it rename them into place. Until that
 // moment nothing has changed on the host, and whatever goes wrong, the staged
-// files are removed. Contents and hashes travel over the encrypted connection
+// files are removed. No other user of the host can make root follow a link, whoever
+// owns the directories (walk.sh, docs/security.md). Contents and hashes travel over the encrypted connection
 // only: not in arguments, not in the environment, not in a temporary file here.
 package secrets
 
@@ -145,19 +146,31 @@ func check(host string, list []fleet.Secret) []error {
 			errs = append(errs, err.On(host))
 			continue
 		}
-		if other, ok := at[path.Clean(s.Destination)]; ok {
+		if other, ok := at[s.Destination]; ok {
 			errs = append(errs, fault.New("secrets %q and %q have the same destination %s", other, s.Name, s.Destination).On(host).
 				Hint("change deployment.secrets.%q.destination", s.Name))
+		} else {
+			at[s.Destination] = s.Name
 		}
-		at[path.Clean(s.Destination)] = s.Name
 		if f, err := openSource(s); err != nil {
 			errs = append(errs, err.On(host))
 		} else {
 			f.Close()
 		}
 	}
+	for _, s := range list {
+		for dir := path.Dir(s.Destination); len(dir) > 1; dir = path.Dir(dir) {
+			if other, ok := at[dir]; ok {
+				errs = append(errs, fault.New("secret %q: its destination %s is below the file of secret %q", s.Name, s.Destination, other).On(host).
+					Hint("change deployment.secrets.%q.destination", s.Name))
+			}
+		}
+	}
 	return errs
 }
+
+// storeDir is no place for secrets.
+const storeDir = "/nix/store"
 
 func checkFields(s fleet.Secret) *fault.Error {
 	bad := func(field, value, want string) *fault.Error {
@@ -170,6 +183,10 @@ func checkFields(s fleet.Secret) *fault.Error {
 		return bad("destination", s.Destination, "is a directory, not a file")
 	case oddBytes(s.Destination):
 		return bad("destination", s.Destination, "holds a control character")
+	case s.Destination != path.Clean(s.Destination):
+		return bad("destination", s.Destination, "is not plain: write "+path.Clean(s.Destination))
+	case s.Destination == storeDir || strings.HasPrefix(s.Destination, storeDir+"/"):
+		return bad("destination", s.Destination, "is in the Nix store, which everybody can read")
 	case s.User == "" || strings.HasPrefix(s.User, "-") || strings.Contains(s.User, ":") || oddBytes(s.User):
 		return bad("owner.user", s.User, "is not a user")
 	case s.Group == "" || strings.HasPrefix(s.Group, "-") || strings.Contains(s.Group, ":") || oddBytes(s.Group):
@@ -286,7 +303,7 @@ func Upload(ctx context.Context, r Runner, host fleet.Host, opts Options, scope 
 // send uploads all secrets; due tells which actions are to be run.
 func send(ctx context.Context, r Runner, host string, all []loaded, report *Report, scope event.Scope) (due map[string]bool, err error) {
 	answers := &answers{host: host, all: all, report: report, scope: scope, due: map[string]bool{}}
-	err = r.Run(ctx, ssh.Cmd{Script: hostScript, Elevate: true, Stdin: stream(all), Stdout: answers, KillOnCancel: true})
+	err = r.Run(ctx, ssh.Cmd{Script: walkScript + placeScript, Elevate: true, Stdin: stream(all), Stdout: answers, KillOnCancel: true})
 	var exit *ssh.ExitError
 	var dropped *ssh.DroppedError
 	switch {
@@ -308,7 +325,7 @@ func send(ctx context.Context, r Runner, host string, all []loaded, report *Repo
 	return answers.due, nil
 }
 
-// stream is what the host's script reads: see script.go.
+// stream is what the host's script reads: see place.go.
 func stream(all []loaded) io.Reader {
 	var parts []io.Reader
 	var b bytes.Buffer
@@ -345,6 +362,7 @@ type answers struct {
 	staged   map[int]string
 	placed   []string // names of secrets renamed into place
 	due      map[string]bool
+	warned   map[string]bool // directories
 	failed   *fault.Error
 	finished bool
 }
@@ -378,6 +396,14 @@ func (a *answers) line(line string) {
 			a.staged = map[int]string{}
 		}
 		a.staged[i] = text
+	case "loose":
+		if dir, warning := looseWay(a.all[i].Secret, text); warning != "" && !a.warned[dir] {
+			if a.warned == nil {
+				a.warned = map[string]bool{}
+			}
+			a.warned[dir] = true
+			a.scope.Warn(warning)
+		}
 	case "due":
 		a.due[a.all[i].id] = true
 	case "placed", "unchanged":
@@ -411,36 +437,13 @@ func (a *answers) fail(i int, what, said string) {
 	}
 	var f *fault.Error
 	if i < 0 {
-		f = fault.New("the file systems of the secrets did not come up")
-		f.Hint("systemctl --failed on the host names the mount that failed")
-	} else {
-		s := a.all[i]
-		switch what {
-		case "owner":
-			f = fault.New("secret %q: the host has no owner %s:%s", s.Name, s.User, s.Group)
-			if s.UploadAt != fleet.PostActivation {
-				f.Hint("if the new system makes the user: deployment.secrets.%q.uploadAt = \"post-activation\"", s.Name)
-			}
-		case "mode":
-			f = fault.New("secret %q: cannot set permissions %s", s.Name, s.Permissions)
-		case "nodir":
-			f = fault.New("secret %q: the host has no directory %s", s.Name, path.Dir(s.Destination)).
-				Hint("deployment.secrets.%q.mkDirs = true makes it", s.Name)
-		case "mkdir":
-			f = fault.New("secret %q: cannot make the directory %s", s.Name, path.Dir(s.Destination))
-		case "isdir":
-			f = fault.New("secret %q: the destination %s is a directory on the host", s.Name, s.Destination).
-				Hint("deployment.secrets.%q.destination must name the file itself", s.Name)
-		case "short":
-			f = fault.New("secret %q: only a part of it arrived", s.Name)
-		case "rename":
-			f = fault.New("secret %q: cannot move it to %s", s.Name, s.Destination)
-		default:
-			f = fault.New("secret %q: cannot write it beside %s", s.Name, s.Destination)
+		f = fault.New("the file systems of the secrets did not come up").
+			Hint("systemctl --failed on the host names the mount that failed")
+		if said != "" {
+			f.Detail(said)
 		}
-	}
-	if said != "" {
-		f.Detail(said)
+	} else {
+		f = refusal(a.all[i].Secret, what, said)
 	}
 	a.failed = a.truth(f.On(a.host))
 }

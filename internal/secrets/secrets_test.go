@@ -33,6 +33,8 @@ type world struct {
 	group string
 	mu    sync.Mutex
 	notes []string
+	// warnings of the last upload
+	warnings []string
 }
 
 func newWorld(t *testing.T) *world {
@@ -65,13 +67,16 @@ func (w *world) upload(o Options, list ...fleet.Secret) (Report, error) {
 	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
 	defer cancel()
 	sink := event.SinkFunc(func(e event.Event) {
-		if e.Kind == event.Note {
-			w.mu.Lock()
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		switch e.Kind {
+		case event.Note:
 			w.notes = append(w.notes, e.Text)
-			w.mu.Unlock()
+		case event.Warning:
+			w.warnings = append(w.warnings, e.Text)
 		}
 	})
-	w.notes = nil
+	w.notes, w.warnings = nil, nil
 	return Upload(ctx, w.r, fleet.Host{Name: "web1", Secrets: list}, o, event.On(sink, "web1", event.StepSecrets))
 }
 
@@ -193,6 +198,9 @@ func TestNothingHalfDone(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(w.dir, "there"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(filepath.Join(w.dir, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	before := w.files()
 	for name, c := range map[string]struct {
 		change func(*fleet.Secret)
@@ -202,7 +210,7 @@ func TestNothingHalfDone(t *testing.T) {
 		"group":   {func(s *fleet.Secret) { s.Group = "no-such-group" }, []string{"the host has no owner"}},
 		"no dir":  {func(s *fleet.Secret) { s.MkDirs = false; s.Destination = w.dir + "/q/z" }, []string{"the host has no directory " + w.dir + "/q", "mkDirs = true"}},
 		"is dir":  {func(s *fleet.Secret) { s.Destination = w.dir + "/there" }, []string{"is a directory on the host"}},
-		"in file": {func(s *fleet.Secret) { s.Destination = w.dir + "/a/b/z" }, []string{"cannot make the directory"}},
+		"in file": {func(s *fleet.Secret) { s.Destination = w.dir + "/file/b/z" }, []string{"cannot make the directory", "/file: Not a directory"}},
 	} {
 		bad := w.secret("z", "z", "touch "+w.dir+"/action")
 		c.change(&bad)
@@ -411,6 +419,10 @@ func TestPreflight(t *testing.T) {
 	w := newWorld(t)
 	good := w.secret("good", "x")
 	missing, relative, twin, mode, dir, slash, who, unread := good, good, good, good, good, good, good, good
+	store, dots, below := good, good, good
+	store.Name, store.Destination = "store", "/nix/store/x"
+	dots.Name, dots.Destination = "dots", "/run/app/../key"
+	below.Name, below.Destination = "below", good.Destination+"/x/below"
 	missing.Name, missing.Source, missing.SourceGiven, missing.Destination = "missing", "/no/such", "./such", "/m"
 	relative.Name, relative.Destination = "relative", "etc/x"
 	twin.Name = "twin"
@@ -420,7 +432,7 @@ func TestPreflight(t *testing.T) {
 	who.Name, who.User = "who", "a:b"
 	unread.Name, unread.Destination, unread.UploadAt, unread.Source = "later", "/u", fleet.PostActivation, "/no/later"
 	hosts := []fleet.Host{
-		{Name: "web1", Secrets: []fleet.Secret{good, missing, relative, twin, mode, dir, slash, who, unread}},
+		{Name: "web1", Secrets: []fleet.Secret{good, missing, relative, twin, mode, dir, slash, who, unread, store, dots, below}},
 		{Name: "web2", Secrets: []fleet.Secret{good}},
 		{Name: "image", BuildOnly: true, Secrets: []fleet.Secret{missing}},
 	}
@@ -430,6 +442,8 @@ func TestPreflight(t *testing.T) {
 		`"relative": destination "etc/x" is not an absolute path`, `secrets "good" and "twin" have the same destination`,
 		`"mode": permissions "u=rw" is not an octal mode`, `"dir": cannot read its source`, "not a regular file",
 		`"slash": destination "/etc/" is a directory`, `"who": owner.user "a:b" is not a user`,
+		`"store": destination "/nix/store/x" is in the Nix store`, `"dots": destination "/run/app/../key" is not plain: write /run/key`,
+		`secret "below": its destination ` + good.Destination + `/x/below is below the file of secret "good"`,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)

@@ -3,8 +3,10 @@ package morph
 import (
 	"encoding/json"
 	"maps"
+	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"godwit/internal/fleet"
@@ -146,13 +148,23 @@ func (n *Network) decode(value json.RawMessage) (fleet.Host, []Target, bool, err
 			source = filepath.Join(filepath.Dir(n.File), source)
 		}
 		h.Secrets = append(h.Secrets, fleet.Secret{
-			Name: name, Source: source, SourceGiven: s.Source, Destination: s.Destination,
+			Name: name, Source: source, SourceGiven: s.Source, Destination: plainPath(s.Destination),
 			User: s.User, Group: s.Group, Permissions: s.Permissions, Action: s.Action,
 			MkDirs: s.MkDirs, UploadAt: s.UploadAt,
 		})
 	}
 	n.Settings.Apply(&h)
 	return h, j.targets(), j.Selected, nil
+}
+
+// plainPath is an absolute path without "..", "." and empty parts in the middle: what
+// is put together from variables. What would then name a directory is left for the
+// check of the secrets to refuse.
+func plainPath(p string) string {
+	if base := path.Base(p); !path.IsAbs(p) || strings.HasSuffix(p, "/") || base == "." || base == ".." {
+		return p
+	}
+	return path.Clean(p)
 }
 
 func (j hostJSON) targets() []Target {

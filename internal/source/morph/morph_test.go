@@ -137,7 +137,7 @@ func TestEverything(t *testing.T) {
 		      tags = [ "web" nodes.db.config.networking.hostName ];
 		      substituteOnDestination = true;
 		      buildOn = "target";
-		      secrets.one = { source = "./a file"; destination = "/run/one"; };
+		      secrets.one = { source = "./a file"; destination = "/run/x/..//./one"; };
 		      secrets.two = {
 		        source = "/abs/<two>"; destination = "/run/two"; owner.user = "u"; owner.group = "g";
 		        permissions = "0440"; action = [ "systemctl" "restart" "x y" ]; mkDirs = false; uploadAt = "post-activation";
