@@ -372,7 +372,7 @@ func TestExitMeanings(t *testing.T) {
 
 func TestCleanLine(t *testing.T) {
 	for in, want := range map[string]string{
-		"\x1b[31mred\x1b[0m": "red", "a\tb": "a b", "10%\r100%": "100%", "bell\a": "bell", "\xff": "?", "x\r": "x", "\x1b]0;t": "0;t", "": "",
+		"\x1b[31mred\x1b[0m": "red", "a\tb": "a       b", "10%\r100%": "100%", "bell\a": "bell", "\xff": "\ufffd", "x\r": "x", "\x1b]0;t": `\u001b]0;t`, "end ": "end", "": "",
 	} {
 		if got := cleanLine(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
