@@ -103,7 +103,7 @@ func (a *app) withBuilders(ctx context.Context, fn func(context.Context, *builde
 	if err != nil {
 		return err
 	}
-	s := &session{app: a, ui: ui.New(ui.Options{Stdout: a.stdout, Stderr: a.stderr, Getenv: a.getenv, Verbose: a.globals.verbose}), start: time.Now()}
+	s := a.open(ui.Options{Verbose: a.globals.verbose})
 	defer s.close()
 	if err := s.findNix(ctx); err != nil {
 		return err

@@ -310,7 +310,7 @@ func newHosts(a *app) *cobra.Command {
 // listing loads metadata and writes a text made of it to stdout. Here --json
 // asks for the list, so the view stays quiet.
 func (a *app) listing(ctx context.Context, r loadRequest, text func([]fleet.Host) (string, error)) error {
-	s := &session{app: a, ui: ui.New(ui.Options{Stdout: a.stdout, Stderr: a.stderr, Getenv: a.getenv}), start: time.Now()}
+	s := a.open(ui.Options{})
 	defer s.close()
 	if err := s.load(ctx, r); err != nil {
 		return err
@@ -382,7 +382,7 @@ with dots needs quotes: '"h1.example.org".config.networking.hostName'.` + "\n" +
 		Example: "  godwit eval network.nix web.config.networking.hostName",
 		Args:    deploymentArgs("an attribute"),
 		RunE: func(c *cobra.Command, args []string) error {
-			s := &session{app: a, ui: ui.New(ui.Options{Stdout: a.stdout, Stderr: a.stderr, Getenv: a.getenv}), start: time.Now()}
+			s := a.open(ui.Options{})
 			defer s.close()
 			if err := s.findNix(c.Context()); err != nil {
 				return err

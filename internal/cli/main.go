@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"godwit/internal/crash"
 	"godwit/internal/fault"
 	"godwit/internal/ui"
 )
@@ -57,6 +58,8 @@ func (s silent) Error() string { return fmt.Sprintf("exit status %d", s.code) }
 
 // Main runs godwit with args (without the program's name) and returns its exit code.
 func Main(args []string) int {
+	defer crash.Catch()
+	crash.Version = version()
 	ctx, stop := interruptible(context.Background())
 	defer stop()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -134,7 +137,7 @@ func interruptible(parent context.Context) (context.Context, func()) {
 				if time.Since(first) < 250*time.Millisecond {
 					continue // of the same kill: timeout(1) signals the process and its group
 				}
-				showCursor()
+				crash.Restore()
 				os.Exit(ExitInterrupted)
 			case <-done:
 				return
@@ -146,12 +149,5 @@ func interruptible(parent context.Context) (context.Context, func()) {
 		signal.Stop(hup)
 		close(done)
 		cancel(nil)
-	}
-}
-
-// showCursor undoes the one thing that a live view changes in a terminal.
-func showCursor() {
-	if st, err := os.Stderr.Stat(); err == nil && st.Mode()&os.ModeCharDevice != 0 {
-		fmt.Fprint(os.Stderr, "\x1b[?2026l\x1b[?25h\n")
 	}
 }

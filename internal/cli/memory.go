@@ -172,7 +172,7 @@ func (f fleetArgs) tell(s *session) {
 // withReport is the frame of verbs that print a report on stdout: the view shows
 // how it comes about, --json is about the report and not about events.
 func (a *app) withReport(ctx context.Context, body func(ctx context.Context, s *session) error) error {
-	s := &session{app: a, ui: ui.New(ui.Options{Stdout: a.stdout, Stderr: a.stderr, Getenv: a.getenv}), start: time.Now()}
+	s := a.open(ui.Options{})
 	defer s.close()
 	return body(ctx, s)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"godwit/internal/crash"
 	"godwit/internal/fault"
 	"godwit/internal/ui"
 )
@@ -66,6 +67,7 @@ func readSecret(ctx context.Context, tty *os.File) (string, error) {
 		err  error
 	}
 	read := make(chan line, 1)
+	defer crash.OnExit(func() { _ = term.Restore(fd, before) })()
 	go func() {
 		defer tty.Close()
 		text, err := term.ReadPassword(fd)

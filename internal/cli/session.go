@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"godwit/internal/builder"
+	"godwit/internal/crash"
 	"godwit/internal/deploy"
 	"godwit/internal/event"
 	"godwit/internal/fault"
@@ -56,7 +57,7 @@ type session struct {
 
 // newSession starts the view.
 func (a *app) newSession() (*session, error) {
-	o := ui.Options{Stdout: a.stdout, Stderr: a.stderr, Verbose: a.globals.verbose, Getenv: a.getenv}
+	o := ui.Options{Verbose: a.globals.verbose}
 	switch {
 	case a.globals.json:
 		o.Mode = ui.JSON
@@ -68,11 +69,22 @@ func (a *app) newSession() (*session, error) {
 	default:
 		return nil, fault.New("--progress %s: there is auto, live and plain", a.globals.progress)
 	}
-	return &session{app: a, ui: ui.New(o), start: time.Now()}, nil
+	return a.open(o), nil
 }
 
-// close ends everything that the session opened, the view last.
+// open starts a session with a view of its own kind.
+func (a *app) open(o ui.Options) *session {
+	crash.Open()
+	o.Stdout, o.Stderr, o.Getenv = a.stdout, a.stderr, a.getenv
+	return &session{app: a, ui: ui.New(o), start: time.Now()}
+}
+
+// close ends everything that the session opened, the view last. Deferred, it ends
+// the process when there was a panic: what is open then may never close.
 func (s *session) close() {
+	if v := recover(); v != nil {
+		crash.Die(v)
+	}
 	for i := len(s.closers) - 1; i >= 0; i-- {
 		s.closers[i]()
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"godwit/internal/crash"
 	"godwit/internal/event"
 	"godwit/internal/ui/text"
 )
@@ -53,6 +54,7 @@ type live struct {
 	hard, soft chan struct{}
 	stop, done chan struct{}
 	once       sync.Once // closes stop
+	forget     func()    // to give the terminal back
 }
 
 // printed is a line for stderr, which the live area is on, or for stdout.
@@ -74,6 +76,7 @@ func newLive(u *UI) *live {
 		hard: make(chan struct{}, 1), soft: make(chan struct{}, 1),
 		stop: make(chan struct{}), done: make(chan struct{}),
 	}
+	l.forget = crash.OnExit(func() { u.stderr.abandon(syncEnd + wrapOn + showCursor + "\x1b[0m\r\n") })
 	if u.opt.noTicker {
 		close(l.done)
 		return l
@@ -404,6 +407,7 @@ func (l *live) close() {
 	}
 	<-l.done
 	l.paint(true)
+	l.forget()
 }
 
 // late writes what is said after the last screen. It runs under u.mu.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"golang.org/x/term"
@@ -25,6 +26,8 @@ type Output struct {
 	to    io.Writer
 	file  *os.File // what to is in the end, if it is a file
 	limit int      // bytes of a line; 0 is no limit
+
+	shut atomic.Bool // nothing is written any more
 
 	mu     sync.Mutex
 	styled bool   // our colours may pass
@@ -93,7 +96,7 @@ func (o *Output) Write(p []byte) (int, error) {
 		b = append(o.rest, p...)
 		o.rest = nil
 	}
-	if clean := o.guard(b); len(clean) > 0 {
+	if clean := o.guard(b); len(clean) > 0 && !o.shut.Load() {
 		if _, err := o.to.Write(clean); err != nil {
 			return 0, err
 		}
@@ -106,7 +109,16 @@ func (o *Output) Write(p []byte) (int, error) {
 func (o *Output) control(b []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.shut.Load() {
+		return len(b), nil
+	}
 	return o.to.Write(b)
+}
+
+// abandon writes the last that is written, and waits for nobody.
+func (o *Output) abandon(s string) {
+	o.shut.Store(true)
+	_, _ = io.WriteString(o.to, s)
 }
 
 // line is a line as Write would write it.
