@@ -27,6 +27,7 @@ import (
 	"strings"
 	"time"
 
+	"godwit/internal/crash"
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/hostscript"
@@ -373,7 +374,7 @@ func (d *run) meta() string {
 func (d *run) call(ctx context.Context, script string, fresh bool, quiet time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	alarm := time.AfterFunc(quiet, cancel)
+	alarm := time.AfterFunc(quiet, crash.Func(cancel))
 	defer alarm.Stop()
 	d.fr.begin()
 	d.fr.heard = func() {

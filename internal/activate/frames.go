@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"godwit/internal/crash"
 	"godwit/internal/ui/text"
 )
 
@@ -34,6 +35,7 @@ func (f *frames) begin() {
 }
 
 func (f *frames) Write(p []byte) (int, error) {
+	defer crash.Catch()
 	n := len(p)
 	if f.heard != nil {
 		f.heard()

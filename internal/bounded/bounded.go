@@ -14,6 +14,7 @@ import (
 	"io"
 	"sync"
 
+	"godwit/internal/crash"
 	"godwit/internal/ui/text"
 )
 
@@ -55,6 +56,7 @@ func (b *Buffer) OnFull(fn func()) *Buffer { b.full = fn; return b }
 
 // Write keeps p, or the part of it that there is room for.
 func (b *Buffer) Write(p []byte) (int, error) {
+	defer crash.Catch()
 	b.mu.Lock()
 	if b.err != nil {
 		defer b.mu.Unlock()
@@ -103,6 +105,7 @@ func NewTail(limit int) *Tail { return &Tail{limit: limit} }
 
 // Write keeps the end of p, and of what was there.
 func (t *Tail) Write(p []byte) (int, error) {
+	defer crash.Catch()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n := len(p)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"godwit/internal/crash"
 	"godwit/internal/fault"
 	"godwit/internal/store"
 )
@@ -56,6 +57,7 @@ func NewBridge(dial func(context.Context) (*store.Stream, error)) (*Bridge, erro
 	b.cancel = cancel
 	b.busy.Add(1)
 	go func() {
+		defer crash.Catch()
 		defer b.busy.Done()
 		for {
 			c, err := b.l.AcceptUnix()
@@ -64,6 +66,7 @@ func NewBridge(dial func(context.Context) (*store.Stream, error)) (*Bridge, erro
 			}
 			b.busy.Add(1)
 			go func() {
+				defer crash.Catch()
 				defer b.busy.Done()
 				b.serve(ctx, c, dial)
 			}()
@@ -97,9 +100,10 @@ func (b *Bridge) serve(ctx context.Context, c *net.UnixConn, dial func(context.C
 	if err != nil {
 		return
 	}
-	stop := context.AfterFunc(ctx, func() { c.Close(); s.Kill() })
+	stop := context.AfterFunc(ctx, func() { defer crash.Catch(); c.Close(); s.Kill() })
 	defer stop()
 	go func() {
+		defer crash.Catch()
 		// The end of the client is the end of the daemon's input: it gives up a
 		// build that still runs, and ends.
 		_, _ = io.Copy(s.Stdin, c)

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"godwit/internal/crash"
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/nix"
@@ -349,7 +350,7 @@ func (c *container) run(ctx context.Context, argv []string, stdout, stderr io.Wr
 		return err
 	}
 	done := make(chan error, 1)
-	go func() { done <- cmd.Wait() }()
+	go func() { defer crash.Catch(); done <- cmd.Wait() }()
 	select {
 	case err := <-done:
 		return err

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"godwit/internal/crash"
 	"godwit/internal/nix"
 	"godwit/internal/store"
 	"godwit/internal/ui/text"
@@ -173,7 +174,7 @@ func readString(r io.Reader, limit uint64) (string, error) {
 type streamRW struct{ *store.Stream }
 
 func (s streamRW) Read(p []byte) (int, error)  { return s.Stdout.Read(p) }
-func (s streamRW) Write(p []byte) (int, error) { return s.Stdin.Write(p) }
+func (s streamRW) Write(p []byte) (int, error) { defer crash.Catch(); return s.Stdin.Write(p) }
 
 // greet runs hello over a stream within limit, and ends the stream. A failure
 // comes with what the program wrote to stderr.
@@ -184,6 +185,7 @@ func greet[T any](ctx context.Context, s *store.Stream, limit time.Duration, hel
 	}
 	done := make(chan answer, 1)
 	go func() {
+		defer crash.Catch()
 		t, err := hello(streamRW{s})
 		done <- answer{t, err}
 	}()
@@ -203,6 +205,7 @@ func greet[T any](ctx context.Context, s *store.Stream, limit time.Duration, hel
 	// A daemon ends by itself when its input does; a second for that.
 	ended := make(chan struct{})
 	go func() {
+		defer crash.Catch()
 		if a.err == nil {
 			_, _ = io.Copy(io.Discard, s.Stdout)
 		}

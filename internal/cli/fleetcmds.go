@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"godwit/internal/crash"
 	"godwit/internal/deploy"
 	"godwit/internal/event"
 	"godwit/internal/fault"
@@ -211,6 +212,7 @@ type lineWriter struct {
 }
 
 func (w *lineWriter) Write(p []byte) (int, error) {
+	defer crash.Catch()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.buf = append(w.buf, p...)

@@ -122,6 +122,7 @@ func interruptible(parent context.Context) (context.Context, func()) {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	done := make(chan struct{})
 	go func() {
+		defer crash.Catch()
 		select {
 		case <-ch:
 			cancel(errInterrupted)

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"syscall"
 
+	"godwit/internal/crash"
 	"godwit/internal/fault"
 )
 
@@ -25,6 +26,7 @@ type output struct {
 }
 
 func (o *output) Write(b []byte) (int, error) {
+	defer crash.Catch()
 	n, err := o.file.Write(b)
 	if err == nil {
 		return n, nil

@@ -67,8 +67,9 @@ func readSecret(ctx context.Context, tty *os.File) (string, error) {
 		err  error
 	}
 	read := make(chan line, 1)
-	defer crash.OnExit(func() { _ = term.Restore(fd, before) })()
+	forget := crash.OnExit(func() { _ = term.Restore(fd, before) })
 	go func() {
+		defer crash.Catch()
 		defer tty.Close()
 		text, err := term.ReadPassword(fd)
 		fmt.Fprintln(tty)
@@ -76,9 +77,11 @@ func readSecret(ctx context.Context, tty *os.File) (string, error) {
 	}()
 	select {
 	case l := <-read:
+		forget()
 		return string(l.text), l.err
 	case <-ctx.Done():
 		_ = term.Restore(fd, before)
+		forget()
 		fmt.Fprintln(tty)
 		return "", ctx.Err()
 	}

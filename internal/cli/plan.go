@@ -19,6 +19,7 @@ import (
 
 	"godwit/internal/activate"
 	"godwit/internal/builder"
+	"godwit/internal/crash"
 	"godwit/internal/deploy"
 	"godwit/internal/event"
 	"godwit/internal/fault"
@@ -198,7 +199,7 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 	}
 	maps.Copy(r.accept, fleetAccepts)
 	source := make(chan plan.Source, 1)
-	go func() { source <- planSource(ctx, r.file, r.out != "", r.out) }()
+	go func() { defer crash.Catch(); source <- planSource(ctx, r.file, r.out != "", r.out) }()
 
 	p := s.newPlan(r.file, r.deploy, plan.Source{})
 	for _, b := range s.broken {
@@ -619,6 +620,7 @@ func (pl *planner) arrive(ctx context.Context, h plan.Host) {
 	pl.mu.Unlock()
 	if last {
 		go func() {
+			defer crash.Catch()
 			defer close(pl.decided)
 			pl.stopped = pl.decide(ctx)
 		}()

@@ -364,7 +364,7 @@ func (s *session) call(ctx context.Context, h fleet.Host) {
 // have: both are waiting for a network. Who needs a connection waits for the same.
 func (s *session) callAhead(ctx context.Context, hosts []fleet.Host) {
 	for _, h := range hosts {
-		go s.call(ctx, h)
+		go func() { defer crash.Catch(); s.call(ctx, h) }()
 	}
 }
 
@@ -381,10 +381,11 @@ const (
 // end of it.
 func (s *session) callEvaluated(ctx context.Context) (evaluated func(fleet.Host), stop func()) {
 	long, over := make(chan struct{}), make(chan struct{})
-	timer := time.AfterFunc(longEvaluation, func() { close(long) })
+	timer := time.AfterFunc(longEvaluation, func() { defer crash.Catch(); close(long) })
 	gate := deploy.NewGate(callsEvaluating)
 	evaluated = func(h fleet.Host) {
 		go func() {
+			defer crash.Catch()
 			select {
 			case <-long:
 			case <-over:

@@ -146,7 +146,8 @@ var (
 
 // OnExit has fn called before the process ends by a fault, or at once for another
 // reason (Restore): it gives the terminal back. fn must not wait for a lock, since
-// whoever holds it may be what failed. The function that it gives takes fn away.
+// whoever holds it may be what failed. The function that it gives takes fn away; do
+// not defer it, since a panic would run it first.
 func OnExit(fn func()) (remove func()) {
 	hooksMu.Lock()
 	defer hooksMu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"godwit/internal/crash"
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
@@ -47,6 +48,7 @@ func each(ctx context.Context, hosts []fleet.Host, gate Gate, sink event.Sink, s
 	for i, h := range hosts {
 		wg.Add(1)
 		go func() {
+			defer crash.Catch()
 			defer wg.Done()
 			outcomes[i] = watched(ctx, h, sink, func() Outcome {
 				leave, err := gate.Enter(ctx)

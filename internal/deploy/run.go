@@ -8,6 +8,7 @@ import (
 
 	"godwit/internal/activate"
 	"godwit/internal/builder"
+	"godwit/internal/crash"
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
@@ -138,6 +139,7 @@ func (r *Run) Hosts(ctx context.Context, jobs []Job) []Outcome {
 	builtCh := make(chan built, len(jobs))
 	announced := make(chan struct{})
 	go func() {
+		defer crash.Catch()
 		defer close(announced)
 		systems := map[string]string{}
 		for range jobs {
@@ -182,7 +184,7 @@ func (r *Run) host(ctx context.Context, j Job, built func(system string)) Outcom
 	// host that is down should be known early.
 	connected := make(chan error, 1)
 	if r.Goal > GoalBuild && !h.BuildOnly {
-		go func() { connected <- r.connect(ctx, h) }()
+		go func() { defer crash.Catch(); connected <- r.connect(ctx, h) }()
 	}
 
 	system, err := r.build(ctx, j)

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"time"
 
+	"godwit/internal/crash"
 	"godwit/internal/event"
 	"godwit/internal/fleet"
 	"godwit/internal/ssh"
@@ -118,12 +119,12 @@ func linkRate(ctx context.Context, conn *ssh.Host) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	stop := context.AfterFunc(ctx, p.Kill)
+	stop := context.AfterFunc(ctx, crash.Func(p.Kill))
 	defer func() {
 		stop()
 		p.Kill()
 		p.Stdin.Close()
-		go func() { _, _ = io.Copy(io.Discard, p.Stdout); _ = p.Wait() }()
+		go func() { defer crash.Catch(); _, _ = io.Copy(io.Discard, p.Stdout); _ = p.Wait() }()
 	}()
 	answer := func() (time.Time, error) {
 		_, err := io.ReadFull(p.Stdout, make([]byte, 1))
@@ -138,7 +139,7 @@ func linkRate(ctx context.Context, conn *ssh.Host) (float64, error) {
 		return 0, err
 	}
 	t0 := time.Now()
-	go send(1)
+	go func() { defer crash.Catch(); send(1) }()
 	first, err := answer()
 	if err != nil {
 		return 0, err
@@ -146,7 +147,7 @@ func linkRate(ctx context.Context, conn *ssh.Host) (float64, error) {
 	trip := first.Sub(t0)
 	measure := func(pieces [2]int) (rate float64, took time.Duration, err error) {
 		t0 := time.Now()
-		go func() { send(pieces[0]); send(pieces[1]) }()
+		go func() { defer crash.Catch(); send(pieces[0]); send(pieces[1]) }()
 		mid, err := answer()
 		if err != nil {
 			return 0, 0, err

@@ -23,6 +23,7 @@ import (
 	"sync"
 	"time"
 
+	"godwit/internal/crash"
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
@@ -127,6 +128,7 @@ func Run(ctx context.Context, r Runner, host fleet.Host, checks fleet.Checks, op
 	passed := 0
 	for i, c := range list {
 		wg.Go(func() {
+			defer crash.Catch()
 			report.Results[i] = c.run(round, scope, func() {
 				mu.Lock()
 				defer mu.Unlock()
@@ -272,6 +274,7 @@ type tailBuffer struct {
 }
 
 func (t *tailBuffer) Write(b []byte) (int, error) {
+	defer crash.Catch()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.buf = append(t.buf, b...)

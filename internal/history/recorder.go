@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"godwit/internal/crash"
 )
 
 // Recorder writes a run while it happens. Its methods come back at once and
@@ -37,6 +39,7 @@ func Record(file string, run Run, hosts []string, warn func(error)) *Recorder {
 		work: make(chan func(context.Context, *DB) error, 4*len(hosts)+16),
 	}
 	go func() {
+		defer crash.Catch()
 		defer close(r.done)
 		ctx := context.Background()
 		db, err := Open(ctx, file)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"godwit/internal/activate"
+	"godwit/internal/crash"
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/ssh"
@@ -161,6 +162,7 @@ type lines struct {
 }
 
 func (l *lines) Write(p []byte) (int, error) {
+	defer crash.Catch()
 	l.rest += string(p)
 	for {
 		line, rest, ok := strings.Cut(l.rest, "\n")

@@ -16,6 +16,7 @@ import (
 
 	"godwit/internal/activate"
 	"godwit/internal/closure"
+	"godwit/internal/crash"
 	"godwit/internal/fault"
 	"godwit/internal/reboot"
 	"godwit/internal/ssh"
@@ -88,9 +89,13 @@ func Look(ctx context.Context, r activate.Runner, host string) (Facts, error) {
 	var f Facts
 	var errs [3]error
 	wg.Add(3)
-	go func() { defer wg.Done(); state, dep, errs[0] = activate.Status(ctx, r, host) }()
-	go func() { defer wg.Done(); f, errs[1] = look(ctx, r, host) }()
-	go func() { defer wg.Done(); records, errs[2] = activate.History(ctx, r, host, recordsRead) }()
+	go func() { defer crash.Catch(); defer wg.Done(); state, dep, errs[0] = activate.Status(ctx, r, host) }()
+	go func() { defer crash.Catch(); defer wg.Done(); f, errs[1] = look(ctx, r, host) }()
+	go func() {
+		defer crash.Catch()
+		defer wg.Done()
+		records, errs[2] = activate.History(ctx, r, host, recordsRead)
+	}()
 	wg.Wait()
 	for _, err := range errs {
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"godwit/internal/crash"
 	"godwit/internal/fault"
 )
 
@@ -105,6 +106,7 @@ var oldConfig = []string{"show-config", "--json"}
 func (t *Tool) askConfig(ctx context.Context) {
 	t.early = make(chan []byte, 1)
 	go func() {
+		defer crash.Catch()
 		out, err := t.Output(ctx, "nix", oldConfig...)
 		if err != nil {
 			out = nil

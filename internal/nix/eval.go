@@ -17,6 +17,7 @@ import (
 	"sync"
 	"syscall"
 
+	"godwit/internal/crash"
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/ui/text"
@@ -241,7 +242,8 @@ func (t *Tool) EvalEach(ctx context.Context, e Each) error {
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() {
-		go func() { // processes that are done take their time to end
+		go func() {
+			defer crash.Catch() // processes that are done take their time to end
 			p.procs.Wait()
 			cancel()
 		}()
@@ -249,6 +251,7 @@ func (t *Tool) EvalEach(ctx context.Context, e Each) error {
 	var wg sync.WaitGroup
 	for range workers {
 		wg.Go(func() {
+			defer crash.Catch()
 			for {
 				w := p.next()
 				if w == nil {
@@ -478,6 +481,7 @@ func (p *pool) process(ctx context.Context, w *piece) error {
 	}
 	ended := make(chan error, 1)
 	p.procs.Go(func() {
+		defer crash.Catch()
 		defer stop()
 		ended <- on.run(cmd)
 	})

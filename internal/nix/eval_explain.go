@@ -99,6 +99,8 @@ func short(path string) string {
 
 var (
 	errorLine = regexp.MustCompile(`^(\s*)error:(?:\s+(.*))?$`)
+	// error:0A000086:SSL routines::certificate verify failed    (OpenSSL, curl)
+	libraryLine = regexp.MustCompile(`^()error:(\S.*)$`)
 	// at /a/b.nix:3:5:      at «stdin»:1:2:      at (string):1:2:
 	atLine      = regexp.MustCompile(`^\s*at (.+):(\d+):(\d+):?$`)
 	frameLine   = regexp.MustCompile(`^\s*… `)
@@ -125,13 +127,20 @@ func parse(stderr string) *trace {
 		}
 		lines = append(lines, text.Strip(l))
 	}
-	first := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "error:") })
+	// Nix's own errors count before those of libraries that it uses.
+	errorLine := errorLine
+	begins := func(l string) bool { m := errorLine.FindStringSubmatch(l); return m != nil && m[1] == "" }
+	first := slices.IndexFunc(lines, begins)
+	if first < 0 {
+		errorLine = libraryLine
+		first = slices.IndexFunc(lines, begins)
+	}
 	if first < 0 {
 		return nil
 	}
-	// The next line that begins with "error:" is another failure.
+	// The next such line is another failure.
 	end := len(lines)
-	if i := slices.IndexFunc(lines[first+1:], func(l string) bool { return strings.HasPrefix(l, "error:") }); i >= 0 {
+	if i := slices.IndexFunc(lines[first+1:], begins); i >= 0 {
 		end = first + 1 + i
 	}
 	t := &trace{all: lines[first:end]}
@@ -253,6 +262,11 @@ var (
 	isLinux        = regexp.MustCompile(`^assertion '.*\b(isLinux|isNixOS)\b.*' failed`)
 	searchPath     = regexp.MustCompile(`^file '([^']+)' was not found in the Nix search path`)
 	noFile         = regexp.MustCompile(`^(?:getting status of|opening file|opening directory|reading (?:file|directory)) '([^']+)': No such file or directory|^path '([^']+)' does not exist`)
+	noPlatform     = regexp.MustCompile(`nor the legacy option(?s:.*)nixpkgs\.system|nixpkgs\.system(?s:.*)nor the legacy option`)
+	recursion      = regexp.MustCompile(`^infinite recursion encountered`)
+	overflow       = regexp.MustCompile(`^stack overflow`)
+	assertions     = regexp.MustCompile(`^Failed assertions:|Failed assertions:$`)
+	noDaemon       = regexp.MustCompile(`^cannot connect to socket at|daemon-socket`)
 	tmpPaths       = regexp.MustCompile(`^/nix/store/[0-9a-z]{32}-`)
 )
 
@@ -274,26 +288,35 @@ func Explain(stderr string) *fault.Error {
 	return f
 }
 
-func (t *trace) explain() *fault.Error {
-	first := t.msg[0]
-	if first == "" && len(t.msg) > 1 {
-		t.msg = t.msg[1:]
-		first = t.msg[0]
+// say makes an error with a place in front of it.
+func say(p position, format string, args ...any) *fault.Error {
+	msg := fmt.Sprintf(format, args...)
+	if p.known() && !strings.HasPrefix(p.file, "«") && !strings.HasPrefix(p.file, "(") {
+		msg = p.String() + ": " + msg
 	}
-	rest := strings.Join(t.msg, "\n")
-	where := t.own()
-	// say makes the error with the place in front of it.
-	say := func(p position, format string, args ...any) *fault.Error {
-		msg := fmt.Sprintf(format, args...)
-		if p.known() && !strings.HasPrefix(p.file, "«") && !strings.HasPrefix(p.file, "(") {
-			msg = p.String() + ": " + msg
-		}
-		return fault.New("%s", msg)
-	}
+	return fault.New("%s", msg)
+}
 
-	switch {
-	case optionMissing.MatchString(first):
-		m := optionMissing.FindStringSubmatch(first)
+// known is a failure that Nix or the module system words in a way of its own.
+type known struct {
+	// matches gives what answer needs of the message (its first line, and all of
+	// it); nil when this is another failure.
+	matches func(first, whole string) []string
+	answer  func(t *trace, m []string) *fault.Error
+}
+
+// firstLine and anywhere look for a wording in the message.
+func firstLine(re *regexp.Regexp) func(string, string) []string {
+	return func(first, _ string) []string { return re.FindStringSubmatch(first) }
+}
+
+func anywhere(re *regexp.Regexp) func(string, string) []string {
+	return func(_, whole string) []string { return re.FindStringSubmatch(whole) }
+}
+
+// knownFailures are tried in their order. TestExplain has a case for each.
+var knownFailures = []known{
+	{firstLine(optionMissing), func(t *trace, m []string) *fault.Error {
 		file, _ := definitions(t.msg)
 		if file == "" {
 			file = m[2]
@@ -308,83 +331,80 @@ func (t *trace) explain() *fault.Error {
 			msg += fmt.Sprintf(" (did you mean %s?)", s)
 		}
 		return say(locate(file, path, ""), "%s", msg).Because(&UnknownOption{Option: path, File: file})
-
-	case optionType.MatchString(first), optionTypeOld.MatchString(first):
-		m := optionType.FindStringSubmatch(first)
+	}},
+	{firstLine(optionType), func(t *trace, m []string) *fault.Error {
 		file, value := definitions(t.msg)
-		if m == nil {
-			o := optionTypeOld.FindStringSubmatch(first)
-			m, file = []string{"", o[1], o[3]}, o[2]
-		}
-		msg := fmt.Sprintf("the option `%s' takes a value of type %s", m[1], m[2])
-		if value != "" {
-			msg += ", not " + value
-		}
-		return say(locate(file, splitOption(m[1]), value), "%s", msg)
-
-	case optionConflict.MatchString(first):
-		m := optionConflict.FindStringSubmatch(first)
+		return wrongType(m[1], m[2], file, value)
+	}},
+	{firstLine(optionTypeOld), func(t *trace, m []string) *fault.Error {
+		_, value := definitions(t.msg)
+		return wrongType(m[1], m[3], m[2], value)
+	}},
+	{firstLine(optionConflict), func(t *trace, m []string) *fault.Error {
 		f := fault.New("the option `%s' is given several values that do not go together", m[1])
-		for _, l := range t.msg {
-			if w := optionWhere.FindStringSubmatch(l); w != nil {
-				f.Detail(strings.TrimSpace(locate(w[1], splitOption(m[1]), w[2]).String() + ": " + w[2]))
+		for i, l := range t.msg {
+			if optionWhere.MatchString(l) {
+				file, value := definitions(t.msg[i:])
+				f.Detail(whereOf(file, splitOption(m[1]), value) + ": " + value)
 			}
 		}
 		return f.Hint("say which one wins: lib.mkForce VALUE, or lib.mkDefault VALUE for the one that loses")
-
-	case optionUndef.MatchString(first):
-		m := optionUndef.FindStringSubmatch(first)
+	}},
+	{firstLine(optionUndef), func(t *trace, m []string) *fault.Error {
 		name := listEntry.ReplaceAllString(m[1], "[$1]")
-		f := say(where, "the option `%s' has no value", name)
+		f := say(t.own(), "the option `%s' has no value", name)
 		if name == m[1] {
 			f.Hint("set it: %s = ...;", name)
 		}
 		return f
-
-	case foreignOld.MatchString(first):
-		m := foreignOld.FindStringSubmatch(first)
+	}},
+	{firstLine(foreignOld), func(_ *trace, m []string) *fault.Error {
 		return foreignBuild(m[3], m[1], m[4], m[2])
-	case foreignReq.MatchString(rest):
-		m := foreignReq.FindStringSubmatch(rest)
+	}},
+	{anywhere(foreignReq), func(t *trace, m []string) *fault.Error {
+		whole := strings.Join(t.msg, "\n")
 		drv, here := "", ""
-		if d := foreignDrv.FindStringSubmatch(rest); d != nil {
+		if d := foreignDrv.FindStringSubmatch(whole); d != nil {
 			drv = d[1]
 		}
-		if c := foreignCur.FindStringSubmatch(rest); c != nil {
+		if c := foreignCur.FindStringSubmatch(whole); c != nil {
 			here = c[1]
 		}
 		return foreignBuild(drv, m[1], here, m[2])
-
-	case isLinux.MatchString(first):
-		return say(where, "packages for a Mac cannot make a NixOS system").
+	}},
+	{firstLine(isLinux), func(t *trace, _ []string) *fault.Error {
+		return say(t.own(), "packages for a Mac cannot make a NixOS system").
 			Hint(`let pkgs be those of the host: pkgs = import <nixpkgs> { system = "aarch64-linux"; }`)
-
-	case strings.Contains(rest, "nor the legacy option") && strings.Contains(rest, "nixpkgs.system"):
-		return say(where, "the configuration does not say which platform the host is").
+	}},
+	{anywhere(noPlatform), func(t *trace, _ []string) *fault.Error {
+		return say(t.own(), "the configuration does not say which platform the host is").
 			Hint(`say it in the host's configuration: nixpkgs.hostPlatform = "aarch64-linux";`)
-
-	case searchPath.MatchString(first):
-		m := searchPath.FindStringSubmatch(first)
-		f := say(where, "<%s> is not in Nix's search path", m[1])
+	}},
+	{firstLine(searchPath), func(t *trace, m []string) *fault.Error {
+		f := say(t.own(), "<%s> is not in Nix's search path", m[1])
 		if strings.HasPrefix(m[1], "nixpkgs") {
 			return f.Hint("say where nixpkgs is: export NIX_PATH=nixpkgs=https://github.com/NixOS/nixpkgs/archive/nixos-25.05.tar.gz").
 				Hint("or pin it in the deployment file: network.pkgs = import ./nixpkgs { system = \"aarch64-linux\"; };")
 		}
 		return f.Hint("say where it is: export NIX_PATH=%s=/path/to/it", m[1])
-
-	case noFile.MatchString(first) && !tmpPaths.MatchString(first):
-		m := noFile.FindStringSubmatch(first)
-		return say(where, "there is no file %s", short(m[1]+m[2]))
-
-	case strings.HasPrefix(first, "infinite recursion encountered"):
-		return say(where, "infinite recursion: a value is needed to work out itself").
+	}},
+	{func(first, _ string) []string {
+		if tmpPaths.MatchString(first) {
+			return nil
+		}
+		return noFile.FindStringSubmatch(first)
+	}, func(t *trace, m []string) *fault.Error {
+		return say(t.own(), "there is no file %s", short(m[1]+m[2]))
+	}},
+	{firstLine(recursion), func(t *trace, _ []string) *fault.Error {
+		return say(t.own(), "infinite recursion: a value is needed to work out itself").
 			Hint("often a module's `imports', or which options it sets, depends on `config' or `pkgs'; --show-trace shows the circle")
-
-	case strings.HasPrefix(first, "stack overflow"):
-		return say(where, "stack overflow: a value is needed to work out itself, or is nested without end").
+	}},
+	{firstLine(overflow), func(t *trace, _ []string) *fault.Error {
+		return say(t.own(), "stack overflow: a value is needed to work out itself, or is nested without end").
 			Hint("--show-trace shows where")
-
-	case strings.HasPrefix(first, "Failed assertions:"), strings.HasSuffix(first, "Failed assertions:"):
+	}},
+	{firstLine(assertions), func(t *trace, _ []string) *fault.Error {
 		var failed []string
 		for _, l := range t.msg[1:] {
 			if a, ok := strings.CutPrefix(strings.TrimSpace(l), "- "); ok {
@@ -393,25 +413,50 @@ func (t *trace) explain() *fault.Error {
 				failed[len(failed)-1] += " " + strings.TrimSpace(l)
 			}
 		}
-		if len(failed) == 0 {
+		switch len(failed) {
+		case 0:
 			return fault.New("an assertion of the configuration does not hold")
-		}
-		if len(failed) == 1 {
+		case 1:
 			return fault.New("an assertion of the configuration does not hold: %s", failed[0])
 		}
 		return fault.New("%d assertions of the configuration do not hold", len(failed)).Detail(failed...)
-
-	case strings.HasPrefix(first, "cannot connect to socket at") || strings.Contains(first, "daemon-socket"):
-		return fault.New("the Nix daemon does not answer: %s", first).
+	}},
+	{firstLine(noDaemon), func(t *trace, _ []string) *fault.Error {
+		return fault.New("the Nix daemon does not answer: %s", t.msg[0]).
 			Hint("start it: sudo systemctl start nix-daemon; on a Mac: sudo launchctl kickstart system/org.nixos.nix-daemon")
-	}
+	}},
+}
 
+// wrongType is an option whose value has another type than it takes.
+func wrongType(option, kind, file, value string) *fault.Error {
+	msg := fmt.Sprintf("the option `%s' takes a value of type %s", option, kind)
+	if value != "" {
+		msg += ", not " + value
+	}
+	return say(locate(file, splitOption(option), value), "%s", msg)
+}
+
+// explain answers a failure: a known one, or any other with Nix's own words.
+func (t *trace) explain() *fault.Error {
+	for len(t.msg) > 1 && t.msg[0] == "" {
+		t.msg = t.msg[1:]
+	}
+	first, whole := t.msg[0], strings.Join(t.msg, "\n")
+	for _, k := range knownFailures {
+		if m := k.matches(first, whole); m != nil {
+			return k.answer(t, m)
+		}
+	}
+	where := t.own()
 	if m, ok := strings.CutPrefix(first, "evaluation aborted with the following error message: "); ok {
 		first = "evaluation aborted: " + strings.Trim(m, "'‘’\"")
 	}
 	first = strings.TrimSuffix(first, ".")
 	if t.assert != "" && strings.Contains(first, " is not equal to ") {
 		first = fmt.Sprintf("assertion '%s' failed: %s", t.assert, first)
+	}
+	if strings.TrimSpace(first) == "" {
+		first = "Nix gave no reason"
 	}
 	if t.mean != "" {
 		first += fmt.Sprintf(" (did you mean %s?)", t.mean)
@@ -431,6 +476,20 @@ func (t *trace) explain() *fault.Error {
 		f.Detail("raised at " + t.at.String())
 	}
 	return f
+}
+
+// whereOf says where an option is set: the line, or what the module system calls
+// the module when that is no file of the person's.
+func whereOf(file string, option []string, value string) string {
+	switch p := locate(file, option, value); {
+	case p.known():
+		return p.String()
+	case file == "" || file == "<unknown-file>":
+		return "a module that is in no file of its own"
+	case strings.HasPrefix(file, "godwit/"):
+		return "godwit itself"
+	}
+	return file
 }
 
 func foreignBuild(drv, system, here, features string) *fault.Error {
@@ -513,6 +572,9 @@ func splitOption(path string) []string {
 	return append(parts, b.String())
 }
 
+// mostSource is the size of a file that locate looks into.
+const mostSource = 4 << 20
+
 // locate finds where in a file an option is set. The module system only names
 // the file and the value, so this looks for the option's last word, on a line
 // with the value or with the word before it. It gives the file alone rather
@@ -522,6 +584,9 @@ func locate(file string, option []string, value string) position {
 		return position{}
 	}
 	p := position{file: file}
+	if st, err := os.Stat(file); err != nil || !st.Mode().IsRegular() || st.Size() > mostSource {
+		return p
+	}
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return p

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"godwit/internal/fault"
+	"godwit/internal/ui/text/texttest"
 )
 
 // What Nix writes, from 2.8.0 (measured here), 2.26 and later (message after the
@@ -37,6 +38,9 @@ func TestExplain(t *testing.T) {
 			"FILE:3:5: the option `services.openshh' does not exist (did you mean services.openssh?)"},
 		{"type", "error: A definition for option `deployment.tags' is not of type `list of string'. Definition values:\n       - In `FILE': \"a\"\n",
 			"FILE:4:5: the option `deployment.tags' takes a value of type list of string, not \"a\""},
+		{"type, old", "error: The option value `deployment.tags' in `FILE' is not of type `list of string'.\n",
+			"FILE:4:5: the option `deployment.tags' takes a value of type list of string"},
+		{"overflow", "error: stack overflow (possible infinite recursion)\n", "stack overflow: a value is needed to work out itself, or is nested without end"},
 		{"conflict", "error: The option `deployment.targetHost' has conflicting definition values:\n       - In `FILE': \"x\"\n       - In `FILE': \"y\"\n       Use `lib.mkForce value` or `lib.mkDefault value` to change the priority on any of these definitions.\n",
 			"the option `deployment.targetHost' is given several values that do not go together"},
 		{"undefined option", "error: The option `fileSystems' is used but not defined.\n", "the option `fileSystems' has no value"},
@@ -74,6 +78,16 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%s: too much:\n%s", c.name, text)
 		}
 	}
+	for said, want := range map[string]string{ // seen of OpenSSL and curl inside Nix
+		"error:0A000086:SSL routines::certificate verify failed":                                                                        "0A000086:SSL routines::certificate verify failed",
+		"warning: x\nerror:0A000086:SSL routines::x\nerror: unable to download 'https://x/nar': SSL peer certificate was not OK (60)\n": "unable to download 'https://x/nar': SSL peer certificate was not OK (60)",
+		"error:":   "Nix gave no reason",
+		"error:\n": "Nix gave no reason", "error: \n\n\n": "Nix gave no reason", "error:\n   \n       boom": "boom",
+	} {
+		if f := Explain(said); f == nil || f.Error() != want {
+			t.Errorf("%q: %v, want %s", said, f, want)
+		}
+	}
 	if f := Explain("warning: something\nbuilding x\n"); f != nil {
 		t.Error(f)
 	}
@@ -86,4 +100,41 @@ func TestExplain(t *testing.T) {
 	if got := strings.ReplaceAll(strings.Join(conflict.Lines, "|"), file, "FILE"); got != `FILE:6:3: "x"|FILE:7:3: "y"` {
 		t.Error(got)
 	}
+	// Modules that are no file: godwit's own, and what a person wrote into the network.
+	conflict = Explain("error: The option `networking.hostName' has conflicting definition values:\n       - In `godwit/deployment.nix': \"192\"\n       - In `<unknown-file>': \"b\"\n       - In `machine.nix':\n           {\n             a = 1;\n           }\n")
+	if got := strings.Join(conflict.Lines, "|"); got != `godwit itself: "192"|a module that is in no file of its own: "b"|machine.nix: a set` {
+		t.Error(got)
+	}
+}
+
+// FuzzExplain: no output of a Nix program makes it panic, or gives an error that says
+// nothing or has no end.
+func FuzzExplain(f *testing.F) {
+	for _, s := range []string{
+		"error:0A000086:SSL routines::certificate verify failed", "error:", "error:\n\n       error:",
+		"error: boom\n\n       at /a/b.nix:3:5:\n\n            2| x\n       Did you mean hello?\n",
+		"error:\n       … while evaluating the option `a.b':\n         at /x.nix:1:3:\n\n       … while evaluating definitions from `/x.nix':\n\n       error: The option `a.\"b.c\"' is used but not defined.\n",
+		"error: The option `a.b' has conflicting definition values:\n       - In `/x': \"x\"\n       - In `<unknown-file>': {\n",
+		"error: Cannot build '/nix/store/00000000000000000000000000000000-cfg.drv'.\n       Reason: required system or feature not available\n       Required system: 'aarch64-linux' with features {kvm}\n       Current system: 'aarch64-darwin' with features {apple-virt}\n",
+		"error: \n       Failed assertions:\n       - one\n         goes on\n", "error: file 'nixpkgs' was not found in the Nix search path",
+		`@nix {"action":"msg","level":0,"msg":"\u001b[31;1merror:\u001b[0m boom"}`,
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		e := Explain(s)
+		if e == nil {
+			return
+		}
+		if strings.TrimSpace(e.Error()) == "" {
+			t.Errorf("says nothing: %q", e.Error())
+		}
+		r := fault.Render(e)
+		if len(r) > 1<<20 || strings.Count(r, "\n") > 400 {
+			t.Errorf("%d bytes, %d lines", len(r), strings.Count(r, "\n"))
+		}
+		if err := texttest.Harmless(r); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"godwit/internal/crash"
 	"godwit/internal/fault"
 )
 
@@ -227,7 +228,7 @@ func (t *Tool) command(ctx context.Context, grace time.Duration, program string,
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Cancel = func() error {
 		pid := cmd.Process.Pid
-		time.AfterFunc(grace, func() { _ = syscall.Kill(-pid, syscall.SIGKILL) })
+		time.AfterFunc(grace, func() { defer crash.Catch(); _ = syscall.Kill(-pid, syscall.SIGKILL) })
 		if err := syscall.Kill(-pid, syscall.SIGTERM); err != nil {
 			return os.ErrProcessDone
 		}

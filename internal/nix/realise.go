@@ -16,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"godwit/internal/crash"
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/nixlog"
@@ -238,6 +239,7 @@ func NewBuildLog(scope event.Scope) *BuildLog {
 	r, w := io.Pipe()
 	l := &BuildLog{events: w, forwarded: make(chan struct{}), builds: map[uint64]string{}, lines: map[string][]string{}, failures: map[string]*BuildFailure{}}
 	go func() {
+		defer crash.Catch()
 		defer close(l.forwarded)
 		nixlog.Forward(r, scope, nil)
 		_, _ = io.Copy(io.Discard, r)
@@ -247,6 +249,7 @@ func NewBuildLog(scope event.Scope) *BuildLog {
 
 // Write takes a piece of the log.
 func (l *BuildLog) Write(p []byte) (int, error) {
+	defer crash.Catch()
 	_, _ = l.events.Write(p)
 	l.mu.Lock()
 	defer l.mu.Unlock()

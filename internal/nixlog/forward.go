@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"godwit/internal/crash"
 	"godwit/internal/event"
 )
 
@@ -34,6 +35,7 @@ func ForwardTo(t *Tracker, r io.Reader, scope event.Scope, route func(drvPath st
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
+		defer crash.Catch()
 		tick := time.NewTicker(forwardEvery)
 		defer tick.Stop()
 		for {

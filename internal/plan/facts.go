@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"godwit/internal/activate"
+	"godwit/internal/crash"
 	"godwit/internal/fault"
 	"godwit/internal/ssh"
 )
@@ -74,7 +75,7 @@ func Look(ctx context.Context, r activate.Runner, a Ask) (*Facts, error) {
 	}
 	if !a.Dry { // neither depends on the other
 		done := make(chan error, 1)
-		go func() { done <- f.read(ctx, r, a, false) }()
+		go func() { defer crash.Catch(); done <- f.read(ctx, r, a, false) }()
 		state, err := preflight()
 		if rerr := <-done; err == nil {
 			err = rerr

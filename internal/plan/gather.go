@@ -8,6 +8,7 @@ import (
 
 	"godwit/internal/activate"
 	"godwit/internal/closure"
+	"godwit/internal/crash"
 	"godwit/internal/fleet"
 	"godwit/internal/reboot"
 	"godwit/internal/secrets"
@@ -31,12 +32,12 @@ func Gather(ctx context.Context, o Options, src Source, t Target, brief bool) (H
 	in := Input{Host: t.Host, System: t.System}
 	var beside sync.WaitGroup
 	if o.UploadSecrets {
-		beside.Go(func() { in.Secrets, in.SecretsErr = compareSecrets(ctx, t.Runner, t.Host) })
+		beside.Go(func() { defer crash.Catch(); in.Secrets, in.SecretsErr = compareSecrets(ctx, t.Runner, t.Host) })
 	}
 	var loader reboot.Loader
 	var loaderErr error
 	if o.Reboot && !o.NoGuard {
-		beside.Go(func() { loader, loaderErr = reboot.Probe(ctx, t.Runner, t.Host.Name) })
+		beside.Go(func() { defer crash.Catch(); loader, loaderErr = reboot.Probe(ctx, t.Runner, t.Host.Name) })
 	}
 	f, err := Look(ctx, t.Runner, Ask{
 		Host: t.Host.Name, System: t.System, Action: activate.Action(o.Action),
@@ -61,6 +62,7 @@ func Gather(ctx context.Context, o Options, src Source, t Target, brief bool) (H
 	var before, after []*store.Info
 	var missing []string
 	wg.Go(func() {
+		defer crash.Catch()
 		if f.State.Current != "" {
 			before, _ = store.Closure(ctx, t.Store, []string{f.State.Current})
 		}

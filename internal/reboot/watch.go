@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"godwit/internal/crash"
 )
 
 // ErrRebooted is why a context of Watch ended.
@@ -25,6 +27,7 @@ func watch(ctx context.Context, r Runner, boot string, wait time.Duration) (watc
 	done := make(chan struct{})
 	rebooted := false
 	go func() {
+		defer crash.Catch()
 		defer close(done)
 		fresh := false // what was connected may hang until ssh notices
 		for boot != "" && pause(watched, wait) == nil {

@@ -28,6 +28,7 @@ import (
 	"strings"
 	"time"
 
+	"godwit/internal/crash"
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
@@ -368,6 +369,7 @@ type answers struct {
 }
 
 func (a *answers) Write(b []byte) (int, error) {
+	defer crash.Catch()
 	a.buf = append(a.buf, b...)
 	for {
 		line, rest, ok := bytes.Cut(a.buf, []byte("\n"))
@@ -511,6 +513,7 @@ func runAction(ctx context.Context, r Runner, host string, s loaded, timeout tim
 	var tail []string
 	read := make(chan struct{})
 	go func() {
+		defer crash.Catch()
 		defer close(read)
 		b := bufio.NewScanner(pr)
 		b.Buffer(nil, 1<<20)

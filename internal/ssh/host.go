@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"godwit/internal/crash"
 )
 
 // Host is one host and its connections. Its methods may be called from many
@@ -248,6 +250,7 @@ func (h *Host) openLane(ctx context.Context) (*lane, error) {
 	}
 	got := make(chan hello, 1)
 	go func() {
+		defer crash.Catch()
 		got <- readHello(p.Stdout)
 		io.Copy(io.Discard, p.Stdout)
 	}()
@@ -284,6 +287,7 @@ func (h *Host) openLane(ctx context.Context) (*lane, error) {
 		return nil, h.noMaster(p.err.before())
 	}
 	go func() {
+		defer crash.Catch()
 		<-p.done
 		p.outFile.Close()
 		os.Remove(socket)
@@ -341,6 +345,7 @@ func (h *Host) Run(ctx context.Context, cmd Cmd) error {
 	}
 	fed := make(chan struct{})
 	go func() {
+		defer crash.Catch()
 		defer close(fed)
 		if cmd.Stdin != nil {
 			io.Copy(p.Stdin, cmd.Stdin)
@@ -353,6 +358,7 @@ func (h *Host) Run(ctx context.Context, cmd Cmd) error {
 	}
 	copied := make(chan error, 1)
 	go func() {
+		defer crash.Catch()
 		_, err := io.Copy(out, p.Stdout)
 		if err != nil {
 			io.Copy(io.Discard, p.Stdout) // the writer failed: let the command end

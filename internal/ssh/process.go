@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"godwit/internal/crash"
 	"godwit/internal/fault"
 )
 
@@ -251,7 +252,7 @@ func (p *Process) start(ctx context.Context, socket string, master bool) error {
 	}
 	// Both the caller and the pool can end it.
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(h.pool.ctx, func() { cancel(errClosed) })
+	stop := context.AfterFunc(h.pool.ctx, func() { defer crash.Catch(); cancel(errClosed) })
 	release := func() { stop(); cancel(nil); h.pool.procs.Done() }
 
 	trial := p.elev != nil && p.elev.trial
@@ -312,8 +313,9 @@ func (p *Process) start(ctx context.Context, socket string, master bool) error {
 	errW.Close()
 
 	errDone := make(chan struct{})
-	go func() { io.Copy(p.err, errR); close(errDone) }()
+	go func() { defer crash.Catch(); io.Copy(p.err, errR); close(errDone) }()
 	go func() {
+		defer crash.Catch()
 		p.waitErr = c.Wait()
 		// A ProxyCommand may still hold the other end: do not wait for it.
 		select {
@@ -488,6 +490,7 @@ type stderrFilter struct {
 }
 
 func (f *stderrFilter) Write(b []byte) (int, error) {
+	defer crash.Catch()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n := len(b)

@@ -24,6 +24,7 @@ import (
 	"sync"
 	"time"
 
+	"godwit/internal/crash"
 	"godwit/internal/event"
 	"godwit/internal/fault"
 )
@@ -201,7 +202,7 @@ func (p *Pool) Close() error {
 		p.cancel() // SIGTERM to every ssh: a master says goodbye and removes its socket
 	}
 	done := make(chan struct{})
-	go func() { p.procs.Wait(); close(done) }()
+	go func() { defer crash.Catch(); p.procs.Wait(); close(done) }()
 	select {
 	case <-done:
 	case <-time.After(killDelay + 3*time.Second):

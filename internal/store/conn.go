@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"godwit/internal/crash"
 	"godwit/internal/fault"
 	"godwit/internal/ui/text"
 )
@@ -77,7 +78,7 @@ func dial(ctx context.Context, ep Endpoint, write bool, idle time.Duration) (*co
 	}
 	// The process outlives ctx when the connection ends in good order.
 	life, release := context.WithCancelCause(context.WithoutCancel(ctx))
-	calling := context.AfterFunc(ctx, func() { release(context.Cause(ctx)) })
+	calling := context.AfterFunc(ctx, func() { defer crash.Catch(); release(context.Cause(ctx)) })
 	st, err := ep.Dial(life, write)
 	calling()
 	if err != nil {
@@ -92,8 +93,8 @@ func dial(ctx context.Context, ep Endpoint, write bool, idle time.Duration) (*co
 		size = 8 << 10 // answers only, and there are many hosts
 	}
 	c.r = newWireReader((*connReader)(c), size)
-	c.unhook = context.AfterFunc(ctx, func() { c.fail(context.Cause(ctx)) })
-	go c.watch()
+	c.unhook = context.AfterFunc(ctx, func() { defer crash.Catch(); c.fail(context.Cause(ctx)) })
+	go func() { defer crash.Catch(); c.watch() }()
 	return c, nil
 }
 
@@ -204,7 +205,7 @@ func (c *conn) greet() error {
 // notNix reports what was printed where the greeting belongs.
 func (c *conn) notNix(head []byte) error {
 	_ = c.st.Stdin.Close()
-	t := time.AfterFunc(2*time.Second, c.st.Kill)
+	t := time.AfterFunc(2*time.Second, crash.Func(c.st.Kill))
 	rest, _ := io.ReadAll(io.LimitReader(c.r.r, 4<<10))
 	t.Stop()
 	c.st.Kill()
@@ -229,6 +230,7 @@ func (c *conn) stderr() string {
 func (c *conn) wait(d time.Duration) error {
 	c.reap.Do(func() {
 		go func() {
+			defer crash.Catch()
 			var err error
 			if c.st.Wait != nil {
 				err = c.st.Wait()
@@ -273,7 +275,7 @@ func (c *conn) explain(err error, doing string) error {
 	if ended {
 		// The process is ending by itself: its last words are on their way.
 		_ = c.st.Stdin.Close()
-		go io.Copy(io.Discard, io.LimitReader(c.st.Stdout, 1<<20))
+		go func() { defer crash.Catch(); io.Copy(io.Discard, io.LimitReader(c.st.Stdout, 1<<20)) }()
 		exit = c.wait(3 * time.Second)
 	} else {
 		c.abandon()
@@ -319,6 +321,7 @@ func (c *conn) abandon() {
 		close(c.done)
 	}
 	go func() {
+		defer crash.Catch()
 		_, _ = io.Copy(io.Discard, io.LimitReader(c.st.Stdout, 1<<20))
 		_ = c.wait(5 * time.Second)
 	}()
@@ -329,7 +332,7 @@ func (c *conn) abandon() {
 func (c *conn) leave() {
 	c.unhook()
 	_ = c.st.Stdin.Close()
-	go func() { _ = c.close() }()
+	go func() { defer crash.Catch(); _ = c.close() }()
 }
 
 // close ends the connection in good order: end of file where an operation is
@@ -343,7 +346,7 @@ func (c *conn) close() error {
 		return nil
 	}
 	_ = c.st.Stdin.Close()
-	t := time.AfterFunc(5*time.Second, c.st.Kill)
+	t := time.AfterFunc(5*time.Second, crash.Func(c.st.Kill))
 	_, _ = io.Copy(io.Discard, io.LimitReader(c.st.Stdout, 1<<16))
 	t.Stop()
 	err := c.wait(5 * time.Second)

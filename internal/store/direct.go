@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"godwit/internal/crash"
 	"godwit/internal/event"
 	"godwit/internal/ui/text"
 )
@@ -101,7 +102,10 @@ func (t *transfer) direct(ctx context.Context, c *conn, need []*Info, total int6
 		return nil
 	}
 	done := make(chan error, 1)
-	go func() { done <- t.d.Direct.Run(ctx, directScript(t.d.Direct.Import), list.String()) }()
+	go func() {
+		defer crash.Catch()
+		done <- t.d.Direct.Run(ctx, directScript(t.d.Direct.Import), list.String())
+	}()
 	look := func() (int64, error) {
 		got, err := c.queryValidPaths(paths, true, false)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"godwit/internal/crash"
 	"godwit/internal/fault"
 )
 
@@ -178,7 +179,7 @@ func (p *Pusher) newLane(objs []*object, private bool, stream uint8) {
 	}
 	p.lanes[l] = struct{}{}
 	p.busy.Add(1)
-	go l.run()
+	go func() { defer crash.Catch(); l.run() }()
 }
 
 // rejoin gives a feed that was let go a lane of its own.
@@ -481,7 +482,7 @@ func (l *lane) run() {
 				continue
 			}
 			requests = make(chan []byte, 4*aheadRequests)
-			go sendRequests(c, requests)
+			go func(c *conn, requests <-chan []byte) { defer crash.Catch(); sendRequests(c, requests) }(c, requests)
 		} else {
 			p.mu.Unlock()
 		}

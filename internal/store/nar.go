@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+
+	"godwit/internal/crash"
 )
 
 // Limits of the archive grammar, from src/libutil/archive.cc. Nix of late
@@ -86,6 +88,7 @@ func (c *NARChecker) Ended() bool { return c.err == nil && c.state == narEnd }
 
 // Write takes the next bytes. After an error it returns that error for ever.
 func (c *NARChecker) Write(p []byte) (int, error) {
+	defer crash.Catch()
 	if c.err != nil {
 		return 0, c.err
 	}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"godwit/internal/crash"
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/ui/text"
@@ -204,7 +205,7 @@ func Copy(ctx context.Context, src Endpoint, dests []Dest, opt Options, sink eve
 	results := make([]Result, len(dests))
 	var wg sync.WaitGroup
 	for i, d := range dests {
-		wg.Go(func() { results[i] = p.push(ctx, d) })
+		wg.Go(func() { defer crash.Catch(); results[i] = p.push(ctx, d) })
 	}
 	wg.Wait()
 	return results
@@ -346,7 +347,7 @@ func (t *transfer) run(ctx context.Context) error {
 	p, d := t.p, t.d
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(p.ctx, func() { cancel(context.Cause(p.ctx)) })()
+	defer context.AfterFunc(p.ctx, func() { defer crash.Catch(); cancel(context.Cause(p.ctx)) })()
 
 	// The host is called while the source is asked: both take round trips.
 	type dialed struct {
@@ -355,6 +356,7 @@ func (t *transfer) run(ctx context.Context) error {
 	}
 	calls := make(chan dialed, 1)
 	go func() {
+		defer crash.Catch()
 		c, err := dial(ctx, d.Endpoint, !p.opt.DryRun, p.opt.Idle)
 		calls <- dialed{c, err}
 	}()
@@ -362,6 +364,7 @@ func (t *transfer) run(ctx context.Context) error {
 	if err != nil {
 		cancel(err)
 		go func() {
+			defer crash.Catch()
 			if call := <-calls; call.err == nil {
 				call.c.abandon()
 			}
@@ -474,6 +477,7 @@ func (t *transfer) askRoom(ctx context.Context) func() (Begun, error) {
 	}
 	ch := make(chan answer, 1)
 	go func() {
+		defer crash.Catch()
 		b, err := ask(ctx)
 		ch <- answer{b, err}
 	}()
@@ -696,7 +700,7 @@ func (p *Pusher) learn(ctx context.Context, roots []string) error {
 		if err != nil {
 			return err
 		}
-		stop := context.AfterFunc(ctx, func() { c.fail(context.Cause(ctx)) })
+		stop := context.AfterFunc(ctx, func() { defer crash.Catch(); c.fail(context.Cause(ctx)) })
 		err = p.ask(c, roots)
 		if !stop() && err == nil {
 			err = context.Cause(ctx)
@@ -787,6 +791,7 @@ func (p *Pusher) anySource(ctx context.Context, fresh bool) (*conn, bool, error)
 	}
 	call := make(chan dialed, 1)
 	go func() {
+		defer crash.Catch()
 		c, err := dial(p.ctx, p.src, false, p.opt.Idle)
 		call <- dialed{c, err}
 	}()
@@ -795,6 +800,7 @@ func (p *Pusher) anySource(ctx context.Context, fresh bool) (*conn, bool, error)
 		return d.c, false, d.err
 	case <-ctx.Done():
 		go func() {
+			defer crash.Catch()
 			if d := <-call; d.err == nil {
 				d.c.abandon()
 			}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"godwit/internal/crash"
 	"godwit/internal/fault"
 )
 
@@ -121,7 +122,7 @@ func (c *conn) request(b []byte, list []string, doing string, answer func() erro
 		b = append(greeting(), b...)
 	}
 	sent := make(chan error, 1)
-	go func() { sent <- c.sendList(b, list) }()
+	go func() { defer crash.Catch(); sent <- c.sendList(b, list) }()
 	c.owe(1)
 	defer c.owe(-1)
 	if err := c.greet(); err != nil {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"godwit/internal/crash"
 	"godwit/internal/fault"
 )
 
@@ -215,6 +216,7 @@ func (t *transfer) sendParts(parent context.Context, c *conn, parts [][]*Info, t
 	for k, part := range parts {
 		s := &stream{g: g, k: k, c: c, need: part, feed: feeds[k]}
 		wg.Go(func() {
+			defer crash.Catch()
 			defer s.feed.close()
 			if errs[k] = s.run(parent); errs[k] != nil {
 				cancel(errs[k])
@@ -247,6 +249,7 @@ func (s *stream) run(parent context.Context) error {
 	defer cancel(nil)
 	acks := make(chan struct{})
 	go func() {
+		defer crash.Catch()
 		defer close(acks)
 		if err := s.count(); err != nil {
 			cancel(err)
@@ -258,7 +261,7 @@ func (s *stream) run(parent context.Context) error {
 	if err != nil {
 		// No more will come. What was sent whole may still be answered.
 		_ = s.c.st.Stdin.Close()
-		stop = time.AfterFunc(5*time.Second, s.c.st.Kill).Stop
+		stop = time.AfterFunc(5*time.Second, crash.Func(s.c.st.Kill)).Stop
 	}
 	<-acks
 	stop()
@@ -297,7 +300,7 @@ func (s *stream) open(parent context.Context) error {
 	t := s.g.t
 	c, err := dial(parent, t.d.Endpoint, true, min(t.p.opt.Idle, t.p.opt.second))
 	if err == nil {
-		stop := context.AfterFunc(s.g.ctx, func() { c.fail(context.Cause(s.g.ctx)) })
+		stop := context.AfterFunc(s.g.ctx, func() { defer crash.Catch(); c.fail(context.Cause(s.g.ctx)) })
 		err = c.hello()
 		if !stop() && err == nil {
 			err = context.Cause(s.g.ctx)
@@ -371,6 +374,7 @@ func (s *stream) count() error {
 type connWriter struct{ c *conn }
 
 func (w connWriter) Write(b []byte) (int, error) {
+	defer crash.Catch()
 	if err := w.c.send(b); err != nil {
 		return 0, err
 	}

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"godwit/internal/crash"
 )
 
 // Stream is a running `nix-store --serve`.
@@ -166,6 +168,7 @@ type tailBuffer struct {
 const tailSize = 8 << 10
 
 func (t *tailBuffer) Write(p []byte) (int, error) {
+	defer crash.Catch()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.buf = append(t.buf, p...)

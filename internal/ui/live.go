@@ -81,7 +81,7 @@ func newLive(u *UI) *live {
 		close(l.done)
 		return l
 	}
-	go l.loop()
+	go func() { defer crash.Catch(); l.loop() }()
 	return l
 }
 

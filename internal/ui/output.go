@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/term"
 
+	"godwit/internal/crash"
 	"godwit/internal/ui/text"
 )
 
@@ -89,6 +90,7 @@ func (o *Output) style(on bool) { o.mu.Lock(); o.styled = on; o.mu.Unlock() }
 
 // Write writes text, or JSON.
 func (o *Output) Write(p []byte) (int, error) {
+	defer crash.Catch()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	b := p

@@ -13,6 +13,7 @@ import (
 	"reflect"
 	"slices"
 
+	"godwit/internal/crash"
 	"godwit/internal/fleet"
 	"godwit/internal/paths"
 )
@@ -131,6 +132,7 @@ func (n *Network) begin(ctx context.Context, r Request, m *memory) *ahead {
 		return nil
 	}
 	go func() {
+		defer crash.Catch()
 		defer close(a.done)
 		a.hosts, a.err = guess.evaluate(ctx, q, a.res)
 		a.led <- false // for who still waits

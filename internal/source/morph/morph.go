@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"godwit/internal/crash"
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
@@ -486,6 +487,7 @@ func (n *Network) root(ctx context.Context, r Request, res *Result) {
 	done := make(chan struct{})
 	var err error
 	go func() {
+		defer crash.Catch()
 		defer close(done)
 		err = n.tool.RootDerivations(ctx, r.RootDir, drvs)
 	}()
