@@ -15,6 +15,9 @@ import (
 // State is what a host looks like before anything is done to it.
 type State struct {
 	BootID string
+	// Machine is equal for two hosts only when they are one machine, whatever the
+	// addresses are; until its next boot.
+	Machine string
 	// Current runs, Booted was booted, Profile is what the profile names, by
 	// its generation's link (system-41-link).
 	Current, Booted, Profile, Generation string
@@ -87,6 +90,9 @@ func Preflight(ctx context.Context, r Runner, req Request) (State, error) {
 		Absent: f.facts["absent"], NoSwitch: f.facts["no-switch"], Hollow: f.facts["hollow"], Differs: f.facts["differs"],
 		InitChanged: f.has("init-changed"), Inhibited: f.has("inhibited"), CheckFailed: f.has("check-failed"), CheckLog: f.facts["check-line"],
 		Free: map[string]int64{},
+	}
+	if m := f.fact("machine"); !strings.HasPrefix(m, ":") && !strings.HasSuffix(m, ":") {
+		s.Machine = m
 	}
 	s.Systemd, _ = strconv.Atoi(f.fact("systemd"))
 	for _, line := range f.facts["free"] {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"godwit/internal/fleet"
 )
 
 // Machine is an entry of Nix's `builders` setting or of /etc/nix/machines.
@@ -165,20 +167,11 @@ func ParseStoreURI(s string) (StoreURI, error) {
 	u.Scheme = scheme
 	rest, query, _ := strings.Cut(rest, "?")
 	rest = strings.TrimSuffix(rest, "/")
-	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
-		u.User, rest = rest[:i], rest[i+1:]
+	d, err := fleet.ParseDestination(rest)
+	if err != nil {
+		return u, fmt.Errorf("%q is no ssh store: %w", s, err)
 	}
-	if h, port, ok := splitPort(rest); ok {
-		n, err := strconv.ParseUint(port, 10, 16)
-		if err != nil || n == 0 {
-			return u, fmt.Errorf("%q: bad port %q", s, port)
-		}
-		rest, u.Port = h, int(n)
-	}
-	u.Host = strings.TrimSuffix(strings.TrimPrefix(rest, "["), "]")
-	if u.Host == "" || strings.HasPrefix(u.Host, "-") || strings.HasPrefix(u.User, "-") || strings.ContainsAny(u.Host+u.User, " \t\n/'\"") {
-		return u, fmt.Errorf("%q has no usable host name", s)
-	}
+	u.User, u.Host, u.Port = d.User, d.Host, d.Port
 	if query != "" {
 		v, err := url.ParseQuery(query)
 		if err != nil {
@@ -187,20 +180,4 @@ func ParseStoreURI(s string) (StoreURI, error) {
 		u.Key, u.Remote = v.Get("ssh-key"), v.Get("remote-store")
 	}
 	return u, nil
-}
-
-// splitPort takes "host:port" and "[::1]:port" apart; a bare IPv6 address has no port.
-func splitPort(s string) (host, port string, ok bool) {
-	if strings.HasPrefix(s, "[") {
-		i := strings.IndexByte(s, ']')
-		if i < 0 || !strings.HasPrefix(s[i+1:], ":") {
-			return s, "", false
-		}
-		return s[:i+1], s[i+2:], true
-	}
-	if strings.Count(s, ":") != 1 {
-		return s, "", false
-	}
-	host, port, _ = strings.Cut(s, ":")
-	return host, port, true
 }

@@ -313,6 +313,9 @@ func (s *session) runJobs(ctx context.Context, file string, d deploy.Options, ho
 	if len(hosts) == 0 {
 		return s.finish(ctx, outcomes)
 	}
+	if err := s.preflight(ctx, d, hosts); err != nil {
+		return err
+	}
 	if d.Goal > deploy.GoalBuild && !d.DryRun {
 		s.callAhead(ctx, hosts)
 	}

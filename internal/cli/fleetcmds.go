@@ -43,7 +43,7 @@ all checks of a host at once, each until it passes or the time is over.` + "\n" 
 			}
 			file = args[0]
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
-				return s.onHosts(ctx, file, sel, &p, nil, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
+				return s.onHosts(ctx, file, sel, &p, s.preflightHealth(ctx), func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
 					if h.HealthChecks.Len() == 0 {
 						return deploy.Outcome{State: deploy.Skipped, Detail: "no health checks"}
 					}
@@ -86,7 +86,18 @@ those that changed, and then the health checks.` + "\n" + exitStatusHelp,
 				return errNegative
 			}
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
-				return s.onHosts(ctx, args[0], sel, &p, preflightSecrets, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
+				before := func(hosts []fleet.Host) error {
+					if !skipChecks {
+						if err := s.preflightHealth(ctx)(hosts); err != nil {
+							return err
+						}
+					}
+					if err := s.oneAddressEach(ctx, hosts, false, false); err != nil {
+						return err
+					}
+					return preflightSecrets(hosts)
+				}
+				return s.onHosts(ctx, args[0], sel, &p, before, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
 					sc := event.On(s.ui, h.Name, event.StepSecrets)
 					if len(h.Secrets) == 0 {
 						return deploy.Outcome{State: deploy.Skipped, Detail: "no secrets"}

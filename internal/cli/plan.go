@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -183,6 +184,9 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 	if err := s.load(ctx, loadRequest{file: r.file, selection: r.selection, systems: true, probe: true, call: true}); err != nil {
 		return err
 	}
+	if err := preflightChecks(s.hosts, r.deploy); err != nil {
+		return err
+	}
 	if r.deploy.UploadSecrets {
 		if err := preflightSecrets(s.hosts); err != nil {
 			return err
@@ -345,6 +349,7 @@ func (s *session) lookAtHost(ctx context.Context, p *plan.Plan, h fleet.Host, sy
 	if s.net != nil {
 		t.Fleet = s.net.Names
 	}
+	t.Twin = s.twins(ctx, s.hosts)[h.Name]
 	if brief {
 		return plan.Gather(ctx, p.Options, p.Source, t, true)
 	}
@@ -476,7 +481,7 @@ func (s *session) newPlanner(ctx context.Context, file string, d deploy.Options,
 	if err != nil {
 		return nil, err
 	}
-	accept, err := plan.ParseAccept(append(append([]string{}, settings.AcceptRisk...), f.accept...))
+	accept, err := plan.ParseAccept(slices.Concat(settings.AcceptRisk, f.accept))
 	if err != nil {
 		return nil, err
 	}
@@ -573,6 +578,10 @@ func (pl *planner) admit(ctx context.Context, a deploy.Admission) error {
 		pl.meta["plan"] = pl.plan.Hash
 	}
 	pl.mu.Unlock()
+	// What is decided about a host may depend on the others.
+	if i := slices.IndexFunc(pl.plan.Hosts, func(h plan.Host) bool { return h.Name == part.Name }); i >= 0 {
+		part = pl.plan.Hosts[i]
+	}
 	if pl.stopped == nil && part.Status == plan.Blocked {
 		return part.Err() // it was not among the hosts that were agreed to
 	}

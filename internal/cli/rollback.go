@@ -109,6 +109,9 @@ func (s *session) rollback(ctx context.Context, f fleetArgs, o rollbackOptions) 
 	meta["verb"] = "rollback"
 	var rec *history.Recorder
 	before := func(hosts []fleet.Host) error {
+		if err := s.oneAddressEach(ctx, hosts, false, false); err != nil {
+			return err
+		}
 		if !s.app.globals.dryRun {
 			rec = s.remember(ctx, f.file, "rollback", hosts, meta)
 		}

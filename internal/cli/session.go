@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"godwit/internal/builder"
@@ -50,6 +51,10 @@ type session struct {
 	// copying is how closures travel; slow has connections that compress.
 	copying copyFlags
 	slow    *ssh.Pool
+
+	// twinsFound are hosts that share an address (preflight.go).
+	twinsOnce  sync.Once
+	twinsFound map[string]string
 
 	pool    *ssh.Pool
 	closers []func()

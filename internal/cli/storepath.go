@@ -228,8 +228,8 @@ func (o *readyFlags) settle(c *cobra.Command, args []string, action bool) (word 
 // parseTo reads [USER@]HOST[:PORT]; IPv6 addresses as they are, or in brackets
 // before a port. The host is called as it was written, without the user.
 func parseTo(s string) (fleet.Host, error) {
-	u, err := builder.ParseStoreURI("ssh://" + s)
-	if err != nil || strings.ContainsAny(s, "?/") {
+	u, err := fleet.ParseDestination(s)
+	if err != nil || strings.Contains(s, "?") {
 		return fleet.Host{}, fault.New("--to %q is not [USER@]HOST[:PORT]", s).Hint("an IPv6 address before a port goes into brackets: --to [2001:db8::1]:2222")
 	}
 	h := fleet.Host{Name: u.Host, TargetHost: u.Host, TargetUser: u.User, TargetPort: u.Port}
@@ -314,6 +314,9 @@ func (s *session) ready(ctx context.Context, o readyFlags, d deploy.Options, p *
 		return err
 	}
 	s.println(fmt.Sprintf("From %s to %s:\n\t%s\n", src.Name, strings.Join(s.names(), ", "), strings.Join(roots, "\n\t")))
+	if err := s.preflight(ctx, d, s.hosts); err != nil {
+		return err
+	}
 	var jobs []deploy.Job
 	for _, h := range s.hosts {
 		jobs = append(jobs, deploy.Job{Host: h, Ready: roots, Source: src})

@@ -41,12 +41,10 @@ func Check(ctx context.Context, conn *ssh.Host, h fleet.Host, c fleet.Checks, ti
 }
 
 func check(ctx context.Context, conn *ssh.Host, h fleet.Host, c fleet.Checks, timeout time.Duration, sc event.Scope, about checkContext) error {
-	what := "health checks"
-	if sc.Step == event.StepPreCheck {
-		what = "pre-deploy checks"
-	}
 	sc.Start(fmt.Sprintf("%d checks", c.Len()))
-	_, err := health.Run(ctx, conn, h, c, health.Options{Budget: timeout, What: what, Failed: about.failed, System: about.system}, sc)
+	where, _ := conn.Where(ctx) // without it the name of the host counts
+	_, err := health.Run(ctx, conn, h, c, health.Options{Budget: timeout, Before: sc.Step == event.StepPreCheck,
+		Failed: about.failed, System: about.system, Where: where}, sc)
 	sc.End(fmt.Sprintf("%d/%d checks", c.Len(), c.Len()), err)
 	return err
 }

@@ -51,8 +51,11 @@ type Options struct {
 	// Budget bounds all checks of the host together; 0 means DefaultBudget, a
 	// negative one means no bound.
 	Budget time.Duration
-	// What the checks are called in messages; empty means "health checks".
-	What string
+	// Before tells that the checks are those before a deploy, for messages.
+	Before bool
+	// Where is where ssh connects to the host; zero: not known, and the name of
+	// the host in the configuration counts.
+	Where ssh.Where
 	// Failed are the units that had failed before the deploy (FailedUnits).
 	Failed []string
 	// System is the system that is deployed, for local commands; may be empty.
@@ -101,9 +104,9 @@ type check struct {
 // one before; the step's start and end are the caller's to emit. The error names the checks that did not
 // succeed; it holds ctx's error when that ended it.
 func Run(ctx context.Context, r Runner, host fleet.Host, checks fleet.Checks, opts Options, scope event.Scope) (Report, error) {
-	what := opts.What
-	if what == "" {
-		what = "health checks"
+	what := "health checks"
+	if opts.Before {
+		what = "pre-deploy checks"
 	}
 	list, err := prepare(r, host, checks, opts)
 	if err != nil {
@@ -222,27 +225,46 @@ func (c check) data(result string, r Result) map[string]string {
 
 // prepare makes the list of checks, and refuses those that cannot be run.
 func prepare(r Runner, host fleet.Host, checks fleet.Checks, opts Options) ([]check, error) {
-	var list []check
-	var errs []error
+	list := After
+	if opts.Before {
+		list = Before
+	}
+	if err := static(host, checks, list); err != nil {
+		return nil, err
+	}
+	var out []check
+	add := func(description string, period, timeout time.Duration, try func(ctx context.Context) (string, bool)) {
+		out = append(out, check{description, period, timeout, try})
+	}
 	for _, c := range checks.Cmd {
-		if strings.TrimSpace(strings.Join(c.Cmd, "")) == "" {
-			errs = append(errs, fault.New("check %q has no command", c.Description).On(host.Name).Hint("set cmd of the check to a list of words"))
-			continue
-		}
-		list = append(list, check{c.Description, c.Period, c.Timeout, func(ctx context.Context) (string, bool) { return tryCmd(ctx, r, c) }})
+		add(c.Description, c.Period, c.Timeout, func(ctx context.Context) (string, bool) { return tryCmd(ctx, r, c) })
 	}
 	for _, c := range checks.HTTP {
-		u, err := address(host, c)
-		if err != nil {
-			errs = append(errs, fault.New("check %q has no valid address: %w", c.Description, err).On(host.Name).
-				Hint("look at scheme, host, port and path of the check"))
-			continue
+		to := opts.reach(host, c.Host)
+		u, err := pageURL(c, to.name)
+		if err != nil { // static has looked at it
+			return nil, err
 		}
-		client := newClient(c.InsecureSSL)
-		list = append(list, check{c.Description, c.Period, c.Timeout, func(ctx context.Context) (string, bool) { return tryHTTP(ctx, client, u, c), false }})
+		client := newClient(c.InsecureSSL, to)
+		add(c.Description, c.Period, c.Timeout, func(ctx context.Context) (string, bool) { return to.explain(tryHTTP(ctx, client, u, c)), false })
 	}
-	more, err := prepareOwn(r, host, checks, opts)
-	return append(list, more...), errors.Join(append(errs, err)...)
+	for _, c := range checks.TCP {
+		to := opts.reach(host, c.Host)
+		addr := net.JoinHostPort(to.address, strconv.Itoa(c.Port))
+		add(c.Description, c.Period, c.Timeout, func(ctx context.Context) (string, bool) { return to.explain(tryTCP(ctx, addr)), false })
+	}
+	for _, c := range checks.Unit {
+		add(c.Description, c.Period, c.Timeout, func(ctx context.Context) (string, bool) { return tryUnit(ctx, r, c.Unit) })
+	}
+	ignore := checks.Ignored()
+	for _, c := range checks.FailedUnits {
+		add(c.Description, c.Period, c.Timeout, func(ctx context.Context) (string, bool) { return tryFailedUnits(ctx, r, ignore, opts.Failed) })
+	}
+	env := localEnv(host, opts)
+	for _, c := range checks.Local {
+		add(c.Description, c.Period, c.Timeout, func(ctx context.Context) (string, bool) { return tryLocal(ctx, c, env) })
+	}
+	return out, nil
 }
 
 // tryCmd runs a command once. A first word that is exactly "sudo" means root.
@@ -291,45 +313,11 @@ func (t *tailBuffer) String() string {
 	return strings.TrimLeft(text.OneLine(string(t.buf)), "\uFFFD") // it may begin within a character
 }
 
-// address is the page that a check asks for.
-func address(host fleet.Host, c fleet.HTTPCheck) (*url.URL, error) {
-	name := c.Host
-	if name == "" {
-		name = host.TargetHost
-	}
-	scheme := c.Scheme
-	if scheme == "" {
-		scheme = "http"
-	}
-	if scheme != "http" && scheme != "https" {
-		return nil, fmt.Errorf("unknown scheme %q", scheme)
-	}
-	if name == "" {
-		return nil, errors.New("no host")
-	}
-	if c.Port < 1 || c.Port > 65535 {
-		return nil, fmt.Errorf("port %d is out of range", c.Port)
-	}
-	path := c.Path
-	if !strings.HasPrefix(path, "/") {
-		path = "/" + path
-	}
-	name = bare(name)
-	// The zone of an address (fe80::1%eth0) is written %25eth0 in a URL.
-	u, err := url.Parse(scheme + "://" + strings.ReplaceAll(net.JoinHostPort(name, strconv.Itoa(c.Port)), "%", "%25") + path)
-	if err != nil {
-		return nil, err
-	}
-	if u.Hostname() != name {
-		return nil, fmt.Errorf("%q is not a host", name)
-	}
-	return u, nil
-}
-
 // newClient makes a client that uses no proxy and keeps no connection: every
 // try is to prove that a new one works.
-func newClient(insecure bool) *http.Client {
+func newClient(insecure bool, to reach) *http.Client {
 	return &http.Client{Transport: &http.Transport{
+		DialContext:       to.dial,
 		TLSClientConfig:   &tls.Config{InsecureSkipVerify: insecure}, // the user's choice, insecureSSL
 		DisableKeepAlives: true,
 	}}

@@ -122,21 +122,9 @@ func TestHTTP(t *testing.T) {
 	}
 }
 
-func TestMalformed(t *testing.T) {
-	for _, c := range []fleet.HTTPCheck{
-		{Scheme: "gopher", Port: 1}, {Port: 0}, {Port: 70000}, {Port: 1, Host: "a b"}, {Port: 1, Host: "a/b"}, {Port: 1, Path: "/%zz"}, {Port: 1, Host: "u@h"},
-	} {
-		c.Description = "odd"
-		_, said, err := run(t, nil, fleet.Checks{HTTP: []fleet.HTTPCheck{c}}, Options{})
-		if err == nil || !strings.HasPrefix(err.Error(), `web1: check "odd" has no valid address: `) || said != "" {
-			t.Errorf("%+v: %v", c, err)
-		}
-	}
-	if _, _, err := run(t, nil, fleet.Checks{Cmd: []fleet.CmdCheck{{Description: "none"}}}, Options{}); err == nil {
-		t.Error("a check without a command passes")
-	}
+func TestURL(t *testing.T) {
 	for in, want := range map[string]string{"::1": "http://[::1]:80/", "[::1]": "http://[::1]:80/", "h": "http://h:80/", "fe80::1%eth0": "http://[fe80::1%25eth0]:80/"} {
-		u, err := address(fleet.Host{TargetHost: in}, fleet.HTTPCheck{Port: 80})
+		u, err := pageURL(fleet.HTTPCheck{Port: 80}, nameOf(fleet.Host{TargetHost: in}, ""))
 		if err != nil || u.String() != want {
 			t.Errorf("%s: %v, %v", in, u, err)
 		}
@@ -165,7 +153,7 @@ func TestCmd(t *testing.T) {
 	pids := filepath.Join(dir, "pids")
 	_, _, err = run(t, h, fleet.Checks{Cmd: []fleet.CmdCheck{
 		{Description: "hang", Cmd: []string{"echo $$ >>" + pids + "; sleep 2811; true"}, Period: time.Millisecond, Timeout: time.Second},
-	}}, Options{Budget: 3500 * time.Millisecond, What: "pre-deploy checks"})
+	}}, Options{Budget: 3500 * time.Millisecond, Before: true})
 	if err == nil || !strings.Contains(fault.Render(err), "gave up waiting for pre-deploy checks to complete after 3.5 seconds") ||
 		!strings.Contains(fault.Render(err), "hang: Timeout after 1s") {
 		t.Errorf("%v", fault.Render(err))

@@ -1,72 +1,23 @@
 package health
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
-	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/ssh"
 	"godwit/internal/ui/text"
 )
-
-// prepareOwn makes the checks of the kinds that morph does not have.
-func prepareOwn(r Runner, host fleet.Host, checks fleet.Checks, opts Options) ([]check, error) {
-	var list []check
-	var errs []error
-	for _, c := range checks.TCP {
-		name := bare(c.Host)
-		if name == "" {
-			name = bare(host.TargetHost)
-		}
-		if name == "" || c.Port < 1 || c.Port > 65535 {
-			errs = append(errs, fault.New("check %q has no valid address: %s port %d", c.Description, name, c.Port).On(host.Name).
-				Hint("look at host and port of the check"))
-			continue
-		}
-		addr := net.JoinHostPort(name, strconv.Itoa(c.Port))
-		list = append(list, check{c.Description, c.Period, c.Timeout, func(ctx context.Context) (string, bool) { return tryTCP(ctx, addr), false }})
-	}
-	for _, c := range checks.Unit {
-		if !unitName(c.Unit) {
-			errs = append(errs, fault.New("check %q: %q is not the name of a unit", c.Description, c.Unit).On(host.Name))
-			continue
-		}
-		list = append(list, check{c.Description, c.Period, c.Timeout, func(ctx context.Context) (string, bool) { return tryUnit(ctx, r, c.Unit) }})
-	}
-	ignore := checks.Ignored()
-	for _, c := range checks.FailedUnits {
-		list = append(list, check{c.Description, c.Period, c.Timeout, func(ctx context.Context) (string, bool) { return tryFailedUnits(ctx, r, ignore, opts.Failed) }})
-	}
-	for _, c := range checks.Local {
-		if len(c.Cmd) == 0 || c.Cmd[0] == "" {
-			errs = append(errs, fault.New("check %q has no command", c.Description).On(host.Name).Hint("set cmd of the check to a list of words"))
-			continue
-		}
-		env := localEnv(host, opts)
-		list = append(list, check{c.Description, c.Period, c.Timeout, func(ctx context.Context) (string, bool) { return tryLocal(ctx, c, env) }})
-	}
-	return list, errors.Join(errs...)
-}
-
-// bare is a host without the brackets of an IPv6 address.
-func bare(name string) string { return strings.TrimSuffix(strings.TrimPrefix(name, "["), "]") }
-
-func unitName(s string) bool {
-	return s != "" && s[0] != '-' && !strings.ContainsFunc(s, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune(`:-_.\@`, r)
-	})
-}
 
 func tryTCP(ctx context.Context, addr string) string {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
@@ -163,17 +114,17 @@ func localEnv(host fleet.Host, opts Options) []string {
 	if host.TargetPort != 0 {
 		port = strconv.Itoa(host.TargetPort)
 	}
-	return append(env, "GODWIT_PORT="+port)
+	address := ""
+	if opts.Where.Via == "" {
+		address = cmp.Or(opts.Where.Host, bare(host.TargetHost))
+	}
+	return append(env, "GODWIT_PORT="+port, "GODWIT_ADDRESS="+address)
 }
 
 // tryLocal runs a command on this machine. When its time is over it goes away
 // with all that it started.
 func tryLocal(ctx context.Context, c fleet.LocalCheck, env []string) (string, bool) {
-	program := c.Cmd[0]
-	if c.Dir != "" && strings.Contains(program, "/") && !filepath.IsAbs(program) {
-		program = filepath.Join(c.Dir, program)
-	}
-	cmd := exec.CommandContext(ctx, program, c.Cmd[1:]...)
+	cmd := exec.CommandContext(ctx, program(c), c.Cmd[1:]...)
 	cmd.Dir, cmd.Env = c.Dir, env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

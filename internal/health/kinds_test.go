@@ -34,20 +34,6 @@ func TestTCP(t *testing.T) {
 	}
 }
 
-func TestMalformedKinds(t *testing.T) {
-	for want, c := range map[string]fleet.Checks{
-		"no valid address":        {TCP: []fleet.TCPCheck{{Description: "odd", Port: 70000}}},
-		"is not the name":         {Unit: []fleet.UnitCheck{{Description: "odd", Unit: "--all"}}},
-		"is not the name of a":    {Unit: []fleet.UnitCheck{{Description: "odd", Unit: "a b"}}},
-		`"odd" has no command`:    {Local: []fleet.LocalCheck{{Description: "odd"}}},
-		`check "odd" has no comm`: {Local: []fleet.LocalCheck{{Description: "odd", Cmd: []string{""}}}},
-	} {
-		if _, said, err := run(t, nil, c, Options{}); err == nil || said != "" || !strings.Contains(err.Error(), want) {
-			t.Errorf("%+v: %v", c, err)
-		}
-	}
-}
-
 func TestUnits(t *testing.T) {
 	failed := "old.service loaded failed failed Old\nnew.service loaded failed failed New\nodd@1.service loaded failed failed Odd\n"
 	r := fake(func(_ context.Context, c ssh.Cmd) error {

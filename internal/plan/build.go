@@ -39,6 +39,7 @@ func Build(o Options, src Source, in Input) Host {
 		Closure: in.Closure, Copy: in.Copy,
 		FailedUnits: s.FailedUnits, Free: map[string]int64{}, Secrets: in.Secrets, Checks: in.Host.HealthChecks.Len(),
 	}
+	h.machine = s.Machine
 	config := in.Host
 	h.Config = &config
 	for _, place := range []string{"/nix", "/boot"} {

@@ -52,6 +52,8 @@ type Facts struct {
 	// NoOneShot says why the host cannot boot a system once; empty when it can,
 	// or was not asked.
 	NoOneShot string `json:"noOneShot,omitempty"`
+	// Twin says that the host has the address of another host of the run.
+	Twin string `json:"twin,omitempty"`
 	// Present tells that the host has the new system.
 	Present bool `json:"present"`
 }

@@ -23,6 +23,8 @@ type Target struct {
 	System string         // the new system
 	Source store.Endpoint // that holds the new system
 	Fleet  []string       // names of all hosts of the configuration
+	// Twin says that the host has the address of another host of the run; empty: it has not.
+	Twin string
 }
 
 // Gather finds out about one host and makes its part of the plan. With brief
@@ -51,6 +53,7 @@ func Gather(ctx context.Context, o Options, src Source, t Target, brief bool) (H
 		return Host{}, err
 	}
 	f.NoOneShot = loader.Why
+	f.Twin = t.Twin
 	in.Facts = f
 	f.OtherHost = otherHost(t.Host.Name, t.System, f.State.Current, t.Fleet)
 	if brief || f.State.Current == t.System {

@@ -19,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"godwit/internal/closure"
@@ -140,8 +141,9 @@ type Host struct {
 	// saved plan without an evaluation. Secrets are named by their files.
 	Config *fleet.Host `json:"config,omitempty"`
 
-	err  error
-	same bool // it runs and boots System already; only secrets may change
+	err     error
+	machine string // activate.State.Machine
+	same    bool   // it runs and boots System already; only secrets may change
 }
 
 // Err is why a host is blocked, as it was found; nil after a plan was loaded.
@@ -227,9 +229,33 @@ func (p *Plan) Sum() string {
 	return hex.EncodeToString(sum[:])[:32]
 }
 
+// separate blocks hosts that turned out to be one machine: the last of them
+// would win.
+func (p *Plan) separate() {
+	by := map[string][]string{}
+	for _, h := range p.Hosts {
+		if h.machine != "" {
+			by[h.machine] = append(by[h.machine], h.Name)
+		}
+	}
+	for i := range p.Hosts {
+		h := &p.Hosts[i]
+		all := by[h.machine]
+		if h.Status != Change || len(all) < 2 {
+			continue
+		}
+		others := slices.DeleteFunc(slices.Clone(all), func(n string) bool { return n == h.Name })
+		slices.Sort(others)
+		Fail(h, fault.New("it is the same machine as %s, and the last of them would win; it was not changed", strings.Join(others, ", ")).On(h.Name).
+			Hint("give each host its own deployment.targetHost, or choose one of them with --on"))
+		h.Status = Blocked
+	}
+}
+
 // Seal completes a plan: hosts in the order given (others behind them, by
-// name), schema and hash.
+// name), schema and hash. Hosts that are one machine are blocked.
 func (p *Plan) Seal(order []string) {
+	p.separate()
 	at := map[string]int{}
 	for i, n := range order {
 		at[n] = i + 1

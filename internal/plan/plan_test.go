@@ -111,6 +111,7 @@ func TestRisks(t *testing.T) {
 		{name: "container without kernel", opt: sw, change: func(f *Facts, _ *Input) { delete(f.New.Parts, "kernel") }},
 		{name: "boot loader", opt: sw, change: func(f *Facts, _ *Input) { f.New.Parts["boot-loader"] = sp('h', "install-systemd-boot.sh") }, want: []string{BootLoader}},
 		{name: "boot loader rebuilt", opt: sw, change: func(f *Facts, _ *Input) { f.New.Parts["boot-loader"] = sp('h', "install-grub.sh") }},
+		{name: "address of another host", opt: sw, change: func(f *Facts, _ *Input) { f.Twin = "it has the address of web2: 192.0.2.7 port 22" }, want: []string{SameAddress}},
 		{name: "sshd settings", opt: sw, change: func(f *Facts, _ *Input) { f.New.Prints["ssh"] = "2 11" }, want: []string{SSHChange}},
 		{name: "sshd goes away", opt: sw, change: func(f *Facts, _ *Input) { delete(f.New.Prints, "ssh") }, want: []string{SSHChange}},
 		{name: "first sshd", opt: sw, change: func(f *Facts, _ *Input) { delete(f.Current.Prints, "ssh") }},
@@ -628,5 +629,28 @@ func TestFingerprint(t *testing.T) {
 	s := Source{Commit: "4f2a91c0", Content: "x"}
 	if how := s.Moved(Source{Commit: "77c0e1d0", Content: "x"}); how != "it is at commit 77c0e1d now, not at commit 4f2a91c" {
 		t.Error(how)
+	}
+}
+
+// TestOneMachine: hosts that turn out to be one machine are not changed, whatever
+// their addresses are.
+func TestOneMachine(t *testing.T) {
+	part := func(name, machine string, system string) Host {
+		f := facts()
+		f.State.Machine = machine
+		return Build(Options{Action: "switch"}, Source{}, Input{Host: host(name), System: system, Facts: f})
+	}
+	p := &Plan{Options: Options{Action: "switch"}, Hosts: []Host{
+		part("a", "m1", newSystem), part("b", "m1", newSystem), part("c", "m2", newSystem), part("d", "", newSystem), part("e", "", newSystem),
+		part("f", "m3", newSystem), part("g", "m3", oldSystem),
+	}}
+	p.Seal([]string{"a", "b", "c", "d", "e", "f", "g"})
+	for i, want := range []Status{Blocked, Blocked, Change, Change, Change, Blocked, Unchanged} {
+		if h := p.Hosts[i]; h.Status != want || (h.Err() != nil) != (want == Blocked) {
+			t.Errorf("%s is %s: %v", h.Name, h.Status, h.Err())
+		}
+	}
+	if s := p.Hosts[1].Error; !strings.Contains(s, "it is the same machine as a") {
+		t.Error(s)
 	}
 }

@@ -29,6 +29,7 @@ const (
 	LowSpace       = "low-space"
 	BootLoader     = "boot-loader-change"
 	WrongHost      = "wrong-host"
+	SameAddress    = "same-address"
 )
 
 // RiskNames are all names with what they mean, for help and documentation.
@@ -42,6 +43,7 @@ var RiskNames = []struct{ Name, Meaning string }{
 	{LowSpace, "the host is short of space in /nix or /boot"},
 	{BootLoader, "another boot loader is installed"},
 	{WrongHost, "the host runs the system of another host of this configuration"},
+	{SameAddress, "ssh reaches the host at the address of another host of this run"},
 }
 
 // Accept is the set of accepted risks.
@@ -166,6 +168,9 @@ func risks(o Options, src Source, h *Host, f *Facts) []Risk {
 	}
 	if other := f.OtherHost; other != "" {
 		add(WrongHost, "the host runs the system of %s", other)
+	}
+	if f.Twin != "" {
+		add(SameAddress, "%s", f.Twin)
 	}
 	return out
 }

@@ -2,7 +2,6 @@ package ssh
 
 import (
 	"context"
-	"os"
 	"regexp"
 	"runtime"
 	"slices"
@@ -71,7 +70,7 @@ func (h *Host) configured(ctx context.Context) (mine, builtin string) {
 	p.ciphers.Do(func() {
 		p.ciphers.builtin, _ = value("-F", "none", "localhost")
 		common, said := value(append([]string{"-v"}, args...)...)
-		if sameCiphers(said) {
+		if noFileSays(said, anyCiphers) {
 			p.ciphers.common = common
 		}
 	})
@@ -82,25 +81,7 @@ func (h *Host) configured(ctx context.Context) (mine, builtin string) {
 	return mine, p.ciphers.builtin
 }
 
-// sameCiphers tells from the log of `ssh -v -G`, which names each file that ssh
-// reads (those of blocks for other hosts, too), that all hosts have the same ciphers.
-func sameCiphers(said string) bool {
-	files := 0
-	for line := range strings.Lines(said) {
-		_, file, ok := strings.Cut(strings.TrimSpace(line), "Reading configuration data ")
-		if !ok {
-			continue
-		}
-		text, err := os.ReadFile(file)
-		// An Include may name a file for each host: "Include conf.d/%h".
-		if err != nil || anyCiphers.Match(text) {
-			return false
-		}
-		files++
-	}
-	return files > 0
-}
-
+// An Include may name a file for each host: "Include conf.d/%h".
 var anyCiphers = regexp.MustCompile(`(?i)ciphers|include.*%`)
 
 // cipherArgs are options for a connection to a host that costs less with AES: where

@@ -28,6 +28,7 @@ type Host struct {
 	system  string        // Target.System
 	said    string        // what Options.Greeting printed on the last connection
 	saidAt  time.Time
+	where   *Where // where ssh goes; nil: not asked yet
 
 	elevMu sync.Mutex
 	elev   *elevation // how to become root; known after the first elevated command

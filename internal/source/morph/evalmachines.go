@@ -80,7 +80,12 @@ func (n *Network) openWith(ctx context.Context) error {
 func (n *Network) loadWith(ctx context.Context, names []string, r Request, res *Result) ([]fleet.Host, error) {
 	var hosts []fleet.Host
 	for _, name := range names {
-		hosts = append(hosts, n.given[name])
+		h := n.given[name]
+		if err := settleTarget(&h); err != nil {
+			res.Failed = append(res.Failed, HostError{name, err})
+			continue
+		}
+		hosts = append(hosts, h)
 	}
 	hosts = fleet.Tagged(hosts, r.Selection.Tagged)
 	if !r.Systems {

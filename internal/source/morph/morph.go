@@ -567,6 +567,9 @@ func (n *Network) evaluate(ctx context.Context, q query, res *Result) ([]fleet.H
 			if f := n.unfit(h); f != nil {
 				return f
 			}
+			if err := settleTarget(&h); err != nil {
+				return err
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			got[name] = h
@@ -648,6 +651,15 @@ func (n *Network) suggest(ctx context.Context, host string, err error) error {
 		f.Hints = nil
 	}
 	return err
+}
+
+// settleTarget takes apart a deployment.targetHost that says more than a host.
+func settleTarget(h *fleet.Host) error {
+	if err := h.SettleTarget(); err != nil {
+		return fault.New("deployment.%w", err).On(h.Name).
+			Hint("deployment.targetHost takes a name or an address, deployment.targetUser and deployment.targetPort the rest")
+	}
+	return nil
 }
 
 // unfit says why a host can never be a NixOS: its packages are a Mac's.

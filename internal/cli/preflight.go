@@ -1,0 +1,140 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"godwit/internal/activate"
+	"godwit/internal/deploy"
+	"godwit/internal/fault"
+	"godwit/internal/fleet"
+	"godwit/internal/health"
+	"godwit/internal/plan"
+	"godwit/internal/ssh"
+)
+
+// preflight refuses a run that can only end badly, before anything is built or
+// touched: checks that can never succeed, two hosts that are one machine.
+func (s *session) preflight(ctx context.Context, d deploy.Options, hosts []fleet.Host) error {
+	if d.Goal != deploy.GoalActivate {
+		return nil
+	}
+	if err := preflightChecks(hosts, d); err != nil {
+		return err
+	}
+	if d.Action == activate.DryActivate {
+		return nil
+	}
+	accept, err := s.accepted()
+	if err != nil {
+		return err
+	}
+	return s.oneAddressEach(ctx, hosts, accept[plan.SameAddress], true)
+}
+
+// preflightChecks looks at the checks that a run would make.
+func preflightChecks(hosts []fleet.Host, d deploy.Options) error {
+	after := !d.SkipHealthChecks && d.Action != activate.DryActivate && (d.Action != activate.Boot || d.Reboot)
+	return health.Preflight(hosts, !d.SkipPreChecks, after)
+}
+
+// preflightHealth looks at the checks of hosts that are to be made now, and asks
+// ssh for all hosts at once where they are.
+func (s *session) preflightHealth(ctx context.Context) func([]fleet.Host) error {
+	return func(hosts []fleet.Host) error {
+		if err := health.Preflight(hosts, false, true); err != nil {
+			return err
+		}
+		s.twins(ctx, hosts)
+		return nil
+	}
+}
+
+// accepted are the risks that were accepted for this run: by the user's file, the
+// fleet, the command line, and with a saved plan.
+func (s *session) accepted() (plan.Accept, error) {
+	settings, err := loadDeploySettings()
+	if err != nil {
+		return nil, err
+	}
+	a, err := plan.ParseAccept(slices.Concat(settings.AcceptRisk, s.approval.accept))
+	if err != nil || s.saved == nil {
+		return a, err
+	}
+	for _, h := range s.saved.Hosts {
+		for _, r := range h.Risks {
+			if r.Accepted != "" {
+				a[r.Name] = true
+			}
+		}
+	}
+	return a, nil
+}
+
+// twins are the hosts that ssh reaches at the address of another host of the
+// run, each with what to say of it. ssh is asked once.
+func (s *session) twins(ctx context.Context, hosts []fleet.Host) map[string]string {
+	s.twinsOnce.Do(func() { s.twinsFound = findTwins(ctx, s.pool, hosts) })
+	return s.twinsFound
+}
+
+func findTwins(ctx context.Context, pool *ssh.Pool, hosts []fleet.Host) map[string]string {
+	var names []string
+	var targets []ssh.Target
+	for _, h := range hosts {
+		if !h.BuildOnly && h.TargetHost != "" {
+			names, targets = append(names, h.Name), append(targets, deploy.Target(h))
+		}
+	}
+	if len(names) < 2 {
+		return nil
+	}
+	where := pool.Where(ctx, targets)
+	at := map[string][]string{}
+	for i, t := range targets {
+		if w, ok := where[t]; ok {
+			at[w.Address()] = append(at[w.Address()], names[i])
+		}
+	}
+	found := map[string]string{}
+	for i, t := range targets {
+		w, ok := where[t]
+		if all := at[w.Address()]; ok && len(all) > 1 {
+			others := slices.DeleteFunc(slices.Clone(all), func(n string) bool { return n == names[i] })
+			found[names[i]] = fmt.Sprintf("it has the address of %s: %s", strings.Join(others, ", "), w)
+		}
+	}
+	return found
+}
+
+// joinAnd is "a, b and c".
+func joinAnd(names []string) string {
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " and " + names[last]
+}
+
+// oneAddressEach refuses to change one machine twice. risk says that it can be
+// accepted as a risk, in case that ssh's configuration hides what differs.
+func (s *session) oneAddressEach(ctx context.Context, hosts []fleet.Host, accepted, risk bool) error {
+	if accepted {
+		return nil
+	}
+	found := s.twins(ctx, hosts)
+	var names, lines []string
+	for _, h := range hosts {
+		if text := found[h.Name]; text != "" {
+			names, lines = append(names, h.Name), append(lines, h.Name+"  "+text)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	f := fault.New("%s have the same address, and the last of them would win; no host was changed", joinAnd(names)).Detail(lines...).
+		Hint("give each its own deployment.targetHost or targetPort, or choose one of them with --on")
+	if risk {
+		f.Exit(ExitRisk).Hint("--accept-risk=%s goes on, if they are different machines all the same", plan.SameAddress)
+	}
+	return f
+}
