@@ -20,6 +20,7 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/nix"
+	"godwit/internal/paths"
 	"godwit/internal/store"
 )
 
@@ -370,7 +371,7 @@ func (c *container) run(ctx context.Context, argv []string, stdout, stderr io.Wr
 // lock keeps two godwits of one person from doing the same thing at once. It is
 // the engine that decides between persons: names of containers are unique.
 func lock(ctx context.Context, name string) (func(), error) {
-	dir, err := StateDir()
+	dir, err := paths.State()
 	if err != nil {
 		return nil, err
 	}

@@ -229,7 +229,7 @@ func archiveImage(file string) (string, error) {
 type imageIDs map[string]string
 
 func (m *imageIDs) file() (string, error) {
-	d, err := StateDir()
+	d, err := paths.State()
 	return filepath.Join(d, "images.json"), err
 }
 

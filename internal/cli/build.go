@@ -86,7 +86,7 @@ With --store-path it copies what exists already, and needs no deployment file.` 
 			return deploymentArgs()(c, args)
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := copying.settle(c); err != nil {
+			if err := a.settleCopy(c, &copying); err != nil {
 				return err
 			}
 			if ready.given(c) {
@@ -156,7 +156,7 @@ without a deployment file, and so without its secrets and checks.
 			return fault.New("say what to do: switch, boot, test or dry-activate").Hint("%s %s switch", c.CommandPath(), args[0])
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			err := copying.settle(c)
+			err := a.settleCopy(c, &copying)
 			if err != nil {
 				return err
 			}
@@ -263,6 +263,9 @@ func (s *session) deploy(ctx context.Context, o buildOptions, d deploy.Options, 
 	d.DryRun = g.dryRun
 	l, err := g.limits()
 	if err != nil {
+		return err
+	}
+	if _, err := s.app.settings(); err != nil { // before anything that takes long
 		return err
 	}
 	d.Builds, d.Copies, d.Activations = or(l.build, max(2, runtime.NumCPU())), or(l.copy, 10), or(l.activate, 10)

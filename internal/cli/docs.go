@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"godwit/internal/fault"
+	"godwit/internal/settings"
 )
 
 // newDocs is the command that writes docs/reference from the commands
@@ -48,7 +49,10 @@ func referencePages(root *cobra.Command) map[string][]byte {
 		}
 	}
 	walk(root)
-	index.WriteString("- [exit codes](exit-codes.md)\n")
+	index.WriteString("- [settings](settings.md)\n- [exit codes](exit-codes.md)\n")
+	pages["settings.md"] = []byte("# Settings\n\nThey stand in `$XDG_CONFIG_HOME/godwit/config.toml`; without that variable in `~/.config/godwit/config.toml`, on a Mac in\n" +
+		"`~/Library/Application Support/godwit/config.toml` when that is there. A table or a setting that is not listed here is an error.\n\n" +
+		strings.TrimRight(settings.Reference(), "\n") + "\n")
 	pages["README.md"] = index.Bytes()
 	pages["exit-codes.md"] = []byte("# Exit codes\n\nThey are part of godwit's interface; every command uses the same ones.\n\n```" + exitStatusHelp + "\n```\n\n" +
 		"With several reasons at once, 130 wins over all, then 5 when no host could be built for want of a builder, then 3.\n\n" +

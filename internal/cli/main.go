@@ -10,11 +10,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
 	"godwit/internal/crash"
 	"godwit/internal/fault"
+	"godwit/internal/settings"
 	"godwit/internal/ui"
 )
 
@@ -49,6 +51,17 @@ type app struct {
 	getenv func(string) string
 	// interrupt stops the run as Ctrl-C does; set by Main.
 	globals globals
+	conf    struct {
+		once sync.Once
+		is   *settings.Settings
+		err  error
+	}
+}
+
+// settings are the user's file, read when it is first asked for.
+func (a *app) settings() (*settings.Settings, error) {
+	a.conf.once.Do(func() { a.conf.is, a.conf.err = settings.Load() })
+	return a.conf.is, a.conf.err
 }
 
 // silent is an error whose message has been shown already.

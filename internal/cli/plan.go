@@ -15,7 +15,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/BurntSushi/toml"
 	"github.com/spf13/cobra"
 
 	"godwit/internal/activate"
@@ -173,6 +172,9 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 	g := s.app.globals
 	l, err := g.limits()
 	if err != nil {
+		return err
+	}
+	if _, err := s.app.settings(); err != nil { // before anything that takes long
 		return err
 	}
 	if err := s.findNix(ctx); err != nil {
@@ -420,39 +422,6 @@ type nixTool interface {
 	Output(ctx context.Context, program string, args ...string) ([]byte, error)
 }
 
-// deploySettings is the part of the user's file that is about deploys:
-//
-//	[deploy]
-//	yes = true
-//	accept-risk = ["dirty-tree"]
-type deploySettings struct {
-	Yes        bool     `toml:"yes"`
-	AcceptRisk []string `toml:"accept-risk"`
-}
-
-func loadDeploySettings() (deploySettings, error) {
-	var f struct {
-		Deploy deploySettings `toml:"deploy"`
-	}
-	file, err := builder.ConfigFile()
-	if err != nil {
-		return f.Deploy, nil // no home directory: no file
-	}
-	md, err := toml.DecodeFile(file, &f)
-	if errors.Is(err, fs.ErrNotExist) {
-		return f.Deploy, nil
-	}
-	if err != nil {
-		return f.Deploy, fault.New("cannot read %s: %s", file, strings.TrimPrefix(err.Error(), "toml: ")).Because(err)
-	}
-	for _, k := range md.Undecoded() {
-		if len(k) == 2 && k[0] == "deploy" {
-			return f.Deploy, fault.New("%s: unknown setting %s", file, k).Hint("known: yes, accept-risk")
-		}
-	}
-	return f.Deploy, nil
-}
-
 // planner shows what a deploy would change when every host is ready for it, and
 // holds all hosts back until somebody agreed. It is behind deploy.Run's hooks
 // Admit and Settled.
@@ -477,15 +446,15 @@ type planner struct {
 
 // newPlanner prepares the plan of a run of jobs.
 func (s *session) newPlanner(ctx context.Context, file string, d deploy.Options, f planFlags, jobs []deploy.Job, outcomes []deploy.Outcome) (*planner, error) {
-	settings, err := loadDeploySettings()
+	settings, err := s.app.settings()
 	if err != nil {
 		return nil, err
 	}
-	accept, err := plan.ParseAccept(slices.Concat(settings.AcceptRisk, f.accept))
+	accept, err := plan.ParseAccept(slices.Concat(settings.Deploy.AcceptRisk, f.accept))
 	if err != nil {
 		return nil, err
 	}
-	pl := &planner{s: s, accept: accept, yes: f.yes || settings.Yes, terminal: s.watched(), order: s.names(), meta: d.Meta,
+	pl := &planner{s: s, accept: accept, yes: f.yes || settings.Deploy.Yes, terminal: s.watched(), order: s.names(), meta: d.Meta,
 		left: len(jobs), admitted: map[string]bool{}, decided: make(chan struct{})}
 	if s.saved != nil {
 		pl.saved, pl.file = s.saved, s.savedFile

@@ -17,40 +17,6 @@ import (
 	"godwit/internal/ui"
 )
 
-func TestDeploySettings(t *testing.T) {
-	dir := t.TempDir()
-	t.Setenv("XDG_CONFIG_HOME", dir)
-	if s, err := loadDeploySettings(); err != nil || s.Yes || len(s.AcceptRisk) > 0 {
-		t.Errorf("without a file: %+v, %v", s, err)
-	}
-	file := filepath.Join(dir, "godwit", "config.toml")
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	for content, want := range map[string]struct {
-		settings deploySettings
-		says     string
-	}{
-		"[builder]\nengine = \"podman\"\n":                       {},
-		"[deploy]\nyes = true\naccept-risk = [\"dirty-tree\"]\n": {settings: deploySettings{Yes: true, AcceptRisk: []string{"dirty-tree"}}},
-		"[deploy]\nforce = true\n":                               {says: "unknown setting deploy.force"},
-		"[deploy]\nyes = \"perhaps\"\n":                          {says: "cannot read"},
-	} {
-		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		s, err := loadDeploySettings()
-		switch {
-		case want.says != "":
-			if err == nil || !strings.Contains(err.Error(), want.says) {
-				t.Errorf("%q: %v", content, err)
-			}
-		case err != nil || s.Yes != want.settings.Yes || !slices.Equal(s.AcceptRisk, want.settings.AcceptRisk):
-			t.Errorf("%q: %+v, %v", content, s, err)
-		}
-	}
-}
-
 func TestPlanRoots(t *testing.T) {
 	state := t.TempDir()
 	t.Setenv("XDG_STATE_HOME", state)

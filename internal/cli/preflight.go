@@ -55,11 +55,11 @@ func (s *session) preflightHealth(ctx context.Context) func([]fleet.Host) error 
 // accepted are the risks that were accepted for this run: by the user's file, the
 // fleet, the command line, and with a saved plan.
 func (s *session) accepted() (plan.Accept, error) {
-	settings, err := loadDeploySettings()
+	settings, err := s.app.settings()
 	if err != nil {
 		return nil, err
 	}
-	a, err := plan.ParseAccept(slices.Concat(settings.AcceptRisk, s.approval.accept))
+	a, err := plan.ParseAccept(slices.Concat(settings.Deploy.AcceptRisk, s.approval.accept))
 	if err != nil || s.saved == nil {
 		return a, err
 	}

@@ -408,7 +408,7 @@ func (s *session) callEvaluated(ctx context.Context) (evaluated func(fleet.Host)
 // chooseBuilders decides where each host is built. Hosts that nothing can
 // build come back as outcomes.
 func (s *session) chooseBuilders(ctx context.Context, hosts []fleet.Host) (*builder.Plan, error) {
-	settings, err := s.builderSettings()
+	settings, err := s.app.builderSettings()
 	if err != nil {
 		return nil, err
 	}
@@ -432,12 +432,12 @@ func (s *session) chooseBuilders(ctx context.Context, hosts []fleet.Host) (*buil
 }
 
 // builderSettings are the user's file with the command line on top.
-func (s *session) builderSettings() (builder.Settings, error) {
-	return s.app.builderSettings()
-}
-
 func (a *app) builderSettings() (builder.Settings, error) {
-	b, err := builder.LoadSettings("")
+	all, err := a.settings()
+	if err != nil {
+		return builder.Settings{}, err
+	}
+	b, err := builder.SettingsFrom(all)
 	if err != nil {
 		return b, err
 	}

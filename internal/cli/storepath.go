@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"path/filepath"
 	"runtime"
@@ -15,7 +13,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/BurntSushi/toml"
 	"github.com/spf13/cobra"
 
 	"godwit/internal/builder"
@@ -23,6 +20,7 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/nix"
+	"godwit/internal/settings"
 	"godwit/internal/ssh"
 	"godwit/internal/store"
 )
@@ -42,45 +40,31 @@ func (o *copyFlags) flags(c *cobra.Command) {
 	f.StringVar(&o.compress, "compress", "auto", "let ssh compress: on, off, auto (where much is to be copied over a link below 100 Mbit/s), or ssh (as ssh is configured)")
 }
 
-// settle takes what the command line leaves open from the user's file:
-//
-//	[copy]
-//	with = "nix"
-//	compress = "off"
-//	direct = "off"
-func (o *copyFlags) settle(c *cobra.Command) error {
-	var f struct {
-		Copy struct {
-			With     string `toml:"with"`
-			Compress string `toml:"compress"`
-			Direct   string `toml:"direct"`
-		} `toml:"copy"`
+// settleCopy is settle with the user's file.
+func (a *app) settleCopy(c *cobra.Command, o *copyFlags) error {
+	file, err := a.settings()
+	if err != nil {
+		return err
 	}
-	var md toml.MetaData
-	file, err := builder.ConfigFile()
-	if err == nil {
-		if md, err = toml.DecodeFile(file, &f); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fault.New("cannot read %s: %s", file, strings.TrimPrefix(err.Error(), "toml: ")).Because(err)
-		}
-	}
-	for _, k := range md.Undecoded() {
-		if len(k) == 2 && k[0] == "copy" {
-			return fault.New("%s: unknown setting %s", file, k).Hint("known: with, compress, direct")
-		}
-	}
+	return o.settle(c, file)
+}
+
+// settle takes what the command line leaves open from the user's file, table [copy].
+func (o *copyFlags) settle(c *cobra.Command, file *settings.Settings) error {
 	for _, x := range []struct {
-		flag, setting, inFile string
-		value                 *string
-		known                 []string
+		flag, setting string
+		inFile        *string
+		value         *string
+		known         []string
 	}{
-		{"copy-with", "with", f.Copy.With, &o.with, []string{"godwit", "nix"}},
-		{"compress", "compress", f.Copy.Compress, &o.compress, []string{"auto", "on", "off", "ssh"}},
-		{"direct", "direct", f.Copy.Direct, &o.direct, []string{"auto", "on", "off"}},
+		{"copy-with", "with", file.Copy.With, &o.with, []string{"godwit", "nix"}},
+		{"compress", "compress", file.Copy.Compress, &o.compress, []string{"auto", "on", "off", "ssh"}},
+		{"direct", "direct", file.Copy.Direct, &o.direct, []string{"auto", "on", "off"}},
 	} {
 		where := "--" + x.flag + "=" + *x.value
-		if !c.Flags().Changed(x.flag) && md.IsDefined("copy", x.setting) {
-			*x.value = x.inFile
-			where = fmt.Sprintf("%s: copy.%s = %q", file, x.setting, x.inFile)
+		if !c.Flags().Changed(x.flag) && x.inFile != nil {
+			*x.value = *x.inFile
+			where = fmt.Sprintf("%s: copy.%s = %q", file.File(), x.setting, *x.inFile)
 		}
 		if last := len(x.known) - 1; !slices.Contains(x.known, *x.value) {
 			return fault.New("%s: there is %s and %s", where, strings.Join(x.known[:last], ", "), x.known[last])
@@ -301,7 +285,7 @@ func (s *session) ready(ctx context.Context, o readyFlags, d deploy.Options, p *
 			return err
 		}
 	}
-	settings, err := s.builderSettings()
+	settings, err := s.app.builderSettings()
 	if err != nil {
 		return err
 	}

@@ -3,10 +3,13 @@ package cli
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"godwit/internal/settings"
 )
 
 func TestParseTo(t *testing.T) {
@@ -96,7 +99,7 @@ func TestCopySettings(t *testing.T) {
 		{"", []string{"--direct=never"}, copyFlags{}, "--direct=never: there is auto, on and off"},
 		{"", []string{"--compress=yes"}, copyFlags{}, "--compress=yes: there is auto, on, off and ssh"},
 		{"compression = 'on'", nil, copyFlags{}, "unknown setting copy.compression"},
-		{"direct = true", nil, copyFlags{}, "cannot read"},
+		{"direct = true", nil, copyFlags{}, "config.toml:2: copy.direct does not take a value of the type boolean"},
 	} {
 		if err := os.WriteFile(filepath.Join(config, "godwit", "config.toml"), []byte("[copy]\n"+c.file+"\n"), 0o600); err != nil {
 			t.Fatal(err)
@@ -107,12 +110,27 @@ func TestCopySettings(t *testing.T) {
 		if err := cmd.ParseFlags(c.args); err != nil {
 			t.Fatal(err)
 		}
-		err := o.settle(cmd)
+		err := new(app).settleCopy(cmd, &o)
 		switch {
 		case c.bad != "" && (err == nil || !strings.Contains(err.Error(), c.bad)):
 			t.Errorf("%q %q: %+v, error %v", c.file, c.args, o, err)
 		case c.bad == "" && (err != nil || o != c.want):
 			t.Errorf("%q %q: %+v, want %+v, error %v", c.file, c.args, o, c.want, err)
+		}
+	}
+}
+
+// TestCopyDefaults: the page of settings says what the flags say.
+func TestCopyDefaults(t *testing.T) {
+	cmd := &cobra.Command{}
+	new(copyFlags).flags(cmd)
+	for f := range reflect.TypeFor[settings.Copy]().Fields() {
+		flag := cmd.Flags().Lookup(f.Tag.Get("toml"))
+		if flag == nil {
+			flag = cmd.Flags().Lookup("copy-" + f.Tag.Get("toml"))
+		}
+		if flag == nil || flag.DefValue != f.Tag.Get("default") {
+			t.Errorf("%s: %q in the settings, and the flag %+v", f.Name, f.Tag.Get("default"), flag)
 		}
 	}
 }

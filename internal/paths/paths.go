@@ -33,6 +33,26 @@ func State() (string, error) {
 	return dir, nil
 }
 
+// Config is the user's file of settings: $XDG_CONFIG_HOME/godwit/config.toml, on a Mac
+// without that variable ~/Library/Application Support/godwit/config.toml when it is
+// there, and ~/.config/godwit/config.toml. It need not exist.
+func Config() (string, error) {
+	if d := os.Getenv("XDG_CONFIG_HOME"); filepath.IsAbs(d) {
+		return filepath.Join(d, "godwit", "config.toml"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", err
+	}
+	if runtime.GOOS == "darwin" { // where programs keep their files is a matter of the machine
+		p := filepath.Join(home, "Library", "Application Support", "godwit", "config.toml")
+		if _, err := os.Stat(p); err == nil {
+			return p, nil
+		}
+	}
+	return filepath.Join(home, ".config", "godwit", "config.toml"), nil
+}
+
 // Write writes a file that only its owner can read, in one step: whoever reads it
 // meanwhile has the old one or the new one.
 func Write(file string, data []byte) error {

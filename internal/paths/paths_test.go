@@ -6,6 +6,14 @@ import (
 	"testing"
 )
 
+func TestState(t *testing.T) {
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	dir, err := State()
+	if st, err2 := os.Stat(dir); err != nil || err2 != nil || st.Mode().Perm() != 0o700 {
+		t.Errorf("%s: %v %v", dir, err, err2)
+	}
+}
+
 func TestWrite(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "f")
