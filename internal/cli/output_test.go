@@ -15,6 +15,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv("GODWIT_TEST_MAIN") != "" {
 		os.Exit(Main(os.Args[1:]))
 	}
+	if how := os.Getenv("GODWIT_TEST_PANIC"); how != "" {
+		os.Exit(panicking(how))
+	}
 	os.Exit(m.Run())
 }
 
