@@ -63,13 +63,6 @@ type printed struct {
 	text   string
 }
 
-func (l *live) dest(p printed) *Output {
-	if p.stdout {
-		return l.u.stdout
-	}
-	return l.u.stderr
-}
-
 func newLive(u *UI) *live {
 	l := &live{
 		u:    u,
@@ -243,7 +236,7 @@ func (l *live) paint(last bool) {
 	frame := make([]string, len(rows))
 	for i, r := range rows {
 		r.whole = last
-		frame[i] = u.stderr.line(u.render(r, w))
+		frame[i] = u.stderr.line(u.render(r, w), u.pal.on)
 	}
 	if last {
 		for _, f := range frame {
@@ -292,7 +285,7 @@ func (l *live) draw(pending []printed, frame []string, w, h int) {
 				continue
 			}
 			begin()
-			b.WriteString(l.u.stderr.line(p.text))
+			b.WriteString(l.u.stderr.line(p.text, l.u.pal.on))
 			b.WriteString("\r\n")
 		}
 	}
@@ -416,7 +409,11 @@ func (l *live) late() {
 		return
 	}
 	for _, p := range l.pending {
-		l.u.write(l.dest(p), []byte(p.text+"\n"))
+		if p.stdout {
+			l.u.write(l.u.stdout, []byte(p.text+"\n"))
+		} else {
+			l.u.draw([]byte(l.u.stderr.line(p.text, l.u.pal.on) + "\n"))
+		}
 	}
 	l.pending = nil
 }

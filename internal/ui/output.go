@@ -17,10 +17,10 @@ import (
 )
 
 // Output is stdout or stderr as everything in godwit writes to it: a guard that lets
-// nothing through that a terminal would obey but line feeds, tabs and the colours of
-// ours. What a renderer forgot to clean is written out, as in \u001b, which is also
-// how JSON writes it: a JSON text stays one, and stays what it was. Only the live
-// view, which knows what it draws, moves the cursor.
+// nothing through that a terminal would obey but line feeds and tabs. What was not
+// cleaned is written out, as in \u001b, which is also how JSON writes it: a JSON text
+// stays one, and stays what it was. Only the live view, which knows what it draws,
+// colours and moves the cursor.
 //
 // It is safe for concurrent use.
 type Output struct {
@@ -30,11 +30,12 @@ type Output struct {
 
 	shut atomic.Bool // nothing is written any more
 
-	mu     sync.Mutex
-	styled bool   // our colours may pass
-	rest   []byte // of a character or a colour that the next write may end
-	n      int    // bytes of the line so far
-	over   int64  // bytes of the line that were left out
+	mu   sync.Mutex
+	rest []byte // of a character that the next write may end
+	n    int    // bytes of the line so far
+	over int64  // bytes of the line that were left out
+
+	styled bool // colours of ours may pass: of line
 }
 
 // maxLine bounds a line on stderr: no message is longer. Stdout carries data.
@@ -85,9 +86,6 @@ func Inherit(w io.Writer) io.Writer {
 	return w
 }
 
-// style says whether the colours of ours may pass.
-func (o *Output) style(on bool) { o.mu.Lock(); o.styled = on; o.mu.Unlock() }
-
 // Write writes text, or JSON.
 func (o *Output) Write(p []byte) (int, error) {
 	defer crash.Catch()
@@ -106,7 +104,7 @@ func (o *Output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// control writes what the live view draws: text that line made, and what moves the
+// control writes what the live view draws: lines that line made, and what moves the
 // cursor.
 func (o *Output) control(b []byte) (int, error) {
 	o.mu.Lock()
@@ -123,11 +121,9 @@ func (o *Output) abandon(s string) {
 	_, _ = io.WriteString(o.to, s)
 }
 
-// line is a line as Write would write it.
-func (o *Output) line(s string) string {
-	o.mu.Lock()
-	styled := o.styled
-	o.mu.Unlock()
+// line is a line as Write would write it, but for the colours of ours: the renderer
+// cleaned what it put between them.
+func (o *Output) line(s string, styled bool) string {
 	one := Output{limit: o.limit, styled: styled}
 	// The line feed ends what is left of a character or a colour, and a cut.
 	s = string(one.guard([]byte(strings.ReplaceAll(s, "\n", " ") + "\n")))

@@ -137,7 +137,6 @@ func New(o Options) *UI {
 		color = tty && o.Getenv("NO_COLOR") == "" && o.Getenv("TERM") != "dumb"
 	}
 	u.pal = palette{on: color}
-	u.stderr.style(color)
 	u.announce(o.Hosts)
 	switch u.mode {
 	case Live:
@@ -189,7 +188,7 @@ func (u *UI) Emit(e event.Event) {
 		u.emitJSON(e)
 		return
 	}
-	e.Host = text.Clean(e.Host)
+	e.Host, e.Step = text.Clean(e.Host), event.Step(text.Clean(string(e.Step)))
 	e.Text = u.clean(e.Text)
 	e.Error = u.clean(e.Error)
 	if a := e.Activity; a != nil && a.Phase != "" {
@@ -236,6 +235,9 @@ func (u *UI) print(stdout bool, line string) {
 		return
 	}
 	for _, l := range out {
+		if !stdout {
+			l = u.stderr.line(l, false)
+		}
 		u.live.pending = append(u.live.pending, printed{stdout, l})
 	}
 	u.live.late()
