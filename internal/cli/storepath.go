@@ -3,7 +3,6 @@ package cli
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -19,6 +18,7 @@ import (
 	"godwit/internal/deploy"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/nar"
 	"godwit/internal/nix"
 	"godwit/internal/settings"
 	"godwit/internal/ssh"
@@ -338,20 +338,13 @@ func checkReady(ctx context.Context, src store.Endpoint, roots []string, system 
 		if err != nil {
 			return err
 		}
-		if !narHas(nars[0], "bin") || !narHas(nars[0], "switch-to-configuration") {
+		tree, err := nar.ReadTree(bytes.NewReader(nars[0]), 64<<20)
+		if err != nil {
+			return fault.New("%s: %s: %w", src.Name, r, err)
+		}
+		if _, ok := tree["bin/switch-to-configuration"]; !ok {
 			return not()
 		}
 	}
 	return nil
-}
-
-// narHas tells whether an entry of a NAR has this name.
-func narHas(nar []byte, name string) bool {
-	var b []byte
-	for _, s := range []string{"name", name, "node"} {
-		b = binary.LittleEndian.AppendUint64(b, uint64(len(s)))
-		b = append(b, s...)
-		b = append(b, make([]byte, -len(s)&7)...)
-	}
-	return bytes.Contains(nar, b)
 }

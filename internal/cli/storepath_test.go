@@ -147,19 +147,3 @@ func TestResolve(t *testing.T) {
 		}
 	}
 }
-
-// TestNarHas: only names of entries count, not contents that look alike.
-func TestNarHas(t *testing.T) {
-	word := func(s string) string {
-		b := string([]byte{byte(len(s)), 0, 0, 0, 0, 0, 0, 0}) + s
-		for len(b)%8 != 0 {
-			b += "\x00"
-		}
-		return b
-	}
-	nar := word("nix-archive-1") + word("(") + word("type") + word("directory") + word("entry") + word("(") + word("name") + word("bin") + word("node") +
-		word("(") + word("type") + word("symlink") + word("target") + word("switch-to-configuration") + word(")") + word(")") + word(")")
-	if !narHas([]byte(nar), "bin") || narHas([]byte(nar), "switch-to-configuration") || narHas([]byte(nar), "bi") {
-		t.Error("names are not told from contents")
-	}
-}

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"bytes"
 	"context"
 	"path"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"godwit/internal/closure"
 	"godwit/internal/crash"
 	"godwit/internal/fleet"
+	"godwit/internal/nar"
 	"godwit/internal/reboot"
 	"godwit/internal/secrets"
 	"godwit/internal/store"
@@ -128,6 +130,9 @@ func compareSecrets(ctx context.Context, r secrets.Runner, h fleet.Host) ([]Secr
 	return all, nil
 }
 
+// maxTree bounds the memory for one store path of a system, in bytes.
+const maxTree = 64 << 20
+
 // readNew looks at a system that is in another store than the host's: its
 // parts go into f.New; its unit files are the result, nil when they could not
 // be read.
@@ -136,16 +141,17 @@ func (f *Facts) readNew(ctx context.Context, src store.Endpoint, infos []*store.
 	for _, i := range infos {
 		by[i.Path] = i
 	}
-	read := func(p string) (tree, bool) {
+	read := func(p string) (nar.Tree, bool) {
 		info := by[p]
 		if info == nil {
-			return tree{}, false
+			return nil, false
 		}
 		b, err := store.Read(ctx, src, []*store.Info{info})
 		if err != nil {
-			return tree{}, false
+			return nil, false
 		}
-		return parseNAR(b[0])
+		t, err := nar.ReadTree(bytes.NewReader(b[0]), maxTree)
+		return t, err == nil
 	}
 	top, ok := read(system)
 	if !ok {
@@ -153,9 +159,9 @@ func (f *Facts) readNew(ctx context.Context, src store.Endpoint, infos []*store.
 	}
 	f.New = System{Path: system, Parts: map[string]string{}, Prints: map[string]string{}}
 	for _, part := range []string{"kernel", "initrd", "kernel-modules", "systemd"} {
-		f.New.Parts[part] = top.links[part]
+		f.New.Parts[part] = top[part].Target
 	}
-	f.New.Version = strings.TrimSpace(string(top.files["nixos-version"]))
+	f.New.Version = strings.TrimSpace(string(top["nixos-version"].Contents))
 	f.New.elsewhere = true
 
 	// Follow links as far as the folder of unit files: etc -> …-etc/etc,
@@ -163,7 +169,7 @@ func (f *Facts) readNew(ctx context.Context, src store.Endpoint, infos []*store.
 	at, inside := top, "etc/systemd/system"
 	units := map[string]string{}
 	for range 8 {
-		if prefix, target, rest, found := at.link(inside); found {
+		if prefix, target, rest, found := linkOn(at, inside); found {
 			if !strings.HasPrefix(target, "/") {
 				inside = path.Join(path.Dir(prefix), target, rest)
 				continue
@@ -175,10 +181,13 @@ func (f *Facts) readNew(ctx context.Context, src store.Endpoint, infos []*store.
 			inside = strings.TrimPrefix(path.Join(strings.TrimPrefix(target, p), rest), "/")
 			continue
 		}
-		for name, target := range at.links {
+		for name, n := range at {
+			if n.Kind != nar.Symlink {
+				continue
+			}
 			dir, base := path.Split(name)
 			if strings.TrimSuffix(dir, "/") == inside {
-				units[base] = target
+				units[base] = n.Target
 			}
 		}
 		break
@@ -186,16 +195,16 @@ func (f *Facts) readNew(ctx context.Context, src store.Endpoint, infos []*store.
 	return units
 }
 
-// link finds the first link on the way to p.
-func (t tree) link(p string) (prefix, target, rest string, found bool) {
-	if target, ok := t.links[""]; ok {
-		return "", target, p, true
+// linkOn finds the first link on the way to p.
+func linkOn(t nar.Tree, p string) (prefix, target, rest string, found bool) {
+	if n, ok := t[""]; ok && n.Kind == nar.Symlink {
+		return "", n.Target, p, true
 	}
 	words := strings.Split(p, "/")
 	for i := range words {
 		prefix = strings.Join(words[:i+1], "/")
-		if target, ok := t.links[prefix]; ok {
-			return prefix, target, strings.Join(words[i+1:], "/"), true
+		if n, ok := t[prefix]; ok && n.Kind == nar.Symlink {
+			return prefix, n.Target, strings.Join(words[i+1:], "/"), true
 		}
 	}
 	return "", "", "", false

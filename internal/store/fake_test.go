@@ -15,6 +15,8 @@ import (
 	"testing"
 	"testing/iotest"
 	"time"
+
+	"godwit/internal/nar"
 )
 
 // A fake `nix-store --serve` in memory. It knows what the real one knows, and
@@ -294,11 +296,11 @@ func (s *fakeStore) serve(in io.Reader, out io.Writer, write bool) error {
 			if i.CA, err = r.string(); err != nil {
 				return err
 			}
-			c := NewNARChecker()
+			c := nar.NewChecker()
 			if _, err := io.CopyN(c, r.r, i.NarSize); err != nil {
 				return fmt.Errorf("unexpected end-of-file (%w)", err)
 			}
-			if err := c.Finish(i.NarSize, i.NarHash); err != nil {
+			if err := finishNAR(c, i.NarSize, i.NarHash); err != nil {
 				return fmt.Errorf("hash mismatch importing path '%s': %w", i.Path, err)
 			}
 			i.nar = func() io.Reader { return iotest.ErrReader(errors.New("what a fake received is not kept")) }

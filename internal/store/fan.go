@@ -10,6 +10,7 @@ import (
 
 	"godwit/internal/crash"
 	"godwit/internal/fault"
+	"godwit/internal/nar"
 )
 
 // The fan-out: how one reading of the source serves many hosts.
@@ -575,7 +576,7 @@ func (l *lane) failAll(err error) {
 // c is the connection behind r, and nil when r is this machine's disk.
 func (l *lane) read(r io.Reader, c *conn, o *object) error {
 	p := l.p
-	check := NewNARChecker()
+	check := nar.NewChecker()
 	bad := func(err error) error {
 		return fatalError{fault.New("%s: %s is damaged there: %w", p.src.Name, o.info.Path, err).
 			Hint("on that machine: nix-store --verify-path %s, then nix-store --repair-path %s", o.info.Path, o.info.Path)}
@@ -609,7 +610,7 @@ func (l *lane) read(r io.Reader, c *conn, o *object) error {
 			} else if !fresh && off+int64(n) == o.got && o.summed && check.Sum() != o.sum {
 				err = bad(errors.New("it changed while it was read"))
 			} else if off+int64(n) == size {
-				if err = check.Finish(size, o.info.NarHash); err != nil {
+				if err = finishNAR(check, size, o.info.NarHash); err != nil {
 					err = bad(err)
 				}
 			}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"godwit/internal/nar"
 )
 
 func dumpFiles(t *testing.T, path string, hack bool) []byte {
@@ -53,7 +55,7 @@ func TestNARFiles(t *testing.T) {
 	plant(t, dir)
 	for _, p := range []string{dir, filepath.Join(dir, "a/one"), filepath.Join(dir, "a/link"), filepath.Join(dir, "a/b/empty"), filepath.Join(dir, "a/empty")} {
 		b := dumpFiles(t, p, false)
-		c := NewNARChecker()
+		c := nar.NewChecker()
 		if _, err := c.Write(b); err != nil || !c.Ended() {
 			t.Errorf("%s: %v", p, err)
 		}

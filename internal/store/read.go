@@ -2,9 +2,11 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"io"
 
 	"godwit/internal/fault"
+	"godwit/internal/nar"
 )
 
 // maxRead bounds what Read takes into memory.
@@ -32,14 +34,25 @@ func Read(ctx context.Context, src Endpoint, infos []*Info) ([][]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		check := NewNARChecker()
+		check := nar.NewChecker()
 		if _, err := check.Write(b); err != nil {
 			return nil, fault.New("%s: %s: %w", src.Name, i.Path, err)
 		}
-		if err := check.Finish(i.NarSize, i.NarHash); err != nil {
+		if err := finishNAR(check, i.NarSize, i.NarHash); err != nil {
 			return nil, fault.New("%s: %s: %w", src.Name, i.Path, err)
 		}
 		out = append(out, b)
 	}
 	return out, nil
+}
+
+// finishNAR tells whether what passed c is the whole of what the path info promised.
+func finishNAR(c *nar.Checker, size int64, sum Hash) error {
+	if err := c.Finish(size); err != nil {
+		return err
+	}
+	if got := Hash(c.Sum()); got != sum {
+		return fmt.Errorf("NAR has the hash %s instead of %s", got, sum)
+	}
+	return nil
 }

@@ -1,21 +1,28 @@
-package store
+package nar
 
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"godwit/internal/bounded"
 )
 
 // words is a NAR made of strings.
 func words(list ...string) []byte {
 	var b []byte
 	for _, w := range list {
-		b = putString(b, w)
+		b = binary.LittleEndian.AppendUint64(b, uint64(len(w)))
+		b = append(b, w...)
+		b = append(b, make([]byte, -len(w)&7)...)
 	}
 	return b
 }
@@ -63,13 +70,16 @@ func TestNARGrammar(t *testing.T) {
 		strings.Repeat("( type directory entry ( name a node ", 5000) + file + strings.Repeat(" ) )", 5000),
 	}
 	check := func(nar []byte, step int) error {
-		c := NewNARChecker()
+		c := NewChecker()
 		for at := 0; at < len(nar); at += step {
 			if _, err := c.Write(nar[at:min(at+step, len(nar))]); err != nil {
 				return err
 			}
 		}
-		return c.Finish(int64(len(nar)), sha256.Sum256(nar))
+		if c.Sum() != sha256.Sum256(nar) {
+			t.Error("another hash")
+		}
+		return c.Finish(int64(len(nar)))
 	}
 	for _, step := range []int{1, 3, 8, 1 << 20} {
 		for _, s := range good {
@@ -90,10 +100,10 @@ func TestNARGrammar(t *testing.T) {
 		t.Error("accepted padding that is not zero")
 	}
 	nar[i+3] = 0
-	c := NewNARChecker()
+	c := NewChecker()
 	c.Write(nar)
-	if c.Finish(int64(len(nar)), Hash{}) == nil || c.Finish(1, sha256.Sum256(nar)) == nil || !c.Ended() {
-		t.Error("hash and size are not checked")
+	if c.Finish(1) == nil || c.Finish(int64(len(nar))) != nil || !c.Ended() {
+		t.Error("the size is not checked")
 	}
 	huge := append(words("nix-archive-1", "(", "type", "regular", "contents"), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)
 	if check(huge, 1<<20) == nil {
@@ -115,23 +125,39 @@ func TestNARFromNix(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := exec.Command("nix-hash", "--type", "sha256", "--base32", filepath.Join(dir, "d")).Output()
+	want, err := exec.Command("nix-hash", "--type", "sha256", filepath.Join(dir, "d")).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := ParseHash("sha256:" + strings.TrimSpace(string(want)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := NewNARChecker()
+	c := NewChecker()
 	if _, err := io.Copy(c, bytes.NewReader(out)); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Finish(int64(len(out)), h); err != nil {
+	if err := c.Finish(int64(len(out))); err != nil {
 		t.Fatal(err)
 	}
-	if h.String() != "sha256:"+strings.TrimSpace(string(want)) {
-		t.Errorf("nix32: %s", h)
+	sum := c.Sum()
+	if got := hex.EncodeToString(sum[:]); got != strings.TrimSpace(string(want)) {
+		t.Errorf("hash %s, and Nix says %s", got, want)
+	}
+	tree, err := ReadTree(bytes.NewReader(out), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for p, want := range map[string]Entry{
+		"":         {Kind: Directory},
+		"empty":    {Path: "empty"},
+		"link":     {Path: "link", Kind: Symlink, Target: "../nowhere"},
+		"sub":      {Path: "sub", Kind: Directory},
+		"sub/long": {Path: "sub/long", Size: 500005},
+		"x":        {Path: "x", Executable: true, Size: 10},
+	} {
+		if got := tree[p]; got.Entry != want || int64(len(got.Contents)) != want.Size {
+			t.Errorf("%q: %+v", p, got.Entry)
+		}
+	}
+	if len(tree) != 6 || string(tree["x"].Contents) != "#!/bin/sh\n" {
+		t.Errorf("%d entries; x is %q", len(tree), tree["x"].Contents)
 	}
 }
 
@@ -139,9 +165,9 @@ func FuzzNAR(f *testing.F) {
 	f.Add(words("nix-archive-1", "(", "type", "regular", "executable", "", "contents", "abc", ")"), 7)
 	f.Add(words("nix-archive-1", "(", "type", "directory", "entry", "(", "name", "a", "node", "(", "type", "symlink", "target", "x", ")", ")", ")"), 1)
 	f.Fuzz(func(t *testing.T, b []byte, step int) {
-		whole := NewNARChecker()
+		whole := NewChecker()
 		_, err := whole.Write(b)
-		parts := NewNARChecker()
+		parts := NewChecker()
 		step = max(1, step%64)
 		var err2 error
 		for at := 0; at < len(b) && err2 == nil; at += step {
@@ -151,6 +177,22 @@ func FuzzNAR(f *testing.F) {
 			t.Fatalf("whole: %v %v, in parts: %v %v", err, whole.Ended(), err2, parts.Ended())
 		}
 		if cap(whole.body) > 2*(maxTarget+8) || len(whole.names) > maxDepth {
+			t.Fatal("holds too much")
+		}
+		const limit = 1 << 16
+		tree, err2 := ReadTree(bytes.NewReader(b), limit)
+		var long *bounded.Error
+		if errors.As(err2, &long) {
+			return
+		}
+		if (err2 == nil) != whole.Ended() {
+			t.Fatalf("the checker: %v %v, the reader: %v", err, whole.Ended(), err2)
+		}
+		held := 0
+		for p, n := range tree {
+			held += len(p) + len(n.Target) + len(n.Contents)
+		}
+		if held > limit || len(tree) > limit/costs {
 			t.Fatal("holds too much")
 		}
 	})

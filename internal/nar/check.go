@@ -1,4 +1,8 @@
-package store
+// Package nar reads Nix archives: a Checker looks at one while it flows past, a Reader
+// gives its files one after the other, ReadTree all of a small one. Archives come from
+// other machines: each of the three holds a bounded part of one in memory, and an error
+// is all that a wrong one causes.
+package nar
 
 import (
 	"crypto/sha256"
@@ -10,6 +14,11 @@ import (
 	"godwit/internal/crash"
 )
 
+var (
+	errTooLong = errors.New("string is too long")
+	errPadding = errors.New("padding is not zero")
+)
+
 // Limits of the archive grammar, from src/libutil/archive.cc. Nix of late
 // refuses folders nested 64 deep; older ones do not, so that the limit here is
 // only against harm and the host's own Nix has the last word.
@@ -19,46 +28,49 @@ const (
 	maxDepth  = 1024
 )
 
-// narState is what the archive grammar wants next.
-type narState uint8
+// state is what the archive grammar wants next.
+type state uint8
 
 const (
-	narMagic narState = iota
-	narOpen
-	narType
-	narKind
-	narRegular
-	narExecValue
-	narContentsWord
-	narContents
-	narTargetWord
-	narTarget
-	narClose
-	narDirNext
-	narEntryOpen
-	narNameWord
-	narName
-	narNodeWord
-	narEntryClose
-	narEnd
+	wantMagic state = iota
+	wantOpen
+	wantType
+	wantKind
+	wantRegular
+	wantExecValue
+	wantContentsWord
+	wantContents
+	wantTargetWord
+	wantTarget
+	wantClose
+	wantDirNext
+	wantEntryOpen
+	wantNameWord
+	wantName
+	wantNodeWord
+	wantEntryClose
+	wantEnd
 )
 
-// NARChecker is a writer that checks a NAR while it flows past: its grammar,
-// with the constant memory of one name for each level of folders, and at Close
-// its length and SHA-256.
+// Checker is a writer that checks a NAR while it flows past: its grammar,
+// with the constant memory of one name for each level of folders, and at Finish
+// its length; its SHA-256 is Sum.
 //
 //	archive   = "nix-archive-1" node
 //	node      = "(" "type" ( regular | symlink | directory ) ")"
 //	regular   = "regular" [ "executable" "" ] "contents" bytes
 //	symlink   = "symlink" "target" target
 //	directory = "directory" { "entry" "(" "name" name "node" node ")" }
-type NARChecker struct {
+type Checker struct {
 	sum   hash.Hash
 	size  int64
-	state narState
+	state state
 	err   error
 	// names holds the last name seen in each open folder.
 	names []string
+	// executable and target are those of the node that is being read.
+	executable bool
+	target     []byte
 
 	// The string that is being read: first its length, then its bytes.
 	head   [8]byte
@@ -71,28 +83,30 @@ type NARChecker struct {
 	pad    int    // padding behind contents still to pass
 }
 
-// NewNARChecker starts at the first byte of an archive.
-func NewNARChecker() *NARChecker { return &NARChecker{sum: sha256.New()} }
+// NewChecker starts at the first byte of an archive.
+func NewChecker() *Checker { return &Checker{sum: sha256.New()} }
 
 // Size is the number of bytes seen.
-func (c *NARChecker) Size() int64 { return c.size }
+func (c *Checker) Size() int64 { return c.size }
 
 // Sum is the SHA-256 of the bytes seen.
-func (c *NARChecker) Sum() (h Hash) {
-	c.sum.Sum(h[:0])
-	return h
+func (c *Checker) Sum() (sum [sha256.Size]byte) {
+	c.sum.Sum(sum[:0])
+	return sum
 }
 
 // Ended tells whether the archive is complete.
-func (c *NARChecker) Ended() bool { return c.err == nil && c.state == narEnd }
+func (c *Checker) Ended() bool { return c.err == nil && c.state == wantEnd }
 
 // Write takes the next bytes. After an error it returns that error for ever.
-func (c *NARChecker) Write(p []byte) (int, error) {
+func (c *Checker) Write(p []byte) (int, error) {
 	defer crash.Catch()
 	if c.err != nil {
 		return 0, c.err
 	}
-	c.sum.Write(p)
+	if c.sum != nil {
+		c.sum.Write(p)
+	}
 	if err := c.parse(p); err != nil {
 		c.err = fmt.Errorf("not a NAR, near byte %d: %w", c.size, err)
 		return 0, c.err
@@ -101,22 +115,21 @@ func (c *NARChecker) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Finish compares what has passed with what the path info promised.
-func (c *NARChecker) Finish(size int64, sum Hash) error {
+// Finish tells whether the archive was right to its end and has size bytes. Whoever
+// knows a hash of it compares that with Sum.
+func (c *Checker) Finish(size int64) error {
 	switch {
 	case c.err != nil:
 		return c.err
-	case c.state != narEnd:
+	case c.state != wantEnd:
 		return fmt.Errorf("NAR ends too early, after %d bytes", c.size)
 	case c.size != size:
 		return fmt.Errorf("NAR has %d bytes instead of %d", c.size, size)
-	case c.Sum() != sum:
-		return fmt.Errorf("NAR has the hash %s instead of %s", c.Sum(), sum)
 	}
 	return nil
 }
 
-func (c *NARChecker) parse(p []byte) error {
+func (c *Checker) parse(p []byte) error {
 	for len(p) > 0 {
 		switch {
 		case c.skip > 0:
@@ -124,7 +137,7 @@ func (c *NARChecker) parse(p []byte) error {
 			c.skip -= n
 			p = p[n:]
 			if c.skip == 0 && c.pad == 0 {
-				c.state = narClose
+				c.state = wantClose
 			}
 		case c.pad > 0:
 			if p[0] != 0 {
@@ -132,9 +145,9 @@ func (c *NARChecker) parse(p []byte) error {
 			}
 			p = p[1:]
 			if c.pad--; c.pad == 0 {
-				c.state = narClose
+				c.state = wantClose
 			}
-		case c.state == narEnd:
+		case c.state == wantEnd:
 			return errors.New("bytes behind the end")
 		case !c.inBody:
 			n := copy(c.head[c.headN:], p)
@@ -169,24 +182,37 @@ func (c *NARChecker) parse(p []byte) error {
 	return nil
 }
 
+// missing is how many bytes end the present length, word, contents or padding.
+func (c *Checker) missing() int {
+	switch {
+	case c.skip > 0:
+		return int(min(c.skip, 1<<20))
+	case c.pad > 0:
+		return c.pad
+	case c.inBody:
+		return c.want - len(c.body)
+	}
+	return len(c.head) - c.headN
+}
+
 // begin looks at the length of the next string.
-func (c *NARChecker) begin() error {
-	if c.state == narContents {
+func (c *Checker) begin() error {
+	if c.state == wantContents {
 		if c.length > 1<<62 {
 			return fmt.Errorf("%w: %d bytes", errTooLong, c.length)
 		}
 		c.skip = c.length
 		c.pad = int((8 - c.length%8) % 8)
 		if c.skip == 0 {
-			c.state = narClose
+			c.state = wantClose
 		}
 		return nil
 	}
 	limit := uint64(16) // longer than any word of the grammar
 	switch c.state {
-	case narName:
+	case wantName:
 		limit = maxName
-	case narTarget:
+	case wantTarget:
 		limit = maxTarget
 	}
 	if c.length > limit {
@@ -203,8 +229,8 @@ func (c *NARChecker) begin() error {
 }
 
 // token takes one whole string.
-func (c *NARChecker) token(t []byte) error {
-	expect := func(word string, next narState) error {
+func (c *Checker) token(t []byte) error {
+	expect := func(word string, next state) error {
 		if string(t) != word {
 			return fmt.Errorf("%q where %q belongs", t, word)
 		}
@@ -212,61 +238,64 @@ func (c *NARChecker) token(t []byte) error {
 		return nil
 	}
 	switch c.state {
-	case narMagic:
-		return expect("nix-archive-1", narOpen)
-	case narOpen:
-		return expect("(", narType)
-	case narType:
-		return expect("type", narKind)
-	case narKind:
+	case wantMagic:
+		return expect("nix-archive-1", wantOpen)
+	case wantOpen:
+		c.executable = false
+		return expect("(", wantType)
+	case wantType:
+		return expect("type", wantKind)
+	case wantKind:
 		switch string(t) {
 		case "regular":
-			c.state = narRegular
+			c.state = wantRegular
 		case "symlink":
-			c.state = narTargetWord
+			c.state = wantTargetWord
 		case "directory":
 			if len(c.names) >= maxDepth {
 				return errors.New("folders are nested too deep")
 			}
 			c.names = append(c.names, "")
-			c.state = narDirNext
+			c.state = wantDirNext
 		default:
 			return fmt.Errorf("unknown kind of file %q", t)
 		}
-	case narRegular:
+	case wantRegular:
 		if string(t) == "executable" {
-			c.state = narExecValue
+			c.executable = true
+			c.state = wantExecValue
 			return nil
 		}
-		return expect("contents", narContents)
-	case narExecValue:
-		return expect("", narContentsWord)
-	case narContentsWord:
-		return expect("contents", narContents)
-	case narTargetWord:
-		return expect("target", narTarget)
-	case narTarget:
+		return expect("contents", wantContents)
+	case wantExecValue:
+		return expect("", wantContentsWord)
+	case wantContentsWord:
+		return expect("contents", wantContents)
+	case wantTargetWord:
+		return expect("target", wantTarget)
+	case wantTarget:
 		if err := checkBytes(t, false); err != nil {
 			return fmt.Errorf("target of a symlink %q: %w", t, err)
 		}
-		c.state = narClose
-	case narClose:
-		if err := expect(")", narEnd); err != nil {
+		c.target = append(c.target[:0], t...)
+		c.state = wantClose
+	case wantClose:
+		if err := expect(")", wantEnd); err != nil {
 			return err
 		}
 		c.nodeEnd()
-	case narDirNext:
+	case wantDirNext:
 		if string(t) == ")" {
 			c.names = c.names[:len(c.names)-1]
 			c.nodeEnd()
 			return nil
 		}
-		return expect("entry", narEntryOpen)
-	case narEntryOpen:
-		return expect("(", narNameWord)
-	case narNameWord:
-		return expect("name", narName)
-	case narName:
+		return expect("entry", wantEntryOpen)
+	case wantEntryOpen:
+		return expect("(", wantNameWord)
+	case wantNameWord:
+		return expect("name", wantName)
+	case wantName:
 		if err := checkBytes(t, true); err != nil {
 			return fmt.Errorf("file name %q: %w", t, err)
 		}
@@ -275,22 +304,22 @@ func (c *NARChecker) token(t []byte) error {
 			return fmt.Errorf("file name %q comes after %q", t, *last)
 		}
 		*last = string(t)
-		c.state = narNodeWord
-	case narNodeWord:
-		return expect("node", narOpen)
-	case narEntryClose:
-		return expect(")", narDirNext)
+		c.state = wantNodeWord
+	case wantNodeWord:
+		return expect("node", wantOpen)
+	case wantEntryClose:
+		return expect(")", wantDirNext)
 	default:
 		return errors.New("bytes behind the end")
 	}
 	return nil
 }
 
-func (c *NARChecker) nodeEnd() {
+func (c *Checker) nodeEnd() {
 	if len(c.names) == 0 {
-		c.state = narEnd
+		c.state = wantEnd
 	} else {
-		c.state = narEntryClose
+		c.state = wantEntryClose
 	}
 }
 
