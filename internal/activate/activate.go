@@ -381,7 +381,8 @@ func (d *run) call(ctx context.Context, script string, fresh bool, quiet time.Du
 		d.lastOK = time.Now()
 		alarm.Reset(min(quiet, 15*time.Second))
 	}
-	err := d.r.Run(ctx, ssh.Cmd{Script: script, Elevate: true, Fresh: fresh, Stdout: &d.fr})
+	err := d.r.Run(ctx, ssh.Cmd{Script: script, Elevate: true, Fresh: fresh, Stdout: &d.fr,
+		Limit: ssh.NoLimit, MaxOutput: ssh.NoMaxOutput}) // ctx bounds the time; of the log nothing is kept
 	if d.fr.ended || d.fr.has("refused") {
 		return nil
 	}

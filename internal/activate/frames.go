@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"godwit/internal/bounded"
 	"godwit/internal/crash"
 	"godwit/internal/ui/text"
 )
@@ -19,6 +20,7 @@ type frames struct {
 	told     func(fact string) // called with the name of every fact as it arrives
 
 	facts map[string][]string // of this answer
+	held  int                 // bytes of the facts
 	ended bool                // the answer is whole
 	noise []string            // lines that are no frames
 
@@ -29,9 +31,12 @@ type frames struct {
 
 const maxLine = 4096
 
+// maxFacts bounds what is kept of one answer, in bytes.
+const maxFacts = 1 << 20
+
 // begin forgets what belongs to one connection.
 func (f *frames) begin() {
-	f.facts, f.ended, f.noise, f.buf, f.left = map[string][]string{}, false, nil, nil, 0
+	f.facts, f.held, f.ended, f.noise, f.buf, f.left = map[string][]string{}, 0, false, nil, nil, 0
 }
 
 func (f *frames) Write(p []byte) (int, error) {
@@ -50,8 +55,8 @@ func (f *frames) Write(p []byte) (int, error) {
 		}
 		i := bytes.IndexByte(p, '\n')
 		if i < 0 {
-			if len(f.buf) < maxLine {
-				f.buf = append(f.buf, p...)
+			if room := maxLine - len(f.buf); room > 0 {
+				f.buf = append(f.buf, p[:min(room, len(p))]...)
 			}
 			break
 		}
@@ -59,6 +64,9 @@ func (f *frames) Write(p []byte) (int, error) {
 		f.buf = nil
 		p = p[i+1:]
 		f.frame(line)
+		if f.held > maxFacts {
+			return 0, &bounded.Error{What: "the answer of the host", Limit: maxFacts}
+		}
 	}
 	return n, nil
 }
@@ -88,6 +96,7 @@ func (f *frames) frame(line string) {
 			name, value, _ = strings.Cut(rest, " ")
 		}
 		f.facts[name] = append(f.facts[name], value)
+		f.held += len(rest)
 		if f.told != nil {
 			f.told(name)
 		}

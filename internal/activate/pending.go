@@ -175,7 +175,7 @@ func Rollback(ctx context.Context, r Runner, host, id, reason string, sink event
 func History(ctx context.Context, r Runner, host string, n int) ([]Record, error) {
 	var out bytes.Buffer
 	script := hostscript.Compound("tail -n " + strconv.Itoa(n) + " " + hostPlaces.State + "/history.jsonl 2>/dev/null\ntrue")
-	if err := r.Run(ctx, ssh.Cmd{Script: script, Elevate: true, Stdout: &out}); err != nil {
+	if err := r.Run(ctx, ssh.Cmd{Script: script, Elevate: true, Stdout: &out, Name: "the look at its history"}); err != nil {
 		return nil, err
 	}
 	var records []Record

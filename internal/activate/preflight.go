@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"godwit/internal/fault"
 	"godwit/internal/ssh"
@@ -49,6 +50,9 @@ func (s State) NeedsReboot() bool {
 // BootDefaultGuess is what the profile names, which is what most hosts boot.
 func (s State) BootDefaultGuess() string { return s.Profile }
 
+// preflightLimit leaves room for the new system's own pre-switch checks.
+const preflightLimit = 2 * time.Minute
+
 // Preflight looks at the host and changes nothing. With req.NewSystem empty
 // only the host itself is looked at. It runs the new system's own pre-switch
 // checks when the action is switch or test and the system can run them alone.
@@ -71,7 +75,7 @@ func Preflight(ctx context.Context, r Runner, req Request) (State, error) {
 	}
 	var f frames
 	f.begin()
-	err = r.Run(ctx, ssh.Cmd{Script: script, Elevate: true, Stdout: &f})
+	err = r.Run(ctx, ssh.Cmd{Script: script, Elevate: true, Stdout: &f, Name: "the preflight", Limit: preflightLimit})
 	if !f.ended {
 		if err == nil {
 			err = errors.New("the answer of the host was cut off")

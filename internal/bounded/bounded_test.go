@@ -175,3 +175,21 @@ func TestOutput(t *testing.T) {
 		t.Errorf("the caller's stderr got %q, %v", said.String(), err)
 	}
 }
+
+func TestLineWriter(t *testing.T) {
+	in := "one\n\ntwo\r\n" + strings.Repeat("é", 1000) + "\n12345678\nlast"
+	for _, step := range []int{1, 2, 3, 1 << 20} {
+		var got []string
+		w := bounded.NewLineWriter(8, func(l string) { got = append(got, l) })
+		for s := in; s != ""; {
+			n := min(step, len(s))
+			w.Write([]byte(s[:n]))
+			s = s[n:]
+		}
+		w.Flush()
+		w.Flush()
+		if want := "one||two|éééé…|12345678|last"; strings.Join(got, "|") != want {
+			t.Errorf("step %d: %q", step, got)
+		}
+	}
+}

@@ -129,7 +129,7 @@ func (p sshPlace) words(argv []string) []string {
 }
 
 func (p sshPlace) run(ctx context.Context, argv []string, stdout, stderr io.Writer) error {
-	return p.host.Run(ctx, ssh.Cmd{Argv: p.words(argv), Stdout: stdout, Stderr: stderr, KillOnCancel: true})
+	return p.host.Run(ctx, ssh.Cmd{Argv: p.words(argv), Stdout: stdout, Stderr: stderr, KillOnCancel: true, Limit: ssh.NoLimit})
 }
 
 func (p sshPlace) dial(ctx context.Context, argv []string) (*store.Stream, error) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"godwit/internal/bounded"
 	"godwit/internal/crash"
 	"godwit/internal/deploy"
 	"godwit/internal/event"
@@ -194,56 +195,28 @@ func commandLine(args []string) (string, error) {
 	return line, nil
 }
 
+// execLine is the longest line of a command that is passed on whole, in bytes.
+const execLine = 64 << 10
+
 func (s *session) execOn(ctx context.Context, h fleet.Host, conn *ssh.Host, line string) deploy.Outcome {
 	sc := event.On(s.ui, h.Name, event.StepExec)
 	sc.Start(line)
-	out := &lineWriter{emit: sc.Log}
-	errs := &lineWriter{emit: func(l string) {
+	out := bounded.NewLineWriter(execLine, sc.Log)
+	errs := bounded.NewLineWriter(execLine, func(l string) {
 		sc.Emit(event.Event{Kind: event.Log, Text: l, Data: map[string]string{"stream": "stderr"}})
-	}}
-	cmd := ssh.Cmd{Shell: line, Stdout: out, Stderr: errs, KillOnCancel: true}
+	})
+	cmd := ssh.Cmd{Shell: line, Stdout: out, Stderr: errs, KillOnCancel: true, Limit: ssh.NoLimit}
 	if rest, ok := strings.CutPrefix(line, "sudo "); ok {
 		cmd.Shell, cmd.Elevate = rest, true
 	}
 	err := conn.Run(ctx, cmd)
-	out.flush()
-	errs.flush()
+	out.Flush()
+	errs.Flush()
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fault.New("%s timed out", line).On(h.Name).Hint("--timeout SECONDS gives it longer").Because(err)
 	}
 	sc.End("exit 0", err)
 	return deploy.Outcome{State: deploy.Ran, Err: err, Detail: okDetail(err, "exit 0")}
-}
-
-// lineWriter emits whole lines.
-type lineWriter struct {
-	mu   sync.Mutex
-	buf  []byte
-	emit func(string)
-}
-
-func (w *lineWriter) Write(p []byte) (int, error) {
-	defer crash.Catch()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.buf = append(w.buf, p...)
-	for {
-		i := bytes.IndexByte(w.buf, '\n')
-		if i < 0 {
-			return len(p), nil
-		}
-		w.emit(strings.TrimSuffix(string(w.buf[:i]), "\r"))
-		w.buf = w.buf[i+1:]
-	}
-}
-
-func (w *lineWriter) flush() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.buf) > 0 {
-		w.emit(string(w.buf))
-		w.buf = nil
-	}
 }
 
 // onHosts is the frame of verbs that need hosts and no build. before may refuse

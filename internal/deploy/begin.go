@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"strconv"
 	"strings"
+	"time"
 
 	"godwit/internal/fault"
 	"godwit/internal/ssh"
@@ -57,8 +58,19 @@ func (c *copying) mend(ctx context.Context) ([]string, error) {
 	return mended, err
 }
 
+// mendLimit and syncLimit bound what a slow disk may take for reading all that was
+// copied, and for writing it.
+const (
+	mendLimit = 30 * time.Minute
+	syncLimit = 15 * time.Minute
+)
+
 func (c *copying) script(ctx context.Context, mode string) (b store.Begun, mended []string, err error) {
-	out, err := c.conn.Output(ctx, ssh.Cmd{Script: rootsFunc + beginScript,
+	limit := ssh.DefaultLimit
+	if mode == "mend" {
+		limit = mendLimit
+	}
+	out, err := c.conn.Output(ctx, ssh.Cmd{Script: rootsFunc + beginScript, Name: "the beginning of the copy", Limit: limit,
 		Args: append([]string{copyMark, "/nix/store", c.id, mode, pushedRoot}, c.roots...), Elevate: true})
 	if err != nil {
 		return b, nil, err
@@ -98,7 +110,7 @@ func (c *copying) script(ctx context.Context, mode string) (b store.Begun, mende
 // are on the disk: Nix syncs its database, not the files, so that after a power cut it
 // would hold empty files for valid ones (seen on a real kernel, test/realboot).
 func (c *copying) protect(ctx context.Context) error {
-	return c.conn.Run(ctx, ssh.Cmd{Script: rootsFunc + `mark=$1 id=$2; shift 2
+	return c.conn.Run(ctx, ssh.Cmd{Name: "the end of the copy", Limit: syncLimit, Script: rootsFunc + `mark=$1 id=$2; shift 2
 roots "$@" || exit
 sync -f /nix/store 2>/dev/null || sync
 if read -r _ is 2>/dev/null <"$mark" && [ "$is" = "$id" ]; then rm -f "$mark"; fi`,

@@ -76,7 +76,8 @@ func (p *Pushers) direct(src store.Endpoint, conn *ssh.Host) *store.Direct {
 	}
 	from := p.Builders.Host(ssh.Target{Name: u.Text, Host: u.Host, User: u.User, Port: u.Port})
 	run := func(ctx context.Context, script, stdin string, args ...string) error {
-		return from.Run(ctx, ssh.Cmd{Argv: append([]string{"/bin/sh", "-c", findNix + script, "sh"}, args...), Stdin: strings.NewReader(stdin), KillOnCancel: true})
+		return from.Run(ctx, ssh.Cmd{Argv: append([]string{"/bin/sh", "-c", findNix + script, "sh"}, args...), Stdin: strings.NewReader(stdin), KillOnCancel: true,
+			Name: "the copy from the builder", Limit: ssh.NoLimit})
 	}
 	d := &store.Direct{
 		Run: func(ctx context.Context, script, stdin string) error { return run(ctx, script, stdin) },

@@ -272,6 +272,7 @@ func tryCmd(ctx context.Context, r Runner, c fleet.CmdCheck) (string, bool) {
 	cmd := secrets.Command(c.Cmd)
 	out := &tailBuffer{}
 	cmd.Stdout, cmd.Stderr, cmd.KillOnCancel = out, out, true
+	cmd.Limit = ssh.NoLimit // the check's own time bounds it
 	err := r.Run(ctx, cmd)
 	if err == nil {
 		return "", false
@@ -286,7 +287,7 @@ func tryCmd(ctx context.Context, r Runner, c fleet.CmdCheck) (string, bool) {
 // unreached is a check that did not come as far as the host.
 func unreached(err error) (string, bool) {
 	var refused *ssh.ElevateError
-	return "error: " + err.Error(), errors.As(err, &refused) || ssh.KindOf(err) == ssh.HostKeyChanged || ssh.KindOf(err) == ssh.BadConfig
+	return "error: " + err.Error(), errors.As(err, &refused) || ssh.WrongKey(err) || ssh.KindOf(err) == ssh.BadConfig
 }
 
 // tailBuffer keeps the end of what is written to it.

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"godwit/internal/activate"
-	"godwit/internal/crash"
+	"godwit/internal/bounded"
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/ssh"
@@ -121,7 +121,7 @@ func Collect(ctx context.Context, r activate.Runner, host string, f Facts, drop 
 	c.Bytes = -1
 	var why, status string
 	var tail []string
-	out := &lines{fn: func(line string) {
+	out := bounded.NewLineWriter(gcLine, func(line string) {
 		word, rest, _ := strings.Cut(line, " ")
 		switch word {
 		case "::busy":
@@ -141,8 +141,9 @@ func Collect(ctx context.Context, r activate.Runner, host string, f Facts, drop 
 				c.Paths, c.Bytes, c.Said = paths, bytes, rest
 			}
 		}
-	}}
-	err := r.Run(ctx, ssh.Cmd{Script: gcScript, Args: args, Elevate: true, Stdout: out, KillOnCancel: true})
+	})
+	err := r.Run(ctx, ssh.Cmd{Script: gcScript, Args: args, Elevate: true, Stdout: out, KillOnCancel: true,
+		Name: "the garbage collection", Limit: ssh.NoLimit})
 	switch {
 	case why != "":
 		return c, fault.New("%s; nothing was collected", why).On(host)
@@ -155,24 +156,8 @@ func Collect(ctx context.Context, r activate.Runner, host string, f Facts, drop 
 	return c, nil
 }
 
-// lines calls fn with every whole line.
-type lines struct {
-	rest string
-	fn   func(string)
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	defer crash.Catch()
-	l.rest += string(p)
-	for {
-		line, rest, ok := strings.Cut(l.rest, "\n")
-		if !ok {
-			return len(p), nil
-		}
-		l.rest = rest
-		l.fn(strings.TrimRight(line, "\r"))
-	}
-}
+// gcLine is the longest line that is passed on whole, in bytes.
+const gcLine = 16 << 10
 
 // freed is what nix-store --gc says at its end: "12 store paths deleted, 3.45
 // MiB freed", in newer versions with other units.

@@ -118,7 +118,7 @@ func Look(ctx context.Context, r activate.Runner, host string) (Facts, error) {
 
 func look(ctx context.Context, r activate.Runner, host string) (Facts, error) {
 	var out strings.Builder
-	err := r.Run(ctx, ssh.Cmd{Script: lookScript, Args: []string{activate.DefaultProfile}, Elevate: true, Stdout: &out})
+	err := r.Run(ctx, ssh.Cmd{Script: lookScript, Args: []string{activate.DefaultProfile}, Elevate: true, Stdout: &out, Name: "the look at the host"})
 	f, ended := parse(out.String())
 	if ended {
 		return f, nil

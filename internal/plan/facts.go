@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"godwit/internal/activate"
 	"godwit/internal/crash"
@@ -114,6 +115,9 @@ func (f *Facts) take(state activate.State, a Ask) {
 
 var systemPath = regexp.MustCompile(`^/[A-Za-z0-9/+._?=:@,-]+$`)
 
+// lookLimit leaves room for the new system's own dry activation.
+const lookLimit = 2 * time.Minute
+
 func (f *Facts) read(ctx context.Context, r activate.Runner, a Ask, dry bool) error {
 	next := a.System
 	if next != "" && !systemPath.MatchString(next) {
@@ -128,7 +132,7 @@ func (f *Facts) read(ctx context.Context, r activate.Runner, a Ask, dry bool) er
 	// A script that was cut off runs nothing: one compound command.
 	script := fmt.Sprintf("{\nNEW='%s' DRY='%s' UNITS='%s' STATE=/var/lib/godwit\n%s\nexit\n}\n", next, flag(dry), flag(a.Units), factsScript)
 	var out bytes.Buffer
-	err := r.Run(ctx, ssh.Cmd{Script: script, Elevate: true, Stdout: &out})
+	err := r.Run(ctx, ssh.Cmd{Script: script, Elevate: true, Stdout: &out, Name: "the look at the host", Limit: lookLimit})
 	if !f.parse(out.String()) {
 		if err == nil {
 			err = errors.New("the answer of the host was cut off")

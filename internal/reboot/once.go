@@ -35,7 +35,7 @@ func Probe(ctx context.Context, r Runner, host string) (Loader, error) {
 		return Loader{}, err
 	}
 	var out strings.Builder
-	if err := r.Run(ctx, ssh.Cmd{Script: script, Elevate: true, Stdout: &out}); err != nil {
+	if err := r.Run(ctx, ssh.Cmd{Script: script, Elevate: true, Stdout: &out, Name: "the look at the boot loader"}); err != nil {
 		return Loader{}, fault.New("cannot look at its boot loader: %w", plain(err, host)).On(host).Because(err)
 	}
 	word := strings.TrimSpace(out.String())
@@ -234,7 +234,7 @@ func (d *once) ask(ctx context.Context, verb, reason string, limit time.Duration
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var out, errs strings.Builder
-	err = d.r.Run(ctx, ssh.Cmd{Script: script, Elevate: true, Fresh: fresh, Stdout: &out, Stderr: &errs})
+	err = d.r.Run(ctx, ssh.Cmd{Script: script, Elevate: true, Fresh: fresh, Stdout: &out, Stderr: &errs, Limit: limit})
 	f := parseFacts(out.String())
 	if f.ended {
 		return f, nil
@@ -389,7 +389,7 @@ func (d *once) back(ctx context.Context, before string, deadman bool) (facts, er
 				d.sc.Log("the host does not answer any more")
 			}
 			last = err
-			if ssh.KindOf(err) == ssh.HostKeyChanged {
+			if ssh.WrongKey(err) {
 				e := d.fail("rebooted, but something else than before answers: %w", plain(err, d.req.Host)).Because(err)
 				return f, d.hopeless(e)
 			}

@@ -88,7 +88,7 @@ func Run(ctx context.Context, r Runner, host string, opts Options, scope event.S
 
 	scope.Note("Asking host to reboot")
 	var stderr strings.Builder
-	err = r.Run(ctx, ssh.Cmd{Script: script, Elevate: true, Stderr: &stderr, Stdout: io.Discard})
+	err = r.Run(ctx, ssh.Cmd{Script: script, Elevate: true, Stderr: &stderr, Stdout: io.Discard, Name: "the reboot"})
 	var exit *ssh.ExitError
 	var dropped *ssh.DroppedError
 	switch {
@@ -131,7 +131,7 @@ func Run(ctx context.Context, r Runner, host string, opts Options, scope event.S
 				scope.Log("the host does not answer any more")
 			}
 			last = err
-			if ssh.KindOf(err) == ssh.HostKeyChanged {
+			if ssh.WrongKey(err) {
 				return res, fault.New("rebooted, but something else than before answers: %w", plain(err, host)).On(host).Because(err)
 			}
 		}

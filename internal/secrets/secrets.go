@@ -304,7 +304,8 @@ func Upload(ctx context.Context, r Runner, host fleet.Host, opts Options, scope 
 // send uploads all secrets; due tells which actions are to be run.
 func send(ctx context.Context, r Runner, host string, all []loaded, report *Report, scope event.Scope) (due map[string]bool, err error) {
 	answers := &answers{host: host, all: all, report: report, scope: scope, due: map[string]bool{}}
-	err = r.Run(ctx, ssh.Cmd{Script: walkScript + placeScript, Elevate: true, Stdin: stream(all), Stdout: answers, KillOnCancel: true})
+	err = r.Run(ctx, ssh.Cmd{Script: walkScript + placeScript, Elevate: true, Stdin: stream(all), Stdout: answers, KillOnCancel: true,
+		Name: "the upload", Limit: uploadLimit(all)})
 	var exit *ssh.ExitError
 	var dropped *ssh.DroppedError
 	switch {
@@ -324,6 +325,15 @@ func send(ctx context.Context, r Runner, host string, all []loaded, report *Repo
 		return nil, answers.truth(fault.New("the host did not confirm the upload of the secrets").On(host))
 	}
 	return answers.due, nil
+}
+
+// uploadLimit is how long an upload may take: a minute, and what a slow line needs.
+func uploadLimit(all []loaded) time.Duration {
+	size := 0
+	for _, s := range all {
+		size += len(s.data)
+	}
+	return time.Minute + time.Duration(size)*time.Second/(16<<10)
 }
 
 // stream is what the host's script reads: see place.go.
@@ -507,7 +517,7 @@ func act(ctx context.Context, r Runner, host string, all []loaded, due map[strin
 
 func runAction(ctx context.Context, r Runner, host string, s loaded, timeout time.Duration, scope event.Scope) error {
 	cmd := Command(s.Action)
-	cmd.KillOnCancel = true
+	cmd.KillOnCancel, cmd.Limit = true, ssh.NoLimit // timeout bounds it
 	pr, pw := io.Pipe()
 	cmd.Stdout, cmd.Stderr = pw, pw
 	var tail []string

@@ -79,6 +79,38 @@ func ownArgs(args []string) ([]string, error) {
 	return out, nil
 }
 
+// option is the first value of an option of ssh_config in args; empty for none.
+func option(args []string, name string) string {
+	for i := 0; i+1 < len(args); i++ {
+		if args[i] != "-o" {
+			continue
+		}
+		key, value, ok := strings.Cut(args[i+1], "=")
+		if !ok {
+			key, value, _ = strings.Cut(strings.TrimSpace(args[i+1]), " ")
+		}
+		if strings.EqualFold(strings.TrimSpace(key), name) {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// onlyConfig gives the one configuration file that ssh would take, the last -F, and
+// args without any.
+func onlyConfig(file string, args []string) (string, []string) {
+	var rest []string
+	for i := 0; i < len(args); i++ {
+		if args[i] == "-F" && i+1 < len(args) {
+			i++
+			file = args[i]
+			continue
+		}
+		rest = append(rest, args[i])
+	}
+	return file, rest
+}
+
 // transport are the options that say how to reach and trust the host: all that
 // another program's ssh (Nix's) needs too.
 func (h *Host) transport() []string {
@@ -101,10 +133,12 @@ func (h *Host) transport() []string {
 	}
 	a = append(a, "-o", "BatchMode=yes", "-o", "ClearAllForwardings=yes", "-o", "ForwardAgent=no", "-o", "ForwardX11=no")
 	a = append(a, o.ExtraArgs...) // of two values ssh takes the first
-	// ConnectTimeout is rounded up: 0 would mean for ever.
-	timeout := int((o.ConnectTimeout + time.Second - 1) / time.Second)
+	if option(o.ExtraArgs, "ConnectTimeout") == "" {
+		// Rounded up: 0 would mean for ever.
+		timeout := int((o.ConnectTimeout + time.Second - 1) / time.Second)
+		a = append(a, "-o", "ConnectTimeout="+strconv.Itoa(timeout))
+	}
 	return append(a,
-		"-o", "ConnectTimeout="+strconv.Itoa(timeout),
 		"-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3")
 }
 
@@ -163,9 +197,11 @@ func (h *Host) CommandLine(flags ...string) string {
 	if h.target.User != "" {
 		dest = h.target.User + "@" + dest
 	}
-	a = append(a, dest)
-	for i, w := range a {
-		a[i] = quoteIfNeeded(w)
-	}
-	return strings.Join(a, " ")
+	return Join(append(a, "--", dest))
+}
+
+// Typed is CommandLine with a command behind it, whose words arrive as they are.
+func (h *Host) Typed(flags []string, words ...string) string {
+	// ssh joins what it is given by blanks, for a shell on the host.
+	return h.CommandLine(flags...) + " " + quoteIfNeeded(Join(words))
 }

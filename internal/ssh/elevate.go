@@ -3,8 +3,10 @@ package ssh
 import (
 	"context"
 	"errors"
+	"io"
 	"strings"
 
+	"godwit/internal/crash"
 	"godwit/internal/fault"
 )
 
@@ -116,6 +118,9 @@ func (h *Host) trySudo(ctx context.Context, me *login, auto bool) (*elevation, e
 			return e, nil
 		}
 	}
+	if strings.Contains(refused.Stderr, "must have a tty") { // a password would not help
+		return nil, err
+	}
 	if h.pool.opts.Password == nil {
 		return nil, fault.New("sudo needs a password for %s", me.user).On(h.target.Name).Detail(refused.lines()...).Because(refused).
 			Hint("give it with --passwd, or let %s use sudo without (security.sudo.extraRules with NOPASSWD, or security.sudo.wheelNeedsPassword = false)", me.user)
@@ -164,6 +169,7 @@ func (h *Host) tryElevation(ctx context.Context, e *elevation) error {
 		return err
 	}
 	p.Stdin.Close()
+	go func() { defer crash.Catch(); io.Copy(io.Discard, p.Stdout) }()
 	err = p.Wait()
 	var exit *ExitError
 	if e.trial && errors.As(err, &exit) {

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"godwit/internal/fault"
@@ -25,6 +26,7 @@ const (
 	Timeout        Kind = "timeout"          // no answer in time
 	HostKeyUnknown Kind = "host key unknown" // never seen this host
 	HostKeyChanged Kind = "host key changed" // another machine, or a new key
+	HostKeyRevoked Kind = "host key revoked" // a key that is marked as one nobody may trust
 	AuthFailed     Kind = "authentication"   // our keys are not accepted
 	Dropped        Kind = "dropped"          // closed while connecting
 	BadConfig      Kind = "configuration"    // ssh does not understand its options
@@ -36,6 +38,8 @@ const (
 type ConnectError struct {
 	Kind   Kind
 	Stderr string // what ssh said
+
+	early bool // ssh says Timeout, and less than the time has passed
 }
 
 func (e *ConnectError) Error() string { return string(e.Kind) }
@@ -55,13 +59,26 @@ func KindOf(err error) Kind {
 func Retryable(err error) bool {
 	var d *DroppedError
 	if errors.As(err, &d) {
-		return !d.Killed
+		return !d.Killed && d.Limit == 0
 	}
 	switch KindOf(err) {
 	case Unreachable, NameNotFound, Refused, Timeout, Dropped:
 		return true
 	}
 	return false
+}
+
+// WrongKey tells whether a host showed a key that is not the one to be trusted: no
+// waiting changes that.
+func WrongKey(err error) bool {
+	k := KindOf(err)
+	return k == HostKeyChanged || k == HostKeyRevoked
+}
+
+// tooEarly tells whether ssh took a host for silent before its time was over.
+func tooEarly(err error) bool {
+	var c *ConnectError
+	return errors.As(err, &c) && c.early
 }
 
 // ExitError is a command that ran to its end with a status other than 0.
@@ -83,13 +100,14 @@ func (e *ExitError) Bare() string {
 	return msg
 }
 
-// DroppedError is a command whose connection went away. Whether it ran to its
-// end is not known.
+// DroppedError is a command whose connection went away, or which did not end in its
+// time. Whether it ran to its end is not known.
 type DroppedError struct {
 	Host    string
 	Command string
-	Stderr  string // the tail
-	Killed  bool   // by us
+	Stderr  string        // the tail
+	Killed  bool          // by us
+	Limit   time.Duration // its time, when that was over; else 0
 	Err     error
 }
 
@@ -99,6 +117,9 @@ func (e *DroppedError) Error() string { return e.Host + ": " + e.Bare() }
 func (e *DroppedError) Bare() string {
 	if e.Killed {
 		return e.Command + " was broken off"
+	}
+	if e.Limit > 0 {
+		return e.Command + " did not end within " + e.Limit.String()
 	}
 	msg := "the connection was lost during " + e.Command
 	for _, l := range lastLines(e.Stderr, 3) {
@@ -153,9 +174,13 @@ func (h *Host) address() string {
 // notStarted explains why a command did not begin to run; code is the local
 // ssh's exit code.
 func (h *Host) notStarted(p *Process, code int) error {
-	said := p.err.before() + p.Stderr()
+	said := p.said() + p.Stderr()
 	if code == 255 || code < 0 {
 		f := h.classify(said)
+		// A second, because ssh measures in whole ones.
+		if c := new(*ConnectError); p.lane == nil && errors.As(f, c) && (*c).Kind == Timeout {
+			(*c).early = time.Since(p.born) < h.pool.opts.ConnectTimeout-time.Second
+		}
 		if KindOf(f) == Dropped && p.lane != nil {
 			return &DroppedError{Host: h.target.Name, Command: p.cmd.String(), Stderr: said, Err: f}
 		}
@@ -171,15 +196,90 @@ func (h *Host) notStarted(p *Process, code int) error {
 	}
 	return fault.New("logged in, but the account runs no commands (its shell ended with status %d)", code).On(h.target.Name).
 		Detail(lastLines(said, 4)...).Because(&ConnectError{Kind: NoLogin, Stderr: said}).
-		Hint("%s true", h.CommandLine("-v"))
+		Hint("%s", h.Typed([]string{"-v"}, "true"))
 }
 
 func baseName(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
 
-func (h *Host) slowLogin(limit time.Duration, said string) error {
-	return fault.New("connected, but no shell came up within %s", limit.Round(time.Second)).On(h.target.Name).
-		Detail(lastLines(said, 3)...).Because(&ConnectError{Kind: Timeout, Stderr: said}).
-		Hint("%s true", h.CommandLine("-v"))
+// said is what the host, and ssh, said before the command ran, on both outputs.
+func (p *Process) said() string {
+	p.out.mu.Lock()
+	out := string(p.out.said)
+	p.out.mu.Unlock()
+	return strings.TrimSpace(out) + "\n" + p.err.before()
+}
+
+// check refuses what ssh would take for something else than an address.
+func (h *Host) check() error {
+	if strings.HasPrefix(h.target.Host, "-") {
+		return fault.New("%q is no address: it begins with a dash", h.target.Host).On(h.target.Name).
+			Because(&ConnectError{Kind: BadConfig}).Hint("look at deployment.targetHost")
+	}
+	return nil
+}
+
+func (h *Host) slowLogin(p *Process, limit time.Duration) error {
+	f := fault.New("connected, but no shell came up within %s", limit.Round(time.Second)).On(h.target.Name)
+	if p.err.started() {
+		f.Msg = fmt.Sprintf("a shell came up, but did not answer within %s", limit.Round(time.Second))
+	}
+	return f.Detail(lastLines(p.said(), 3)...).Because(&ConnectError{Kind: Timeout, Stderr: p.said()}).
+		Hint("%s", h.Typed([]string{"-v"}, "true")).
+		Hint("a host that is only slow gets longer with GODWIT_SSHOPTS='-o ConnectTimeout=%d': a login may take three times that",
+			2*int(h.pool.opts.ConnectTimeout/time.Second))
+}
+
+// silent is a command that a host did not begin with.
+func (h *Host) silent(p *Process, limit time.Duration) error {
+	if p.lane == nil {
+		return h.slowLogin(p, limit)
+	}
+	f := fault.New("connected, but the host did not begin with %s within %s", p.cmd, limit.Round(time.Second)).On(h.target.Name)
+	hint := h.Typed(nil, "true")
+	if p.elev != nil && len(p.elev.words) > 0 {
+		f.Msg = fmt.Sprintf("%s did not answer within %s", baseName(p.elev.words[0]), limit.Round(time.Second))
+		hint = h.Typed(nil, append(p.elev.words[:len(p.elev.words):len(p.elev.words)], "true")...)
+	}
+	return f.Detail(lastLines(p.said(), 3)...).Because(&ConnectError{Kind: Timeout, Stderr: p.said()}).Hint("try it: %s", hint)
+}
+
+// closedOutputs is a session that the host keeps open without a way to hear from it.
+func (h *Host) closedOutputs(p *Process) error {
+	return fault.New("logged in, but the account runs no commands: it closed its output and stayed").On(h.target.Name).
+		Detail(lastLines(p.said(), 4)...).Because(&ConnectError{Kind: NoLogin, Stderr: p.said()}).
+		Hint("%s", h.Typed([]string{"-v"}, "true")).
+		Hint("look for ForceCommand in the host's sshd_config, for command= in its authorized_keys, and for exec in the shell's startup files")
+}
+
+// talks is a host that says so much that it is not listened to.
+func (h *Host) talks(p *Process) *fault.Error {
+	said := p.said()
+	return fault.New("the host does not stop talking before it runs a command").On(h.target.Name).
+		Detail(lastLines(said, 2)...).Because(&ConnectError{Kind: NoLogin, Stderr: said}).
+		Hint("%s", h.Typed(nil, "true")).
+		Hint("look at what the shell's startup files print there")
+}
+
+// inputEaten is a login shell that takes the command for an answer.
+func (h *Host) inputEaten() error {
+	return fault.New("logged in, but something that the login shell starts reads from standard input, and so took the command").On(h.target.Name).
+		Because(&ConnectError{Kind: NoLogin}).
+		Hint("look in the shell's startup files there (~/.bashrc, /etc/profile.d, ~/.zshenv) for what asks a question; it belongs behind: case $- in *i*) ... esac").
+		Hint("it shows itself: echo swallowed | %s", h.Typed(nil, "cat"))
+}
+
+// cannotStart is a local ssh that could not be started.
+func cannotStart(err error) *fault.Error {
+	f := fault.New("cannot start ssh: %w", err)
+	switch {
+	case errors.Is(err, syscall.EMFILE):
+		f.Hint("a process may have %d files open here: ulimit -n %d", openFiles(), max(4096, 4*openFiles()))
+	case errors.Is(err, syscall.ENFILE):
+		f.Hint("all of this machine's open files are in use (sysctl fs.file-max)")
+	case errors.Is(err, syscall.EAGAIN):
+		f.Hint("ulimit -u bounds how many processes you may have")
+	}
+	return f
 }
 
 func (h *Host) noMaster(said string) error {
@@ -210,7 +310,7 @@ func (h *Host) classify(said string) *fault.Error {
 	if m != nil {
 		at = net.JoinHostPort(m[1], m[2])
 	}
-	verbose := h.CommandLine("-v") + " true"
+	verbose := h.Typed([]string{"-v"}, "true")
 	has := func(words ...string) bool {
 		for _, w := range words {
 			if strings.Contains(said, w) {
@@ -220,7 +320,15 @@ func (h *Host) classify(said string) *fault.Error {
 		return false
 	}
 	switch {
-	case has("REMOTE HOST IDENTIFICATION HAS CHANGED", "REVOKED HOST KEY", "has changed and you have requested strict checking", "marked as revoked"):
+	case has("REVOKED HOST KEY", "marked as revoked"):
+		f := make(HostKeyRevoked, "%s shows a host key that is marked as revoked here: not connecting", at)
+		if fp := fingerprint.FindStringSubmatch(said); fp != nil {
+			f.Detail("it shows " + fp[1])
+		}
+		return f.Detail("somebody put it on the list of keys that nobody may trust (@revoked in known_hosts, or RevokedHostKeys)").
+			Hint("the host needs a new key; do not remove the mark because of this message").
+			Hint("where it stands: %s", Join([]string{"ssh-keygen", "-F", h.knownHostsName()}))
+	case has("REMOTE HOST IDENTIFICATION HAS CHANGED", "has changed and you have requested strict checking"):
 		f := make(HostKeyChanged, "%s shows another host key than the one on record: not connecting", at)
 		if fp := fingerprint.FindStringSubmatch(said); fp != nil {
 			f.Detail("it shows " + fp[1])
@@ -229,13 +337,13 @@ func (h *Host) classify(said string) *fault.Error {
 		if rm := removeKey.FindStringSubmatch(said); rm != nil {
 			f.Hint("if the host was really reinstalled: %s", clean(rm[1]))
 		} else {
-			f.Hint("if the host was really reinstalled: ssh-keygen -R %s", quoteIfNeeded(h.knownHostsName()))
+			f.Hint("if the host was really reinstalled: %s", Join([]string{"ssh-keygen", "-R", h.knownHostsName()}))
 		}
 		return f
 	case has("Host key verification failed", "host key is known for"):
 		return make(HostKeyUnknown, "the host key of %s is not known here: not connecting", at).
 			Hint("compare on the host's console: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub").
-			Hint("connect once and accept it: %s true", h.CommandLine()).
+			Hint("connect once and accept it: %s", h.Typed(nil, "true")).
 			Hint("or: %s >>~/.ssh/known_hosts", h.keyscan())
 	case has("no matching host key type", "no matching key exchange", "no matching cipher", "no matching MAC", "Unable to negotiate"):
 		return make(Other, "%s and this machine's ssh have no algorithm in common", at).Detail(lastLines(said, 2)...).Hint("%s", verbose)
@@ -250,10 +358,12 @@ func (h *Host) classify(said string) *fault.Error {
 		if has("UNPROTECTED PRIVATE KEY FILE") {
 			f.Detail("the key file may be read by others, so ssh did not use it")
 			if key := h.pool.opts.IdentityFile; key != "" {
-				f.Hint("chmod 600 %s", quoteIfNeeded(key))
+				f.Hint("%s", Join([]string{"chmod", "600", "--", key}))
 			}
 		}
 		return f.Hint("ssh-add -l shows the keys of your agent; a key with a passphrase must be in it (ssh-add)").Hint("%s", verbose)
+	case has("exec request failed on channel", "shell request failed on channel", "administratively prohibited"):
+		return make(NoLogin, "logged in, but the account runs no commands: the host refused one").Detail(lastLines(said, 2)...).Hint("%s", verbose)
 	case has("Could not resolve hostname"):
 		name, why := h.target.Host, ""
 		if n := noName.FindStringSubmatch(said); n != nil {
@@ -263,7 +373,7 @@ func (h *Host) classify(said string) *fault.Error {
 		if why != "" {
 			f.Detail(strings.ToLower(why[:1]) + why[1:])
 		}
-		return f.Hint("%s %s", lookUp(), name).Hint("deployment.targetHost names the address to connect to")
+		return f.Hint("%s", Join(append(lookUp(), name))).Hint("deployment.targetHost names the address to connect to")
 	case has("Bad configuration option", "bad configuration option", "Can't open user config file", "Bad owner or permissions on", "keyword ", "unknown option -- ", "unsupported option", "Unsupported option"):
 		return make(BadConfig, "ssh does not accept its configuration").Detail(lastLines(said, 3)...).
 			Hint("%s", h.CommandLine("-G"))
@@ -286,11 +396,11 @@ func (h *Host) classify(said string) *fault.Error {
 }
 
 // lookUp is the command that finds addresses as ssh does on this machine.
-func lookUp() string {
+func lookUp() []string {
 	if runtime.GOOS == "darwin" {
-		return "dscacheutil -q host -a name"
+		return []string{"dscacheutil", "-q", "host", "-a", "name"}
 	}
-	return "getent hosts"
+	return []string{"getent", "hosts"}
 }
 
 // knownHostsName is the host's name in a known_hosts file.
@@ -302,8 +412,9 @@ func (h *Host) knownHostsName() string {
 }
 
 func (h *Host) keyscan() string {
+	a := []string{"ssh-keyscan"}
 	if h.target.Port != 0 {
-		return "ssh-keyscan -p " + strconv.Itoa(h.target.Port) + " " + quoteIfNeeded(h.target.Host)
+		a = append(a, "-p", strconv.Itoa(h.target.Port))
 	}
-	return "ssh-keyscan " + quoteIfNeeded(h.target.Host)
+	return Join(append(a, "--", h.target.Host))
 }

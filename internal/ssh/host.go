@@ -1,7 +1,6 @@
 package ssh
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"godwit/internal/awake"
+	"godwit/internal/bounded"
 	"godwit/internal/crash"
 )
 
@@ -25,6 +26,8 @@ type Host struct {
 	dialing *dial
 	changed chan struct{} // closed and replaced when a lane gets room or goes away
 	login   *login        // who we are there; known after the first connection
+	silence error         // of the last attempt, when the host was waited for in vain
+	quiet   awake.Instant // when that was
 	system  string        // Target.System
 	said    string        // what Options.Greeting printed on the last connection
 	saidAt  time.Time
@@ -135,13 +138,21 @@ func (h *Host) acquire(ctx context.Context) (*lane, error) {
 			}
 			continue
 		}
+		// Who comes right after an attempt that waited in vain does not wait, too.
+		if first && h.silence != nil && awake.Since(h.quiet) < silenceHolds {
+			defer h.mu.Unlock()
+			return nil, h.silence
+		}
 		d := &dial{done: make(chan struct{})}
 		h.dialing = d
 		h.mu.Unlock()
 
 		l, err := h.openLane(ctx)
 		h.mu.Lock()
-		h.dialing = nil
+		h.dialing, h.silence = nil, nil
+		if KindOf(err) == Timeout {
+			h.silence, h.quiet = err, awake.Now()
+		}
 		d.err = err
 		if err == nil {
 			l.used++
@@ -164,6 +175,9 @@ func (h *Host) acquire(ctx context.Context) (*lane, error) {
 		}
 	}
 }
+
+// silenceHolds is how long an attempt that waited in vain stands for the next one.
+const silenceHolds = 5 * time.Second
 
 // wake tells those who wait that something changed. h.mu is held.
 func (h *Host) wake() {
@@ -204,15 +218,22 @@ type hello struct {
 	login login
 	said  string // by Options.Greeting
 	ok    bool
+	err   error // why it is not ok, where that is known
 }
+
+const (
+	helloLine = 64 << 10  // bytes; somebody may be in very many groups
+	helloMax  = 256 << 10 // bytes
+)
 
 // readHello reads the answer to helloScript; not ok when it breaks off.
 func readHello(r io.Reader) hello {
 	var a hello
 	var said []string
 	greeting := false
-	for s := bufio.NewScanner(r); s.Scan(); {
-		line := s.Text()
+	l := bounded.NewLines(bounded.Reader(r, "the host's answer to the login", helloMax), "a line of the host's answer to the login", helloLine)
+	for l.Next() {
+		line := l.Text()
 		if line == "ready" {
 			a.said = strings.TrimSpace(strings.Join(said, "\n"))
 			a.ok = true
@@ -235,57 +256,107 @@ func readHello(r io.Reader) hello {
 			a.login.doas = value
 		}
 	}
+	a.err = l.Err()
 	return a
 }
 
+// again is how often a login is tried that ssh took for timed out before its time: a
+// clock that jumps (a machine that was paused, a laptop that slept) looks to it like
+// a host that does not answer.
+const again = 3
+
 // openLane opens one master connection.
 func (h *Host) openLane(ctx context.Context) (*lane, error) {
+	for n := 1; ; n++ {
+		l, err := h.tryLane(ctx)
+		if n == again || !tooEarly(err) || ctx.Err() != nil {
+			return l, err
+		}
+	}
+}
+
+func (h *Host) tryLane(ctx context.Context) (*lane, error) {
+	if err := h.check(); err != nil {
+		return nil, err
+	}
 	socket, err := h.pool.socketPath()
 	if err != nil {
 		return nil, err
 	}
 	// The master lives as long as the pool, the attempt as long as ctx.
-	p := &Process{host: h, cmd: Cmd{Script: fmt.Sprintf(helloScript, h.pool.opts.Greeting)}, ctx: h.pool.ctx, mark: newMark(), done: make(chan struct{})}
+	cmd := Cmd{Script: fmt.Sprintf(helloScript, h.pool.opts.Greeting), Limit: NoLimit, MaxOutput: 4 * helloMax, Name: "the login"}
+	p := &Process{host: h, cmd: cmd, ctx: h.pool.ctx, mark: newMark(), done: make(chan struct{})}
 	if err := p.start(h.pool.ctx, socket, true); err != nil {
 		return nil, err
 	}
+	fail := func(err error) (*lane, error) {
+		p.end(err)
+		p.Wait()
+		return nil, err
+	}
+	// ssh's ConnectTimeout bounds TCP and the exchange of keys; this bounds the
+	// authentication and the login shell, too, which may be slow on small machines.
+	limit := h.pool.opts.LoginLimit
+	late, unheard := make(chan struct{}), make(chan struct{})
+	defer awake.AfterFunc(limit, func() { close(late) }).Stop()
+	// A shell that runs and leaves the command without an answer may have something
+	// in its startup files that read it away. A second one tells: who was only slow
+	// takes no notice of it.
+	p.out.onFound = func() { awake.AfterFunc(limit/3, func() { close(unheard) }) }
 	got := make(chan hello, 1)
 	go func() {
 		defer crash.Catch()
 		got <- readHello(p.Stdout)
 		io.Copy(io.Discard, p.Stdout)
 	}()
-	// ConnectTimeout bounds TCP and greeting; this bounds authentication and
-	// the login shell, which may be slow on small machines.
-	limit := h.pool.opts.ConnectTimeout + 45*time.Second
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
-	select {
-	case a := <-got:
-		if !a.ok {
-			if err := p.Wait(); err != nil {
-				return nil, err
+	asked := unheard
+	eaten := false
+	var a hello
+	for waiting := true; waiting; {
+		select {
+		case a = <-got:
+			waiting = false
+		case <-p.done: // an ssh that is gone while somebody else holds its output
+			select {
+			case a = <-got:
+			case <-time.After(time.Second):
+				p.outFile.SetReadDeadline(time.Now())
+				a = <-got
 			}
-			return nil, h.notStarted(p, 0)
+			waiting = false
+		case <-asked:
+			asked, eaten = nil, true
+			go func() { defer crash.Catch(); io.WriteString(p.Stdin, p.cmd.line(p.mark)) }()
+		case <-ctx.Done():
+			return fail(&interrupted{host: h.target.Name, cmd: "connecting", err: context.Cause(ctx)})
+		case <-late:
+			return fail(h.slowLogin(p, limit))
 		}
-		h.mu.Lock()
-		h.login = &a.login
-		h.said, h.saidAt = a.said, time.Now()
-		h.mu.Unlock()
-	case <-ctx.Done():
-		p.Kill()
-		p.Wait()
-		return nil, &interrupted{host: h.target.Name, cmd: "connecting", err: context.Cause(ctx)}
-	case <-timer.C:
-		p.Kill()
-		p.Wait()
-		return nil, h.slowLogin(limit, p.err.before())
 	}
+	switch {
+	case a.ok && eaten:
+		return fail(h.inputEaten())
+	case a.err != nil && p.ended() == nil && bounded.Is(a.err):
+		return fail(h.talks(p).Detail(a.err.Error()))
+	case !a.ok:
+		// Its status says why; one that stays is not waited for.
+		select {
+		case <-p.done:
+		case <-time.After(closedGrace):
+			return fail(h.closedOutputs(p))
+		}
+		if err := p.Wait(); err != nil {
+			return nil, err
+		}
+		return nil, h.notStarted(p, 0)
+	}
+	h.mu.Lock()
+	h.login = &a.login
+	h.said, h.saidAt = a.said, time.Now()
+	h.mu.Unlock()
 	l := &lane{host: h, socket: socket, proc: p}
 	if _, err := os.Stat(socket); err != nil {
-		p.Kill()
-		p.Wait()
-		return nil, h.noMaster(p.err.before())
+		return fail(h.noMaster(p.err.before()))
 	}
 	go func() {
 		defer crash.Catch()
@@ -304,6 +375,9 @@ func (h *Host) prepare(ctx context.Context, cmd Cmd) (*lane, *elevation, error) 
 	if err := cmd.check(); err != nil {
 		return nil, nil, err
 	}
+	if err := h.check(); err != nil {
+		return nil, nil, err
+	}
 	var elev *elevation
 	if cmd.Elevate {
 		var err error
@@ -320,6 +394,9 @@ func (h *Host) prepare(ctx context.Context, cmd Cmd) (*lane, *elevation, error) 
 
 // Open starts cmd with its streams in the caller's hands; cmd.Stdin and
 // cmd.Stdout are not used. The caller reads Stdout to its end and calls Wait.
+//
+// Nothing bounds its time unless cmd.Limit does; how long the host may take to begin
+// with it is bounded.
 func (h *Host) Open(ctx context.Context, cmd Cmd) (*Process, error) {
 	l, elev, err := h.prepare(ctx, cmd)
 	if err != nil {
@@ -335,11 +412,27 @@ func (h *Host) Open(ctx context.Context, cmd Cmd) (*Process, error) {
 	return p, nil
 }
 
-// Run runs cmd to its end. The error is nil for status 0, an *ExitError for
-// another one, a *DroppedError when the connection went away under it, a
-// *fault.Error when it could not be started, and ctx's error, wrapped, when it
-// was cancelled.
+// Run runs cmd to its end, for as long as cmd.Limit lets it. The error is nil for
+// status 0, an *ExitError for another one, a *DroppedError when the connection went
+// away under it or its time was over, a *fault.Error when it could not be started or
+// said too much, that of cmd.Stdout when it could not be written to (which ends the
+// command), and ctx's error, wrapped, when it was cancelled.
 func (h *Host) Run(ctx context.Context, cmd Cmd) error {
+	if cmd.Limit == 0 {
+		cmd.Limit = DefaultLimit
+	}
+	if cmd.MaxOutput == 0 && cmd.Limit > 0 {
+		cmd.MaxOutput = DefaultMaxOutput
+	}
+	for n := 1; ; n++ {
+		err := h.run(ctx, cmd)
+		if n == again || !tooEarly(err) || cmd.Stdin != nil || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+func (h *Host) run(ctx context.Context, cmd Cmd) error {
 	p, err := h.Open(ctx, cmd)
 	if err != nil {
 		return err
@@ -357,12 +450,13 @@ func (h *Host) Run(ctx context.Context, cmd Cmd) error {
 	if out == nil {
 		out = io.Discard
 	}
+	w := &watched{w: out}
 	copied := make(chan error, 1)
 	go func() {
 		defer crash.Catch()
-		_, err := io.Copy(out, p.Stdout)
-		if err != nil {
-			io.Copy(io.Discard, p.Stdout) // the writer failed: let the command end
+		_, err := io.Copy(w, p.Stdout)
+		if w.err != nil {
+			p.end(w.err) // nobody reads what it says
 		}
 		copied <- err
 	}()
@@ -386,6 +480,21 @@ func (h *Host) Run(ctx context.Context, cmd Cmd) error {
 		return outErr
 	}
 	return err
+}
+
+// watched remembers that writing failed, as opposed to reading.
+type watched struct {
+	w   io.Writer
+	err error
+}
+
+func (w *watched) Write(b []byte) (int, error) {
+	n, err := w.w.Write(b)
+	if err == nil && n < len(b) {
+		err = io.ErrShortWrite
+	}
+	w.err = err
+	return n, err
 }
 
 // Output runs cmd and gives its standard output.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"godwit/internal/bounded"
 	"godwit/internal/fault"
 )
 
@@ -58,7 +59,7 @@ func (h *Host) Address(ctx context.Context) (Address, error) {
 		if _, err := os.Stat(f); err != nil {
 			continue
 		}
-		found, err := exec.CommandContext(ctx, "ssh-keygen", "-F", name, "-f", f).Output()
+		found, err := bounded.Output(exec.CommandContext(ctx, "ssh-keygen", "-F", name, "-f", f), "what ssh-keygen finds in "+f, configMax)
 		if err != nil {
 			continue // it is not in there
 		}
@@ -79,6 +80,9 @@ func (h *Host) Compresses(ctx context.Context) (bool, error) {
 	return yes, err
 }
 
+// configMax bounds what is read of a configuration, in bytes.
+const configMax = 1 << 20
+
 // configuration gives the words and values of `ssh -G`.
 func (h *Host) configuration(ctx context.Context, each func(key, value string)) error {
 	if _, err := h.pool.configuration(ctx, h.args("", false, "true"), each); err != nil {
@@ -90,9 +94,9 @@ func (h *Host) configuration(ctx context.Context, each func(key, value string)) 
 // configuration is the same for any arguments of ssh, with what ssh said besides.
 func (p *Pool) configuration(ctx context.Context, args []string, each func(key, value string)) (said string, err error) {
 	cmd := p.command(ctx, append([]string{"-G"}, args...))
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
+	stderr := bounded.NewTail(configMax)
+	cmd.Stderr = stderr
+	out, err := bounded.Output(cmd, "what ssh -G prints", configMax)
 	if err != nil {
 		return "", err
 	}

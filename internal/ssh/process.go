@@ -16,8 +16,11 @@ import (
 	"syscall"
 	"time"
 
+	"godwit/internal/awake"
+	"godwit/internal/bounded"
 	"godwit/internal/crash"
 	"godwit/internal/fault"
+	"godwit/internal/leash"
 )
 
 // Cmd is one command on a host: exactly one of Argv, Shell and Script.
@@ -41,11 +44,44 @@ type Cmd struct {
 	// KillOnCancel also ends what runs on the host when the context is
 	// cancelled. Without it only the connection's end of it goes away.
 	KillOnCancel bool
+
+	// Name says in messages what the command is for ("the preflight"); empty: its
+	// words.
+	Name string
+	// Limit is how long the command may run: 0 is DefaultLimit for Run and NoLimit for
+	// Open. How long a host may take until the command runs is bounded in any case
+	// (Options.LoginLimit).
+	Limit time.Duration
+	// MaxOutput is how many bytes it may write to each of its outputs: 0 is
+	// DefaultMaxOutput where the command has a limit in time, and no bound elsewhere.
+	// What is more ends it with a *bounded.Error.
+	MaxOutput int64
 }
+
+const (
+	// DefaultLimit is for scripts that look at something or make a small change: on a
+	// slow host they take seconds.
+	DefaultLimit = time.Minute
+	// NoLimit is for commands that something else ends: the caller's context, a
+	// protocol with limits of its own, a person.
+	NoLimit = time.Duration(-1)
+	// DefaultMaxOutput is some ten times the longest honest answer, in bytes.
+	DefaultMaxOutput = 4 << 20
+	// NoMaxOutput is for what is not kept in memory.
+	NoMaxOutput = int64(-1)
+
+	// greetingMax is how much may come before the command's own output, in bytes.
+	greetingMax = 1 << 20
+	// closedGrace is how long a host may take to end a session whose output it closed
+	// before the command ran.
+	closedGrace = 5 * time.Second
+)
 
 // String is the command in one line, for messages.
 func (c Cmd) String() string {
 	switch {
+	case c.Name != "":
+		return c.Name
 	case c.Script != "":
 		return "script"
 	case c.Shell != "":
@@ -150,10 +186,16 @@ type Process struct {
 	err     *stderrFilter
 	done    chan struct{} // the local ssh has ended and its stderr is read
 	waitErr error
-	killed  bool
-	mu      sync.Mutex
 	once    sync.Once
 	result  error
+	born    time.Time
+	cancel  context.CancelFunc // ends the local ssh, at last with SIGKILL
+
+	mu     sync.Mutex
+	killed bool
+	reason error        // why we ended it; nil: we did not
+	clock  *awake.Timer // of the time until it runs, then of Cmd.Limit
+	runs   bool
 }
 
 // Stderr is the tail of what the command wrote to stderr so far.
@@ -164,7 +206,80 @@ func (p *Process) Kill() {
 	p.mu.Lock()
 	p.killed = true
 	p.mu.Unlock()
-	terminate(p.local, p.endSignal())
+	p.cancel()
+}
+
+// end ends the local ssh for a reason, which Wait then gives.
+func (p *Process) end(reason error) {
+	p.mu.Lock()
+	if p.reason == nil {
+		p.reason = reason
+	}
+	p.mu.Unlock()
+	p.cancel()
+}
+
+func (p *Process) ended() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.reason
+}
+
+// await bounds the time until the command runs.
+func (p *Process) await() {
+	limit := p.host.pool.opts.LoginLimit
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clock = awake.AfterFunc(limit, func() {
+		defer crash.Catch()
+		p.end(p.host.silent(p, limit))
+		if p.lane != nil && p.elev == nil {
+			p.lane.proc.Kill() // a connection that takes no commands is of no use to the next one
+		}
+	})
+}
+
+// running begins the command's own time.
+func (p *Process) running() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.runs {
+		return
+	}
+	p.runs = true
+	if p.clock == nil {
+		return // a master: openLane bounds it
+	}
+	p.clock.Stop()
+	p.clock = nil
+	if limit := p.cmd.Limit; limit > 0 && p.reason == nil {
+		p.clock = awake.AfterFunc(limit, func() {
+			defer crash.Catch()
+			p.end(&DroppedError{Host: p.host.target.Name, Command: p.cmd.String(), Limit: limit, Stderr: p.Stderr()})
+		})
+	}
+}
+
+func (p *Process) stopClock() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.runs = true
+	if p.clock != nil {
+		p.clock.Stop()
+	}
+}
+
+// closed is told when the output has ended before the command ran. A host that ends
+// the session then says why with its status; one that stays would be waited for.
+func (p *Process) closed() {
+	awake.AfterFunc(closedGrace, func() {
+		defer crash.Catch()
+		select {
+		case <-p.done:
+		default:
+			p.end(p.host.closedOutputs(p))
+		}
+	})
 }
 
 // Wait waits for the end of the command. Stdout must have been read to its end
@@ -181,6 +296,7 @@ func (p *Process) Wait() error {
 
 const (
 	killDelay = 2 * time.Second // from SIGTERM to SIGKILL
+	killLimit = 4 * time.Second // for ending a command on the host
 	tailSize  = 8 << 10         // bytes kept of stderr
 )
 
@@ -205,6 +321,7 @@ func (p *Process) endSignal() syscall.Signal {
 func (p *Pool) command(ctx context.Context, args []string) *exec.Cmd {
 	c := exec.CommandContext(ctx, p.opts.Program, args...)
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	c.Cancel = func() error { terminate(c, syscall.SIGKILL); return nil }
 	c.WaitDelay = killDelay
 	return c
 }
@@ -233,7 +350,10 @@ func (h *Host) launch(ctx context.Context, cmd Cmd, l *lane, elev *elevation) (*
 	if l != nil {
 		socket = l.socket
 	}
-	return p, p.start(ctx, socket, false)
+	if err := p.start(ctx, socket, false); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 // start runs ssh and sends the command. The caller's input follows.
@@ -250,8 +370,9 @@ func (p *Process) start(ctx context.Context, socket string, master bool) error {
 	if !h.pool.begin() {
 		return errClosed
 	}
-	// Both the caller and the pool can end it.
+	// The caller, the pool and we ourselves can end it.
 	ctx, cancel := context.WithCancelCause(ctx)
+	p.cancel = func() { cancel(nil) }
 	stop := context.AfterFunc(h.pool.ctx, func() { defer crash.Catch(); cancel(errClosed) })
 	release := func() { stop(); cancel(nil); h.pool.procs.Done() }
 
@@ -286,37 +407,51 @@ func (p *Process) start(ctx context.Context, socket string, master bool) error {
 	}
 	inR, inW, err := pipe()
 	if err != nil {
-		return fail(err)
+		return fail(cannotStart(err).On(h.target.Name))
 	}
 	outR, outW, err := pipe()
 	if err != nil {
-		return fail(err)
+		return fail(cannotStart(err).On(h.target.Name))
 	}
 	errR, errW, err := pipe()
 	if err != nil {
-		return fail(err)
+		return fail(cannotStart(err).On(h.target.Name))
 	}
 	p.Stdin = inW
 	p.outFile = outR
-	p.out = &markReader{r: bufio.NewReaderSize(outR, 64<<10), mark: p.mark, pid: make(chan int, 1)}
+	size := 64 << 10
+	if master { // which says a few lines, and then nothing for as long as it lives
+		size = 4 << 10
+	}
+	p.out = &markReader{r: bufio.NewReaderSize(outR, size), p: p, mark: p.mark, pid: make(chan int, 1)}
 	p.Stdout = p.out
-	p.err = &stderrFilter{mark: p.mark, w: p.cmd.Stderr}
+	p.err = &stderrFilter{p: p, mark: p.mark, w: p.cmd.Stderr}
 	c.Stdin, c.Stdout, c.Stderr = inR, outW, errW
+	p.born = time.Now()
 	if err := c.Start(); err != nil {
 		if p.ctx.Err() != nil {
 			return fail(&interrupted{host: h.target.Name, cmd: p.cmd.String(), err: context.Cause(p.ctx)})
 		}
-		return fail(fault.New("cannot start ssh: %w", err).On(h.target.Name))
+		return fail(cannotStart(err).On(h.target.Name))
 	}
+	letGo := leash.Group(c.Process.Pid)
 	inR.Close()
 	outW.Close()
 	errW.Close()
+	if !master {
+		p.await()
+	}
 
 	errDone := make(chan struct{})
-	go func() { defer crash.Catch(); io.Copy(p.err, errR); close(errDone) }()
+	go func() { defer crash.Catch(); p.err.readAll(errR); close(errDone) }()
 	go func() {
 		defer crash.Catch()
 		p.waitErr = c.Wait()
+		if ctx.Err() != nil {
+			terminate(c, syscall.SIGKILL) // what it started: a ProxyCommand that did not end with it
+		}
+		letGo()
+		p.stopClock()
 		// A ProxyCommand may still hold the other end: do not wait for it.
 		select {
 		case <-errDone:
@@ -351,7 +486,7 @@ func (p *Process) killRemote() {
 	if p.lane == nil || p.lane.dead() || p.host.pool.ctx.Err() != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), 6*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), killLimit)
 	defer cancel()
 	var pid int
 	select {
@@ -382,6 +517,9 @@ exit 0
 func (p *Process) verdict() error {
 	h := p.host
 	started := p.err.started()
+	if reason := p.ended(); reason != nil {
+		return reason
+	}
 	if p.waitErr == nil {
 		if !started {
 			return h.notStarted(p, 0)
@@ -431,23 +569,46 @@ func (e *interrupted) Bare() string {
 
 func (e *interrupted) Unwrap() error { return e.err }
 
-// markReader gives what comes after the mark.
+// markReader gives what comes after the mark, up to the command's MaxOutput.
 type markReader struct {
 	r     *bufio.Reader
+	p     *Process
 	mark  string
 	pid   chan int // the remote shell's process id
 	found bool
+	read  int64 // bytes of what is read now: the greeting, then the command's output
+
+	mu   sync.Mutex
+	said []byte // the end of the greeting
+
+	onFound func() // called at the mark; may be nil
 }
 
 func (m *markReader) seek() error {
 	for !m.found {
 		line, err := m.r.ReadSlice('\n')
 		if rest, ok := bytes.CutPrefix(line, []byte(m.mark+" ")); ok && err == nil {
-			m.found = true
+			m.found, m.read = true, 0
 			if n, err := strconv.Atoi(strings.TrimSpace(string(rest))); err == nil {
 				m.pid <- n
 			}
+			m.p.running()
+			if m.onFound != nil {
+				m.onFound()
+			}
 			return nil
+		}
+		m.mu.Lock()
+		m.said = append(m.said, line[:min(len(line), 256)]...)
+		m.said = m.said[max(0, len(m.said)-512):]
+		m.mu.Unlock()
+		if m.read += int64(len(line)); m.read > greetingMax {
+			err = m.p.host.talks(m.p)
+			m.p.end(err)
+			return err
+		}
+		if err == io.EOF {
+			m.p.closed()
 		}
 		if err != nil && err != bufio.ErrBufferFull {
 			return err
@@ -460,10 +621,14 @@ func (m *markReader) Read(b []byte) (int, error) {
 	if err := m.seek(); err != nil {
 		return 0, err
 	}
-	return m.r.Read(b)
+	n, err := m.r.Read(b)
+	if over := m.p.counts(&m.read, n, "what "+m.p.cmd.String()+" prints"); over != nil {
+		return max(0, n-int(m.read-m.p.cmd.MaxOutput)), over
+	}
+	return n, err
 }
 
-// WriteTo spares a copy.
+// WriteTo spares a copy where nothing is to be counted.
 func (m *markReader) WriteTo(w io.Writer) (int64, error) {
 	if err := m.seek(); err != nil {
 		if err == io.EOF {
@@ -471,15 +636,32 @@ func (m *markReader) WriteTo(w io.Writer) (int64, error) {
 		}
 		return 0, err
 	}
-	return m.r.WriteTo(w)
+	if m.p.cmd.MaxOutput <= 0 {
+		return m.r.WriteTo(w)
+	}
+	return io.Copy(w, struct{ io.Reader }{m})
+}
+
+// counts adds n bytes to an output, and ends the command when that is too much.
+func (p *Process) counts(sum *int64, n int, what string) error {
+	*sum += int64(n)
+	limit := p.cmd.MaxOutput
+	if limit <= 0 || *sum <= limit {
+		return nil
+	}
+	err := fault.New("%w", &bounded.Error{What: what, Limit: limit}).On(p.host.target.Name)
+	p.end(err)
+	return err
 }
 
 // stderrFilter passes on what comes after the start mark, without the mark of
 // status 255, and keeps the tail of it; what comes before (ssh's own messages,
 // sudo's prompt, a login shell's greeting) is kept aside.
 type stderrFilter struct {
+	p    *Process
 	mark string
 	w    io.Writer
+	read int64 // bytes before the mark, then after it
 
 	mu   sync.Mutex
 	up   bool
@@ -487,6 +669,30 @@ type stderrFilter struct {
 	pre  []byte // before the mark
 	hold []byte // may be the beginning of the status mark
 	tail []byte
+}
+
+// readAll reads r to its end, or to where it is too much.
+func (f *stderrFilter) readAll(r io.Reader) {
+	b := make([]byte, 4<<10)
+	for {
+		n, err := r.Read(b)
+		before := f.started()
+		f.Write(b[:n])
+		switch {
+		case before:
+			f.p.counts(&f.read, n, "what "+f.p.cmd.String()+" prints on stderr")
+		case f.started():
+			f.read = 0
+			f.p.running()
+		default:
+			if f.read += int64(n); f.read > greetingMax {
+				f.p.end(f.p.host.talks(f.p))
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
 }
 
 func (f *stderrFilter) Write(b []byte) (int, error) {

@@ -129,7 +129,7 @@ func TestWrongAndUnknownHostKey(t *testing.T) {
 		if ssh.KindOf(err) != ssh.HostKeyUnknown || ssh.Retryable(err) {
 			t.Errorf("%s: unknown key: kind %q, error %v", strict, ssh.KindOf(err), err)
 		}
-		if text := fault.Render(err); !strings.Contains(text, fmt.Sprintf("ssh-keyscan -p %d 127.0.0.1 >>", s.Port)) {
+		if text := fault.Render(err); !strings.Contains(text, fmt.Sprintf("ssh-keyscan -p %d -- 127.0.0.1 >>", s.Port)) {
 			t.Errorf("no ssh-keyscan in\n%s", text)
 		}
 		if data, _ := os.ReadFile(s.KnownHosts); len(data) != 0 {
@@ -233,7 +233,7 @@ func TestStreaming(t *testing.T) {
 	data := make([]byte, 50<<20)
 	rand.New(rand.NewSource(1)).Read(data)
 	var out, stderr bytes.Buffer
-	err := h.Run(ctx(t), ssh.Cmd{Argv: []string{"cat"}, Stdin: bytes.NewReader(data), Stdout: &out, Stderr: &stderr})
+	err := h.Run(ctx(t), ssh.Cmd{Argv: []string{"cat"}, Stdin: bytes.NewReader(data), Stdout: &out, Stderr: &stderr, MaxOutput: ssh.NoMaxOutput})
 	if err != nil || sha256.Sum256(out.Bytes()) != sha256.Sum256(data) {
 		t.Errorf("run: %v, %d of %d bytes", err, out.Len(), len(data))
 	}

@@ -27,6 +27,7 @@ import (
 	"godwit/internal/crash"
 	"godwit/internal/event"
 	"godwit/internal/fault"
+	"godwit/internal/leash"
 )
 
 // Options are what all hosts of a Pool have in common.
@@ -44,8 +45,13 @@ type Options struct {
 	// ExtraArgs are given to ssh as they are, except those that would take the
 	// connection out of our hands (-M, -S, -f, -N, -t, ...).
 	ExtraArgs []string
-	// ConnectTimeout bounds the TCP connection and the greeting; 0 means 10s.
+	// ConnectTimeout bounds the TCP connection and the exchange of keys; 0 means 10s.
+	// One in ExtraArgs goes before it.
 	ConnectTimeout time.Duration
+	// LoginLimit bounds a whole login, from TCP to the shell's first word, and how long
+	// a host that is connected to may take to begin with a command (sudo may ask a
+	// directory first); 0 means three times ConnectTimeout.
+	LoginLimit time.Duration
 	// Elevate is how to become root: "auto" (or empty), "sudo", "doas", "none".
 	Elevate string
 	// Password is asked for at most once per Pool, when a sudo wants one.
@@ -85,6 +91,7 @@ type Pool struct {
 	mu     sync.Mutex
 	dir    string // control directory, made when first needed
 	dirErr error
+	dirEnd func() // the directory is ours to remove no more
 	next   int
 	hosts  map[Target]*Host
 	closed bool
@@ -118,9 +125,6 @@ func NewPool(opts Options) (*Pool, error) {
 	default:
 		return nil, fault.New("unknown way to become root: %q", opts.Elevate).Hint("use auto, sudo, doas or none")
 	}
-	if opts.ConnectTimeout <= 0 {
-		opts.ConnectTimeout = 10 * time.Second
-	}
 	if opts.SessionsPerConnection <= 0 {
 		opts.SessionsPerConnection = 8
 	}
@@ -143,6 +147,19 @@ func NewPool(opts Options) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Of two values ssh takes the first, which is the user's; of -F the last.
+	if s := option(opts.ExtraArgs, "ConnectTimeout"); s != "" {
+		if n, err := strconv.Atoi(s); err == nil && n > 0 {
+			opts.ConnectTimeout = time.Duration(n) * time.Second
+		}
+	}
+	if opts.ConnectTimeout <= 0 {
+		opts.ConnectTimeout = 10 * time.Second
+	}
+	if opts.LoginLimit <= 0 {
+		opts.LoginLimit = 3 * opts.ConnectTimeout
+	}
+	opts.ConfigFile, opts.ExtraArgs = onlyConfig(opts.ConfigFile, opts.ExtraArgs)
 	p := &Pool{opts: opts, hosts: map[Target]*Host{}}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	if opts.SkipHostKeyCheck {
@@ -214,6 +231,7 @@ func (p *Pool) Close() error {
 	if dir == "" {
 		return nil
 	}
+	defer p.dirEnd()
 	return os.RemoveAll(dir)
 }
 
@@ -228,7 +246,9 @@ func (p *Pool) socketPath() (string, error) {
 		return "", errClosed
 	}
 	if p.dir == "" && p.dirErr == nil {
-		p.dir, p.dirErr = controlDir(os.Getenv("XDG_RUNTIME_DIR"))
+		if p.dir, p.dirErr = controlDir(os.Getenv("XDG_RUNTIME_DIR")); p.dirErr == nil {
+			p.dirEnd = leash.Sockets(p.dir)
+		}
 	}
 	if p.dirErr != nil {
 		return "", p.dirErr

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"godwit/internal/event"
 	"godwit/internal/fault"
@@ -88,8 +89,8 @@ func TestArguments(t *testing.T) {
 			t.Errorf("no %q in %s", want, a)
 		}
 	}
-	if strings.Index(a, "ConnectTimeout=3") > strings.Index(a, "ConnectTimeout=10") {
-		t.Errorf("the user's options come too late: %s", a)
+	if strings.Count(a, "ConnectTimeout=") != 1 || !strings.Contains(a, "ConnectTimeout=3") || h.pool.opts.LoginLimit != 9*time.Second {
+		t.Errorf("the user's ConnectTimeout: a login limit of %s, %s", h.pool.opts.LoginLimit, a)
 	}
 	if strings.Contains(a, "StrictHostKeyChecking") {
 		t.Errorf("StrictHostKeyChecking is the user's: %s", a)
@@ -107,9 +108,51 @@ func TestArguments(t *testing.T) {
 	if strings.Contains(n, "LocalCommand") {
 		t.Errorf("Nix needs its LocalCommand: %s", n)
 	}
-	if got := h.CommandLine("-v"); got != "ssh -v -o 'ProxyCommand=nc a b' own@h" {
+	if got := h.CommandLine("-v"); got != "ssh -v -o 'ProxyCommand=nc a b' -- own@h" {
 		t.Errorf("%s", got)
 	}
+}
+
+// The one -F that ssh takes is the one that a hint repeats.
+func TestOneConfigFile(t *testing.T) {
+	h := testHost(t, Options{ConfigFile: "/dev/null", ExtraArgs: []string{"-F", "a", "-p", "7", "-F", "b c"}}, Target{Host: "h"})
+	if got := h.CommandLine(); got != "ssh -F 'b c' -p 7 -- h" {
+		t.Error(got)
+	}
+	if a := strings.Join(h.args("", false, "x"), " "); strings.Count(a, "-F ") != 1 || !strings.Contains(a, "-F b c ") {
+		t.Error(a)
+	}
+}
+
+// What looks like an option is no address, and a hint is one command whatever the names.
+func TestDashes(t *testing.T) {
+	h := testHost(t, Options{}, Target{Name: "web1", Host: "-oProxyCommand=touch x"})
+	if err := h.Run(t.Context(), Cmd{Argv: []string{"true"}}); KindOf(err) != BadConfig || !strings.Contains(err.Error(), "begins with a dash") {
+		t.Errorf("%v", err)
+	}
+	if _, err := h.Open(t.Context(), Cmd{Argv: []string{"true"}, Fresh: true}); KindOf(err) != BadConfig {
+		t.Errorf("%v", err)
+	}
+	h = testHost(t, Options{}, Target{Host: "h", User: "-oa; b"})
+	for _, hint := range []string{h.Typed([]string{"-v"}, "journalctl", "-u", "a; touch x.service"), h.classify("").Hints[0]} {
+		words, err := SplitWords(hint)
+		if err != nil || words[0] != "ssh" || words[1] != "-v" || words[2] != "--" || words[3] != "-oa; b@h" || len(words) != 5 {
+			t.Errorf("%s: %q, %v", hint, words, err)
+		}
+	}
+	remote, err := SplitWords(mustWords(t, h.Typed(nil, "journalctl", "-u", "a; touch x.service"))[3])
+	if err != nil || len(remote) != 3 || remote[2] != "a; touch x.service" {
+		t.Errorf("on the host: %q, %v", remote, err)
+	}
+}
+
+func mustWords(t *testing.T, s string) []string {
+	t.Helper()
+	words, err := SplitWords(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return words
 }
 
 func TestSkipWarnsOnce(t *testing.T) {
@@ -187,7 +230,7 @@ func TestClassify(t *testing.T) {
 		{"Host key verification failed.", HostKeyUnknown, "web1: the host key of h:2222 is not known here: not connecting"},
 		{"No ED25519 host key is known for [h]:2222 and you have requested strict checking.\r\nHost key verification failed.\r\n", HostKeyUnknown, ""},
 		{"@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nSHA256:abc.\nHost key verification failed.", HostKeyChanged, ""},
-		{"@       WARNING: REVOKED HOST KEY DETECTED!               @\nHost key verification failed.", HostKeyChanged, ""},
+		{"@       WARNING: REVOKED HOST KEY DETECTED!               @\nHost key verification failed.", HostKeyRevoked, "web1: h:2222 shows a host key that is marked as revoked here: not connecting"},
 		{"kex_exchange_identification: Connection closed by remote host\nConnection closed by 1.2.3.4 port 22", Dropped, ""},
 		{"kex_exchange_identification: read: Connection reset by peer", Dropped, ""},
 		{"ssh: connect to host bastion port 22: Connection refused\nkex_exchange_identification: Connection closed by remote host\nConnection closed by UNKNOWN port 65535", Refused, "web1: bastion:22 refuses connections: no ssh server listens there"},

@@ -83,6 +83,10 @@ func (c *Command) Script() string {
 	}
 }
 
+// Eat drops what was read of the input so far, as something does that reads it before
+// the command is there.
+func (c *Command) Eat() { c.first = nil }
+
 // Is tells whether the script holds one of the words.
 func (c *Command) Is(words ...string) bool {
 	s := c.Script()

@@ -1,6 +1,7 @@
 package hostile
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -77,6 +78,8 @@ func command(do func(c *Command)) Host {
 // login makes the kinds whose first session is bad already.
 func login(do func(c *Command)) Host { return Host{Command: do} }
 
+func silentLogin(ctx context.Context) error { <-ctx.Done(); return errRefused }
+
 // Kinds are all kinds, by the stage at which they turn bad.
 var Kinds = []Kind{
 	{Name: "silent after TCP", Login: true, Alone: Host{Connect: func(c net.Conn) bool { Wait(c); return false }}},
@@ -101,15 +104,15 @@ var Kinds = []Kind{
 		return false
 	}}},
 	{Name: "closes before the version", Login: true, Alone: Host{Connect: func(c net.Conn) bool { return false }}},
-	{Name: "silent at the login", Login: true, Alone: Host{Login: func() error { time.Sleep(time.Hour); return errRefused }}},
+	{Name: "silent at the login", Login: true, Alone: Host{Login: silentLogin}},
 	{Name: "endless banners", Login: true, Alone: Host{
 		Banners: func(send func(string) error) {
 			for send(strings.Repeat("welcome to this host\n", 1000)) == nil {
 			}
 		},
-		Login: func() error { time.Sleep(time.Hour); return errRefused },
+		Login: silentLogin,
 	}},
-	{Name: "refuses with a dirty banner", Login: true, Alone: Host{Banner: Dirt + "\n", Login: func() error { return errRefused }}},
+	{Name: "refuses with a dirty banner", Login: true, Alone: Host{Banner: strings.ReplaceAll(Dirt, "\x00", "") + "\n", Login: func(context.Context) error { return errRefused }}},
 	{Name: "no answer to a session", Login: true, Alone: Host{Session: func() bool { return false }}},
 	{Name: "no answer to the first command", Login: true, Alone: login(func(c *Command) { <-c.ctx.Done() })},
 	{Name: "refuses all commands", Login: true, Alone: login(func(c *Command) { c.Refuse(); <-c.ctx.Done() })},
@@ -153,7 +156,7 @@ var Kinds = []Kind{
 	{Name: "endless line in a command", Alone: command(func(c *Command) { c.Begin(); c.Endless(c.Stdout(), "x") })},
 	{Name: "endless lines on stderr of a command", Alone: command(func(c *Command) { c.Begin(); c.Endless(c.Stderr(), "warning\n") })},
 	{Name: "endless line on stderr of a command", Alone: command(func(c *Command) { c.Begin(); c.Endless(c.Stderr(), "x") })},
-	{Name: "dirty words in a command", Alone: Host{Banner: Dirt + "\n", Command: func(c *Command) {
+	{Name: "dirty words in a command", Alone: Host{Banner: strings.ReplaceAll(Dirt, "\x00", "") + "\n", Command: func(c *Command) {
 		if c.IsLogin() {
 			c.Good()
 			return

@@ -46,8 +46,9 @@ type Host struct {
 	// Banner is sent before the login; Banners may send as many as it likes.
 	Banner  string
 	Banners func(send func(string) error)
-	// Login is asked when a key is offered; it may wait, and an error refuses it.
-	Login func() error
+	// Login is asked when a key is offered; it may wait for the end of ctx, and an error
+	// refuses the key.
+	Login func(ctx context.Context) error
 	// Session is asked for each new session; false leaves it without an answer.
 	Session func() bool
 	// Command gets each command; nil is (*Command).Good.
@@ -96,14 +97,6 @@ func Start(t testing.TB, h Host) *Server {
 	block, err := ssh.MarshalPrivateKey(key, "hostile")
 	check(t, err)
 	s.config = &ssh.ServerConfig{
-		PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) {
-			if h.Login != nil {
-				if err := h.Login(); err != nil {
-					return nil, err
-				}
-			}
-			return nil, nil
-		},
 		PreAuthConnCallback: func(c ssh.ServerPreAuthConn) {
 			if h.Banners != nil {
 				go h.Banners(c.SendAuthBanner)
@@ -169,11 +162,19 @@ func (s *Server) serve(c net.Conn) {
 	if s.host.Connect != nil && !s.host.Connect(c) {
 		return
 	}
-	conn, channels, requests, err := ssh.NewServerConn(c, s.config)
+	config := *s.config
+	ctx, gone := context.WithCancel(s.ctx)
+	defer gone()
+	config.PublicKeyCallback = func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) {
+		if s.host.Login == nil {
+			return nil, nil
+		}
+		return nil, s.host.Login(ctx)
+	}
+	conn, channels, requests, err := ssh.NewServerConn(noticed{c, gone}, &config)
 	if err != nil {
 		return
 	}
-	ctx, gone := context.WithCancel(s.ctx)
 	var sessions sync.WaitGroup
 	defer sessions.Wait()
 	defer gone()
@@ -216,6 +217,20 @@ func (s *Server) session(ctx context.Context, user string, channel ssh.Channel, 
 		c.Exit(0) // where it did not end in another way
 		return
 	}
+}
+
+// noticed tells when its client has gone.
+type noticed struct {
+	net.Conn
+	gone func()
+}
+
+func (n noticed) Read(b []byte) (int, error) {
+	k, err := n.Conn.Read(b)
+	if err != nil {
+		n.gone()
+	}
+	return k, err
 }
 
 // Wait waits until the client has gone away, or the test has ended.
