@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"sync"
+
+	"godwit/internal/crash"
 )
 
 // LineWriter gives whole lines of what is written to it to a function, each cut to a
@@ -25,6 +27,7 @@ func NewLineWriter(limit int, emit func(line string)) *LineWriter {
 
 // Write takes a part of the stream. It never fails.
 func (w *LineWriter) Write(p []byte) (int, error) {
+	defer crash.Catch()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := len(p)

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,13 +8,11 @@ import (
 	"net"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"godwit/internal/bounded"
-	"godwit/internal/crash"
 	"godwit/internal/deploy"
 	"godwit/internal/event"
 	"godwit/internal/fault"

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"godwit/internal/crash"
 )
 
 // script reads what is held: "+ PGID", "- PGID", "d DIRECTORY", "r DIRECTORY". A
@@ -52,7 +54,7 @@ var watch = sync.OnceValue(func() *watcher {
 	if err != nil || cmd.Start() != nil {
 		return &watcher{} // without it all works, as long as nobody kills us
 	}
-	go cmd.Wait()
+	go func() { defer crash.Catch(); _ = cmd.Wait() }()
 	return &watcher{in: in}
 })
 

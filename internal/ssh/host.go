@@ -298,11 +298,11 @@ func (h *Host) tryLane(ctx context.Context) (*lane, error) {
 	// authentication and the login shell, too, which may be slow on small machines.
 	limit := h.pool.opts.LoginLimit
 	late, unheard := make(chan struct{}), make(chan struct{})
-	defer awake.AfterFunc(limit, func() { close(late) }).Stop()
+	defer awake.AfterFunc(limit, func() { defer crash.Catch(); close(late) }).Stop()
 	// A shell that runs and leaves the command without an answer may have something
 	// in its startup files that read it away. A second one tells: who was only slow
 	// takes no notice of it.
-	p.out.onFound = func() { awake.AfterFunc(limit/3, func() { close(unheard) }) }
+	p.out.onFound = func() { awake.AfterFunc(limit/3, func() { defer crash.Catch(); close(unheard) }) }
 	got := make(chan hello, 1)
 	go func() {
 		defer crash.Catch()
@@ -489,6 +489,7 @@ type watched struct {
 }
 
 func (w *watched) Write(b []byte) (int, error) {
+	defer crash.Catch()
 	n, err := w.w.Write(b)
 	if err == nil && n < len(b) {
 		err = io.ErrShortWrite
