@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"godwit/internal/crash"
 )
 
 // Where is where ssh's configuration takes a connection.
@@ -97,6 +99,7 @@ func (p *Pool) Where(ctx context.Context, targets []Target) map[Target]Where {
 			h.goes(Where{Host: h.target.Host, Port: strconv.Itoa(cmp.Or(h.target.Port, 22))})
 		}
 		wg.Go(func() {
+			defer crash.Catch()
 			gate <- struct{}{}
 			defer func() { <-gate }()
 			if w, err := h.Where(ctx); err == nil {
