@@ -104,8 +104,9 @@ type Request struct {
 	// ActivateTimeout bounds the activation, ConfirmTimeout the time from its
 	// end to the confirmation, checks included. 0 means the default.
 	ActivateTimeout, ConfirmTimeout time.Duration
-	// IgnoreUnits are whole names or shell patterns of units whose failure does
-	// not matter (fleet.UnitPatterns).
+	// IgnoreUnits are whole names or shell patterns (fleet.UnitPatterns) of what may
+	// fail: units, and parts of a switch by the name that the error gives them, such
+	// as "user activation for alice" or "reload of nginx.service".
 	IgnoreUnits []string
 	// SkipUnchanged leaves a host alone that runs and boots NewSystem already.
 	SkipUnchanged bool
@@ -142,7 +143,8 @@ type Result struct {
 	Reason string
 	// Log holds the last lines of the activation's log.
 	Log []string
-	// NewlyFailed are the units that failed and had not failed before.
+	// NewlyFailed are the units that failed and had not failed before, and parts of
+	// the switch, such as "user activation for alice".
 	NewlyFailed []string
 	// NeedsReboot tells that kernel, initrd or their parameters differ from
 	// what was booted; Differs lists the parts.
@@ -155,8 +157,8 @@ type Result struct {
 const logKept = 200
 
 var (
+	failures   = regexp.MustCompile(`^[A-Za-z0-9:_.@*?!\[\]\\$, -]+$`)
 	systemPath = regexp.MustCompile(`^/[A-Za-z0-9/+._?=:@,-]+$`)
-	unitNames  = regexp.MustCompile(`^[A-Za-z0-9:_.@*?!\[\]\\,-]+$`)
 )
 
 func (r *Request) normalize() error {
@@ -185,7 +187,7 @@ func (r *Request) normalize() error {
 		}
 	}
 	for _, u := range r.IgnoreUnits {
-		if !unitNames.MatchString(u) {
+		if !failures.MatchString(u) {
 			return fault.New("not the name or pattern of a unit: %q", u).On(r.Host)
 		}
 	}
@@ -347,16 +349,10 @@ func (d *run) variables() hostscript.Variables {
 	sec := func(t time.Duration) string { return strconv.Itoa(seconds(t)) }
 	return hostscript.Variables{
 		"ID": d.id, "NEW": d.req.Activation, "TOPLEVEL": d.req.NewSystem, "ACTION": string(d.req.Action),
-		"MODE": mode, "APPLY_ACTION": apply, "IGNORE": ignoreWords(d.req.IgnoreUnits),
+		"MODE": mode, "APPLY_ACTION": apply,
 		"LAST_RESORT": d.req.LastResort, "ACTIVATE": sec(d.activate), "CONFIRM": sec(d.confirm), "STOP": sec(d.stop),
 		"DEADMAN": sec(d.deadman), "ROLLBACK_MAX": sec(d.rollbackMax), "COMMIT_MAX": sec(d.commitMax),
 	}
-}
-
-// ignoreWords are patterns as the scripts take them. The values of their
-// variables have no backslash: `?` matches the one in an escaped name.
-func ignoreWords(patterns []string) string {
-	return strings.ReplaceAll(strings.Join(patterns, " "), `\`, "?")
 }
 
 func (d *run) meta() string {
@@ -422,7 +418,7 @@ func (d *run) arm(ctx context.Context) error {
 	}
 	defer func() { d.fr.told = nil }()
 	d.limits()
-	script, err := d.req.at.armScript(d.variables(), d.meta())
+	script, err := d.req.at.armScript(d.variables(), d.meta(), d.req.IgnoreUnits)
 	if err != nil {
 		return fault.New("%w", err).On(d.req.Host)
 	}
@@ -457,7 +453,7 @@ func (d *run) arm(ctx context.Context) error {
 		for n := 1; ; n++ {
 			err := d.attach(ctx, "facts", "", false)
 			var exit *ssh.ExitError
-			begun := d.fr.has("gone") || d.fr.has("started") || d.fr.has("phase") || d.fr.has("final")
+			begun := d.fr.has("gone") || d.fr.has("waiting") || d.fr.has("started") || d.fr.has("phase") || d.fr.has("final")
 			if err == nil && (begun || n > 3) {
 				break // n > 3: cut between deadman and activation; nothing will come
 			} else if ctx.Err() != nil {
@@ -470,7 +466,7 @@ func (d *run) arm(ctx context.Context) error {
 			}
 		}
 		if !d.fr.has("gone") {
-			if !d.fr.has("started") && d.fr.fact("final") == "" && d.fr.fact("phase") == "" {
+			if !d.fr.has("waiting") && !d.fr.has("started") && d.fr.fact("final") == "" && d.fr.fact("phase") == "" {
 				_ = d.attach(ctx, "cancel", "arming was cut off", false)
 			}
 			return nil

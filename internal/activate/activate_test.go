@@ -170,7 +170,7 @@ func TestRolledBack(t *testing.T) {
 		t.Fatalf("%+v %+v", res, err)
 	}
 	text := fault.Render(err)
-	for _, want := range []string{"web1: activated, but some units failed (exit 4); it went back by itself", "running now   " + oldSystem, "newly failed  sshd.service", "  | restarting sshd", "godwit diff web1"} {
+	for _, want := range []string{"web1: activated, but sshd.service failed (exit 4); it went back by itself", "running now   " + oldSystem, "newly failed  sshd.service", "  | restarting sshd", "godwit diff web1"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing in:\n%s", want, text)
 		}
@@ -356,12 +356,17 @@ func TestLost(t *testing.T) {
 
 func TestExitMeanings(t *testing.T) {
 	seen := map[string]int{}
-	for _, code := range []int{-1, 0, 1, 2, 3, 4, 100, 101, 127, 137, 143, 28} {
+	for _, code := range []int{-1, 0, 1, 2, 3, 4, 5, 11, 100, 101, 127, 137, 143, 28} {
 		m := ExitMeaning(code)
 		if other, ok := seen[m]; ok || m == "" {
 			t.Errorf("%d and %d are both %q", code, other, m)
 		}
 		seen[m] = code
+	}
+	for line, want := range map[string]string{"Error: Failed to get GID for deploy": "stopped: Failed to get GID for deploy", "Pre-switch checks failed": "pre-switch checks failed", "activating": ExitMeaning(1)} {
+		if got := exitMeaning(1, []string{"x", line, "y"}); !strings.Contains(got, want) {
+			t.Errorf("%q: %q", line, got)
+		}
 	}
 	for result, want := range map[string]string{"timeout killed TERM": "took longer than 5m", "signal killed KILL": "SIGKILL", "success killed TERM": "stopped from outside", "oom-kill killed KILL": "memory", "": "killed"} {
 		if got := unitMeaning(result, "5m"); !strings.Contains(got, want) {

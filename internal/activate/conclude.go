@@ -4,22 +4,24 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"godwit/internal/event"
 	"godwit/internal/fault"
+	"godwit/internal/ssh"
 )
 
 // exits reads what is known about how the activation ended.
 func (d *run) exits() {
 	if rc, _, _ := strings.Cut(d.fr.fact("apply-rc"), " "); rc != "" {
 		d.res.ExitCode, _ = strconv.Atoi(rc)
-		d.res.Meaning = ExitMeaning(d.res.ExitCode)
+		d.res.Meaning = exitMeaning(d.res.ExitCode, d.res.Log)
 	} else if d.fr.has("started") || d.fr.has("apply-result") {
 		d.res.Meaning = "the activation " + unitMeaning(d.fr.fact("apply-result"), d.activate.String())
 	}
-	d.res.NewlyFailed = d.fr.facts["failed-new"]
+	d.res.NewlyFailed = slices.Concat(d.fr.facts["failed-new"], d.fr.facts["parts-new"])
 	if r := d.fr.fact("reason"); r != "" && d.res.Reason == "" {
 		d.res.Reason = r
 	}
@@ -62,7 +64,11 @@ func (d *run) final(final string) error {
 		if word == "committed" {
 			d.phase(Confirmed)
 		}
-		if d.res.ExitCode == 4 {
+		for _, part := range d.fr.facts["parts-known"] { // "NAME: why it does not matter"
+			name, why, _ := strings.Cut(part, ": ")
+			d.sc.Warn(name + " failed, which does not take the host back: " + why)
+		}
+		if d.res.ExitCode == 4 && !d.fr.has("parts-known") {
 			d.sc.Warn("some units failed, all of which had failed before or are ignored")
 		}
 		return nil
@@ -77,14 +83,18 @@ func (d *run) final(final string) error {
 		d.bootUnsure(f)
 		d.failedUnits(f)
 		d.lastLines(f)
-		if strings.HasSuffix(final, " 4") {
-			d.sc.Warn("some units of the old system failed during the rollback", "ssh "+host+" systemctl --failed")
-		}
+		d.wentBack(f, strings.TrimPrefix(final, "rolled-back "))
 		return f.Hint("godwit diff %s shows what would have changed; godwit history %s keeps the record", host, host)
 
 	case "aborted":
-		if d.fr.has("untouched") {
+		switch kind, what, _ := strings.Cut(d.fr.fact("untouched"), " "); kind {
+		case "100":
 			return d.needsBoot("switch-to-configuration refused, because " + ExitMeaning(100))
+		case "locked":
+			return held(host, what)
+		case "switched":
+			return fail("somebody else switched this host to another system before godwit could; nothing was changed").
+				Detail("running now   "+d.res.Running, "godwit's old  "+d.res.OldSystem).Hint("godwit status %s", host)
 		}
 		return fail("%s; nothing was changed", d.why())
 
@@ -95,6 +105,11 @@ func (d *run) final(final string) error {
 
 	case "rollback-failed":
 		f := fail("%s, and three attempts to go back failed", d.why())
+		if by := d.fr.fact("held"); by != "" {
+			f.Msg = fmt.Sprintf("%s, and it could not go back: another switch-to-configuration was running all the time (process %s)", d.why(), by)
+		} else if d.res.Running == d.res.OldSystem {
+			f.Detail("it did not get as far as making the new system the running one, and the old one's switch-to-configuration failed, too: some of its units may be stopped")
+		}
 		f.Detail("running now   "+d.res.Running, "should run    "+d.res.OldSystem, "the boot default is the old system, and its gc root is kept")
 		d.lastLines(f)
 		return f.Hint("%s sudo %s/bin/switch-to-configuration test", shell(d.r, host), d.res.OldSystem).
@@ -113,7 +128,9 @@ func (d *run) final(final string) error {
 				f.Hint("%s sudo systemctl reboot", shell(d.r, host))
 			} else {
 				f.Detail("there was no guard: the profile names the new system, and the host may run a mix of both")
-				f.Hint("%s sudo %s/bin/switch-to-configuration switch goes back", shell(d.r, host), d.res.OldSystem)
+				if d.state.NoSwitchOld == "" {
+					f.Hint("%s sudo %s/bin/switch-to-configuration switch goes back", shell(d.r, host), d.res.OldSystem)
+				}
 			}
 		case Test:
 			f.Detail("there was no guard: the host may run a mix of both systems until it reboots")
@@ -150,6 +167,13 @@ func (d *run) why() string {
 }
 
 func (d *run) meaning() string {
+	if n := d.res.NewlyFailed; d.res.ExitCode == 4 && len(n) > 0 {
+		what := strings.Join(n[:min(len(n), 3)], ", ")
+		if more := len(n) - 3; more > 0 {
+			what += fmt.Sprintf(" and %d more", more)
+		}
+		return "activated, but " + what + " failed (exit 4)"
+	}
 	if d.res.ExitCode > 0 {
 		return fmt.Sprintf("%s (exit %d)", d.res.Meaning, d.res.ExitCode)
 	}
@@ -159,10 +183,44 @@ func (d *run) meaning() string {
 	return d.res.Meaning
 }
 
+// failedUnits names what failed, where to look, and how to take it as it is.
 func (d *run) failedUnits(f *fault.Error) {
-	if n := d.res.NewlyFailed; len(n) > 0 {
-		f.Detail("newly failed  " + strings.Join(n, " "))
-		f.Hint("%s journalctl -b -u %s", shell(d.r, d.req.Host), n[0])
+	failed := d.res.NewlyFailed
+	if len(failed) == 0 {
+		return
+	}
+	f.Detail("newly failed  " + strings.Join(failed, ", "))
+	name := failed[0]
+	if user, ok := strings.CutPrefix(name, "user activation for "); ok {
+		f.Hint("%s sudo journalctl -b _UID=\\$(id -u %s)", shell(d.r, d.req.Host), ssh.Join([]string{user}))
+	} else {
+		f.Hint("%s journalctl -b -u %s", shell(d.r, d.req.Host), ssh.Join([]string{name[strings.LastIndex(name, " ")+1:]}))
+	}
+	if parts := d.fr.facts["parts-new"]; len(parts) > 0 && parts[0] != "the activation script" {
+		f.Hint("--accept-failed %s takes the new system as it is", ssh.Join(parts[:1]))
+	}
+}
+
+// wentBack tells what was odd on the way back. status is that of the old system's
+// switch-to-configuration, or the name of a signal.
+func (d *run) wentBack(f *fault.Error, status string) {
+	again := d.fr.facts["parts-old"]
+	code, err := strconv.Atoi(status)
+	switch {
+	case err == nil && code == 0, code == 4 && len(again) > 0:
+	case code == 4:
+		d.sc.Warn("some units of the old system failed during the rollback", shell(d.r, d.req.Host)+" systemctl --failed")
+	case err == nil:
+		d.sc.Warn(fmt.Sprintf("the old system runs, though its switch-to-configuration ended with status %d every time: %s", code, ExitMeaning(code)),
+			shell(d.r, d.req.Host)+" systemctl --failed")
+	default:
+		d.sc.Warn("the old system runs, though its switch-to-configuration had to be killed every time", shell(d.r, d.req.Host)+" systemctl --failed")
+	}
+	if len(again) > 0 {
+		d.sc.Warn("on the way back, too, there failed: " + strings.Join(again, ", "))
+	}
+	if slices.ContainsFunc(d.fr.facts["parts-new"], func(part string) bool { return slices.Contains(again, part) }) {
+		f.Detail("that failed with the old system, too, so the next deploy takes it for known and goes on")
 	}
 }
 

@@ -30,6 +30,8 @@ type State struct {
 	Pending                              string           // ID of a deployment that is under way
 	Interrupted                          string           // ID of a commit that a power cut interrupted
 	Rebuild                              string           // a nixos-rebuild switch that is under way
+	Held                                 string           // "PID NAME" of a switch-to-configuration that runs
+	NoSwitchOld                          string           // the running system, when it has no switch-to-configuration
 	Specialisation                       string           // name of the profile's specialisation that runs
 	// About the new system:
 	New              string   // what is to be activated, links resolved
@@ -69,7 +71,7 @@ func Preflight(ctx context.Context, r Runner, req Request) (State, error) {
 	if req.Action == Switch || req.Action == Test {
 		v["CHECK"] = "1"
 	}
-	script, err := compose(v, "preflight")
+	script, err := preflightScript(v)
 	if err != nil {
 		return State{}, fault.New("%w", err).On(req.Host)
 	}
@@ -90,6 +92,7 @@ func Preflight(ctx context.Context, r Runner, req Request) (State, error) {
 		BootID: f.fact("boot-id"), Current: f.fact("current"), Booted: f.fact("booted"), Profile: f.fact("profile"),
 		Generation: f.fact("generation"), Root: f.fact("uid") == "0", Missing: f.facts["missing"],
 		FailedUnits: f.facts["failed"], Pending: f.fact("pending"), Interrupted: f.fact("interrupted"), Rebuild: f.fact("rebuild"),
+		Held: f.fact("held"), NoSwitchOld: f.fact("no-switch-old"),
 		New: f.fact("new"), Specialisation: f.fact("specialisation"),
 		Absent: f.facts["absent"], NoSwitch: f.facts["no-switch"], Hollow: f.facts["hollow"], Differs: f.facts["differs"],
 		InitChanged: f.has("init-changed"), Inhibited: f.has("inhibited"), CheckFailed: f.has("check-failed"), CheckLog: f.facts["check-line"],
@@ -120,6 +123,9 @@ func (s State) CanGuard() (bool, string) {
 	if len(s.Missing) > 0 {
 		return false, s.Missing[0] + " is missing on the host"
 	}
+	if s.NoSwitchOld != "" {
+		return false, "the system that runs there has no switch-to-configuration (" + s.NoSwitchOld + ", built with system.switch.enable = false, or an installer), so nothing could take the host back to it"
+	}
 	return true, ""
 }
 
@@ -139,13 +145,19 @@ func (s State) allows(req Request) error {
 		return no("%s is damaged on the host: its files are empty, as after a power cut during a copy", s.Hollow[0]).
 			Hint("ssh %s sudo nix-store --verify --check-contents shows what else is; nix-store --delete %s and deploy again", req.Host, s.Hollow[0])
 	case len(s.NoSwitch) > 0:
-		return no("%s has no bin/switch-to-configuration", s.NoSwitch[0]).
+		return no("the new system %s has no bin/switch-to-configuration", s.NoSwitch[0]).
 			Hint("system.switch.enable = true in its configuration")
 	case s.Rebuild != "":
 		return no("nixos-rebuild is switching this host right now (%s)", s.Rebuild).Hint("wait until it has ended").Exit(ExitBusy)
+	case s.Held != "" && s.Pending == "": // a pending deployment says more about itself
+		return held(req.Host, s.Held)
 	case guarded:
 		if ok, why := s.CanGuard(); !ok {
-			return no("no rollback guard on this host: %s", why).Hint("--no-guard activates without it")
+			f := no("no rollback guard on this host: %s", why).Hint("--no-guard activates without it")
+			if s.NoSwitchOld != "" {
+				f.Hint("godwit deploy boot --on %s makes it the system of the next boot, which needs no guard", req.Host)
+			}
+			return f
 		}
 	}
 	if req.Action == Switch || req.Action == Test {
@@ -159,6 +171,15 @@ func (s State) allows(req Request) error {
 		}
 	}
 	return nil
+}
+
+// held: another switch-to-configuration runs. by is "PID NAME", as far as known.
+func held(host, by string) *fault.Error {
+	f := fault.New("another switch-to-configuration is running on this host; nothing was changed").On(host).Exit(ExitBusy)
+	if pid, name, _ := strings.Cut(by, " "); name != "" {
+		f.Msg = fmt.Sprintf("another switch-to-configuration is running on this host (process %s, %s); nothing was changed", pid, name)
+	}
+	return f.Hint("wait until it has ended, look at what it did, and deploy again").Hint("godwit status %s", host)
 }
 
 func (s State) warnings(req Request) []string {

@@ -19,14 +19,14 @@ func composed(t *testing.T) map[string]string {
 	}
 	d.limits()
 	var err error
-	if out["arm.sh"], err = hostPlaces.armScript(d.variables(), `{"who":"it's me"}`); err != nil {
+	if out["arm.sh"], err = hostPlaces.armScript(d.variables(), `{"who":"it's me"}`, d.req.IgnoreUnits); err != nil {
 		t.Fatal(err)
 	}
 	if out["attach.sh"], err = hostPlaces.attachScript(d.id, "follow", "0", "final"); err != nil {
 		t.Fatal(err)
 	}
 	v["NEW"], v["TOPLEVEL"], v["CHECK"] = "/nix/store/new", "/nix/store/new", "1"
-	if out["preflight.sh"], err = compose(v, "preflight"); err != nil {
+	if out["preflight.sh"], err = preflightScript(v); err != nil {
 		t.Fatal(err)
 	}
 	return out

@@ -31,10 +31,15 @@ for s in old new; do
 	cat >$s/bin/switch-to-configuration <<'END'
 #!/bin/sh
 system=$(dirname "$(dirname "$(readlink -f "$0")")"); root=${system%/*}
-echo "$1 ${system##*/}" | tee -a "$root/ran"
+name=${system##*/} locked=$(cat "$root/${system##*/}-$1-locked" 2>/dev/null || echo 0)
+[ "$locked" = 0 ] || { echo $((locked - 1)) >"$root/$name-$1-locked"; echo "Could not acquire lock" >&2; exit 11; }
+echo "$1 $name" | tee -a "$root/ran"
 [ "$1" = boot ] && { [ ! -e "$root/boot-broken" ] || exit 1; echo "$system" >"$root/boot"; exit 0; }
 [ "$1" = dry-activate ] && exit 0
+[ ! -e "$root/$name-dead" ] || exit 1
 ln -sfn "$system" "$root/current"
+[ ! -e "$root/$name-cut" ] || { rm "$root/$name-cut"; printf 'Error: Failed to get GID for deploy\n\nCaused by:\n    no such user\n'; exit 1; }
+cat "$root/$name-says" 2>/dev/null
 [ ! -e "$root/${system##*/}-breaks" ] || cp "$root/${system##*/}-breaks" "$root/failed"
 exit "$(cat "$root/${system##*/}-rc" 2>/dev/null || echo 0)"
 END
@@ -51,14 +56,14 @@ func newLocal(t *testing.T, shell string) *local {
 		t.Fatal(err)
 	}
 	p := func(s string) string { return filepath.Join(l.root, s) }
-	l.at = places{Run: p("run/godwit"), State: p("state"), Current: p("current"), GCRoots: p("gcroots"), Profile: p("profiles/system")}
+	l.at = places{Run: p("run/godwit"), State: p("state"), Current: p("current"), GCRoots: p("gcroots"), Profile: p("profiles/system"), SwitchLock: p("switch.lock")}
 	t.Cleanup(l.idle)
 	stubs, err := os.ReadFile("testdata/stubs.sh")
 	if err != nil {
 		t.Fatal(err)
 	}
 	l.do(localSetup + "ln -s " + l.shell + " old/sw/bin/sh")
-	for _, name := range []string{"systemd-run", "systemctl", "nix-env"} {
+	for _, name := range []string{"systemd-run", "systemctl", "nix-env", "loginctl", "setpriv"} {
 		if err := os.WriteFile(p("old/sw/bin/"+name), append([]byte("#!"+l.shell+"\n"), stubs...), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -120,6 +125,8 @@ func TestTargetScripts(t *testing.T) {
 		t.Log("the scripts are for Linux: flock, readlink -f, stat -c")
 		return
 	}
+	// One user is logged in, and nobody answers for it unless "answers" says so.
+	const userFails = "echo 4 >new-rc; echo 'warning: user activation for root failed' >new-says; echo '   0 root' >users"
 	const newBoots, oldStays = "new new system-8-link", "old old system-7-link"
 	for _, shell := range shells {
 		for i, c := range []struct {
@@ -146,8 +153,29 @@ func TestTargetScripts(t *testing.T) {
 			{name: "init changed", before: "echo 3 >new/init-interface-version", outcome: "failed", words: "boot --reboot", end: oldStays},
 			{name: "boot loader broken", before: "touch boot-broken", outcome: "rolled-back", words: "boot default", ran: "test new, boot new, boot old, test old", end: oldStays},
 			{name: "profile broken", before: "touch nix-broken", outcome: "rolled-back", words: "boot default", ran: "test new, boot old, test old", end: oldStays},
-			{name: "rollback fails", before: "echo 2 >new-rc; echo 1 >old-rc", outcome: "failed", words: "three attempts", ran: "test new, test old, test old, test old", end: oldStays},
+			{name: "rollback fails", before: "echo 2 >new-rc; touch old-dead", outcome: "failed", words: "three attempts", ran: "test new, test old, test old, test old", end: "new old system-7-link"},
 			{name: "old always exits 2", before: "echo 2 >new-rc; echo 2 >old-rc", outcome: "rolled-back", words: "exit 2", ran: "test new, test old, test old, test old", end: oldStays},
+			{name: "old always exits 1", before: "echo 2 >new-rc; echo 1 >old-rc", outcome: "rolled-back", words: "exit 2", ran: "test new, test old, test old, test old", end: oldStays},
+			{name: "somebody switches", before: "(exec flock switch.lock sleep 8) >/dev/null 2>&1 & sleep 0.3", outcome: "failed", words: "another switch-to-configuration is running on this host (process ", end: oldStays},
+			{name: "somebody switches, whom nobody sees", before: "echo 99 >new-test-locked", outcome: "failed", words: "another switch-to-configuration is running on this host; nothing was changed", end: oldStays},
+			{name: "somebody switches, no guard", before: "echo 99 >new-switch-locked", change: func(r *Request) { r.NoGuard = true }, outcome: "failed", words: "another switch-to-configuration", end: oldStays},
+			{name: "somebody switches, boot", action: Boot, before: "echo 99 >new-boot-locked", outcome: "failed", words: "another switch-to-configuration", end: oldStays},
+			{name: "somebody switches, dry-activate", action: DryActivate, before: "echo 99 >new-dry-activate-locked", outcome: "failed", words: "another switch-to-configuration", end: oldStays},
+			{name: "somebody has switched in a moment", before: "echo 1 >new-test-locked; echo 1 >new-boot-locked", outcome: "changed", ran: "test new, boot new", end: newBoots},
+			{name: "somebody switches on the way back", before: "echo 2 >new-rc; echo 4 >old-test-locked", outcome: "rolled-back", words: "exit 2", ran: "test new, test old", end: oldStays},
+			{name: "somebody switches for ever on the way back", before: "echo 2 >new-rc; echo 999 >old-test-locked", outcome: "failed", words: "it could not go back: another switch-to-configuration", ran: "test new", end: "new old system-7-link"},
+			{name: "a login cut it short", before: "touch new-cut", outcome: "changed", ran: "test new, test new, boot new", end: newBoots},
+			{name: "a user's part fails", before: userFails + "; echo 0 >answers", outcome: "rolled-back", words: "activated, but user activation for root failed (exit 4)", ran: "test new, test old", end: oldStays},
+			{name: "a user's part fails, accepted", before: userFails + "; echo 0 >answers", change: func(r *Request) { r.IgnoreUnits = []string{"user activation for root"} }, outcome: "changed", ran: "test new, boot new", end: newBoots},
+			{name: "a user's part fails, another is accepted", before: userFails + "; echo 0 >answers", change: func(r *Request) { r.IgnoreUnits = []string{"user activation for alice"} }, outcome: "rolled-back", words: "--accept-failed 'user activation for root'", ran: "test new, test old", end: oldStays},
+			{name: "a user's part fails, as it must have before", before: userFails, outcome: "changed", ran: "test new, boot new", end: newBoots},
+			{name: "a user's part and a reload fail", before: userFails + "; echo 'Failed to reload a.service' >>new-says", change: func(r *Request) { r.IgnoreUnits = []string{"user activation for*"} }, outcome: "rolled-back", words: "reload of a.service", ran: "test new, test old", end: oldStays},
+			{name: "a reload fails behind a unit that had failed", before: "echo 4 >new-rc; echo 'b.service loaded failed' >failed; echo 'Failed to reload a.service: no' >new-says", outcome: "rolled-back", words: "reload of a.service", ran: "test new, test old", end: oldStays},
+			{name: "the activation script fails behind a unit", before: "echo 4 >new-rc; echo 'b.service loaded failed' >failed; echo 'Failed to run activate script' >new-says", change: func(r *Request) { r.IgnoreUnits = []string{"*"} }, outcome: "rolled-back", words: "the activation script failed", ran: "test new, test old", end: oldStays},
+			{name: "a unit of a user's part is no unit", before: userFails + "; printf 'Failed to start user unit x.service\\n' >>new-says", outcome: "changed", ran: "test new, boot new", end: newBoots},
+			{name: "old without switch-to-configuration", before: "rm old/bin/switch-to-configuration", outcome: "failed", words: "nothing could take the host back", end: oldStays},
+			{name: "old without switch-to-configuration, no guard", before: "rm old/bin/switch-to-configuration", change: func(r *Request) { r.NoGuard = true }, outcome: "changed", ran: "switch new", end: "new old system-8-link"},
+			{name: "old without switch-to-configuration, boot", action: Boot, before: "rm old/bin/switch-to-configuration", outcome: "changed", ran: "boot new", end: "old new system-8-link"},
 			{name: "boot action fails", action: Boot, before: "touch boot-broken", outcome: "failed", words: "put back", ran: "boot new, boot old", end: oldStays},
 			{name: "no systemd-run", before: "touch no-systemd-run", outcome: "failed", words: "deadman", end: oldStays},
 			{name: "busy", before: "mkdir -p run/godwit/20260101T000000-aaaaaa; ln -s 20260101T000000-aaaaaa run/godwit/current; echo active >states", outcome: "failed", words: "another deployment", end: oldStays},
@@ -183,7 +211,7 @@ printf '%s\n' x "$PWD/profiles/system" system-7-link "$PWD/new" "$PWD/old" >stat
 				if end := l.do(`echo $(basename $(readlink -f current)) $(basename $(cat boot)) $(readlink profiles/system)`); end != c.end {
 					t.Errorf("ended as %q, want %q", end, c.end)
 				}
-				if c.name == "busy" || c.words == "three attempts" {
+				if c.name == "busy" || c.words == "three attempts" || strings.Contains(c.name, "for ever") {
 					return
 				}
 				l.idle()
@@ -197,5 +225,36 @@ printf '%s\n' x "$PWD/profiles/system" system-7-link "$PWD/new" "$PWD/old" >stat
 				}
 			})
 		}
+	}
+}
+
+// TestKnownParts: a user's part that fails with the old system, too, is no reason
+// to go back the next time, and is forgotten when it succeeds.
+func TestKnownParts(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Log("the scripts are for Linux: flock, readlink -f, stat -c")
+		return
+	}
+	l := newLocal(t, shells[0])
+	l.do("ln -s ../old/sw new/sw; echo 4 | tee new-rc >old-rc; echo 'warning: user activation for root failed' | tee new-says >old-says; echo '0 root' >users; echo 0 >answers")
+	res, err := l.deploy(Switch, nil)
+	if res.Outcome != "rolled-back" || !strings.Contains(fault.Render(err), "that failed with the old system, too") {
+		t.Errorf("%s %v", res.Outcome, fault.Render(err))
+	}
+	l.idle()
+	if res, err = l.deploy(Switch, nil); res.Outcome != "changed" || err != nil {
+		t.Errorf("%s %v", res.Outcome, err)
+	}
+	l.idle()
+	if known := l.do("cat state/failed-parts"); known != l.root+"/new\nuser activation for root" {
+		t.Errorf("remembered: %q", known)
+	}
+	l.do("rm new-rc new-says")
+	if res, err = l.deploy(Test, nil); res.Outcome != "unchanged" || err != nil {
+		t.Errorf("%s %v", res.Outcome, err)
+	}
+	l.idle()
+	if known := l.do("cat state/failed-parts 2>/dev/null || true"); known != "" {
+		t.Errorf("remembered: %q", known)
 	}
 }

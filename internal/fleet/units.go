@@ -14,8 +14,9 @@ import (
 // names of units hold them ("dev-disk-by\x2duuid.device").
 type UnitPatterns []string
 
-// ignorable are the characters of a pattern; systemd's names have no others.
-var ignorable = regexp.MustCompile(`^[A-Za-z0-9:_.@\\*?!\[\]-]+$`)
+// ignorable are the characters of a pattern; systemd's names have no others. A part
+// of a switch that no unit stands for goes by the name that a refused deploy gives it.
+var ignorable = regexp.MustCompile(`^((user activation for|(stop|start|restart|reload|job) of) )?[A-Za-z0-9:_.@\\*?!\[\]-]+$`)
 
 // suffixed tells a name that says which kind of unit it is.
 var suffixed = regexp.MustCompile(`\.(service|socket|device|mount|automount|swap|target|path|timer|slice|scope)$`)
@@ -45,7 +46,7 @@ func (p UnitPatterns) Whole() []string {
 	var out []string
 	for _, s := range p {
 		out = append(out, s)
-		if !suffixed.MatchString(s) && !strings.HasSuffix(s, "*") {
+		if !suffixed.MatchString(s) && !strings.HasSuffix(s, "*") && !strings.HasPrefix(s, "user activation for ") {
 			out = append(out, s+".service")
 		}
 	}

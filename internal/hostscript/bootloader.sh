@@ -1,9 +1,24 @@
-# shellcheck shell=sh
-# boot_loader SYSTEM SECONDS: SYSTEM becomes the boot default. A boot loader that
-# hangs is killed with all that it started, and 137 is returned; who calls may
-# ignore SIGTERM, and then so does it. The watchdog never does, holds nothing of
-# ours open and ends with it: a process left behind would hold up a reboot.
+# shellcheck shell=sh disable=SC2154 # switch_held comes from switch.sh
+# boot_loader SYSTEM SECONDS: SYSTEM becomes the boot default, once no other
+# switch-to-configuration runs. A boot loader that hangs is killed with all that
+# it started, and 137 is returned; who calls may ignore SIGTERM, and then so does
+# it. The watchdog never does, holds nothing of ours open and ends with it: a
+# process left behind would hold up a reboot.
 boot_loader() {
+	loader_until=$(($(uptime_s) + $2))
+	while switch_wait "$loader_until"; do
+		loader_left=$((loader_until - $(uptime_s)))
+		[ "$loader_left" -gt 0 ] || loader_left=1
+		boot_loader_once "$1" "$loader_left"
+		switch_rc=$?
+		if ! switch_refused || [ "$(uptime_s)" -ge "$loader_until" ]; then return "$switch_rc"; fi
+		sleep 1
+	done
+	echo "godwit: another switch-to-configuration (process $switch_held) did not end within ${2}s"
+	return 75
+}
+boot_loader_once() {
+	switch_begin
 	NIXOS_INSTALL_BOOTLOADER=0 setsid "$1/bin/switch-to-configuration" boot </dev/null 8>&- &
 	loader_pid=$!
 	(trap - TERM HUP INT PIPE && exec setsid "${SH:-/bin/sh}" -c "sleep $2; kill -s KILL -- -$loader_pid") </dev/null >/dev/null 2>&1 8>&- &

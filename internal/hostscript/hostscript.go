@@ -4,7 +4,7 @@ package hostscript
 
 import (
 	"crypto/rand"
-	_ "embed" // bootloader.sh
+	_ "embed" // switch.sh, bootloader.sh
 	"encoding/hex"
 	"fmt"
 	"maps"
@@ -14,11 +14,21 @@ import (
 	"time"
 )
 
-// BootLoader defines boot_loader SYSTEM SECONDS, which makes a system the boot
-// default, within bounds.
-//
+// SwitchLock is the file that every switch-to-configuration locks, whatever its
+// action, and that none since 25.05 waits for.
+const SwitchLock = "/run/nixos/switch-to-configuration.lock"
+
+//go:embed switch.sh
+var switchScript string
+
 //go:embed bootloader.sh
-var BootLoader string
+var bootLoaderScript string
+
+// Switching defines what runs a switch-to-configuration (switch.sh) and boot_loader
+// SYSTEM SECONDS, which makes a system the boot default, within bounds. It needs
+// the variables D (a folder with the file log that their output goes to), CURRENT
+// (the link of the running system) and SWITCH_LOCK.
+var Switching = switchScript + "\n" + bootLoaderScript
 
 // Compound makes one compound command of parts: a shell reads it to its last
 // byte before it runs any of it, so a script that was cut off runs nothing.

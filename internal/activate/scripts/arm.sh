@@ -51,9 +51,9 @@ if [ -n "$holder" ] && [ -d "$RUN/$holder" ] && [ ! -e "$RUN/$holder/final" ]; t
 fi
 OLD=$(readlink -f "$CURRENT")
 NEW=$(readlink -f "$NEW") || refuse 65 "the new system is not on the host"
-for system in "$NEW" "$TOPLEVEL" "$OLD"; do
-	[ -x "$system/bin/switch-to-configuration" ] || refuse 65 "$system has no bin/switch-to-configuration"
-done
+switches() { [ -x "$1/bin/switch-to-configuration" ] || refuse 65 "$1 has no bin/switch-to-configuration"; }
+switches "$NEW" && switches "$TOPLEVEL"
+[ "$MODE" != guard ] || switches "$OLD" # for the way back
 room "$RUN" 256
 if [ "$ACTION" != dry-activate ]; then
 	mkdir -p "$GCROOTS" && room "$GCROOTS" 256
@@ -79,13 +79,13 @@ if [ "$ACTION" != dry-activate ]; then
 fi
 write_files() {
 	{
-		for name in ID NEW OLD TOPLEVEL ACTION MODE APPLY_ACTION PROFILE ACTIVATE CONFIRM STOP DEADMAN ROLLBACK_MAX COMMIT_MAX IGNORE LAST_RESORT RUN STATE CURRENT GCROOTS; do
+		for name in ID NEW OLD TOPLEVEL ACTION MODE APPLY_ACTION PROFILE ACTIVATE CONFIRM STOP DEADMAN ROLLBACK_MAX COMMIT_MAX LAST_RESORT RUN STATE CURRENT GCROOTS SWITCH_LOCK; do
 			eval "value=\$$name"
 			# shellcheck disable=SC2154 # set by eval
 			printf "%s='%s'\n" "$name" "$value"
 		done
 		printf "SH='%s'\nPINNED_PATH='%s'\nSTARTED=%s\n" "$(readlink -f "$(command -v sh)")" "$PATH" "$(date +%s)"
-	} >"$D/env" && printf '%s' "$RUN_SH" | base64 -d >"$D/run.sh" && printf '%s' "$META" | base64 -d >"$D/meta.json" &&
+	} >"$D/env" && printf '%s' "$RUN_SH" | base64 -d >"$D/run.sh" && printf '%s' "$META" | base64 -d >"$D/meta.json" && printf '%s' "$IGNORE" | base64 -d >"$D/ignore" &&
 		cat /proc/sys/kernel/random/boot_id >"$D/boot_id" && true >"$D/log" && true >"$D/failed-now" && head -c 65536 /dev/zero >"$D/reserve" &&
 		[ "$(wc -c <"$D/run.sh")" -eq "$RUN_SH_SIZE" ] && sh -n "$D/run.sh" 2>/dev/null
 }
@@ -96,5 +96,5 @@ done
 # The baseline: what had failed before, or fails again and again.
 [ "$MODE" = detached ] || systemctl list-units --state=failed,auto-restart --plain --no-legend --no-pager >"$D/failed-now" ||
 	refuse 74 "systemd does not answer on the host"
-sed 's/ .*//' "$D/failed-now" >"$D/failed-before" || refuse 66 "cannot write to $D"
+true >"$D/failed-before" || refuse 66 "cannot write to $D"
 exec sh "$D/run.sh" launch

@@ -48,38 +48,6 @@ try() {
 	done
 }
 
-# failed_units: failed, or failing again and again, as switch-to-configuration
-# counts them. No answer from systemd is an error, not an empty list.
-failed_units() {
-	failed_list=$(try 6 systemctl list-units --state=failed,auto-restart --plain --no-legend --no-pager 2>/dev/null) || return 1
-	[ -z "$failed_list" ] || printf '%s\n' "$failed_list" | sed 's/ .*//'
-}
-
-# newly_failed: those of $D/failed-now that had not failed before and are not
-# ignored, into $D/failed-new.
-newly_failed() {
-	failed_units >"$D/failed-now" || return 1
-	while read -r unit; do
-		! grep -qxF -e "$unit" "$D/failed-before" || continue
-		! ignored "$unit" || continue
-		printf '%s\n' "$unit" || return 1 # /run is full
-	done <"$D/failed-now" >"$D/failed-new"
-}
-
-# ignored UNIT: a pattern is no name of a file here, so this has a shell of its own.
-ignored() (
-	set -f
-	for pattern in $IGNORE; do
-		# shellcheck disable=SC2254 # a pattern on purpose
-		case $1 in $pattern) exit 0 ;; esac
-	done
-	exit 1
-)
-
-# tolerable: exit 4 is, when units are failing now, and all of them were
-# before or are ignored. Exit 4 with no unit to explain it is not.
-tolerable() { newly_failed && [ ! -s "$D/failed-new" ] && [ -s "$D/failed-now" ]; }
-
 # start_rollback REASON: the unit that rolls back. Never waits for it.
 start_rollback() {
 	[ -s "$D/reason" ] || put reason "$1"

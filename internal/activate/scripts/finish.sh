@@ -5,6 +5,11 @@
 finish() {
 	systemctl stop --no-block "godwit-confirm-$ID.timer" 2>/dev/null
 	record "$1"
+	case $ACTION/$1 in
+	dry-activate/* | boot/*) ;;
+	*/rolled-back*) remember "$D/parts-old" ;;
+	*/committed | */done*) remember "$D/parts-new" "$D/parts-known" ;;
+	esac
 	rm -f "$STATE/pending"
 	durable
 	put final "$1"

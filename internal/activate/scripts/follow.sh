@@ -29,11 +29,14 @@ follow() {
 
 # facts: the whole state, and the end of the answer.
 facts() {
-	for fact in phase final apply-rc apply-result rollback-rc attempts commit-failed boot-unsure reason untouched restored started; do
+	for fact in phase final apply-rc apply-result rollback-rc attempts commit-failed boot-unsure reason untouched restored started waiting held; do
 		[ ! -e "$D/$fact" ] || printf '::godwit fact %s %s\n' "$fact" "$(get "$fact")"
 	done
 	[ ! -L "$D/decision" ] || printf '::godwit fact decision %s\n' "$(decided)"
 	[ ! -s "$D/failed-new" ] || sed 's/^/::godwit fact failed-new /' "$D/failed-new"
+	for fact in parts-new parts-known parts-old; do
+		[ ! -s "$D/$fact" ] || sed "s/^/::godwit fact $fact /" "$D/$fact"
+	done
 	printf '::godwit fact %s %s\n' id "$ID" old "$OLD" new "$NEW" toplevel "$TOPLEVEL" action "$ACTION" mode "$MODE" \
 		since "$STARTED" confirm "$CONFIRM" current "$(current)" profile "$(readlink -f "$PROFILE")"
 	printf '::godwit fact meta %s\n' "$(get meta.json)"

@@ -3,6 +3,7 @@
 # the short lock on fd 9. The deadman exists before anything else happens.
 launch() {
 	[ "$ACTION" = dry-activate ] || repair
+	failed_before
 	# Nix registers a path before its files are on the disk: after a power cut
 	# it would hold empty files for valid ones.
 	[ "$ACTION" = dry-activate ] || sync -f "$NEW" 2>/dev/null

@@ -3,17 +3,24 @@
 
 # plain: the profile first, then the action, as nixos-rebuild does it.
 plain() {
-	put started 1 || exit 73
+	switch_wait "$(turn_until)" || { # before the profile is set
+		not_our_turn
+		exit 75
+	}
 	case $ACTION in
 	switch | boot) profile_set "$TOPLEVEL" || {
+		put started 1
 		say "the profile could not be set"
 		profile_back
 		put apply-rc "1 bad"
 		exit 1
 	} ;;
 	esac
-	NIXOS_INSTALL_BOOTLOADER=0 "$NEW/bin/switch-to-configuration" "$APPLY_ACTION" </dev/null
-	rc=$?
+	run_new "$APPLY_ACTION" || {
+		profile_back
+		exit 75
+	}
+	rc=$switch_rc
 	verdict=bad
 	case $rc in
 	0) verdict=ok ;;
@@ -43,10 +50,11 @@ plain_ended() {
 	case $rc in
 	*' ok') finish "done ${rc% *}" ;;
 	*)
-		[ -e "$D/started" ] || {
+		if [ ! -e "$D/started" ] || [ -e "$D/untouched" ]; then
+			profile_back # it may have been killed before it did
 			finish aborted
 			return
-		}
+		fi
 		if [ "$ACTION" = boot ] && [ ! -e "$D/restored" ]; then
 			profile_back
 			boot_back

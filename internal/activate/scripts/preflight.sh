@@ -22,6 +22,8 @@ for folder in /nix /boot /run; do
 	tell free "$folder $(df -Pk "$folder" 2>/dev/null | { read -r _; read -r _ _ _ free _ && echo "$free"; })"
 done
 tell pending "$(pending=$(readlink "$RUN/current") && [ -d "$RUN/$pending" ] && [ ! -e "$RUN/$pending/final" ] && echo "$pending")"
+held=$(switch_holder) && switch_ours "$held" || held=
+tell held "$held"
 [ ! -s "$STATE/pending" ] || tell interrupted "$(head -n 1 "$STATE/pending")"
 for special in "$PROFILE"/specialisation/*; do
 	if [ -e "$special" ] && same "$special" "$CURRENT"; then tell specialisation "${special##*/}"; fi
@@ -31,7 +33,7 @@ if [ -n "$NEW" ]; then
 	for system in "$NEW" "$TOPLEVEL"; do
 		if [ ! -e "$system" ]; then tell absent "$system"; elif [ -e "$system/bin/switch-to-configuration" ] && [ ! -s "$system/bin/switch-to-configuration" ]; then tell hollow "$system"; elif [ ! -x "$system/bin/switch-to-configuration" ]; then tell no-switch "$system"; fi
 	done
-	[ -x "$CURRENT/bin/switch-to-configuration" ] || tell no-switch "$(readlink -f "$CURRENT")"
+	[ -x "$CURRENT/bin/switch-to-configuration" ] || tell no-switch-old "$(readlink -f "$CURRENT")"
 	for part in kernel initrd kernel-modules kernel-params systemd; do
 		# A container has none of these, and nothing of it is due by a reboot.
 		{ [ ! -e "$NEW/$part" ] || [ ! -e "/run/booted-system/$part" ]; } || same "$NEW/$part" "/run/booted-system/$part" ||
@@ -40,8 +42,11 @@ if [ -n "$NEW" ]; then
 	if [ -e "$NEW/init-interface-version" ] && ! cmp -s "$NEW/init-interface-version" "$CURRENT/init-interface-version"; then tell init-changed yes; fi
 	if [ -e "$NEW/switch-inhibitors" ] && [ -e /run/booted-system/switch-inhibitors ] &&
 		! cmp -s "$NEW/switch-inhibitors" /run/booted-system/switch-inhibitors; then tell inhibited yes; fi
-	if [ -n "$CHECK" ] && grep -qs PRE_SWITCH_CHECK "$NEW/bin/switch-to-configuration"; then
-		check=$("$NEW/bin/switch-to-configuration" check 2>&1 </dev/null) || tell check-failed "$?"
+	if [ -n "$CHECK" ] && [ -z "$held" ] && grep -qs PRE_SWITCH_CHECK "$NEW/bin/switch-to-configuration"; then
+		if check=$("$NEW/bin/switch-to-configuration" check 2>&1 </dev/null); then :; else
+			failed=$?
+			case $check in *'Could not acquire lock'*) tell held "${held:-unknown}" ;; *) tell check-failed "$failed" ;; esac
+		fi
 		printf '%s\n' "$check" | tail -n 40 | while IFS= read -r line; do tell check-line "$line"; done
 	fi
 fi

@@ -25,63 +25,54 @@ rollback() {
 		[ -s "$D/reason" ] || put reason "the activation was killed"
 	fi
 	[ -s "$D/reason" ] || put reason "the deadline of the whole deployment passed"
-	say "rolling back: $(get reason)"
 	systemctl stop "godwit-confirm-$ID.timer" 2>/dev/null
 	systemctl stop "godwit-apply-$ID.service" 2>/dev/null # waits until all of it is dead
 	if [ ! -e "$D/started" ] || [ -e "$D/untouched" ]; then
+		say "nothing was begun: $(get reason)"
 		finish aborted
 		exit 0
 	fi
-	case $(current) in
-	"$OLD" | "$NEW") ;;
-	*)
-		say "$(current) runs here, which is neither the old nor the new system: touching nothing"
-		finish superseded
-		exit 0
-		;;
-	esac
-	NIXOS_INSTALL_BOOTLOADER=0 "$OLD/bin/switch-to-configuration" test </dev/null 8>&-
-	rc=$?
+	say "rolling back: $(get reason)"
+	run_old
+	rc=$switch_rc
 	put rollback-rc "$rc"
 	case $rc/$(get attempts) in
 	0/* | 4/*) ;;
-	2/2) [ "$(current)" = "$OLD" ] || exit 1 ;; # a snippet of the old system that always fails
-	*) exit 1 ;;                               # the unit starts again
+	*/2) old_runs || exit 1 ;; # it does its work, and never ends well
+	*) exit 1 ;;               # the unit starts again
 	esac
 	say "rolled back to $OLD (exit $rc)"
 	finish "rolled-back $rc"
 }
 
-# rollback-ended: ExecStopPost, after every attempt.
-rollback_ended() {
-	[ ! -e "$D/final" ] || return 0
-	if [ "$(decided)" = commit ] && [ ! -e "$D/commit-failed" ]; then
-		commit_ended
-		return
-	fi
-	[ -L "$D/decision" ] || return 0
-	attempts=$(get attempts)
-	attempts=$((${attempts:-0} + 1))
-	put attempts "$attempts"
-	say "attempt $attempts to roll back ended: ${SERVICE_RESULT:-?} ${EXIT_CODE:-} ${EXIT_STATUS:-}"
-	if [ "$attempts" -lt 3 ]; then
-		# A stop or SIGTERM is success for systemd: it would not start again.
-		[ "${SERVICE_RESULT:-}" != success ] || try 6 unit_again
-		return 0
-	fi
-	finish rollback-failed
-	if [ "$LAST_RESORT" = reboot ]; then
-		say "last resort: rebooting into the boot default"
-		try 4 systemctl reboot
-	fi
+# run_old: once nobody else switches. Half of the unit's time is left for the
+# switch itself; a lock that is held longer than the other half takes an attempt.
+run_old() {
+	old_until=$(($(uptime_s) + ROLLBACK_MAX / 2))
+	while :; do
+		if ! switch_wait "$old_until"; then
+			put held "$switch_held"
+			exit 75
+		fi
+		case $(current) in
+		"$OLD" | "$NEW") ;;
+		*)
+			say "$(current) runs here, which is neither the old nor the new system: touching nothing"
+			finish superseded
+			exit 0
+			;;
+		esac
+		rm -f "$D/held"
+		[ -s "$D/mark" ] || put mark "$(system_mark)"
+		switch_run "$OLD" test
+		switch_refused || break
+		put held "${switch_held:-unknown}"
+		[ "$(uptime_s)" -lt "$old_until" ] || exit 75
+		sleep 1
+	done
+	switch_parts >"$D/parts-old"
 }
 
-# unit_again: another unit of the same kind, when this one will not come back.
-unit_again() {
-	systemd-run --quiet --collect --no-block --unit="godwit-again-$ID-$attempts" -p Type=exec \
-		-p "RuntimeMaxSec=60" "$SH" "$D/run.sh" again </dev/null
-}
-again() {
-	sleep 3
-	start_rollback "$(get reason)"
-}
+# old_runs: the old system's activation came to its end since the way back began,
+# whatever the status was.
+old_runs() { [ -s "$D/mark" ] && [ "$(current)" = "$OLD" ] && [ "$(system_mark)" != "$(get mark)" ]; }

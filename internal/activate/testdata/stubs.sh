@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# systemd-run, systemctl and nix-env for the tests of the scripts: units run at
+# systemd-run, systemctl, nix-env, loginctl and setpriv for the tests of the scripts: units run at
 # once and in the foreground, timers are only noted. $ROOT is the test's folder;
 # the name under which this is called says what it is.
 ROOT=${0%/old/sw/bin/*}
@@ -62,6 +62,8 @@ systemctl)
 	*) true ;;
 	esac
 	;;
+loginctl) cat "$ROOT/users" 2>/dev/null ;; # list-users
+setpriv) grep -qsxF "$2" "$ROOT/answers" ;; # --reuid UID ... busctl --user status
 nix-env) # -p PROFILE --set X | --switch-generation N | --delete-generations N
 	case $3 in
 	--set)
