@@ -12,7 +12,7 @@ boot_loader() {
 		boot_loader_once "$1" "$loader_left"
 		switch_rc=$?
 		if ! switch_refused || [ "$(uptime_s)" -ge "$loader_until" ]; then return "$switch_rc"; fi
-		sleep 1
+		switch_again
 	done
 	echo "godwit: another switch-to-configuration (process $switch_held) did not end within ${2}s"
 	return 75

@@ -74,3 +74,10 @@ switch_refused() {
 	! switch_words | head -c 65536 | grep -q '^stopping the following units\|^activating the configuration' || return 1
 	switch_words | head -c 65536 | grep -q '^\(Error: \)\{0,1\}Could not \(acquire\|open\) lock'
 }
+
+# switch_again: between two tries, when nobody is seen who holds the lock.
+switch_again() {
+	[ -n "${switch_told:-}" ] || echo "godwit: waiting for another switch-to-configuration to end"
+	switch_told=${switch_told:-unknown}
+	sleep 1
+}

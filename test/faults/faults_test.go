@@ -53,6 +53,25 @@ func ranOnce(action, system string, times int) func(*kase) {
 	}
 }
 
+// lockFor holds the lock of switch-to-configuration, as one of root's does.
+func lockFor(seconds string) string {
+	return `systemctl stop fault-lock.service 2>/dev/null; systemd-run --quiet --collect --unit=fault-lock flock /run/nixos/switch-to-configuration.lock sleep ` + seconds + `
+n=0; while flock -n /run/nixos/switch-to-configuration.lock true && [ $n -lt 50 ]; do sleep 0.1; n=$((n + 1)); done`
+}
+
+const (
+	// userWorks gives the user deploy a manager that stays, and the bus to reach it
+	// that every login of NixOS has. That user's part of a switch fails.
+	userWorks = `set -e; echo deploy >/var/lib/fault/user-fails
+printf '[Socket]\nListenStream=%%t/bus\n' >/etc/systemd/user/dbus.socket
+printf '[Unit]\nRequires=dbus.socket\n[Service]\nType=notify\nNotifyAccess=main\nExecStart=/usr/bin/dbus-daemon --session --address=systemd: --nofork --nopidfile --systemd-activation\n' >/etc/systemd/user/dbus.service
+loginctl enable-linger deploy; uid=$(id -u deploy); n=0; until [ -S /run/user/$uid/systemd/private ] || [ $n = 100 ]; do sleep 0.1; n=$((n + 1)); done
+as() { setpriv --reuid deploy --regid deploy --clear-groups env XDG_RUNTIME_DIR=/run/user/$uid "$@"; }
+as systemctl --user daemon-reload; as systemctl --user start dbus.socket dbus.service; as busctl --user status org.freedesktop.systemd1 >/dev/null`
+	// bare: the running system was built without switch-to-configuration.
+	bare = `ln -sfn $(readlink -f /nix/var/nix/gcroots/fault/bare) /run/current-system`
+)
+
 var cases = []fcase{
 	// What must work.
 	{name: "good", ages: true, outcome: "changed", end: "new", after: func(k *kase) {
@@ -219,6 +238,107 @@ var cases = []fcase{
 	{name: "the rollback unit is stopped", ages: true, new: "fail2", before: "echo 2 >/var/lib/fault/old-slow", outcome: "rolled-back", exit: rolledBack, end: "old", running: func(k *kase) {
 		k.waitFor("the rollback", "grep -q rolling-back /run/godwit/current/phase && sleep 0.5")
 		k.do("systemctl stop 'godwit-rollback-*.service'")
+	}},
+
+	{name: "the old system does its work and ends with 1", old: "rbone", new: "fail2", outcome: "rolled-back", exit: rolledBack, end: "old", words: "as before the deploy", after: func(k *kase) {
+		if k.l.warned("the old system runs, though its switch-to-configuration ended with status 1") != 1 {
+			k.t.Errorf("warnings: %q", k.l.warnings)
+		}
+	}},
+	{name: "the old system does its work and never ends", old: "rblate", new: "fail2", req: brief, outcome: "rolled-back", exit: rolledBack, end: "old", within: 2 * time.Minute, after: func(k *kase) {
+		if k.l.warned("had to be killed every time") != 1 {
+			k.t.Errorf("warnings: %q", k.l.warnings)
+		}
+	}},
+	{name: "an interrupted run leaves what only the new system has", new: "leavelist", req: brief, outcome: "rolled-back", exit: rolledBack, end: "old", after: func(k *kase) {
+		if !perl(k.Suite) && k.l.warned("on the way back, too, there failed: start of fault-gone.service") != 1 {
+			k.t.Errorf("warnings: %q", k.l.warnings)
+		}
+	}},
+
+	// Somebody else's switch holds the lock, for which the newer switch-to-configuration does not wait.
+	{name: "locked from the beginning", ages: true, before: lockFor("1000"), outcome: "failed", exit: activate.ExitBusy, end: "old", words: "another switch-to-configuration is running on this host (process ", after: ranOnce("test", "good", 0)},
+	{name: "locked after the preflight", ages: true, outcome: "failed", exit: activate.ExitBusy, end: "old", words: "another switch-to-configuration is running on this host (process ", runner: func(k *kase) activate.Runner {
+		return &network{inner: k.r, edit: func(s string) string {
+			if strings.Contains(s, "RUN_SH=") {
+				k.do(lockFor("1000"))
+			}
+			return s
+		}}
+	}, after: ranOnce("test", "good", 0)},
+	{name: "locked for a moment", ages: true, outcome: "changed", end: "new", runner: func(k *kase) activate.Runner {
+		return &network{inner: k.r, edit: func(s string) string {
+			if strings.Contains(s, "RUN_SH=") {
+				k.do(lockFor("1.5"))
+			}
+			return s
+		}}
+	}},
+	{name: "locked while a boot default is set", req: boot, outcome: "failed", exit: activate.ExitBusy, end: "old", before: lockFor("1000"), words: "another switch-to-configuration"},
+	{name: "locked on the way back", ages: true, outcome: "rolled-back", exit: rolledBack, end: "old", words: "checks failed", checks: func(k *kase) error {
+		k.do(lockFor("12")) // longer than one attempt waits
+		return errors.New("no")
+	}, after: ranOnce("test", "old", 1)},
+	{name: "locked on the way back, by whom nobody sees", outcome: "rolled-back", exit: rolledBack, end: "old", words: "checks failed", runner: func(k *kase) activate.Runner {
+		return &network{inner: k.r, edit: editTarget("done </proc/locks", "done </dev/null")}
+	}, checks: func(k *kase) error {
+		k.do(lockFor("5"))
+		return errors.New("no")
+	}, after: ranOnce("test", "old", 1)},
+	{name: "locked during the commit", ages: true, outcome: "changed", end: "new", checks: func(k *kase) error {
+		k.do(lockFor("4"))
+		return nil
+	}, after: ranOnce("boot", "good", 1)},
+	{name: "locked by a user who may not switch", outcome: "changed", end: "new", runner: func(k *kase) activate.Runner {
+		return &network{inner: k.r, edit: func(s string) string {
+			if strings.Contains(s, "RUN_SH=") {
+				k.do(`setsid -f setpriv --reuid nobody --clear-groups flock /run/nixos/switch-to-configuration.lock sleep 60; sleep 0.3`)
+			}
+			return s
+		}}
+	}, after: func(k *kase) { k.do("pkill -u nobody sleep") }},
+	{name: "locked for ever on the way back", outcome: "failed", exit: 1, words: "it could not go back: another switch-to-configuration was running all the time (process ", req: brief, checks: func(k *kase) error {
+		k.do(lockFor("1000"))
+		return errors.New("no")
+	}, after: func(k *kase) {
+		k.do("systemctl stop fault-lock; rm -f /nix/var/nix/gcroots/auto/godwit-*")
+		powerCut(k)
+		k.invariant(k.t, k.systems["old"], k.systems["old"])
+	}},
+
+	// The users' part of a switch.
+	{name: "the users' part fails for a user who is not there", before: "echo alice >/var/lib/fault/user-fails", outcome: "changed", end: "new", after: func(k *kase) {
+		if !perl(k.Suite) && k.l.warned("user activation for alice failed, which does not take the host back") != 1 {
+			k.t.Errorf("warnings: %q", k.l.warnings)
+		}
+	}},
+	{name: "the users' part fails for a user who works", before: userWorks, outcome: "rolled-back", exit: rolledBack, end: "old",
+		words: "activated, but user activation for deploy failed (exit 4)", after: func(k *kase) {
+			// The old system's failed, too: no reason to go back again.
+			if res, err := activate.Run(k.ctx, k.r, k.req, k.l); err != nil || res.Outcome != "changed" {
+				k.t.Errorf("%+v %v", res, err)
+			}
+			k.invariant(k.t, k.systems["old"], k.systems["good"])
+			k.do("rm /var/lib/fault/user-fails")
+			k.host.reset("old")
+		}},
+	{name: "the users' part fails, accepted", before: userWorks, req: func(r *activate.Request) { r.IgnoreUnits = []string{"user activation for deploy"} }, outcome: "changed", end: "new"},
+	{name: "a reload fails with the users' part", new: "fail4reload", before: userWorks, req: func(r *activate.Request) { r.IgnoreUnits = []string{"user activation for *"} }, outcome: "rolled-back", exit: rolledBack, end: "old", words: "reload of fault-known.service"},
+	{name: "a reload fails behind a unit that was broken before", new: "fail4reload", before: "systemctl start fault-broken.service; true", outcome: "rolled-back", exit: rolledBack, end: "old"},
+	{name: "a login ends in the middle of it", before: "touch /var/lib/fault/user-gone", outcome: "changed", end: "new", after: func(k *kase) {
+		if !perl(k.Suite) {
+			ranOnce("test", "good", 2)(k)
+		}
+	}},
+
+	// No switch-to-configuration in the running system.
+	{name: "an old system that cannot be gone back to", before: bare, outcome: "failed", exit: 1, words: "--no-guard activates without it", after: ranOnce("test", "good", 0)},
+	{name: "an old system that cannot be gone back to, no guard", before: bare, req: func(r *activate.Request) { r.NoGuard = true }, outcome: "changed", end: "new"},
+	{name: "an old system that cannot be gone back to, boot", before: bare, req: boot, outcome: "changed", after: func(k *kase) {
+		if s, left := k.look(), k.settled(5*time.Second); s.current != k.systems["bare"] || s.boot != k.systems["good"] || s.profile != s.boot || len(left) > 0 {
+			k.t.Errorf("%+v %q", s, left)
+		}
+		k.do("ln -sfn " + k.systems["old"] + " /run/current-system")
 	}},
 
 	// Making it permanent fails.

@@ -39,6 +39,7 @@ var instantFaults = map[string]string{
 	"rollback killed":    `systemctl kill -s KILL 'godwit-rollback-*.service'`,
 	"one of ours killed": `pkill -KILL -o -f '/run/godwit/.*/run.sh'`,
 	"all of ours killed": `pkill -KILL -f '/run/godwit/.*/run.sh'`,
+	"somebody switches":  `systemd-run --quiet --collect --unit=fault-lock flock /run/nixos/switch-to-configuration.lock sleep 3`,
 	"newest killed":      `pkill -KILL -n -f 'switch-to-configuration'`,
 	"reexec":             `systemctl daemon-reexec`,
 	"reload":             `systemctl daemon-reload`,

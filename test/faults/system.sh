@@ -1,6 +1,8 @@
 # shellcheck shell=sh disable=SC1091,SC2317 # sources the behaviour, which calls heal
 # switch-to-configuration of the fault suite's systems: the actions, the lock,
 # the order and the exit codes of the real one, and in the middle a behaviour.
+# With the file perl beside it it is the older one, which waits for its lock and
+# knows no users.
 set -u
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 self=$(readlink -f "$0")
@@ -20,8 +22,13 @@ heal() { # what the old system is known for: reachable, with sudo
 }
 
 mkdir -p /run/nixos
-exec 9>/run/nixos/switch-to-configuration.lock
-flock 9
+exec 9>>/run/nixos/switch-to-configuration.lock
+ng=1
+[ ! -e "$system/perl" ] || ng=
+if [ -z "$ng" ]; then flock 9; elif ! flock -n 9; then
+	echo "Could not acquire lock" >&2
+	exit 11
+fi
 echo "$action ${system#*-}" >&2
 case $action in
 check) [ ! -e "$system/check-fails" ] || { echo "pre-switch check says no" >&2; exit 1; }; exit 0 ;;
@@ -39,9 +46,23 @@ if [ "$action" = switch ] || [ "$action" = boot ]; then
 fi
 cmp -s "$system/init-interface-version" /run/current-system/init-interface-version || exit 100
 status=0
+left=$(cat /run/nixos/start-list 2>/dev/null) # by an interrupted run of any system
+[ "$action" = switch ] || echo "activating the configuration..." >&2
 . "$system/behaviour"
 set_current
 systemctl daemon-reload 9>&-
 systemctl reset-failed 9>&-
+if [ -n "$ng" ]; then # the user part
+	for user in $(cat /var/lib/fault/user-fails 2>/dev/null); do
+		echo "warning: user activation for $user failed" >&2
+		status=4
+	done
+	if rm /var/lib/fault/user-gone 2>/dev/null; then
+		printf 'Error: Failed to get GID for deploy\n\nCaused by:\n    no such user\n' >&2
+		exit 1
+	fi
+fi
+for unit in $left; do systemctl start "$unit" 9>&- 2>/dev/null || { echo "Failed to start $unit" >&2; status=4; }; done
+rm -f /run/nixos/start-list
 [ ! -e "$system/late" ] || . "$system/late"
 exit "$status"

@@ -40,6 +40,8 @@ var behaviours = map[string]string{
 	"rbflaky":    `if rm /var/lib/fault/flaky 2>/dev/null; then echo "flaky" >&2; exit 1; fi; heal`,
 	"rbfail":     `[ -e /run/godwit/current ] && exit 1; heal`,
 	"rbtwo":      `heal; status=2`,
+	"leavelist":  `echo fault-gone.service >/run/nixos/start-list; sleep 1000`,
+	"bare":       `heal`,
 	"initchange": `:`,
 	"inhibited":  `:`,
 	"checkfails": `:`,
@@ -48,15 +50,19 @@ var behaviours = map[string]string{
 
 // late runs after the failed units were reset, as restarting units does.
 var late = map[string]string{
-	"fail4":     `systemctl start fault-broken.service; status=4`,
-	"fail4loop": `systemctl start --no-block fault-loop.service; sleep 0.5; status=4`,
-	"fail4none": `status=4`,
-	"fail4old":  `systemctl start fault-known.service; status=4`,
-	"faillate":  `systemd-run --quiet --on-active=1s --timer-property=AccuracySec=50ms --unit=fault-late /bin/false`,
+	"fail4":       `systemctl start fault-broken.service; status=4`,
+	"fail4loop":   `systemctl start --no-block fault-loop.service; sleep 0.5; status=4`,
+	"fail4none":   `status=4`,
+	"fail4old":    `systemctl start fault-known.service; status=4`,
+	"fail4reload": `echo "Failed to reload fault-known.service" >&2; status=4`,
+	"rbone":       `status=1`,
+	"rblate":      `[ ! -e /run/godwit/current ] || sleep 1000`,
+	"faillate":    `systemd-run --quiet --on-active=1s --timer-property=AccuracySec=50ms --unit=fault-late /bin/false`,
 }
 
-// installScript puts all systems into the host's store and prints "NAME PATH".
-func installScript() string {
+// installScript puts all systems into the host's store and prints "NAME PATH". Their
+// switch-to-configuration is as the newer one, in Rust, or as the older one, in perl.
+func installScript(perl bool) string {
 	names := map[string]bool{}
 	for n := range behaviours {
 		names[n] = true
@@ -77,8 +83,12 @@ func installScript() string {
 	}
 	b.WriteString("printf '[Service]\\nExecStart=/bin/false\\nRestart=always\\nRestartSec=60\\n' >/etc/systemd/system/fault-loop.service\n")
 	b.WriteString("systemctl daemon-reload\nwork=$(mktemp -d)\n")
+	fmt.Fprintf(&b, "{ echo '#!/bin/sh'; echo '# PRE_SWITCH_CHECK'; cat <<'EOF'\n%sEOF\n} >$work/switch\n", switchScript)
 	for _, n := range sorted {
 		behaviour := behaviours[n]
+		if _, ok := late[n]; ok && strings.HasPrefix(n, "rb") {
+			behaviour = "heal"
+		}
 		if behaviour == "" {
 			behaviour = ":"
 		}
@@ -99,11 +109,17 @@ func installScript() string {
 		case "checkfails":
 			b.WriteString("touch $d/check-fails\n")
 		}
+		if perl {
+			b.WriteString("touch $d/perl\n")
+		}
 		b.WriteString("[ -e $d/init-interface-version ] || echo 2 >$d/init-interface-version\n")
 		fmt.Fprintf(&b, "printf 26.05.%s >$d/nixos-version; ln -s $factory/sw $d/sw\n", n)
 		b.WriteString("cat >$d/activate <<'EOF'\n#!/bin/sh\nsystem=$(readlink -f \"$0\")\nln -sfn \"${system%/activate}\" /run/current-system\n[ -e /etc/sudoers.d/deploy ] || install -m 0440 \"$(readlink -f /nix/var/nix/gcroots/lab-factory)/etc/sudoers.d/deploy\" /etc/sudoers.d/deploy\nEOF\n")
-		fmt.Fprintf(&b, "{ echo '#!/bin/sh'; echo '# PRE_SWITCH_CHECK'; cat <<'EOF'\n%sEOF\n} >$d/bin/switch-to-configuration\n", switchScript)
+		b.WriteString("cp $work/switch $d/bin/switch-to-configuration\n")
 		b.WriteString("chmod +x $d/activate $d/bin/switch-to-configuration\n")
+		if n == "bare" {
+			b.WriteString("rm -r $d/bin\n")
+		}
 		b.WriteString("p=$(nix-store --add $d)\n")
 		fmt.Fprintf(&b, "ln -sfn $p /nix/var/nix/gcroots/fault/%s; echo \"%s $p\"\n", n, n)
 	}

@@ -42,7 +42,7 @@ run_new() {
 		fi
 		switch_refused || return 0
 		[ "$(uptime_s)" -lt "$new_until" ] || break
-		sleep 1
+		switch_again
 	done
 	not_our_turn
 	return 75

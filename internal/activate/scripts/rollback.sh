@@ -68,7 +68,7 @@ run_old() {
 		switch_refused || break
 		put held "${switch_held:-unknown}"
 		[ "$(uptime_s)" -lt "$old_until" ] || exit 75
-		sleep 1
+		switch_again
 	done
 	switch_parts >"$D/parts-old"
 }

@@ -126,6 +126,11 @@ in
       };
       firewall = mkOption { type = types.bool; default = false; description = "Load networking.firewall into nftables for real."; };
       switchScript = mkOption { type = types.lines; default = ""; description = "Shell text run by switch-to-configuration before it looks at units: fault injection."; };
+      userScript = mkOption {
+        type = types.lines;
+        default = "";
+        description = "Shell text run by switch-to-configuration for each user of logind, with the name in $1; its status 100 ends the run in the middle, any other than 0 fails this user's part.";
+      };
     };
   };
   config = {

@@ -1,5 +1,6 @@
-# Body of bin/switch-to-configuration. The build puts these lines before it: #!/bin/sh, TOPLEVEL=…, PRE_SWITCH_CHECK=…
-# and the function lab_switch_script (lab.switchScript, empty unless a test wants a fault).
+# Body of bin/switch-to-configuration. The build puts these lines before it: #!/bin/sh, TOPLEVEL=…, PRE_SWITCH_CHECK=…,
+# NG=1 for the newer one in Rust (system.switch.enableNg) or NG= for the older one in perl, and the functions
+# lab_switch_script (lab.switchScript) and lab_user_part (lab.userScript), empty unless a test wants a fault.
 # shellcheck shell=sh
 set -u
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -7,6 +8,7 @@ export PATH TOPLEVEL
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
+die_errno() { e=$1; shift; say "$*"; exit "$e"; } # both of them end with the errno of the moment in some places
 listed() { printf '%s' "$1" | sed '/^$/d' | LC_ALL=C sort -u | paste -s -d , | sed 's/,/, /g'; } # newline list -> a, b
 words() { printf '%s' "$1" | sed '/^$/d' | LC_ALL=C sort -u; }
 has() { printf '%s' "$1" | grep -qxF -e "$2"; } # LIST ITEM
@@ -31,11 +33,17 @@ esac
 NIXOS_ACTION=$action
 export NIXOS_ACTION
 
-[ -f /etc/NIXOS ] || die "This is not a NixOS installation!"
+[ "$(id -u)" = 0 ] || die "Error: switch-to-configuration must be run as the root user"
+[ -f /etc/NIXOS ] || die_errno 2 "This is not a NixOS installation!"
 
 mkdir -p /run/nixos || exit 1
-exec 9>>/run/nixos/switch-to-configuration.lock || die "Could not open the lock file"
-flock 9 || die "Could not acquire lock"
+{ true >>/run/nixos/switch-to-configuration.lock; } 2>/dev/null || die_errno 13 "Could not open lock"
+exec 9>>/run/nixos/switch-to-configuration.lock
+if [ -n "$NG" ]; then
+  flock -n 9 || die_errno 11 "Could not acquire lock" # since 25.05 nobody waits for it
+else
+  flock 9 || die_errno 11 "Could not acquire lock"
+fi
 
 if [ "${NIXOS_NO_CHECK:-}" != 1 ]; then
   if ! "$PRE_SWITCH_CHECK" "$TOPLEVEL" "$action" 9>&- >&2; then
@@ -203,7 +211,10 @@ fi
 tell "NOT restarting the following changed units:" "$skipped"
 
 say "activating the configuration..."
-"$TOPLEVEL/activate" "$TOPLEVEL" 9>&- || res=2
+"$TOPLEVEL/activate" "$TOPLEVEL" 9>&- || {
+  res=2
+  [ -z "$NG" ] || say "Failed to run activate script"
+}
 
 for l in restart reload; do
   f=/run/nixos/activation-$l-list
@@ -213,27 +224,77 @@ for l in restart reload; do
 done
 
 systemctl reset-failed || :
-systemctl daemon-reload || res=3
+if ! systemctl daemon-reload; then
+  [ -z "$NG" ] || die "Error: systemd daemon reload failed"
+  res=3
+fi
 systemd-tmpfiles --create --remove /etc/tmpfiles.d/00-nixos.conf 2>/dev/null || :
 
+# The newer one has a part for each user of logind. When that cannot even be begun, the run ends in the middle of its work, and
+# the lists in /run/nixos tell the next run of any system what is left.
+if [ -n "$NG" ]; then
+  loginctl list-users --no-legend >"$tmp/users" 2>/dev/null || die_errno 2 "Unable to list users with logind"
+  while read -r uid name _; do
+    lab_user_part "$name" 9>&- </dev/null || case $? in
+      100) die "Error: Failed to get GID for $name" ;;
+      *)
+        say "warning: user activation for $name failed"
+        res=4
+        continue
+        ;;
+    esac
+    say "reloading user units for $name..."
+    gid=$(id -g "$uid") || continue
+    timeout 10 setpriv --reuid "$uid" --regid "$gid" --clear-groups env -i PATH="$PATH" XDG_RUNTIME_DIR="/run/user/$uid" \
+      systemctl --user daemon-reload 9>&- </dev/null >/dev/null 2>&1 || :
+  done <"$tmp/users"
+  say "restarting sysinit-reactivation.target"
+fi
+
+# run_jobs VERB LIST: the newer one names the jobs that fail, and it alone.
+run_jobs() {
+  if [ -z "$NG" ]; then
+    # shellcheck disable=SC2046
+    systemctl "$1" -- $(words "$2") || res=4
+    return
+  fi
+  # shellcheck disable=SC2046
+  systemctl "$1" -- $(words "$2") >/dev/null 2>&1 && return
+  for u in $(words "$2"); do # which of them? A second time does no harm to those that are well.
+    case $1 in
+      reload) systemctl reload -- "$u" >/dev/null 2>&1 && continue ;;
+      *) systemctl is-active --quiet -- "$u" && continue; systemctl start -- "$u" >/dev/null 2>&1 && continue ;;
+    esac
+    job_failures="${job_failures}Failed to $1 $u$nl"
+    res=4
+  done
+}
+job_failures=''
+
+if [ -n "$NG" ]; then # a unit that was stopped meanwhile is started, not reloaded
+  for u in $(words "$reload"); do
+    if ! systemctl is-active --quiet -- "$u" && [ -n "$(file_of "$new" "$u")" ]; then
+      start=$start$u$nl
+      reload=$(printf '%s' "$reload" | grep -vxF -e "$u")$nl
+    fi
+  done
+fi
 if [ -n "$(words "$reload")" ]; then
   tell "reloading the following units:" "$reload"
-  # shellcheck disable=SC2046
-  systemctl reload -- $(words "$reload") || res=4
-  rm -f /run/nixos/reload-list
+  run_jobs reload "$reload"
 fi
+rm -f /run/nixos/reload-list
 if [ -n "$(words "$restart")" ]; then
   tell "restarting the following units:" "$restart"
-  # shellcheck disable=SC2046
-  systemctl restart -- $(words "$restart") || res=4
+  run_jobs restart "$restart"
   rm -f /run/nixos/restart-list
 fi
 tell "starting the following units:" "$start"
 if [ -n "$(words "$start$quiet")" ]; then
-  # shellcheck disable=SC2046
-  systemctl start -- $(words "$start$quiet") || res=4
+  run_jobs start "$start$quiet"
 fi
 rm -f /run/nixos/start-list
+printf '%s' "$job_failures" >&2
 
 # A simple service that ends at once needs a moment to be seen.
 sleep 0.3

@@ -41,6 +41,7 @@ let
       configurationRevision = toString cfg.configurationRevision;
       switchBody = "${./switch-to-configuration.sh}";
       switchScript = config.lab.switchScript;
+      userScript = config.lab.userScript;
       bootSpec = builtins.toJSON {
         "org.nixos.bootspec.v1" = {
           system = pkgs.stdenv.hostPlatform.system;
@@ -59,8 +60,9 @@ let
       printf '#!/bin/sh\n# Stage 2: the first program of a lab machine does this work.\nsystemConfig=%s\n"$systemConfig/activate" || :\nexec /lib/systemd/systemd "$@"\n' "$out" > "$out/init"
       ${optionalString cfg.switch.enable ''
         {
-          printf '#!/bin/sh\nTOPLEVEL=%s\nPRE_SWITCH_CHECK=%s\n' "$out" "$preSwitch"
+          printf '#!/bin/sh\nTOPLEVEL=%s\nPRE_SWITCH_CHECK=%s\nNG=%s\n' "$out" "$preSwitch" '${optionalString cfg.switch.enableNg "1"}'
           printf 'lab_switch_script() {\n:\n%s\n}\n' "$switchScript"
+          printf 'lab_user_part() {\n:\n%s\n}\n' "$userScript"
           cat "$switchBody"
         } > "$out/bin/switch-to-configuration"
         chmod 755 "$out/bin/switch-to-configuration"
@@ -100,7 +102,11 @@ in
     };
     switch = {
       enable = mkOption { type = types.bool; default = true; description = "Whether there is a switch-to-configuration."; };
-      enableNg = mkOption { type = types.bool; default = true; description = "Accepted."; };
+      enableNg = mkOption {
+        type = types.bool;
+        default = builtins.getEnv "GODWIT_LAB_SWITCH" != "perl";
+        description = "Whether switch-to-configuration is the newer one, in Rust, and not the older one, in perl.";
+      };
       inhibitors = mkOption { type = types.attrsOf types.str; default = { }; description = "Things whose change forbids switch and test."; };
     };
     systemBuilderCommands = mkOption { type = types.lines; default = ""; internal = true; description = "Text added to the build."; };
