@@ -50,6 +50,13 @@ step "go vet and staticcheck"
 go vet ./...
 go tool staticcheck ./...
 
+step "dead code"
+dead=$(go tool deadcode -test ./...)
+[ -z "$dead" ] || {
+	printf '%s\n' "$dead" >&2
+	exit 1
+}
+
 if command -v shellcheck >/dev/null; then
 	step "shellcheck"
 	named=() posix=() # with a first line that names a shell; scripts that godwit sends to hosts have none

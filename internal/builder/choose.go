@@ -58,23 +58,6 @@ func (p *Plan) Close() {
 	}
 }
 
-// Groups puts the assignments of the same builder together, in order: one Build
-// call each. Hosts that need the same derivation then get it built once.
-func (p *Plan) Groups() [][]Assignment {
-	var out [][]Assignment
-	index := map[Builder]int{}
-	for _, a := range p.Assignments {
-		i, ok := index[a.Builder]
-		if !ok {
-			i = len(out)
-			index[a.Builder] = i
-			out = append(out, nil)
-		}
-		out[i] = append(out[i], a)
-	}
-	return out
-}
-
 // SSHStore is an ssh store that a person named, with what it builds.
 type SSHStore struct {
 	URI      string

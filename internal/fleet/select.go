@@ -23,9 +23,6 @@ type Selection struct {
 	OrderByTags []string
 }
 
-// All is the selection of every host.
-func All() Selection { return Selection{Every: 1} }
-
 // Counts say what a selection left out, for the header.
 type Counts struct {
 	Total  int // hosts of the configuration

@@ -77,20 +77,6 @@ type Report struct {
 	Results []Result
 }
 
-// Passed counts the checks that succeeded.
-func (r Report) Passed() int {
-	n := 0
-	for _, c := range r.Results {
-		if c.OK {
-			n++
-		}
-	}
-	return n
-}
-
-// String is the report in a few words.
-func (r Report) String() string { return fmt.Sprintf("%d/%d checks", r.Passed(), len(r.Results)) }
-
 // check is one check: try gives an empty string, or why the host is not well;
 // final tells that trying again is of no use.
 type check struct {

@@ -89,7 +89,7 @@ func TestHTTP(t *testing.T) {
 	secure.InsecureSSL = true
 	late.Description = "late page"
 	rep, said, err := run(t, nil, fleet.Checks{HTTP: []fleet.HTTPCheck{ok, moved, named, late, secure}}, Options{})
-	if err != nil || rep.Passed() != 5 || rep.String() != "5/5 checks" || rep.Results[3].Tries != 3 {
+	if err != nil || passed(rep) != 5 || rep.Results[3].Tries != 3 {
 		t.Errorf("%v %+v", err, rep)
 	}
 	for _, want := range []string{"page: OK", "late page: Failed (Got non 2xx status code (503 Service Unavailable))", "late page: OK"} {
@@ -104,7 +104,7 @@ func TestHTTP(t *testing.T) {
 	nothing.Port, nothing.Description = 1, "nothing"
 	start := time.Now()
 	rep, said, err = run(t, nil, fleet.Checks{HTTP: []fleet.HTTPCheck{ok, slow, strict, nothing}}, Options{Budget: time.Second})
-	if rep.Passed() != 1 || time.Since(start) > 5*time.Second {
+	if passed(rep) != 1 || time.Since(start) > 5*time.Second {
 		t.Errorf("%+v after %s", rep, time.Since(start))
 	}
 	text := fault.Render(err) + said
@@ -146,7 +146,7 @@ func TestCmd(t *testing.T) {
 		{Description: "fine", Cmd: []string{"true", "&&", "test", "$((1+1))", "=", "2"}},
 		{Description: "flag", Cmd: []string{"sudo", "cat", flag, "2>&1", "||", "{", "touch", flag + ";", "false;", "}"}, Period: time.Millisecond},
 	}}, Options{})
-	if err != nil || rep.Passed() != 2 || rep.Results[1].Tries != 2 || !strings.Contains(said, "flag: Failed (output: cat: "+flag+": No such file or directory)") {
+	if err != nil || passed(rep) != 2 || rep.Results[1].Tries != 2 || !strings.Contains(said, "flag: Failed (output: cat: "+flag+": No such file or directory)") {
 		t.Errorf("%v %+v\n%s", err, rep, said)
 	}
 	// A try that hangs is ended on the host too.
@@ -214,4 +214,14 @@ func TestHopelessEndsEarly(t *testing.T) {
 	if rep, _, err = run(t, nil, fleet.Checks{}, Options{}); err != nil || len(rep.Results) != 0 {
 		t.Errorf("%v %+v", err, rep)
 	}
+}
+
+// passed counts the checks that succeeded.
+func passed(r Report) (n int) {
+	for _, c := range r.Results {
+		if c.OK {
+			n++
+		}
+	}
+	return n
 }

@@ -24,7 +24,7 @@ func TestTCP(t *testing.T) {
 	}
 	port := l.Addr().(*net.TCPAddr).Port
 	rep, said, err := run(t, nil, fleet.Checks{TCP: []fleet.TCPCheck{{Description: "door", Port: port}, {Description: "named", Host: "[127.0.0.1]", Port: port}}}, Options{})
-	if err != nil || rep.Passed() != 2 || !strings.Contains(said, "door: OK") {
+	if err != nil || passed(rep) != 2 || !strings.Contains(said, "door: OK") {
 		t.Errorf("%v %s", err, said)
 	}
 	l.Close()

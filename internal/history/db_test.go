@@ -197,7 +197,7 @@ func TestRecorder(t *testing.T) {
 		t.Fatalf("%d entries", len(got))
 	}
 	for _, e := range got {
-		if e.Outcome != Changed || e.Run != r.ID() {
+		if e.Outcome != Changed || e.Run != r.run.ID {
 			t.Errorf("%+v", e)
 		}
 	}
@@ -207,7 +207,7 @@ func TestRecorder(t *testing.T) {
 	planned := Record(file, Run{}, []string{"h"}, func(err error) { t.Error(err) })
 	planned.Plan("p1")
 	planned.Close()
-	if got, _ := open(t, file).Entries(t.Context(), Filter{Hosts: []string{"h"}}); len(got) != 1 || got[0].Run != planned.ID() || got[0].Plan != "p1" {
+	if got, _ := open(t, file).Entries(t.Context(), Filter{Hosts: []string{"h"}}); len(got) != 1 || got[0].Run != planned.run.ID || got[0].Plan != "p1" {
 		t.Errorf("%+v", got)
 	}
 	var none *Recorder

@@ -59,14 +59,6 @@ func Record(file string, run Run, hosts []string, warn func(error)) *Recorder {
 	return r
 }
 
-// ID is the run's.
-func (r *Recorder) ID() string {
-	if r == nil {
-		return ""
-	}
-	return r.run.ID
-}
-
 func (r *Recorder) do(fn func(context.Context, *DB) error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

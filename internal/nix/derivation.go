@@ -53,9 +53,6 @@ func ReadDerivation(drv string) (*Derivation, error) {
 	return d, nil
 }
 
-// Name is the derivation's name: the file name without hash and ".drv".
-func (d *Derivation) Name() string { return DrvName(d.Path) }
-
 // DrvName is the readable part of a store path, without ".drv".
 func DrvName(p string) string {
 	b := strings.TrimSuffix(path.Base(p), ".drv")
@@ -82,11 +79,6 @@ func (d *Derivation) OutPath() string {
 // others): such a derivation builds on any system.
 func (d *Derivation) Builtin() bool {
 	return strings.HasPrefix(d.Builder, "builtin:") || d.System == "builtin"
-}
-
-// Fixed tells whether the output's hash is given beforehand.
-func (d *Derivation) Fixed() bool {
-	return len(d.Outputs) == 1 && d.Outputs[0].Hash != "" && d.Outputs[0].HashAlgo != ""
 }
 
 // RequiredSystemFeatures are the features that a builder must have, sorted.
@@ -116,31 +108,6 @@ func (d *Derivation) RequiredSystemFeatures() []string {
 	}
 	sort.Strings(out)
 	return slices.Compact(out)
-}
-
-// PreferLocalBuild is the attribute of that name; false when it is not set.
-func (d *Derivation) PreferLocalBuild() bool { return d.boolAttr("preferLocalBuild", false) }
-
-// AllowSubstitutes is the attribute of that name; true when it is not set.
-func (d *Derivation) AllowSubstitutes() bool { return d.boolAttr("allowSubstitutes", true) }
-
-func (d *Derivation) boolAttr(name string, missing bool) bool {
-	if d.attrs != nil {
-		raw, ok := d.attrs[name]
-		if !ok {
-			return missing
-		}
-		var b bool
-		if json.Unmarshal(raw, &b) == nil {
-			return b
-		}
-		return missing
-	}
-	v, ok := d.Env[name]
-	if !ok {
-		return missing
-	}
-	return v == "1"
 }
 
 // ParseDerivation parses the text of a .drv file.

@@ -27,23 +27,22 @@ func TestParseDerivation(t *testing.T) {
 		ds = append(ds, d)
 	}
 	for i, want := range []struct {
-		features           []string
-		prefer, substitute bool
-		builtin, fixed     bool
-		out                string
+		features []string
+		builtin  bool
+		out      string
 	}{
-		{features: []string{"foo", "kvmx"}, substitute: true, out: "/nix/store/hdgbrzsl3l0298vl83nvpsb79bzq4hy5-f"},
-		{features: []string{"foo", "kvmx"}, prefer: true, substitute: true, out: "/nix/store/7nmixm3276sz6li44gxpr400bkbkcn7s-f"},
-		{prefer: true, out: "/nix/store/o"},
-		{substitute: true, builtin: true, fixed: true, out: "/nix/store/x"},
-		{features: []string{"big-parallel", "ca-derivations"}, substitute: true},
-		{features: []string{"ca-derivations"}, substitute: true},
+		{features: []string{"foo", "kvmx"}, out: "/nix/store/hdgbrzsl3l0298vl83nvpsb79bzq4hy5-f"},
+		{features: []string{"foo", "kvmx"}, out: "/nix/store/7nmixm3276sz6li44gxpr400bkbkcn7s-f"},
+		{out: "/nix/store/o"},
+		{builtin: true, out: "/nix/store/x"},
+		{features: []string{"big-parallel", "ca-derivations"}},
+		{features: []string{"ca-derivations"}},
 	} {
 		d := ds[i]
 		if f := d.RequiredSystemFeatures(); !slices.Equal(f, want.features) {
 			t.Errorf("%d: features %q, want %q", i, f, want.features)
 		}
-		if d.PreferLocalBuild() != want.prefer || d.AllowSubstitutes() != want.substitute || d.Builtin() != want.builtin || d.Fixed() != want.fixed || d.OutPath() != want.out {
+		if d.Builtin() != want.builtin || d.OutPath() != want.out {
 			t.Errorf("%d: %+v", i, d)
 		}
 	}
@@ -95,8 +94,6 @@ func FuzzParseDerivation(f *testing.F) {
 		}
 		if d != nil {
 			d.RequiredSystemFeatures()
-			d.PreferLocalBuild()
-			d.AllowSubstitutes()
 			d.OutPath()
 		}
 	})

@@ -334,3 +334,20 @@ func FuzzDecoder(f *testing.F) {
 		ParseError(string(in))
 	})
 }
+
+// Failures are the derivations that could not be built: first those that failed
+// themselves, in the order in which they did, then those that needed them.
+func (t *Tracker) Failures() []Failure {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var own, others []Failure
+	for _, f := range t.failures {
+		f.Log = slices.Clone(t.logs[f.Drv])
+		if f.Dependency {
+			others = append(others, f)
+		} else {
+			own = append(own, f)
+		}
+	}
+	return append(own, others...)
+}

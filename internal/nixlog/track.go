@@ -508,23 +508,6 @@ func (t *Tracker) count(typ int) Count {
 	return c
 }
 
-// Failures are the derivations that could not be built: first those that failed
-// themselves, in the order in which they did, then those that needed them.
-func (t *Tracker) Failures() []Failure {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var own, others []Failure
-	for _, f := range t.failures {
-		f.Log = slices.Clone(t.logs[f.Drv])
-		if f.Dependency {
-			others = append(others, f)
-		} else {
-			own = append(own, f)
-		}
-	}
-	return append(own, others...)
-}
-
 // Err is the error to tell: the first one about a derivation that failed
 // itself, otherwise the last one; nil when there was none.
 func (t *Tracker) Err() *Error {
@@ -543,44 +526,9 @@ func (t *Tracker) Err() *Error {
 	return nil
 }
 
-// Errors are all the errors in order.
-func (t *Tracker) Errors() []*Error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return slices.Clone(t.errors)
-}
-
-// Warnings are the warnings in order, each of them once.
-func (t *Tracker) Warnings() []string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return slices.Clone(t.warnings)
-}
-
 // Text are the last lines that were neither errors nor warnings nor build logs.
 func (t *Tracker) Text() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return slices.Clone(t.rest)
-}
-
-// Log are the last lines of the log of a derivation that is being built or has
-// failed.
-func (t *Tracker) Log(drv string) []string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return slices.Clone(t.logs[drv])
-}
-
-// String is the failure in a few words: "linux-6.6.51 failed with exit code 2".
-func (f Failure) String() string {
-	switch {
-	case f.Reason == "":
-		return Name(f.Drv) + " failed"
-	case f.Dependency:
-		return Name(f.Drv) + ": something it needs failed"
-	case strings.HasPrefix(f.Reason, "failed"), strings.HasPrefix(f.Reason, "timed out"), strings.HasPrefix(f.Reason, "needs "):
-		return Name(f.Drv) + " " + f.Reason
-	}
-	return Name(f.Drv) + ": " + f.Reason
 }

@@ -282,51 +282,6 @@ func TestStderrFilter(t *testing.T) {
 	}
 }
 
-func TestParseFacts(t *testing.T) {
-	f, err := parseFacts(`machine aarch64
-os Linux
-kernel 6.6.51
-hostname router
-user deploy
-uid 1000
-sudo /run/wrappers/bin/sudo
-doas ` + `
-nixos 1
-bootid 7e2a
-current /nix/store/aaa-nixos-system-router-24.05
-booted /nix/store/bbb-nixos-system-router-24.05
-profile /nix/var/nix/profiles/system
-generation system-42-link
-nix nix-store (Nix) 2.24.10
-nixdisk /dev/disk/by-label/my disk 1000 400 600 40% /
-bootdisk /dev/sda1 523248 100 523148 1% /boot
-cpus 4
-memory MemAvailable:    2048 kB
-systemd systemd 257.9 (257.9)
-failed nginx.service
-failed a@b.service
-end 1
-`)
-	want := Facts{System: "aarch64-linux", Machine: "aarch64", OS: "linux", Kernel: "6.6.51", Hostname: "router", User: "deploy", UID: 1000,
-		NixOS: true, Systemd: 257, BootID: "7e2a", CurrentSystem: "/nix/store/aaa-nixos-system-router-24.05",
-		BootedSystem: "/nix/store/bbb-nixos-system-router-24.05", Generation: 42, Nix: "2.24.10",
-		NixDisk: Disk{600 << 10, 1000 << 10}, BootDisk: Disk{523148 << 10, 523248 << 10}, CPUs: 4, MemoryFree: 2048 << 10,
-		FailedUnits: []string{"nginx.service", "a@b.service"}, Sudo: "/run/wrappers/bin/sudo"}
-	if err != nil || !reflect.DeepEqual(f, want) {
-		t.Errorf("%v\n got %+v\nwant %+v", err, f, want)
-	}
-	if _, err := parseFacts("machine x86_64\n"); err == nil {
-		t.Error("a cut answer passes")
-	}
-	for in, want := range map[[2]string]string{
-		{"x86_64", "linux"}: "x86_64-linux", {"arm64", "darwin"}: "aarch64-darwin", {"armv7l", "linux"}: "armv7l-linux", {"", "linux"}: "",
-	} {
-		if got := nixSystem(in[0], in[1]); got != want {
-			t.Errorf("%v: %s", in, got)
-		}
-	}
-}
-
 func TestErrorTexts(t *testing.T) {
 	for err, want := range map[error]string{
 		&ExitError{Host: "a", Command: "false", Code: 3, Stderr: "one\ntwo\x1b\n\n"}:                     "a: false ended with status 3: two\\u001b",

@@ -356,3 +356,11 @@ func testCtx(t testing.TB) context.Context {
 	t.Cleanup(cancel)
 	return ctx
 }
+
+func putStrings(b []byte, list []string) []byte {
+	b = putUint(b, uint64(len(list)))
+	for _, s := range list {
+		b = putString(b, s)
+	}
+	return b
+}

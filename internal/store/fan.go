@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"time"
@@ -795,9 +794,4 @@ func (c *chunk) holders() []*feed {
 		}
 	}
 	return out
-}
-
-// String is for tests and debugging.
-func (l *lane) String() string {
-	return fmt.Sprintf("lane of %d paths, %d bytes in memory, %d feeds waiting", len(l.sent)+len(l.queue), l.mem, l.starving)
 }

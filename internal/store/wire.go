@@ -148,11 +148,3 @@ func putString(b []byte, s string) []byte {
 	}
 	return b
 }
-
-func putStrings(b []byte, list []string) []byte {
-	b = putUint(b, uint64(len(list)))
-	for _, s := range list {
-		b = putString(b, s)
-	}
-	return b
-}

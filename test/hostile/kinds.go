@@ -57,13 +57,6 @@ type Kind struct {
 	Login bool
 }
 
-// After is the kind with a good host behind it: what is not hostile about it works.
-func (k Kind) After(behind Host) Host {
-	h := k.Alone
-	h.Behind = behind.Behind
-	return h
-}
-
 // command makes the kinds that behave until a command that is not the login.
 func command(do func(c *Command)) Host {
 	return Host{Command: func(c *Command) {

@@ -19,12 +19,6 @@ import (
 //go:embed make-base make-image builder-archive customize rootfs
 var recipe embed.FS
 
-// Name returns the name of the image of a suite and architecture, which
-// changes with the recipe. It makes nothing.
-func Name(ctx context.Context, suite, arch string) (string, error) {
-	return run(ctx, io.Discard, "make-image", "--name", suite, arch)
-}
-
 // Make makes the image of a suite and architecture unless the container engine
 // has it, and returns its name. Progress goes to log.
 func Make(ctx context.Context, suite, arch string, log io.Writer) (string, error) {

@@ -75,7 +75,7 @@ func TestAhead(t *testing.T) {
 				if err != nil {
 					return err.Error(), ahead
 				}
-				return fmt.Sprintf("%+v\n%+v\n%v\n%v", res.Fleet, res.Counts, res.Err(), n.Names), ahead
+				return fmt.Sprintf("%+v\n%+v\n%v\n%v", res.Fleet, res.Counts, failures(res), n.Names), ahead
 			}
 			want, _ := run(Options{})
 			var named []string

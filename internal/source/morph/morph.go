@@ -345,15 +345,6 @@ type HostError struct {
 	Err  error
 }
 
-// Err joins the errors of the hosts that failed; nil when none did.
-func (r *Result) Err() error {
-	var errs []error
-	for _, f := range r.Failed {
-		errs = append(errs, f.Err)
-	}
-	return errors.Join(errs...)
-}
-
 // Load evaluates the hosts that the selection is about.
 //
 // Names are selected first, so a host that --on, --skip, --every or --limit

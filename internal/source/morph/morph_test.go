@@ -93,9 +93,18 @@ func load(t testing.TB, n *Network, r Request) *Result {
 	return res
 }
 
+// failures joins the errors of the hosts that failed.
+func failures(r *Result) error {
+	var errs []error
+	for _, f := range r.Failed {
+		errs = append(errs, f.Err)
+	}
+	return errors.Join(errs...)
+}
+
 func good(t testing.TB, res *Result) []fleet.Host {
 	t.Helper()
-	if err := res.Err(); err != nil {
+	if err := failures(res); err != nil {
 		t.Fatal(fault.Render(err))
 	}
 	return res.Fleet.Hosts
@@ -709,9 +718,9 @@ func TestForeignImport(t *testing.T) {
 	n := open(t, tl, network(t, `{ a = { deployment.tags = import (derivation { name = "made-up"; system = "riscv64-linux"; builder = "/bin/sh"; }); }; }`), Options{})
 	res := load(t, n, Request{})
 	if len(res.Failed) != 1 || !strings.HasPrefix(res.Failed[0].Err.Error(), "a: made-up has to be built on riscv64-linux, and this machine builds ") {
-		t.Fatal(res.Err())
+		t.Fatal(failures(res))
 	}
-	if text := fault.Render(res.Err()); !strings.Contains(text, "import from derivation") || strings.Contains(text, "with features") {
+	if text := fault.Render(failures(res)); !strings.Contains(text, "import from derivation") || strings.Contains(text, "with features") {
 		t.Error(text)
 	}
 }
