@@ -2,11 +2,20 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -251,6 +260,116 @@ func TestExitCodes(t *testing.T) {
 		if code != c.want {
 			t.Errorf("%v, interrupted %t: %d, want %d", c.all, c.interrupted, code, c.want)
 		}
+	}
+}
+
+// TestExitTable: every code that the package names is in the table of help and of the
+// reference, once and in order, and no error ends with another one.
+func TestExitTable(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "main.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := map[string]bool{}
+	ast.Inspect(file, func(n ast.Node) bool {
+		if v, ok := n.(*ast.ValueSpec); ok && strings.HasPrefix(v.Names[0].Name, "Exit") {
+			named[v.Values[0].(*ast.BasicLit).Value] = true
+		}
+		return true
+	})
+	last := -1
+	for _, e := range exits {
+		if e.code <= last || !named[strconv.Itoa(e.code)] {
+			t.Errorf("%d comes after %d, or has no name", e.code, last)
+		}
+		last = e.code
+	}
+	if len(named) != len(exits) || len(named) < 7 {
+		t.Errorf("%d codes have names, and %d are in the table", len(named), len(exits))
+	}
+	for err, want := range map[error]int{
+		errors.New("x"):                 ExitFailure,
+		fault.New("x"):                  ExitFailure,
+		fault.New("x").Exit(ExitRisk):   ExitRisk,
+		fault.New("x").Exit(75):         ExitFailure,
+		fault.New("x").On("h").Exit(75): ExitHosts,
+		fmt.Errorf("so: %w", fault.New("x").Exit(ExitNoBuilder)): ExitNoBuilder,
+	} {
+		if got := exitCode(err); got != want {
+			t.Errorf("%v: %d, want %d", err, got, want)
+		}
+	}
+}
+
+// TestEnvironment: the guide names the variables that godwit reads, and no others.
+// A variable is a word of its form in a file that asks for some.
+func TestEnvironment(t *testing.T) {
+	guide, err := os.ReadFile("../../docs/guide.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := map[string]bool{}
+	for _, line := range regexp.MustCompile("(?m)^\\| .*$").FindAllString(string(guide), -1) {
+		cell, _, _ := strings.Cut(line[2:], "|")
+		for _, m := range regexp.MustCompile("`([A-Z][A-Z0-9_]+)`").FindAllStringSubmatch(cell, -1) {
+			told[m[1]] = true
+		}
+	}
+	form := regexp.MustCompile(`^([A-Z][A-Z0-9]*(_[A-Z0-9]+)+|CI|TERM|USER|LOGNAME|LANG|HOME)$`)
+	// Not read: what a nested build shell has, which is left out.
+	other := map[string]bool{"NIX_BUILD_TOP": true}
+	found := map[string]bool{}
+	err = filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.Name() == "tools" {
+			return cmp.Or(err, fs.SkipDir)
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			return err
+		}
+		var words []string
+		reads := false
+		ast.Inspect(file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.BasicLit:
+				if w, err := strconv.Unquote(n.Value); err == nil && n.Kind == token.STRING && form.MatchString(w) && !other[w] {
+					words = append(words, w)
+				}
+			case *ast.CallExpr:
+				name := ""
+				switch f := n.Fun.(type) {
+				case *ast.SelectorExpr:
+					name = f.Sel.Name
+				case *ast.Ident:
+					name = f.Name
+				}
+				reads = reads || slices.Contains([]string{"Getenv", "getenv", "LookupEnv"}, name)
+			}
+			return true
+		})
+		for _, w := range words {
+			if reads {
+				found[w] = true
+				if !told[w] {
+					t.Errorf("%s reads $%s, which docs/guide.md does not name", path, w)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for w := range told {
+		if !found[w] {
+			t.Errorf("docs/guide.md names $%s, which nothing reads", w)
+		}
+	}
+	if len(found) < 20 {
+		t.Errorf("only %d variables are read: the test does not see them", len(found))
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -32,16 +33,48 @@ const (
 	ExitInterrupted = 130 // Ctrl-C or SIGTERM
 )
 
-const exitStatusHelp = `
-Exit status:
-  0    everything that was asked for holds
-  1    the command could not start or go on as a whole (usage, configuration, Nix)
-  2    godwit status: a host differs from the configuration, is not well or does not answer
-  3    at least one host failed; the others went on
-  4    stopped at the plan, no host was changed: a risk was not accepted, the saved
-       plan is out of date, or the answer was no
-  5    nothing here can build what a host needs
-  130  interrupted, or nobody reads the output any more`
+// exits are the exit codes as help and the reference tell them. There are no others:
+// exitCode sees to it.
+var exits = []struct {
+	code  int
+	means string
+}{
+	{ExitOK, "everything that was asked for holds"},
+	{ExitFailure, "the command could not start or go on as a whole (usage, configuration, Nix)"},
+	{ExitDrift, "godwit status: a host differs from the configuration, is not well or does not answer"},
+	{ExitHosts, "at least one host failed; the others went on"},
+	{ExitRisk, "stopped at the plan, no host was changed: a risk was not accepted, the saved\nplan is out of date, or the answer was no"},
+	{ExitNoBuilder, "nothing here can build what a host needs"},
+	{ExitInterrupted, "interrupted, or nobody reads the output any more"},
+}
+
+var exitStatusHelp = func() string {
+	var b strings.Builder
+	b.WriteString("\nExit status:")
+	for _, e := range exits {
+		fmt.Fprintf(&b, "\n  %-4d %s", e.code, strings.ReplaceAll(e.means, "\n", "\n       "))
+	}
+	return b.String()
+}()
+
+// exitCode is the code of a command that ended with err. Packages below this one give
+// their errors codes of their own, such as that of a host that is busy: what is not in
+// the table is a host that failed, or else the command.
+func exitCode(err error) int {
+	var f *fault.Error
+	if !errors.As(err, &f) {
+		return ExitFailure
+	}
+	for _, e := range exits {
+		if f.Code == e.code && e.code != ExitOK {
+			return f.Code
+		}
+	}
+	if f.Code != 0 && f.Host != "" {
+		return ExitHosts
+	}
+	return ExitFailure
+}
 
 // app is what every verb gets: the outside world, replaceable in tests.
 type app struct {
@@ -109,11 +142,7 @@ func (a *app) report(ctx context.Context, err error) int {
 		return ExitInterrupted
 	}
 	fmt.Fprint(a.stderr, fault.Render(err))
-	var f *fault.Error
-	if errors.As(err, &f) && f.Code != 0 {
-		return f.Code
-	}
-	return ExitFailure
+	return exitCode(err)
 }
 
 // errInterrupted is the cause of a context that a signal ended.

@@ -1,5 +1,6 @@
 // Package hoststate finds out what a host runs, boots and keeps, and what is
-// wrong with that. It changes nothing on the host.
+// wrong with that, and removes generations that are no longer wanted (Collect). Looking
+// changes nothing on the host.
 package hoststate
 
 import (

@@ -133,8 +133,8 @@ func Find(ctx context.Context, s Settings) (*Tool, error) {
 	if t.Version, err = ParseVersion(string(out)); err != nil {
 		return nil, fault.New("cannot tell which Nix `%s' is: %s", path, err).Because(err)
 	}
-	if !t.Version.AtLeast(2, 4) {
-		return nil, fault.New("%s is too old: godwit needs Nix 2.8 or later", t.Version).
+	if !t.Version.AtLeast(oldest.Major, oldest.Minor) {
+		return nil, fault.New("%s is too old: godwit needs Nix %d.%d or later", t.Version, oldest.Major, oldest.Minor).
 			Hint("upgrade Nix: nix-env -iA nixpkgs.nix, or install it anew from https://nixos.org/download")
 	}
 	return t, nil

@@ -16,6 +16,10 @@ type Version struct {
 	Text string
 }
 
+// oldest is the first version of Nix that godwit works with here. Hosts and builders
+// may have an older one (store.serveOldest).
+var oldest = Version{Major: 2, Minor: 8}
+
 // The spellings in use:
 //
 //	nix (Nix) 2.8.0

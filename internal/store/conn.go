@@ -195,7 +195,7 @@ func (c *conn) greet() error {
 	}
 	if v>>8 != serveOldest>>8 || v < serveOldest || v > 0xffff {
 		return fault.New("%s: its nix-store speaks version %d.%d of the serve protocol, and 2.%d or newer is needed", c.name, v>>8, v&0xff, serveOldest&0xff).
-			Hint("install Nix 2.4 or newer there")
+			Hint("install Nix 2.3 or newer there")
 	}
 	c.version = min(v, serveVersion)
 	c.greeted = true
