@@ -11,6 +11,7 @@ import (
 
 	"godwit/internal/crash"
 	"godwit/internal/fault"
+	"godwit/internal/scratch"
 	"godwit/internal/store"
 )
 
@@ -24,7 +25,7 @@ const maxSocketPath = 103
 type Bridge struct {
 	Path string
 
-	dir    string
+	dir    *scratch.Dir
 	l      *net.UnixListener
 	cancel context.CancelFunc
 	busy   sync.WaitGroup
@@ -36,9 +37,9 @@ func NewBridge(dial func(context.Context) (*store.Stream, error)) (*Bridge, erro
 	if err != nil {
 		return nil, err
 	}
-	b := &Bridge{Path: filepath.Join(dir, "nix"), dir: dir}
+	b := &Bridge{Path: filepath.Join(dir.Path, "nix"), dir: dir}
 	if len(b.Path) > maxSocketPath {
-		os.RemoveAll(dir)
+		_ = dir.Remove()
 		return nil, fault.New("cannot make a socket: %s is too long for one", b.Path).Hint("set XDG_RUNTIME_DIR or TMPDIR to a shorter path")
 	}
 	// The directory is private already; the socket comes to be private too.
@@ -50,7 +51,7 @@ func NewBridge(dial func(context.Context) (*store.Stream, error)) (*Bridge, erro
 		if b.l != nil {
 			b.l.Close()
 		}
-		os.RemoveAll(dir)
+		_ = dir.Remove()
 		return nil, fault.New("cannot make a socket: %s", err).Because(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -76,13 +77,13 @@ func NewBridge(dial func(context.Context) (*store.Stream, error)) (*Bridge, erro
 }
 
 // socketDir makes a private directory with a short name.
-func socketDir() (string, error) {
+func socketDir() (*scratch.Dir, error) {
 	var last error
 	for _, base := range []string{os.Getenv("XDG_RUNTIME_DIR"), os.TempDir(), "/tmp"} {
 		if base == "" || len(base) > maxSocketPath-30 {
 			continue
 		}
-		dir, err := os.MkdirTemp(base, "godwit-") // 0700
+		dir, err := scratch.In(base, "")
 		if err == nil {
 			return dir, nil
 		}
@@ -91,7 +92,7 @@ func socketDir() (string, error) {
 	if last == nil {
 		last = errors.New("no directory with a short enough name")
 	}
-	return "", fault.New("cannot make a directory for a socket: %s", last).Because(last)
+	return nil, fault.New("cannot make a directory for a socket: %s", last).Because(last)
 }
 
 func (b *Bridge) serve(ctx context.Context, c *net.UnixConn, dial func(context.Context) (*store.Stream, error)) {
@@ -122,5 +123,5 @@ func (b *Bridge) Close() error {
 	b.l.Close()
 	b.cancel()
 	b.busy.Wait()
-	return os.RemoveAll(b.dir)
+	return b.dir.Remove()
 }

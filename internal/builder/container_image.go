@@ -13,6 +13,7 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/paths"
+	"godwit/internal/regular"
 )
 
 // DefaultImage is the image of a container builder: the official one, Nix
@@ -148,7 +149,7 @@ func (c *container) loadImage(ctx context.Context, scope event.Scope, file strin
 	}
 	config, err := archiveImage(abs)
 	if err != nil {
-		e := fault.New("cannot read the image %s: %s", file, reason(err)).Because(err)
+		e := fault.New("cannot read the image %s: %s", file, fault.Reason(err)).Because(err)
 		if errors.Is(err, os.ErrNotExist) {
 			e.Hint("make one where a registry answers: docker pull %s && docker save -o %s %s", DefaultImage, file, DefaultImage)
 		}
@@ -181,18 +182,10 @@ func (c *container) loadImage(ctx context.Context, scope event.Scope, file strin
 	return image{}, fault.New("%s: loading %s gave no image: %s", c.eng.Name, file, firstWords(out))
 }
 
-func reason(err error) error {
-	var pe *os.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
-}
-
 // archiveImage reads the digest of the image's configuration from a
 // docker-archive; "" for other formats.
 func archiveImage(file string) (string, error) {
-	f, err := os.Open(file)
+	f, err := regular.Open(file)
 	if err != nil {
 		return "", err
 	}
@@ -238,7 +231,7 @@ func (m *imageIDs) load() error {
 	if err != nil {
 		return err
 	}
-	b, err := os.ReadFile(f)
+	b, err := regular.Read(f, 1<<20)
 	if err != nil {
 		return err
 	}

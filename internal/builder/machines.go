@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"godwit/internal/fleet"
+	"godwit/internal/regular"
 )
 
 // Machine is an entry of Nix's `builders` setting or of /etc/nix/machines.
@@ -49,7 +50,7 @@ func (m Machine) Can(n Need) bool {
 // Fields as in Nix's manual, "Remote builds"; "-" is the default. Entries that
 // cannot be read are reported and left out.
 func ParseMachines(setting, localSystem string) (machines []Machine, problems []string) {
-	return parseMachines(setting, localSystem, os.ReadFile, 0)
+	return parseMachines(setting, localSystem, func(file string) ([]byte, error) { return regular.Read(file, 1<<20) }, 0)
 }
 
 func parseMachines(setting, localSystem string, read func(string) ([]byte, error), depth int) (machines []Machine, problems []string) {

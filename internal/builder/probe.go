@@ -16,9 +16,13 @@ import (
 	"time"
 
 	"godwit/internal/crash"
+	"godwit/internal/fault"
 	"godwit/internal/nix"
+	"godwit/internal/regular"
+	"godwit/internal/scratch"
 	"godwit/internal/store"
 	"godwit/internal/ui/text"
+	"path/filepath"
 )
 
 // Numbers of Nix's worker protocol (src/libstore/worker-protocol.hh). 1.35 is
@@ -328,8 +332,8 @@ func probeMachine(ctx context.Context, tool *nix.Tool, m Machine) error {
 	if u.Key != "" {
 		// ssh itself only warns about a key that it cannot read and goes on to
 		// be refused; the reason is worth more than the refusal.
-		if f, err := os.Open(u.Key); err != nil {
-			return fmt.Errorf("its key %s cannot be read: %w", u.Key, reason(err))
+		if f, err := regular.Open(u.Key); err != nil {
+			return fmt.Errorf("its key %s cannot be read: %w", u.Key, fault.Reason(err))
 		} else {
 			f.Close()
 		}
@@ -339,12 +343,12 @@ func probeMachine(ctx context.Context, tool *nix.Tool, m Machine) error {
 		args = append(args, "-i", u.Key)
 	}
 	if m.HostKey != "" {
-		dir, err := os.MkdirTemp("", "godwit-hello-")
+		dir, err := scratch.New("hello-")
 		if err != nil {
 			return err
 		}
-		defer os.RemoveAll(dir)
-		file := dir + "/known_hosts"
+		defer func() { _ = dir.Remove() }()
+		file := filepath.Join(dir.Path, "known_hosts")
 		name := u.Host
 		if u.Port != 0 && u.Port != 22 {
 			name = "[" + u.Host + "]:" + strconv.Itoa(u.Port) + "," + u.Host

@@ -235,7 +235,7 @@ func TestProbeThroughNix(t *testing.T) {
 			t.Error(text)
 		}
 	}
-	if !daemonMayDiffer(fmt.Errorf("its key cannot be read: %w", reason(&os.PathError{Err: syscall.EACCES}))) {
+	if !daemonMayDiffer(fmt.Errorf("its key cannot be read: %w", fault.Reason(&os.PathError{Err: syscall.EACCES}))) {
 		t.Error("a key that is root's alone")
 	}
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,8 +17,10 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/plan"
+	"godwit/internal/regular"
 	"godwit/internal/source/morph"
 	"godwit/internal/ui/text"
+	"io/fs"
 )
 
 // buildOptions are what build, push and deploy have in common.
@@ -150,8 +153,10 @@ without a deployment file, and so without its secrets and checks.
 			if len(args) != 1 {
 				return deploymentArgs("an action")(c, args)
 			}
-			if _, err := os.Stat(args[0]); err != nil { // most likely a plan
+			if err := regular.Check(args[0]); errors.Is(err, fs.ErrNotExist) { // most likely a plan
 				return fault.New("there is no file `%s'", args[0])
+			} else if errors.Is(err, regular.ErrNot) {
+				return fault.New("cannot read `%s': %w", args[0], fault.Reason(err)).Hint("write it to a file first: it is read more than once")
 			}
 			return fault.New("say what to do: switch, boot, test or dry-activate").Hint("%s %s switch", c.CommandPath(), args[0])
 		},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -19,6 +18,8 @@ import (
 	"godwit/internal/nix"
 	"godwit/internal/paths"
 	"godwit/internal/plan"
+	"godwit/internal/regular"
+	"godwit/internal/scratch"
 	"godwit/internal/source/morph"
 	"godwit/internal/ssh"
 	"godwit/internal/store"
@@ -193,7 +194,7 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 		return fault.New("%s describes no hosts", r.file).Hint("every attribute of the file but network, defaults, resources and require is a host")
 	}
 	if r.systems { // roots of derivations, while the run goes on
-		if request.RootDir, err = s.tempDir("godwit-drvs-"); err != nil {
+		if request.RootDir, err = s.tempDir("drvs-"); err != nil {
 			return err
 		}
 	}
@@ -295,7 +296,7 @@ func (s *session) askHosts(ctx context.Context, r loadRequest, res *morph.Result
 		return nil, err
 	}
 	s.net = net
-	roots, err := s.tempDir("godwit-drvs-")
+	roots, err := s.tempDir("drvs-")
 	if err != nil {
 		return nil, err
 	}
@@ -310,13 +311,13 @@ func (s *session) rooting(res *morph.Result, err error) (*morph.Result, error) {
 }
 
 // tempDir makes a directory that goes away with the session.
-func (s *session) tempDir(prefix string) (string, error) {
-	dir, err := os.MkdirTemp("", prefix)
+func (s *session) tempDir(what string) (string, error) {
+	dir, err := scratch.New(what)
 	if err != nil {
 		return "", fault.New("cannot make a temporary directory: %w", err)
 	}
-	s.closers = append(s.closers, func() { _ = os.RemoveAll(dir) })
-	return dir, nil
+	s.closers = append(s.closers, func() { _ = dir.Remove() })
+	return dir.Path, nil
 }
 
 // platformOf is the Nix system of a live host: that of the system that it
@@ -417,7 +418,7 @@ func (s *session) chooseBuilders(ctx context.Context, hosts []fleet.Host) (*buil
 	}
 	var roots string
 	if !s.app.globals.dryRun {
-		if roots, err = s.tempDir("godwit-roots-"); err != nil {
+		if roots, err = s.tempDir("roots-"); err != nil {
 			return nil, err
 		}
 	}
@@ -449,7 +450,7 @@ func (a *app) builderSettings() (builder.Settings, error) {
 		b.Image, b.ImageFile = g.image, ""
 	}
 	if g.imageFile != "" {
-		if _, err := os.Stat(g.imageFile); err != nil {
+		if err := regular.Check(g.imageFile); err != nil {
 			return b, fault.New("cannot read --image-file %s: %w", g.imageFile, errors.Unwrap(err))
 		}
 		b.ImageFile = g.imageFile

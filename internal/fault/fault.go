@@ -5,6 +5,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"godwit/internal/ui/text"
@@ -115,4 +116,14 @@ func split(err error) []error {
 		return out
 	}
 	return []error{err}
+}
+
+// Reason is the cause of an error about a file, without the operation and the path
+// that os repeats in it.
+func Reason(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
 }

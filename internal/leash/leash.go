@@ -20,8 +20,8 @@ import (
 
 // script reads what is held: "+ PGID", "- PGID", "d DIRECTORY", "r DIRECTORY". A
 // master of ssh that gets SIGTERM says goodbye and removes its socket; what does not
-// end by that in a second is killed. Of directories only the sockets in them and they
-// themselves are removed.
+// end by that in a second is killed. Of directories only the sockets in them, the lock of
+// internal/scratch and they themselves are removed.
 const script = `trap '' HUP INT QUIT TERM PIPE
 nl='
 '
@@ -41,6 +41,7 @@ for p in $held; do kill -s KILL -- "-$p"; done
 while [ "$dirs" != "$nl" ]; do
 	dirs=${dirs#"$nl"} dir=${dirs%%"$nl"*} dirs=$nl${dirs#*"$nl"}
 	for f in "$dir"/*; do [ ! -S "$f" ] || rm -f "$f"; done
+	rm -f "$dir/.godwit-lock" # of internal/scratch
 	rmdir "$dir"
 done`
 

@@ -4,11 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path"
 	"slices"
 	"sort"
 	"strings"
+
+	"godwit/internal/regular"
 )
 
 // Derivation is what a .drv file says. The format is the ATerm form that Nix
@@ -41,7 +42,7 @@ type InputDrv struct {
 
 // ReadDerivation reads and parses a .drv file from the store of this machine.
 func ReadDerivation(drv string) (*Derivation, error) {
-	data, err := os.ReadFile(drv)
+	data, err := regular.Read(drv, 64<<20)
 	if err != nil {
 		return nil, fmt.Errorf("reading derivation: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"godwit/internal/fault"
+	"godwit/internal/regular"
 	"godwit/internal/ui/text"
 )
 
@@ -584,10 +585,7 @@ func locate(file string, option []string, value string) position {
 		return position{}
 	}
 	p := position{file: file}
-	if st, err := os.Stat(file); err != nil || !st.Mode().IsRegular() || st.Size() > mostSource {
-		return p
-	}
-	b, err := os.ReadFile(file)
+	b, err := regular.Read(file, mostSource)
 	if err != nil {
 		return p
 	}

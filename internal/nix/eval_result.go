@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"godwit/internal/fault"
+	"godwit/internal/scratch"
 )
 
 // ResultDir puts a directory of links into this machine's store, NAME ->
@@ -22,12 +23,12 @@ import (
 // The price is that the store does not know the links as references: what keeps
 // the outputs alive is each host's own GC root.
 func (t *Tool) ResultDir(ctx context.Context, links map[string]string) (string, error) {
-	tmp, err := os.MkdirTemp("", "godwit-result-")
+	tmp, err := scratch.New("result-")
 	if err != nil {
 		return "", fault.New("cannot make the result directory: %s", err).Because(err)
 	}
-	defer os.RemoveAll(tmp)
-	dir := filepath.Join(tmp, "godwit")
+	defer func() { _ = tmp.Remove() }()
+	dir := filepath.Join(tmp.Path, "godwit")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return "", fault.New("cannot make the result directory: %s", err).Because(err)
 	}

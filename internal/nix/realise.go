@@ -20,6 +20,7 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/nixlog"
+	"godwit/internal/scratch"
 	"godwit/internal/ui/text"
 )
 
@@ -63,12 +64,12 @@ func (t *Tool) Realise(ctx context.Context, items []RealiseItem, roots string, s
 	// Between the end of the build and the making of the links a garbage
 	// collection must not come in; Nix's own roots bridge that.
 	if roots == "" {
-		tmp, err := os.MkdirTemp("", "godwit-roots-")
+		tmp, err := scratch.New("roots-")
 		if err != nil {
 			return nil, fault.New("cannot make a temporary directory: %s", err).Because(err)
 		}
-		defer os.RemoveAll(tmp)
-		roots = tmp
+		defer func() { _ = tmp.Remove() }()
+		roots = tmp.Path
 	}
 	root := nextRoot(roots)
 	// One derivation is rooted where it is to stay: no second process.

@@ -16,7 +16,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -26,6 +25,7 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/paths"
+	"godwit/internal/regular"
 	"godwit/internal/secrets"
 )
 
@@ -310,7 +310,7 @@ func (p *Plan) Save(file string) error {
 
 // IsPlan tells a saved plan from a configuration, by its content.
 func IsPlan(file string) bool {
-	f, err := os.Open(file)
+	f, err := regular.Open(file)
 	if err != nil {
 		return false
 	}
@@ -321,9 +321,12 @@ func IsPlan(file string) bool {
 	return len(head) > 0 && head[0] == '{' && bytes.Contains(head, []byte(`"`+Schema+`"`)) && bytes.Contains(head, []byte(`"schema"`))
 }
 
+// maxPlan is in bytes: thousands of hosts fit.
+const maxPlan = 256 << 20
+
 // Load reads a saved plan and checks that it is whole.
 func Load(file string) (*Plan, error) {
-	b, err := os.ReadFile(file)
+	b, err := regular.Read(file, maxPlan)
 	if err != nil {
 		return nil, fault.New("cannot read the plan: %w", err)
 	}

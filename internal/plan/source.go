@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"godwit/internal/regular"
 )
 
 // Fingerprint sums up the files of a configuration, so that a saved plan
@@ -56,7 +58,7 @@ func Fingerprint(ctx context.Context, file, tree string, skip ...string) string 
 // sumFile adds name and content.
 func sumFile(w io.Writer, name, path string) {
 	fmt.Fprintf(w, "%q ", name)
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
 		fmt.Fprint(w, "unreadable\n")
 		return

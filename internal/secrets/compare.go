@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"godwit/internal/bounded"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/ssh"
@@ -127,7 +128,7 @@ func keyedSum(key string, s fleet.Secret) (string, int64, *fault.Error) {
 	defer f.Close()
 	h := sha256.New()
 	io.WriteString(h, key)
-	n, err := io.Copy(h, f)
+	n, err := io.Copy(h, bounded.Reader(f, "its source", maxSecret))
 	if err != nil {
 		return "", 0, fault.New("secret %q: cannot read its source: %w", s.Name, err)
 	}

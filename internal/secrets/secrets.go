@@ -28,10 +28,12 @@ import (
 	"strings"
 	"time"
 
+	"godwit/internal/bounded"
 	"godwit/internal/crash"
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/regular"
 	"godwit/internal/ssh"
 	"godwit/internal/ui/text"
 )
@@ -208,6 +210,9 @@ func oddBytes(s string) bool {
 	return strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f })
 }
 
+// maxSecret is in bytes. A secret is held in memory, and in a folder of the host.
+const maxSecret = 256 << 20
+
 func openSource(s fleet.Secret) (*os.File, *fault.Error) {
 	given := s.SourceGiven
 	if given == "" {
@@ -224,17 +229,13 @@ func openSource(s fleet.Secret) (*os.File, *fault.Error) {
 		}
 		return f.Hint("ls -l %s", ssh.Join([]string{s.Source}))
 	}
-	f, err := os.Open(s.Source)
+	f, err := regular.Open(s.Source)
 	if err != nil {
 		return nil, why(err)
 	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("not a regular file")
-	}
-	if err != nil {
+	if info, err := f.Stat(); err == nil && info.Size() > maxSecret {
 		f.Close()
-		return nil, why(err)
+		return nil, why(&bounded.Error{What: "it", Limit: maxSecret})
 	}
 	return f, nil
 }
@@ -254,7 +255,7 @@ func load(s fleet.Secret) (loaded, *fault.Error) {
 		return loaded{}, ferr
 	}
 	defer f.Close()
-	data, err := io.ReadAll(f)
+	data, err := bounded.ReadAll(f, "its source", maxSecret)
 	if err != nil {
 		return loaded{}, fault.New("secret %q: cannot read its source: %w", s.Name, err)
 	}

@@ -7,17 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 
-	"godwit/internal/bounded"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/paths"
+	"godwit/internal/regular"
 )
 
 // Settings are what the file says. An empty value says nothing.
@@ -83,24 +82,12 @@ const limit = 1 << 20
 // Read reads one file. A missing one sets nothing. Errors name the file and the line.
 func Read(file string) (*Settings, error) {
 	s := &Settings{file: file}
-	st, err := os.Stat(file)
-	if errors.Is(err, fs.ErrNotExist) {
+	text, err := regular.Read(file, limit)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return s, nil
-	}
-	if err == nil && !st.Mode().IsRegular() { // a pipe would be waited for without end
-		return nil, fault.New("%s is not a regular file", file)
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, fault.New("cannot read %s: %s", file, cause(err)).Because(err)
-	}
-	defer f.Close()
-	text, err := bounded.ReadAll(f, file, limit)
-	if bounded.Is(err) {
-		return nil, fault.New("%s", err).Because(err)
-	}
-	if err != nil {
-		return nil, fault.New("cannot read %s: %s", file, cause(err)).Because(err)
+	case err != nil:
+		return nil, fault.New("cannot read %s: %s", file, fault.Reason(err)).Because(err)
 	}
 	if err := s.decode(strings.TrimPrefix(string(text), "\ufeff")); err != nil {
 		return nil, err
@@ -109,15 +96,6 @@ func Read(file string) (*Settings, error) {
 		b.ImageFile = filepath.Join(filepath.Dir(file), b.ImageFile)
 	}
 	return s, nil
-}
-
-// cause is err without the name of the file, which the message has already.
-func cause(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
 }
 
 func (s *Settings) decode(text string) error {

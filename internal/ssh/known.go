@@ -10,6 +10,7 @@ import (
 
 	"godwit/internal/bounded"
 	"godwit/internal/fault"
+	"godwit/internal/regular"
 )
 
 // Address is where the configuration of ssh takes us, and the keys by which this
@@ -56,7 +57,7 @@ func (h *Host) Address(ctx context.Context) (Address, error) {
 		if rest, ok := strings.CutPrefix(f, "~/"); ok {
 			f = filepath.Join(home, rest)
 		}
-		if _, err := os.Stat(f); err != nil {
+		if regular.Check(f) != nil {
 			continue
 		}
 		found, err := bounded.Output(exec.CommandContext(ctx, "ssh-keygen", "-F", name, "-f", f), "what ssh-keygen finds in "+f, configMax)

@@ -28,6 +28,8 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/leash"
+	"godwit/internal/regular"
+	"godwit/internal/scratch"
 )
 
 // Options are what all hosts of a Pool have in common.
@@ -89,7 +91,7 @@ type Pool struct {
 	cancel context.CancelFunc
 
 	mu     sync.Mutex
-	dir    string // control directory, made when first needed
+	dir    *scratch.Dir // control directory, made when first needed
 	dirErr error
 	dirEnd func() // the directory is ours to remove no more
 	next   int
@@ -132,14 +134,14 @@ func NewPool(opts Options) (*Pool, error) {
 		opts.ConnectionsPerHost = 4
 	}
 	if opts.ConfigFile != "" && opts.ConfigFile != "none" {
-		if _, err := os.Stat(opts.ConfigFile); err != nil {
-			return nil, fault.New("cannot read the ssh configuration %s: %w", opts.ConfigFile, reason(err)).
+		if err := regular.Check(opts.ConfigFile); err != nil && opts.ConfigFile != os.DevNull {
+			return nil, fault.New("cannot read the ssh configuration %s: %w", opts.ConfigFile, fault.Reason(err)).
 				Hint("SSH_CONFIG_FILE must name a file")
 		}
 	}
 	if opts.IdentityFile != "" && !strings.HasPrefix(opts.IdentityFile, "~") {
-		if _, err := os.Stat(opts.IdentityFile); err != nil {
-			return nil, fault.New("cannot read the ssh key %s: %w", opts.IdentityFile, reason(err)).
+		if err := regular.Check(opts.IdentityFile); err != nil {
+			return nil, fault.New("cannot read the ssh key %s: %w", opts.IdentityFile, fault.Reason(err)).
 				Hint("SSH_IDENTITY_FILE must name a private key, or a public key whose private half is in the agent")
 		}
 	}
@@ -227,12 +229,12 @@ func (p *Pool) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	dir := p.dir
-	p.dir = ""
-	if dir == "" {
+	p.dir = nil
+	if dir == nil {
 		return nil
 	}
 	defer p.dirEnd()
-	return os.RemoveAll(dir)
+	return dir.Remove()
 }
 
 // errClosed is what a closed pool answers.
@@ -245,16 +247,16 @@ func (p *Pool) socketPath() (string, error) {
 	if p.closed {
 		return "", errClosed
 	}
-	if p.dir == "" && p.dirErr == nil {
+	if p.dir == nil && p.dirErr == nil {
 		if p.dir, p.dirErr = controlDir(os.Getenv("XDG_RUNTIME_DIR")); p.dirErr == nil {
-			p.dirEnd = leash.Sockets(p.dir)
+			p.dirEnd = leash.Sockets(p.dir.Path)
 		}
 	}
 	if p.dirErr != nil {
 		return "", p.dirErr
 	}
 	p.next++
-	return filepath.Join(p.dir, "m"+strconv.Itoa(p.next)), nil
+	return filepath.Join(p.dir.Path, "m"+strconv.Itoa(p.next)), nil
 }
 
 // maxSocket is the longest socket path that all systems take (104 bytes with
@@ -263,36 +265,22 @@ func (p *Pool) socketPath() (string, error) {
 const maxSocket = 103 - 17
 
 // controlDir makes a private directory with a short path.
-func controlDir(runtimeDir string) (string, error) {
+func controlDir(runtimeDir string) (*scratch.Dir, error) {
 	var last error
 	for _, base := range []string{runtimeDir, "/tmp", os.TempDir()} {
 		// ssh expands %x and ${x} in the path of a socket.
 		if !filepath.IsAbs(base) || strings.ContainsAny(base, "%$") || len(base)+len("/godwit-1234567890/m99999") > maxSocket {
 			continue
 		}
-		dir, err := os.MkdirTemp(base, "godwit-")
+		dir, err := scratch.In(base, "")
 		if err != nil {
 			last = err
 			continue
 		}
-		if err := os.Chmod(dir, 0o700); err != nil {
-			last = err
-			os.RemoveAll(dir)
-			continue
-		}
 		return dir, nil
 	}
-	return "", fault.New("cannot make a directory for ssh's control sockets: %v", reason(last)).Because(last).
+	return nil, fault.New("cannot make a directory for ssh's control sockets: %v", fault.Reason(last)).Because(last).
 		Hint("set XDG_RUNTIME_DIR to a directory of yours with a short path")
-}
-
-// reason drops the operation and the path that os errors repeat.
-func reason(err error) error {
-	var pe *os.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
 }
 
 // askPassword asks for the password, once per pool.

@@ -201,11 +201,15 @@ func TestControlDir(t *testing.T) {
 	}
 	for _, base := range []string{long, "", "relative", "/no/such/dir", "/tmp/%h"} {
 		dir, err := controlDir(base)
-		if err != nil || !strings.HasPrefix(dir, "/tmp/godwit-") {
-			t.Errorf("%q: %q, %v", base, dir, err)
+		if err != nil {
+			t.Errorf("%q: %v", base, err)
+			continue
 		}
-		if dir != "" {
-			os.Remove(dir)
+		if !strings.HasPrefix(dir.Path, "/tmp/godwit-") {
+			t.Errorf("%q: %q", base, dir.Path)
+		}
+		if err := dir.Remove(); err != nil {
+			t.Error(err)
 		}
 	}
 }

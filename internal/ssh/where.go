@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"net/netip"
-	"os"
 	"regexp"
 	"runtime"
 	"slices"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"godwit/internal/crash"
+	"godwit/internal/regular"
 )
 
 // Where is where ssh's configuration takes a connection.
@@ -164,7 +164,7 @@ func noFileSays(said string, words *regexp.Regexp) bool {
 		if !ok {
 			continue
 		}
-		text, err := os.ReadFile(file)
+		text, err := regular.Read(file, 1<<20)
 		if err != nil || words.Match(text) {
 			return false
 		}

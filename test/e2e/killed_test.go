@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +16,15 @@ func TestKilled(t *testing.T) {
 	h := host(t, "late")
 	w := newWorld(t, h)
 	w.file("k", "secret\n")
+	// Its temporary folders, and the one for sockets, whose path is to be short.
+	runtime, err := os.MkdirTemp("/tmp", "kill")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(runtime) })
+	temporary := t.TempDir()
+	w.env = append(w.env, "XDG_RUNTIME_DIR="+runtime, "TMPDIR="+temporary)
+	killed := 0
 	only := func(word string) string {
 		return w.fleetOf(service(word)+`
 			environment.systemPackages = [ (derivation { name = "slow-`+word+`"; system = "x86_64-linux"; builder = "/bin/sh"; args = [ "-c" "/bin/sleep 0.3; /bin/mkdir $out" ]; }) ];
@@ -56,6 +67,10 @@ func TestKilled(t *testing.T) {
 			if _ = p.cmd.Wait(); p.cmd.ProcessState.Exited() {
 				t.Fatalf("godwit had ended before it was killed: %s\n%s", p.cmd.ProcessState, p.stdout.String())
 			}
+			for _, dir := range []string{runtime, temporary} {
+				left, _ := filepath.Glob(filepath.Join(dir, "godwit-*"))
+				killed += len(left)
+			}
 			if c.changing {
 				// From outside: exactly old or exactly new, with nobody's help.
 				for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(300 * time.Millisecond) {
@@ -81,6 +96,14 @@ func TestKilled(t *testing.T) {
 			}
 			isSettled(t, h)
 			word = c.name
+			for _, dir := range []string{runtime, temporary} {
+				if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) > 0 {
+					t.Errorf("of the killed run there is still %v", left)
+				}
+			}
 		})
+	}
+	if killed == 0 {
+		t.Error("no killed run left anything, so that nothing was swept")
 	}
 }

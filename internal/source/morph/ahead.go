@@ -16,6 +16,7 @@ import (
 	"godwit/internal/crash"
 	"godwit/internal/fleet"
 	"godwit/internal/paths"
+	"godwit/internal/regular"
 )
 
 // A process that reads the names of the hosts knows, when it ends, half of what
@@ -49,7 +50,7 @@ func (n *Network) memoryFile() string {
 
 // remembered is what was kept; nil when there is nothing.
 func (n *Network) remembered() *memory {
-	b, err := os.ReadFile(n.memoryFile())
+	b, err := regular.Read(n.memoryFile(), 16<<20)
 	var m memory
 	if err != nil || json.Unmarshal(b, &m) != nil || len(m.Names) == 0 || m.Fallback == "" {
 		return nil

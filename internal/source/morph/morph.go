@@ -21,6 +21,7 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/nix"
+	"godwit/internal/regular"
 )
 
 //go:embed network.nix
@@ -94,6 +95,9 @@ func Open(ctx context.Context, tool *nix.Tool, file string, opts Options) (*Netw
 			f.Hint("for instance %s", near)
 		}
 		return nil, f
+	case !st.Mode().IsRegular():
+		return nil, fault.New("cannot read `%s': %w", file, fault.Reason(regular.Check(path))).
+			Hint("write it to a file first: it is read more than once, and paths in it begin where it is")
 	}
 	if opts.EvalMachines == "" {
 		opts.EvalMachines = os.Getenv("MORPH_NIX_EVAL_MACHINES")
@@ -104,7 +108,7 @@ func Open(ctx context.Context, tool *nix.Tool, file string, opts Options) (*Netw
 	// Names take long where the file fetches something first.
 	event.On(opts.Sink, "", event.StepEvaluate).Emit(event.Event{Kind: event.Progress, Text: "reading " + filepath.Base(path)})
 	if opts.TargetFile != "" {
-		if _, err := os.Stat(opts.TargetFile); err != nil {
+		if err := regular.Check(opts.TargetFile); err != nil {
 			return nil, fault.New("cannot read the targets in `%s': %w", opts.TargetFile, errors.Unwrap(err))
 		}
 		if opts.TargetFile, err = filepath.Abs(opts.TargetFile); err != nil {

@@ -1,0 +1,153 @@
+// Package scratch makes the temporary folders of godwit, and takes away those of runs
+// that were killed.
+//
+// A folder holds a locked file as long as its process lives, and the kernel ends the
+// lock with the process, however that ends. So whoever gets the lock of a folder knows
+// that nobody needs it any more: the first folder that a run makes in a directory has
+// the dead ones beside it removed, with the garbage collector roots in them.
+package scratch
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	prefix   = "godwit-"
+	lockName = ".godwit-lock"
+	// Bounds of a sweep: a directory that many share may be full.
+	sweepTime    = 2 * time.Second
+	sweepEntries = 50000
+)
+
+// Dir is a private temporary folder.
+type Dir struct {
+	// Path is absolute.
+	Path string
+	lock *os.File
+}
+
+// New makes a folder in the system's directory for temporary files. what is a word
+// for its name.
+func New(what string) (*Dir, error) { return In(os.TempDir(), what) }
+
+// In makes a folder in base, with mode 0700 whatever the umask.
+func In(base, what string) (*Dir, error) {
+	base, err := filepath.Abs(base)
+	if err != nil {
+		return nil, err
+	}
+	sweepOnce(base)
+	path, err := os.MkdirTemp(base, prefix+what)
+	if err != nil {
+		return nil, err
+	}
+	d := &Dir{Path: path}
+	if err = os.Chmod(path, 0o700); err == nil {
+		d.lock, err = lock(path)
+	}
+	if err != nil {
+		_ = os.RemoveAll(path)
+		return nil, err
+	}
+	return d, nil
+}
+
+// lock makes the locked file. It gets its name when it is locked, so that a sweep
+// never sees an unlocked one of a process that lives.
+func lock(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, lockName+".new"), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err = flock(f); err == nil {
+		err = os.Rename(f.Name(), filepath.Join(dir, lockName))
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func flock(f *os.File) error {
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err != syscall.EINTR {
+			return err
+		}
+	}
+}
+
+// Remove takes the folder away with all that is in it.
+func (d *Dir) Remove() error {
+	err := os.RemoveAll(d.Path)
+	d.lock.Close() // only now: nobody else is to begin with it
+	return err
+}
+
+var (
+	sweptMu sync.Mutex
+	swept   = map[string]bool{}
+)
+
+// sweepOnce sweeps a directory once in a run, beside what the run does.
+func sweepOnce(base string) {
+	sweptMu.Lock()
+	defer sweptMu.Unlock()
+	if !swept[base] {
+		swept[base] = true
+		go Sweep(base)
+	}
+}
+
+// Sweep removes the folders in base whose process is dead: folders of this user with
+// a lock that nobody holds. It follows no link, and ends after two seconds.
+func Sweep(base string) {
+	end := time.Now().Add(sweepTime)
+	dir, err := os.Open(base)
+	if err != nil {
+		return
+	}
+	defer dir.Close()
+	for n := 0; n < sweepEntries; {
+		entries, err := dir.ReadDir(256)
+		for _, e := range entries {
+			n++
+			if e.IsDir() && strings.HasPrefix(e.Name(), prefix) {
+				sweepOne(filepath.Join(base, e.Name()))
+			}
+			if time.Now().After(end) {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func sweepOne(path string) {
+	if st, err := os.Lstat(path); err != nil || !st.IsDir() || !ours(st) {
+		return
+	}
+	f, err := os.OpenFile(filepath.Join(path, lockName), os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return // none of this package's, or it is only being made
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() || !ours(st) || flock(f) != nil {
+		return
+	}
+	_ = os.RemoveAll(path) // goes by descriptors: it does not leave the folder
+}
+
+func ours(st fs.FileInfo) bool {
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	return ok && int(sys.Uid) == os.Getuid()
+}
