@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,7 +23,6 @@ import (
 	"godwit/internal/scratch"
 	"godwit/internal/store"
 	"godwit/internal/ui/text"
-	"path/filepath"
 )
 
 // Numbers of Nix's worker protocol (src/libstore/worker-protocol.hh). 1.35 is

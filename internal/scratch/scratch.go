@@ -15,6 +15,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"godwit/internal/crash"
 )
 
 const (
@@ -102,7 +104,7 @@ func sweepOnce(base string) {
 	defer sweptMu.Unlock()
 	if !swept[base] {
 		swept[base] = true
-		go Sweep(base)
+		go func() { defer crash.Catch(); Sweep(base) }()
 	}
 }
 

@@ -161,7 +161,7 @@ func TestFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, f := range []string{pipe, home} {
-		if _, err := Read(f); err == nil || !strings.Contains(err.Error(), "is not a regular file") {
+		if _, err := Read(f); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 			t.Errorf("%s: %v", f, err)
 		}
 	}
