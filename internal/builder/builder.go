@@ -194,6 +194,42 @@ func (c Capability) Can(n Need) bool {
 	return true
 }
 
+// idle tells that the machine would build all of needs, were it not told to build
+// nothing.
+func (c Capability) idle(needs []Need) bool {
+	if c.MaxJobs != 0 {
+		return false
+	}
+	c.MaxJobs = -1
+	return len(cannot(needs, c.Can)) == 0
+}
+
+// letBuild is how a machine that builds nothing does for once.
+const letBuild = "let this machine build for once: --option max-jobs auto"
+
+// cannotWords says why this machine does not build foreign: "which this machine
+// (aarch64-darwin) cannot build".
+func (c Capability) cannotWords(foreign []Need) string {
+	if c.idle(foreign) {
+		return "and this machine builds nothing itself (max-jobs = 0)"
+	}
+	var without []string
+	for _, n := range foreign {
+		if n.System != c.System && !slices.Contains(c.Extra, n.System) {
+			return "which this machine (" + c.System + ") cannot build" // features are the least of it
+		}
+		for _, f := range n.Features {
+			if !slices.Contains(c.Features, f) && !slices.Contains(without, f) {
+				without = append(without, f)
+			}
+		}
+	}
+	if len(without) > 0 {
+		return "which this machine (" + c.System + " without " + strings.Join(without, ", ") + ") cannot build"
+	}
+	return "which this machine (" + c.System + ") cannot build"
+}
+
 // ThisMachine is what Nix on this machine builds.
 func ThisMachine(c *nix.Config) Capability {
 	return Capability{System: c.System, Extra: c.ExtraPlatforms, Features: c.SystemFeatures, MaxJobs: c.MaxJobs}

@@ -142,7 +142,7 @@ func (c *chooser) decide(ctx context.Context, h fleet.Host, needs []Need, fetch 
 		a.Reason = fmt.Sprintf("this machine builds %s", whats(needs))
 		return a, nil
 	}
-	why := fmt.Sprintf("%s needs %s, which this machine (%s) cannot build", h.Name, whats(foreign), c.here.System)
+	why := fmt.Sprintf("%s needs %s, %s", h.Name, whats(foreign), c.here.cannotWords(foreign))
 
 	for _, s := range c.stores {
 		if len(cannot(foreign, s.Can)) > 0 {
@@ -201,8 +201,11 @@ func (c *chooser) wished(ctx context.Context, a Assignment, h fleet.Host, want, 
 		a.Builder, a.Kind, a.Plain = c.make("local", c.local), KindLocal, len(foreign) == 0
 		a.Reason = "local: " + from
 		if len(foreign) > 0 {
-			return a, asked(fault.New("needs %s, which this machine (%s) cannot build, and `local' was chosen (%s)", whats(foreign), c.here.System, from).
-				Hint("let godwit choose: --builder auto"))
+			e := asked(fault.New("needs %s, %s, and `local' was chosen (%s)", whats(foreign), c.here.cannotWords(foreign), from))
+			if c.here.idle(foreign) {
+				e.Hint("%s", letBuild)
+			}
+			return a, e.Hint("let godwit choose: --builder auto")
 		}
 	case want == "nix" || want == "configured":
 		uris := c.covering(ctx, foreign)
@@ -472,6 +475,9 @@ func (c *chooser) nobody(ctx context.Context, h fleet.Host, needs []Need) error 
 		lines = append(lines, [2]string{"hosts", h.Name + " itself could: --build-on target"})
 	}
 	e.Detail(table(lines)...)
+	if c.here.idle(needs) {
+		e.Hint("%s", letBuild)
+	}
 	withHints(e, facts.Hints)
 	if containers && !facts.Usable && len(facts.Hints) == 0 {
 		e.Hint("install Docker or Podman")
