@@ -121,6 +121,7 @@ func newDeploy(a *app) *cobra.Command {
 	var d deploy.Options
 	var p passwords
 	var timeout, activateTimeout, confirmTimeout, rebootTimeout, waitTimeout int
+	var mayFail []string
 	var rolling scheduleFlags
 	var approval planFlags
 	var ready readyFlags
@@ -185,6 +186,9 @@ without a deployment file, and so without its secrets and checks.
 			if timeout < 0 || activateTimeout < 0 || confirmTimeout < 0 || rebootTimeout < 0 || waitTimeout < 0 {
 				return errNegative
 			}
+			if d.AcceptFailed, err = acceptFailed(mayFail); err != nil {
+				return err
+			}
 			rolling.given = c.Flags().Changed
 			if d.Schedule, err = rolling.schedule(); err != nil {
 				return err
@@ -231,6 +235,7 @@ without a deployment file, and so without its secrets and checks.
 	f.StringVar(&rolling.unreachable, "unreachable", "fail", "hosts that do not answer: fail, skip or wait")
 	f.IntVar(&waitTimeout, "unreachable-timeout", 0, "`SECONDS` that --unreachable=wait waits for a host (0: 600)")
 	f.BoolVar(&d.NoGuard, "no-guard", false, "activate without deadman, confirmation and rollback, as morph does")
+	acceptFailedFlag(c, &mayFail)
 	return c
 }
 

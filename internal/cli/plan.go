@@ -45,6 +45,20 @@ func acceptFlag(c *cobra.Command, accept *[]string) {
 	c.Flags().StringSliceVar(accept, "accept-risk", nil, "accept the named risks (`NAME,...`, may be repeated): "+strings.Join(names, ", "))
 }
 
+// acceptFailedFlag says what may fail without taking a host back.
+func acceptFailedFlag(c *cobra.Command, accept *[]string) {
+	c.Flags().StringSliceVar(accept, "accept-failed", nil, "units that may fail, and parts of a switch, by the `NAME` that a deploy that went back gave them, or by a pattern (may be repeated): nginx, 'user activation for alice'")
+}
+
+// acceptFailed are the patterns of --accept-failed, when they are such.
+func acceptFailed(given []string) (fleet.UnitPatterns, error) {
+	p := fleet.UnitPatterns(given)
+	if err := p.Check(); err != nil {
+		return nil, fault.New("--accept-failed: %w", err).Hint("take the name that stands behind `newly failed' in the error of the deploy that went back")
+	}
+	return p, nil
+}
+
 func (o *planFlags) flags(c *cobra.Command) {
 	acceptFlag(c, &o.accept)
 	c.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask before hosts are changed; risks still have to be accepted by name")

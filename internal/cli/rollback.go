@@ -25,6 +25,8 @@ type rollbackOptions struct {
 	to                              int
 	pending                         bool
 	activateTimeout, confirmTimeout int
+	mayFail                         []string
+	accepted                        fleet.UnitPatterns
 }
 
 func newRollback(a *app) *cobra.Command {
@@ -70,6 +72,9 @@ was booted once, by deploy --reboot, that takes another reboot.` + "\n" + foundF
 			if o.activateTimeout < 0 || o.confirmTimeout < 0 {
 				return errNegative
 			}
+			if o.accepted, err = acceptFailed(o.mayFail); err != nil {
+				return err
+			}
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
 				f.tell(s)
 				if o.pending {
@@ -99,6 +104,7 @@ was booted once, by deploy --reboot, that takes another reboot.` + "\n" + foundF
 	fl.IntVar(&o.to, "to", 0, "the `GENERATION` to go to (godwit diff shows them)")
 	fl.BoolVar(&o.pending, "pending", false, "end the deployment that is pending, whoever began it")
 	fl.IntVar(&o.activateTimeout, "activate-timeout", 0, "`SECONDS` that an activation may take (0: 300)")
+	acceptFailedFlag(c, &o.mayFail)
 	fl.IntVar(&o.confirmTimeout, "confirm-timeout", 0, "`SECONDS` between activation and confirmation (0: 60)")
 	return c
 }
@@ -150,6 +156,7 @@ func (s *session) rollbackHost(ctx context.Context, h fleet.Host, conn *ssh.Host
 }
 
 func (s *session) activateGeneration(ctx context.Context, h fleet.Host, conn *ssh.Host, target hoststate.Generation, o rollbackOptions, meta map[string]string) deploy.Outcome {
+	h.HealthChecks.Accepted = o.accepted
 	res, err := activate.Run(ctx, conn, activate.Request{
 		Host: h.Name, NewSystem: target.System, Action: activate.Switch, SkipUnchanged: true, Meta: meta,
 		ActivateTimeout: seconds(o.activateTimeout), ConfirmTimeout: seconds(o.confirmTimeout),

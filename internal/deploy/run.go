@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,6 +40,8 @@ type Options struct {
 	SkipPreChecks    bool
 	Reboot           bool
 	NoGuard          bool
+	// AcceptFailed are units, and parts of a switch, that may fail in this run.
+	AcceptFailed fleet.UnitPatterns
 	// CheckTimeout bounds all checks of one host in one phase; 0 is health's default.
 	CheckTimeout time.Duration
 	// ActivateTimeout and ConfirmTimeout bound the guard; 0 is its default.
@@ -120,9 +123,12 @@ func (r *Run) Hosts(ctx context.Context, jobs []Job) []Outcome {
 	}
 	hosts := make([]fleet.Host, len(jobs))
 	byName := make(map[string]Job, len(jobs))
-	for i, j := range jobs {
+	jobs = slices.Clone(jobs)
+	for i := range jobs {
+		j := &jobs[i]
+		j.Host.HealthChecks.Accepted = r.AcceptFailed
 		hosts[i] = j.Host
-		byName[j.Host.Name] = j
+		byName[j.Host.Name] = *j
 	}
 	if r.Schedule != nil {
 		r.Schedule.begin(hosts, r.Sink)

@@ -83,6 +83,9 @@ type Checks struct {
 	Unit        []UnitCheck
 	FailedUnits []FailedUnitsCheck
 	Local       []LocalCheck
+	// Accepted are what a person lets fail in this run, beside what failedUnits
+	// checks ignore (--accept-failed). The configuration knows nothing of it.
+	Accepted UnitPatterns `json:"-"`
 }
 
 // Len is the number of checks.

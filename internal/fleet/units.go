@@ -12,6 +12,9 @@ import (
 // check has them in ignore: `*`, `?`, `[ab]` and `[!ab]`. A name without a suffix
 // is that of a service, as systemctl has it. A backslash is one, since escaped
 // names of units hold them ("dev-disk-by\x2duuid.device").
+//
+// Parts of a switch that no unit stands for are among them, by the name that the
+// guard gives them: "user activation for alice", "reload of nginx.service".
 type UnitPatterns []string
 
 // ignorable are the characters of a pattern; systemd's names have no others. A part
@@ -60,9 +63,9 @@ func matchable(s string) string {
 
 // Ignored are the units whose failure does not matter to these checks: what all
 // failedUnits checks ignore together, so that a host may add to what the fleet
-// says of all of its hosts.
+// says of all of its hosts, and what was accepted for this run.
 func (c Checks) Ignored() UnitPatterns {
-	var out UnitPatterns
+	out := slices.Clone(c.Accepted)
 	for _, f := range c.FailedUnits {
 		for _, s := range f.Ignore {
 			if !slices.Contains(out, s) {

@@ -141,6 +141,29 @@ func TestHealthKinds(t *testing.T) {
 		w.run("deploy", network, "switch", "--timeout", "3").exits(3).says("odd.service")
 		wrote(t, h, "healthy")
 	})
+	// A reload that fails leaves no failed unit behind, and takes the host back all the
+	// same; it can be accepted by the name that it was given, also beside a unit.
+	t.Run("failed reload", func(t *testing.T) {
+		half := func(word, ignore string) string {
+			return service(word) + ignore + fmt.Sprintf(`environment.etc.half.text = %q; systemd.services.half = { wantedBy = [ "multi-user.target" ]; reloadIfChanged = true;
+				serviceConfig = { ExecStart = "/bin/sleep infinity"; ExecReload = "/bin/grep -q one /etc/half"; }; environment.WORD = %[1]q; };`, word)
+		}
+		w.fleetOf(half("half one", ""), only(""))
+		w.run("deploy", network, "switch").exits(0)
+		w.fleetOf(half("half two", ""), only(""))
+		w.run("deploy", network, "switch").exits(3).says("activated, but reload of half.service failed (exit 4)", "--accept-failed 'reload of half.service'")
+		wrote(t, h, "half one")
+		w.run("deploy", network, "switch", "--accept-failed", "stop of half").exits(3).says("reload of half.service")
+		wrote(t, h, "half one")
+		w.run("deploy", network, "switch", "--accept-failed", "a;b").exits(1).says("neither the name of a unit nor a pattern")
+		w.run("deploy", network, "switch", "--accept-failed", "reload of half").exits(0).says("reload of half.service failed, which does not take the host back: accepted")
+		wrote(t, h, "half two")
+		w.fleetOf(half("half one", ""), only(""))
+		w.run("deploy", network, "switch").exits(0)
+		w.fleetOf(half("half three", `deployment.healthChecks.failedUnits = [ { period = 1; ignore = [ "reload of ha*" ]; } ];`), only(""))
+		w.run("deploy", network, "switch", "--timeout", "5").exits(0)
+		wrote(t, h, "half three")
+	})
 	// What is ignored does not matter to the guard either: by name, by pattern, for
 	// one host and for the fleet, where --skip-health-checks is said, and when the
 	// system is booted once.
