@@ -31,6 +31,7 @@ type State struct {
 	Interrupted                          string           // ID of a commit that a power cut interrupted
 	Rebuild                              string           // a nixos-rebuild switch that is under way
 	Held                                 string           // "PID NAME" of a switch-to-configuration that runs
+	Foreign                              string           // what the machine runs, when that is no NixOS
 	NoSwitchOld                          string           // the running system, when it has no switch-to-configuration
 	Specialisation                       string           // name of the profile's specialisation that runs
 	// About the new system:
@@ -92,7 +93,7 @@ func Preflight(ctx context.Context, r Runner, req Request) (State, error) {
 		BootID: f.fact("boot-id"), Current: f.fact("current"), Booted: f.fact("booted"), Profile: f.fact("profile"),
 		Generation: f.fact("generation"), Root: f.fact("uid") == "0", Missing: f.facts["missing"],
 		FailedUnits: f.facts["failed"], Pending: f.fact("pending"), Interrupted: f.fact("interrupted"), Rebuild: f.fact("rebuild"),
-		Held: f.fact("held"), NoSwitchOld: f.fact("no-switch-old"),
+		Held: f.fact("held"), NoSwitchOld: f.fact("no-switch-old"), Foreign: f.fact("foreign"),
 		New: f.fact("new"), Specialisation: f.fact("specialisation"),
 		Absent: f.facts["absent"], NoSwitch: f.facts["no-switch"], Hollow: f.facts["hollow"], Differs: f.facts["differs"],
 		InitChanged: f.has("init-changed"), Inhibited: f.has("inhibited"), CheckFailed: f.has("check-failed"), CheckLog: f.facts["check-line"],
@@ -137,6 +138,8 @@ func (s State) allows(req Request) error {
 	}
 	guarded := !req.NoGuard && (req.Action == Switch || req.Action == Test)
 	switch {
+	case s.Foreign != "" && req.at == hostPlaces:
+		return NoNixOS(req.Host, s.Foreign)
 	case !s.Root && req.at == hostPlaces:
 		return no("activating a system needs root, and the login user is not").Hint("let the user use sudo or doas, or deploy as root")
 	case len(s.Absent) > 0:
@@ -171,6 +174,13 @@ func (s State) allows(req Request) error {
 		}
 	}
 	return nil
+}
+
+// NoNixOS is the error for a machine that runs something else.
+func NoNixOS(host, name string) *fault.Error {
+	return fault.New("the machine runs no NixOS but %s, so no system can be activated there; nothing was copied", name).On(host).Exit(ExitFailed).
+		Hint("look whether targetHost is the machine that is meant; NixOS has to be installed there first (nixos-anywhere, or its installer)").
+		Hint("godwit push copies systems to any machine that has Nix")
 }
 
 // held: another switch-to-configuration runs. by is "PID NAME", as far as known.

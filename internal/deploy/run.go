@@ -14,6 +14,7 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/health"
+	"godwit/internal/hostscript"
 	"godwit/internal/reboot"
 	"godwit/internal/ssh"
 	"godwit/internal/store"
@@ -223,6 +224,9 @@ func (r *Run) host(ctx context.Context, j Job, built func(system string)) Outcom
 		return o
 	}
 
+	if err := r.nixos(ctx, h, conn); err != nil {
+		return Outcome{Err: err, System: system}
+	}
 	roots := []string{system}
 	if len(j.Ready) > 0 {
 		roots = j.Ready
@@ -252,9 +256,12 @@ func (r *Run) host(ctx context.Context, j Job, built func(system string)) Outcom
 }
 
 // Greeting is the ssh.Options.Greeting of a pool that Run works with: what the
-// host runs, what its profile names, and whether a change of it is pending.
-const Greeting = `readlink -f /run/current-system ` + activate.DefaultProfile + `
-[ ! -L /run/godwit/current ] || echo pending`
+// host runs, what its profile names, whether a change of it is pending, and what
+// it is when it is no NixOS.
+const Greeting = hostscript.Foreign + `
+readlink -f /run/current-system ` + activate.DefaultProfile + `
+[ ! -L /run/godwit/current ] || echo pending
+foreign | sed 's/^/foreign /'`
 
 // freshLook is how old a greeting may be to tell what a host runs: no older than
 // the answer of a slow host to a command.
@@ -276,6 +283,27 @@ func (r *Run) runsAlready(ctx context.Context, conn *ssh.Host, system string) bo
 	}
 	found := strings.Fields(out)
 	return len(found) == 2 && found[0] == system && (found[1] == system || r.Action == activate.Test)
+}
+
+// nixos is an error for a machine that is no NixOS: what would be copied to it could
+// not be activated. A host that does not tell is found out about later.
+func (r *Run) nixos(ctx context.Context, h fleet.Host, conn *ssh.Host) error {
+	if r.Goal != GoalActivate {
+		return nil
+	}
+	out, _, ok := conn.Greeting()
+	if !ok {
+		var err error
+		if out, err = conn.Output(ctx, ssh.Cmd{Script: Greeting}); err != nil {
+			return nil
+		}
+	}
+	for line := range strings.Lines(out) {
+		if name, ok := strings.CutPrefix(line, "foreign "); ok {
+			return activate.NoNixOS(h.Name, strings.TrimSpace(name))
+		}
+	}
+	return nil
 }
 
 // release takes the root of the push away; what the host runs and boots is

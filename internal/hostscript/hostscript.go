@@ -30,6 +30,16 @@ var bootLoaderScript string
 // (the link of the running system) and SWITCH_LOCK.
 var Switching = switchScript + "\n" + bootLoaderScript
 
+// Foreign defines the function foreign: what a machine runs when that is no NixOS,
+// by /etc/os-release; nothing on a NixOS. Its switch-to-configuration asks for
+// /etc/NIXOS and ID; who has a running system is none of the machines to warn of.
+// It needs no root, and starts no program on a NixOS.
+const Foreign = `foreign() {
+	[ ! -e /etc/NIXOS ] && [ ! -L /run/current-system ] && ! grep -qs '^ID="\{0,1\}nixos"\{0,1\}$' /etc/os-release || return 0
+	foreign_name=$(sed -n 's/^PRETTY_NAME="\{0,1\}\([^"]*\).*/\1/p' /etc/os-release 2>/dev/null | head -n 1)
+	echo "${foreign_name:-another system}"
+}`
+
 // Compound makes one compound command of parts: a shell reads it to its last
 // byte before it runs any of it, so a script that was cut off runs nothing.
 func Compound(parts ...string) string {

@@ -95,7 +95,7 @@ func Look(ctx context.Context, r activate.Runner, a Ask) (*Facts, error) {
 	}
 	f.take(state, a)
 	state = f.State
-	dry := f.Present && state.Root && len(state.NoSwitch) == 0 && state.Current != a.System && state.Rebuild == "" && state.Pending == ""
+	dry := f.Present && state.Root && len(state.NoSwitch) == 0 && state.Current != a.System && state.Rebuild == "" && state.Held == "" && state.Pending == ""
 	if err := f.read(ctx, r, a, dry); err != nil {
 		return nil, err
 	}

@@ -184,6 +184,11 @@ func TestLoaders(t *testing.T) {
 					t.Errorf("%s: %q, not %q", words, got, want)
 				}
 			}
+			says("loader_probe", "- the system that runs there has no switch-to-configuration", nil)
+			put(t, root, "run/current-system/bin/switch-to-configuration", "")
+			if err := os.Chmod(filepath.Join(root, "run/current-system/bin/switch-to-configuration"), 0o755); err != nil {
+				t.Fatal(err)
+			}
 			says("loader_probe", "- no boot loader was found that can boot an entry once", nil)
 			put(t, root, "boot/extlinux/extlinux.conf", "")
 			says("loader_probe", "- extlinux cannot boot an entry once", nil)

@@ -31,11 +31,12 @@ commit() {
 		;;
 	esac
 	if [ "$ACTION" = switch ]; then
-		begun=$(date +%s)
+		begun=$(uptime_s)
 		profile_set "$TOPLEVEL" && boot_loader "$TOPLEVEL" "$COMMIT_MAX"
 		rc=$?
 		why="exit $rc"
-		[ "$(($(date +%s) - begun))" -lt "$COMMIT_MAX" ] || why="it took longer than ${COMMIT_MAX}s"
+		[ "$(($(uptime_s) - begun))" -lt "$COMMIT_MAX" ] || why="it took longer than ${COMMIT_MAX}s"
+		[ "$rc" != 75 ] || why="another switch-to-configuration did not end within ${COMMIT_MAX}s"
 		if [ "$rc" != 0 ]; then
 			commit_failed "the boot default could not be set ($why)" "$rc"
 			exit 0

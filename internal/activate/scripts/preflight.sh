@@ -5,6 +5,7 @@ export PATH
 tell() { [ -z "$2" ] || printf '::godwit fact %s %s\n' "$1" "$2"; }
 same() { [ "$(readlink -f "$1")" = "$(readlink -f "$2")" ]; }
 tell uid "$(id -u)"
+tell foreign "$(foreign)"
 tell boot-id "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)"
 # Containers of one kernel may share its boot id; no two machines share a /run.
 tell machine "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null):$(stat -c %d /run 2>/dev/null)"

@@ -6,6 +6,10 @@
 # loader_probe: "KIND" of the loader, or "- REASON".
 loader_probe() {
 	why=
+	[ -x "$CURRENT/bin/switch-to-configuration" ] || { # it lists the new system beside itself
+		echo "- the system that runs there has no switch-to-configuration"
+		return
+	}
 	for kind in lab sdboot grub; do
 		if "${kind}_probe"; then
 			echo "$kind"

@@ -15,6 +15,7 @@ stc() {
 	boot_loader "$1" "$LOADER_MAX"
 	stc_rc=$?
 	stc_why="exit $stc_rc"
+	[ "$stc_rc" != 75 ] || stc_why="another switch-to-configuration did not end within ${LOADER_MAX}s"
 	[ "$stc_rc" != 137 ] || stc_why="killed; its limit is ${LOADER_MAX}s"
 	return "$stc_rc"
 }
