@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
 
@@ -271,14 +270,13 @@ func deploymentArgs(more ...string) cobra.PositionalArgs {
 func (s *session) deploy(ctx context.Context, o buildOptions, d deploy.Options, p *passwords) error {
 	g := s.app.globals
 	d.DryRun = g.dryRun
-	l, err := g.limits()
-	if err != nil {
+	var err error
+	if d.Limits, err = g.limits(); err != nil {
 		return err
 	}
 	if _, err := s.app.settings(); err != nil { // before anything that takes long
 		return err
 	}
-	d.Builds, d.Copies, d.Activations = or(l.build, max(2, runtime.NumCPU())), or(l.copy, 10), or(l.activate, 10)
 	if s.buildArgs = o.buildArgs; len(s.buildArgs) > 0 {
 		s.println("warning: --build-arg is deprecated, as in morph: use --option NAME VALUE")
 	}

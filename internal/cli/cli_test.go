@@ -209,26 +209,6 @@ func TestUsageErrors(t *testing.T) {
 	}
 }
 
-func TestParallel(t *testing.T) {
-	for text, want := range map[string]limits{
-		"":                          {},
-		"3":                         {3, 3, 3},
-		"build=2,copy=4,activate=1": {2, 4, 1},
-		"activate=1":                {activate: 1},
-	} {
-		g := globals{parallel: text}
-		if got, err := g.limits(); err != nil || got != want {
-			t.Errorf("%q: %v, %v", text, got, err)
-		}
-	}
-	for _, text := range []string{"0", "-1", "many", "build", "build=0", "frob=1"} {
-		g := globals{parallel: text}
-		if got, err := g.limits(); err == nil {
-			t.Errorf("%q was read as %v", text, got)
-		}
-	}
-}
-
 // TestExitCodes is the table of the documentation.
 func TestExitCodes(t *testing.T) {
 	ok := deploy.Outcome{State: deploy.Changed}

@@ -235,7 +235,7 @@ func (s *session) onHosts(ctx context.Context, file string, sel fleet.Selection,
 		}
 	}
 	outcomes := s.brokenOutcomes()
-	outcomes = append(outcomes, deploy.Each(ctx, s.hosts, or(l.activate, 10), s.ui, func(ctx context.Context, h fleet.Host) deploy.Outcome {
+	outcomes = append(outcomes, deploy.Each(ctx, s.hosts, l.Activate, s.ui, func(ctx context.Context, h fleet.Host) deploy.Outcome {
 		if h.BuildOnly {
 			return deploy.Outcome{State: deploy.Skipped, Detail: "build-only host: not touched"}
 		}

@@ -140,7 +140,7 @@ func (s *session) fleetHistory(ctx context.Context, file string, o historyOption
 	var mu sync.Mutex
 	var records []history.Entry
 	outcomes := s.brokenOutcomes()
-	outcomes = append(outcomes, deploy.Each(ctx, s.hosts, or(l.activate, 10), event.Discard, func(ctx context.Context, h fleet.Host) deploy.Outcome {
+	outcomes = append(outcomes, deploy.Each(ctx, s.hosts, l.Look, event.Discard, func(ctx context.Context, h fleet.Host) deploy.Outcome {
 		if h.BuildOnly {
 			return deploy.Outcome{State: deploy.Skipped}
 		}

@@ -256,7 +256,7 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 			byHost[h.Name] = a.Builder
 			jobs = append(jobs, deploy.Job{Host: h, Builder: a.Builder, Needs: a.Needs, Prepare: a.Prepare, Link: links(h.Name)})
 		}
-		d := deploy.Options{Goal: deploy.GoalBuild, Builds: l.build, Copies: or(l.copy, 10)}
+		d := deploy.Options{Goal: deploy.GoalBuild, Limits: l}
 		if r.copies {
 			d.Goal = deploy.GoalPush
 		}
@@ -777,11 +777,10 @@ func (s *session) applyPlan(ctx context.Context, file string, d deploy.Options, 
 func (s *session) prepare(ctx context.Context, d *deploy.Options, p *passwords) error {
 	g := s.app.globals
 	d.DryRun = g.dryRun
-	l, err := g.limits()
-	if err != nil {
+	var err error
+	if d.Limits, err = g.limits(); err != nil {
 		return err
 	}
-	d.Builds, d.Copies, d.Activations = or(l.build, 4), or(l.copy, 10), or(l.activate, 10)
 	if err := s.findNix(ctx); err != nil {
 		return err
 	}

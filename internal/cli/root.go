@@ -4,12 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"godwit/internal/deploy"
 	"godwit/internal/fault"
 )
 
@@ -64,7 +64,7 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 	f.BoolVarP(&g.verbose, "verbose", "v", false, "show every log line")
 	f.BoolVar(&g.showTrace, "show-trace", false, "show Nix's whole trace when an evaluation fails")
 	f.StringArrayVar(&g.options, "option", nil, "set a Nix option, as Nix does: --option `NAME VALUE`")
-	f.StringVar(&g.parallel, "parallel", "", "hosts at once: `N`, or build=N,copy=N,activate=N (default 10 of each, builds by cores)")
+	f.StringVar(&g.parallel, "parallel", "", deploy.LimitsUsage())
 	f.StringVar(&g.builder, "builder", "", "where to build: auto, local, container, target, or a store such as ssh-ng://user@host")
 	f.StringVar(&g.builder, "build-on", "", "the same as --builder")
 	f.StringVar(&g.engine, "engine", "", "container engine: docker, podman or nerdctl (default: the first that answers)")
@@ -232,39 +232,5 @@ func (g *globals) nixOptions() ([][2]string, error) {
 	return out, nil
 }
 
-// limits is how many hosts may be in a stage at once; 0 leaves it to the stage.
-type limits struct{ build, copy, activate int }
-
-func (g *globals) limits() (limits, error) {
-	var l limits
-	if g.parallel == "" {
-		return l, nil
-	}
-	bad := func() (limits, error) {
-		return l, fault.New("--parallel %s is neither a number nor a list such as build=2,copy=4,activate=1", g.parallel)
-	}
-	if n, err := strconv.Atoi(g.parallel); err == nil {
-		if n < 1 {
-			return l, fault.New("--parallel must be 1 or more, not %d", n)
-		}
-		return limits{n, n, n}, nil
-	}
-	for _, part := range strings.Split(g.parallel, ",") {
-		name, value, ok := strings.Cut(part, "=")
-		n, err := strconv.Atoi(value)
-		if !ok || err != nil || n < 1 {
-			return bad()
-		}
-		switch name {
-		case "build":
-			l.build = n
-		case "copy":
-			l.copy = n
-		case "activate":
-			l.activate = n
-		default:
-			return bad()
-		}
-	}
-	return l, nil
-}
+// limits are --parallel, or its defaults: the same for every verb.
+func (g *globals) limits() (deploy.Limits, error) { return deploy.ParseLimits(g.parallel) }

@@ -106,7 +106,7 @@ func (s *session) status(ctx context.Context, f fleetArgs, o statusOptions) erro
 	if s.ui.Mode() == ui.Live { // elsewhere the answer is all that is of interest
 		asking = s.ui
 	}
-	deploy.Each(ctx, hosts, or(l.activate, 20), event.Discard, func(ctx context.Context, h fleet.Host) deploy.Outcome {
+	deploy.Each(ctx, hosts, l.Look, event.Discard, func(ctx context.Context, h fleet.Host) deploy.Outcome {
 		if h.BuildOnly {
 			return deploy.Outcome{}
 		}

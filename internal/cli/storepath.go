@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -250,11 +249,10 @@ func resolve(typed string) (string, error) {
 func (s *session) ready(ctx context.Context, o readyFlags, d deploy.Options, p *passwords) error {
 	g := s.app.globals
 	d.DryRun = g.dryRun
-	l, err := g.limits()
-	if err != nil {
+	var err error
+	if d.Limits, err = g.limits(); err != nil {
 		return err
 	}
-	d.Builds, d.Copies, d.Activations = or(l.build, runtime.NumCPU()), or(l.copy, 10), or(l.activate, 10)
 	var roots []string
 	for _, typed := range o.paths {
 		path, err := resolve(typed)

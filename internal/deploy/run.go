@@ -60,7 +60,7 @@ type Options struct {
 	// UnreachableTimeout bounds the waiting with WaitUnreachable; 0 is 10 minutes.
 	UnreachableTimeout time.Duration
 
-	Builds, Copies, Activations int // hosts at once in each stage; 0: no bound
+	Limits Limits
 }
 
 // Job is a host with the builder that was chosen for it.
@@ -118,7 +118,8 @@ type Run struct {
 
 // Hosts takes every job through its stages and gives the outcomes in order.
 func (r *Run) Hosts(ctx context.Context, jobs []Job) []Outcome {
-	r.builds, r.copies, r.activations = NewGate(r.Builds), NewGate(r.Copies), NewGate(r.Activations)
+	l := r.Limits.orDefault()
+	r.builds, r.copies, r.activations = NewGate(l.Build), NewGate(l.Copy), NewGate(l.Activate)
 	if r.Schedule != nil && r.Schedule.Together {
 		r.activations = nil // one that waits for the others must not be in their way
 	}
