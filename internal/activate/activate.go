@@ -27,7 +27,7 @@ import (
 	"strings"
 	"time"
 
-	"godwit/internal/crash"
+	"godwit/internal/awake"
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/hostscript"
@@ -40,7 +40,11 @@ const DefaultProfile = "/nix/var/nix/profiles/system"
 // Defaults of the time limits.
 const (
 	DefaultActivateTimeout = 5 * time.Minute
-	DefaultConfirmTimeout  = time.Minute
+	// DefaultSilence is how long a host that runs an unconfirmed system bears not
+	// to hear from the deployer: longer than a line that pauses for half a minute
+	// needs to come back, short enough to be back on the old system within a minute.
+	DefaultSilence        = 45 * time.Second
+	DefaultConfirmTimeout = DefaultSilence
 )
 
 // Exit codes that the errors of this package ask for.
@@ -104,6 +108,11 @@ type Request struct {
 	// ActivateTimeout bounds the activation, ConfirmTimeout the time from its
 	// end to the confirmation, checks included. 0 means the default.
 	ActivateTimeout, ConfirmTimeout time.Duration
+	// Silence is how long, within ConfirmTimeout, the host bears not to hear from
+	// the deployer over a connection that was opened after the activation. 0
+	// means DefaultSilence; ConfirmTimeout leaves it all of its time, for a person
+	// who confirms by hand.
+	Silence time.Duration
 	// IgnoreUnits are whole names or shell patterns (fleet.UnitPatterns) of what may
 	// fail: units, and parts of a switch by the name that the error gives them, such
 	// as "user activation for alice" or "reload of nginx.service".
@@ -122,7 +131,8 @@ type Request struct {
 	// three attempts to roll back have failed.
 	LastResort string
 
-	at places // tests of the scripts
+	at      places // tests of the scripts
+	patient bool   // a person may confirm: no answer is certain before the time is over
 }
 
 // Result is how it ended.
@@ -176,6 +186,11 @@ func (r *Request) normalize() error {
 	if r.ConfirmTimeout <= 0 {
 		r.ConfirmTimeout = DefaultConfirmTimeout
 	}
+	r.patient = r.Silence >= r.ConfirmTimeout
+	if r.Silence <= 0 {
+		r.Silence = DefaultSilence
+	}
+	r.Silence = min(r.Silence, r.ConfirmTimeout)
 	switch r.Action {
 	case Switch, Boot, Test, DryActivate:
 	default:
@@ -216,7 +231,11 @@ type run struct {
 	res    Result
 	state  State
 	begun  time.Time
-	lastOK time.Time // when the host was last heard
+	since  awake.Instant // when it began
+	lastOK awake.Instant // when the host was last heard
+	held   *held         // the connection that saw the activation end
+	waits  waits         // what is said while nothing happens
+	denied refusals      // what new connections get after the activation
 	// unheard is why the host could not be reached, when last tried in vain.
 	unheard string
 	// dropped is how the connection that armed it was lost, if it was.
@@ -224,13 +243,13 @@ type run struct {
 	// asked: a confirmation has reached the host, or may have.
 	asked bool
 	// unit of the limits: the same numbers that the host got
-	activate, confirm, stop, deadman, rollbackMax, commitMax time.Duration
+	activate, confirm, silence, stop, deadman, rollbackMax, commitMax time.Duration
 }
 
 // Run does what req says on the host behind r. It returns a Result in every
 // case; the error is nil when the host runs (or will boot) the new system.
 func Run(ctx context.Context, r Runner, req Request, sink event.Sink) (Result, error) {
-	d := &run{r: r, req: req, sc: event.On(sink, req.Host, event.StepActivate), begun: time.Now()}
+	d := &run{r: r, req: req, sc: event.On(sink, req.Host, event.StepActivate), begun: time.Now(), since: awake.Now()}
 	d.res = Result{Outcome: "failed", NewSystem: req.NewSystem, ExitCode: -1}
 	if err := d.req.normalize(); err != nil {
 		return d.res, err
@@ -287,6 +306,7 @@ func (d *run) run(ctx context.Context) error {
 		d.res.Outcome, d.res.ExitCode, d.res.Meaning = "unchanged", 0, "the host runs this system already"
 		return nil
 	}
+	defer func() { d.held.end() }()
 	if err := d.arm(ctx); err != nil {
 		return err
 	}
@@ -310,7 +330,7 @@ func (d *run) run(ctx context.Context) error {
 // awaitReboot waits, within bounds, until the host forgot the deployment.
 func (d *run) awaitReboot(ctx context.Context) {
 	d.exits()
-	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end) && pause(ctx, time.Second) == nil; {
+	for end := awake.Now().Add(3 * time.Minute); awake.Until(end) > 0 && pause(ctx, time.Second) == nil; {
 		if d.attach(ctx, "facts", "", false) == nil && d.fr.has("gone") {
 			return
 		}
@@ -329,7 +349,10 @@ func (d *run) guarded() bool {
 
 // limits computes what the host is told, once.
 func (d *run) limits() {
-	d.activate, d.confirm = d.req.ActivateTimeout, d.req.ConfirmTimeout
+	d.activate, d.confirm, d.silence = d.req.ActivateTimeout, d.req.ConfirmTimeout, d.req.Silence
+	if d.req.Checks == nil { // nothing that would take longer than to be reached
+		d.confirm = d.silence
+	}
 	d.stop = between(3*time.Second, d.activate/20, 10*time.Second)
 	d.rollbackMax = d.activate + between(5*time.Second, d.activate/2, time.Minute)
 	d.commitMax = max(d.activate, 20*time.Second)
@@ -347,10 +370,11 @@ func (d *run) variables() hostscript.Variables {
 		}
 	}
 	sec := func(t time.Duration) string { return strconv.Itoa(seconds(t)) }
+	tick, ticks := d.ticks()
 	return hostscript.Variables{
 		"ID": d.id, "NEW": d.req.Activation, "TOPLEVEL": d.req.NewSystem, "ACTION": string(d.req.Action),
 		"MODE": mode, "APPLY_ACTION": apply,
-		"LAST_RESORT": d.req.LastResort, "ACTIVATE": sec(d.activate), "CONFIRM": sec(d.confirm), "STOP": sec(d.stop),
+		"LAST_RESORT": d.req.LastResort, "ACTIVATE": sec(d.activate), "CONFIRM": sec(d.confirm), "SILENCE": sec(d.silence), "TICK": strconv.Itoa(tick), "TICKS": strconv.Itoa(ticks), "STOP": sec(d.stop),
 		"DEADMAN": sec(d.deadman), "ROLLBACK_MAX": sec(d.rollbackMax), "COMMIT_MAX": sec(d.commitMax),
 	}
 }
@@ -364,39 +388,8 @@ func (d *run) meta() string {
 	return string(b)
 }
 
-// call runs a script and reads its frames. An answer that ended is no error,
-// whatever became of the connection after it. A connection that says nothing
-// for a while is cut: the scripts speak every two seconds.
-func (d *run) call(ctx context.Context, script string, fresh bool, quiet time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
-	alarm := time.AfterFunc(quiet, crash.Func(cancel))
-	defer alarm.Stop()
-	d.fr.begin()
-	d.fr.heard = func() {
-		d.lastOK = time.Now()
-		alarm.Reset(min(quiet, 15*time.Second))
-	}
-	err := d.r.Run(ctx, ssh.Cmd{Script: script, Elevate: true, Fresh: fresh, Stdout: &d.fr,
-		Limit: ssh.NoLimit, MaxOutput: ssh.NoMaxOutput}) // ctx bounds the time; of the log nothing is kept
-	if d.fr.ended || d.fr.has("refused") {
-		return nil
-	}
-	if err == nil {
-		err = errors.New("the answer of the host was cut off")
-	}
-	return err
-}
-
-func (d *run) attach(ctx context.Context, verb, a2 string, fresh bool) error {
-	script, err := d.req.at.attachScript(d.id, verb, strconv.FormatInt(d.fr.received, 10), a2)
-	if err != nil {
-		return err
-	}
-	return d.call(ctx, script, fresh, 30*time.Second)
-}
-
 func (d *run) line(s string) {
+	d.heardLine()
 	d.sc.Log(s)
 	d.res.Log = append(d.res.Log, s)
 	if n := len(d.res.Log); n > logKept {
@@ -409,7 +402,7 @@ func (d *run) line(s string) {
 func (d *run) arm(ctx context.Context) error {
 	d.id = hostscript.NewID()
 	d.res.ID = d.id
-	d.fr.line = d.line
+	d.fr.line, d.fr.beaten = d.line, d.waiting
 	d.fr.told = func(fact string) {
 		if fact == "armed" { // once: the activation begins
 			d.fr.told = nil
@@ -429,8 +422,8 @@ func (d *run) arm(ctx context.Context) error {
 				return d.interrupted(ctx, false)
 			}
 		}
-		d.lastOK = time.Now()
-		last = d.call(ctx, script, false, 45*time.Second)
+		d.lastOK = awake.Now()
+		last = d.call(ctx, script, calling{quiet: 45 * time.Second, hold: d.guarded()})
 		if refused := d.fr.fact("refused"); refused != "" && !strings.HasPrefix(refused, "76 ") {
 			return d.refused(refused)
 		}
@@ -458,7 +451,7 @@ func (d *run) arm(ctx context.Context) error {
 				break // n > 3: cut between deadman and activation; nothing will come
 			} else if ctx.Err() != nil {
 				return d.interrupted(ctx, true)
-			} else if errors.As(err, &exit) && n > 3 || time.Since(d.lastOK) > d.deadman {
+			} else if errors.As(err, &exit) && n > 3 || awake.Since(d.lastOK) > d.deadman {
 				return d.lost(err)
 			}
 			if pause(ctx, 500*time.Millisecond) != nil {
@@ -541,7 +534,7 @@ func (d *run) expired() error {
 	if !d.guarded() {
 		bound = d.activate + 2*d.stop + d.commitMax
 	}
-	if time.Since(d.begun) > bound+time.Minute || time.Since(d.lastOK) > min(bound, d.deadman+d.rollbackMax)+30*time.Second {
+	if awake.Since(d.since) > bound+time.Minute || awake.Since(d.lastOK) > min(bound, d.deadman+d.rollbackMax)+30*time.Second {
 		return errLost
 	}
 	return nil
@@ -581,7 +574,7 @@ func (d *run) interrupted(ctx context.Context, armed bool) error {
 	// The answer to cancel is whole when the host has gone back, which may take
 	// longer than a person waits; facts come at once.
 	if !ask("cancel", 7*time.Second) && !ask("facts", 3*time.Second) {
-		f.Msg = fmt.Sprintf("interrupted; unless it was confirmed already, or somebody confirms, the host goes back by itself within %ds", seconds(d.deadman))
+		f.Msg = "interrupted; unless it was confirmed already, or somebody confirms, the host goes back by itself " + d.goesBack()
 		return f.Hint("godwit status %s", d.req.Host)
 	}
 	d.fr.flush()
@@ -602,7 +595,7 @@ func (d *run) interrupted(ctx context.Context, armed bool) error {
 			f.Msg, f.Lines, f.Hints = "interrupted; "+end.Msg, end.Lines, end.Hints
 		}
 	case d.fr.has("gone") && d.fr.fact("boot-id") == d.state.BootID:
-		f.Msg = fmt.Sprintf("interrupted before the host began; should it still begin, it goes back by itself within %ds", seconds(d.deadman))
+		f.Msg = fmt.Sprintf("interrupted before the host began; should it still begin, it goes back by itself within %ds", seconds(d.activate+d.stop+d.silence))
 	case d.fr.has("gone"):
 		f.Msg = "interrupted, and the host has rebooted meanwhile"
 		f.Hint("godwit status %s", d.req.Host)
@@ -619,7 +612,7 @@ func (d *run) interrupted(ctx context.Context, armed bool) error {
 func (d *run) lost(err error) error {
 	d.fr.flush()
 	d.res.Outcome, d.res.Running = "unreachable", ""
-	silent := time.Since(d.lastOK).Round(time.Second)
+	silent := awake.Since(d.lastOK).Round(time.Second)
 	f := fault.New("no answer since %s ago", silent).On(d.req.Host).Because(err)
 	switch {
 	case silent < time.Minute: // it answers, and nothing comes to an end there

@@ -10,10 +10,17 @@ import (
 	"testing"
 	"time"
 
+	"godwit/internal/awake"
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/ssh"
 )
+
+// fed tells whether the deployer may say more on such a connection.
+func (k call) fed() bool {
+	return strings.Contains(k.want, "MODE=") && !strings.Contains(k.want, "plain") && !strings.Contains(k.want, "detached") ||
+		strings.Contains(k.want, "VERB='follow'") || strings.Contains(k.want, "VERB='attend'")
+}
 
 // script is a strict fake Runner: it expects exactly these calls, in order.
 type script struct {
@@ -29,6 +36,7 @@ type call struct {
 	out   string
 	err   error
 	then  func()
+	stays bool // the connection stays open for as long as the deployer wants
 }
 
 func (s *script) Run(ctx context.Context, c ssh.Cmd) error {
@@ -41,7 +49,7 @@ func (s *script) Run(ctx context.Context, c ssh.Cmd) error {
 	if !regexp.MustCompile(k.want).MatchString(c.Script) {
 		s.t.Fatalf("call %d is not %s:\n%.600s", s.n, k.want, c.Script)
 	}
-	if !c.Elevate || c.Argv != nil || c.Shell != "" || len(c.Args) > 0 || c.Stdin != nil || c.Fresh != k.fresh {
+	if !c.Elevate || c.Argv != nil || c.Shell != "" || len(c.Args) > 0 || (c.Stdin != nil) != k.fed() || c.Fresh != k.fresh {
 		s.t.Errorf("call %d (%s): %+v", s.n, k.want, c)
 	}
 	for _, b := range []byte(k.out) { // one byte at a time: any cut will do
@@ -49,6 +57,9 @@ func (s *script) Run(ctx context.Context, c ssh.Cmd) error {
 	}
 	if k.then != nil {
 		k.then()
+	}
+	if k.stays {
+		<-ctx.Done()
 	}
 	return k.err
 }
@@ -193,6 +204,7 @@ func TestChecksFail(t *testing.T) {
 	res, _, err := deploy(t, Request{Checks: func(_ context.Context, p Phase) error { return fmt.Errorf("tcp 22: refused (%s)", p) }},
 		call{want: `CHECK=`, out: healthy()},
 		call{want: `MODE=`, out: facts(append([]string{"armed", "x"}, activatedFacts...)...)},
+		call{want: `VERB='attend'`, fresh: true, out: "::godwit beat 40 activated \n", stays: true},
 		call{want: `A2='the checks failed'[\s\S]*VERB='cancel'`, out: facts("final", "rolled-back 0", "phase", "rolling-back", "apply-rc", "0 ok", "current", oldSystem)})
 	if err == nil || res.Outcome != "rolled-back" || !strings.Contains(err.Error(), "checks failed: tcp 22: refused (activated)") {
 		t.Errorf("%+v %v", res, err)
@@ -338,9 +350,12 @@ func TestLost(t *testing.T) {
 	}{
 		{name: "never confirmed", words: []string{"no answer since", "must have gone back", "it boots " + oldSystem}, not: newSystem},
 		{name: "perhaps confirmed", run: run{asked: true}, words: []string{"nobody knows whether that arrived", newSystem, oldSystem}, not: "must have gone back"},
-		{name: "it answers", run: run{lastOK: time.Now()}, words: []string{"the deployment has not ended in"}, not: "gone back"},
+		{name: "it answers", run: run{lastOK: awake.Now()}, words: []string{"the deployment has not ended in"}, not: "gone back"},
 	} {
 		d := c.run
+		if d.lastOK == 0 {
+			d.lastOK = awake.Now().Add(-time.Hour)
+		}
 		d.req, d.res = Request{Host: "web1", NewSystem: newSystem, Action: Switch}, Result{OldSystem: oldSystem}
 		text := fault.Render(d.lost(nil))
 		for _, want := range c.words {

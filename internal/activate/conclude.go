@@ -160,6 +160,20 @@ func (d *run) why() string {
 			return "the new system was not confirmed within " + d.confirm.String() + " (" + d.dropped + ")"
 		}
 		return "the new system was not confirmed within " + d.confirm.String()
+	case strings.HasPrefix(reason, "not reached on"):
+		why := "the new system did not answer on a new connection within " + d.silence.String()
+		if said := cmp.Or(d.unheard, d.dropped); said != "" {
+			why += " (" + said + ")"
+		}
+		return why
+	case strings.HasPrefix(reason, "not reached: "):
+		return "no new connection to the new system: " + cmp.Or(d.unheard, strings.TrimPrefix(reason, "not reached: "))
+	case strings.HasPrefix(reason, "not heard"):
+		why := "the new system was not confirmed: the host did not hear from godwit for " + d.silence.String()
+		if d.unheard != "" {
+			why += " (" + d.unheard + ")"
+		}
+		return why
 	case reason == "":
 		return "the deployment was not confirmed"
 	}

@@ -1,35 +1,31 @@
 package activate
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"sync"
 	"time"
 
+	"godwit/internal/awake"
+	"godwit/internal/crash"
 	"godwit/internal/hostscript"
 	"godwit/internal/reboot"
 )
 
+// errTakenBack is why checks end whose host does not wait for them any more.
+var errTakenBack = errors.New("the host went back meanwhile")
+
 // checkAndConfirm runs the caller's checks, then confirms over new connections
 // until the host says how it ended or the time for it is over.
 func (d *run) checkAndConfirm(ctx context.Context) error {
-	until := time.Now().Add(d.confirm)
+	until := awake.Now().Add(d.confirm)
 	if d.req.Checks != nil {
-		checkCtx, cancel := context.WithDeadline(ctx, until.Add(-min(3*time.Second, d.confirm/4)))
-		checkCtx, stop := reboot.Watch(checkCtx, d.r, d.state.BootID)
-		err := d.req.Checks(checkCtx, Activated)
-		rebooted := stop()
-		cancel()
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if rebooted { // the old system runs; what the checks say is not about the new one
-			return d.follow(ctx, "final")
-		}
-		if err != nil {
-			d.res.Reason = "checks failed: " + trimHost(err, d.req.Host)
-			d.sc.Warn("the checks failed: going back to the system that ran before")
-			return d.cancel(ctx, "the checks failed")
+		if over, err := d.checks(ctx, until); over || err != nil {
+			return err
 		}
 	}
+	last := awake.Now().Add(min(awake.Until(until), d.silence))
 	wait := 300 * time.Millisecond
 	for {
 		err := d.attach(ctx, "confirm", "", true)
@@ -41,19 +37,92 @@ func (d *run) checkAndConfirm(ctx context.Context) error {
 			return ctx.Err()
 		}
 		if err != nil {
-			if d.res.Drops++; time.Now().Before(until) {
-				d.sc.Note("no confirmation yet: " + trimHost(err, d.req.Host))
+			d.res.Drops++
+			if d.refusedAgain(err, awake.Until(last)) {
+				d.retreat(ctx)
+				return d.follow(ctx, "final")
 			}
-			d.unheard = trimHost(err, d.req.Host)
 		}
-		if time.Now().After(until) {
+		if awake.Until(last) <= 0 {
 			return d.follow(ctx, "final")
 		}
 		if pause(ctx, wait) != nil {
 			return ctx.Err()
 		}
-		wait = min(2*wait, 3*time.Second)
+		wait = min(2*wait, 2*time.Second)
 	}
+}
+
+// checks runs the caller's checks, when a first new connection has shown that the
+// host can be reached, and keeps it waiting meanwhile. over: the host has not
+// waited, or need not.
+func (d *run) checks(ctx context.Context, until awake.Instant) (over bool, err error) {
+	var mu sync.Mutex
+	gaveUp := make(chan struct{})
+	giveUp := sync.OnceFunc(func() { close(gaveUp) })
+	first := awake.Now().Add(d.silence)
+	seat := d.present(ctx, func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if err == nil {
+			d.denied, d.unheard, first = refusals{}, "", awake.Now().Add(d.silence)
+			return
+		}
+		if left := awake.Until(first); d.refusedAgain(err, left) || left <= -5*time.Second {
+			giveUp()
+		}
+	})
+	leave := func() { seat.stop(); <-seat.done; d.res.Drops += seat.drops; d.fr.beat = cmp.Or(seat.beat, d.fr.beat) }
+	select {
+	case <-seat.first:
+	case <-gaveUp:
+	case <-ctx.Done():
+	}
+	if !seat.ok.Load() {
+		leave()
+		if ctx.Err() != nil {
+			return true, ctx.Err()
+		}
+		select {
+		case <-gaveUp:
+			if awake.Until(first) > 0 {
+				d.retreat(ctx)
+			}
+		default:
+		}
+		return true, d.follow(ctx, "final")
+	}
+	d.held.end() // a new connection stands
+	d.held = nil
+
+	checkCtx, cancel := context.WithCancelCause(ctx)
+	timed, end := awake.WithTimeout(checkCtx, awake.Until(until.Add(-min(3*time.Second, d.confirm/4))))
+	go func() {
+		defer crash.Catch()
+		select {
+		case <-seat.lost:
+			cancel(errTakenBack)
+		case <-checkCtx.Done():
+		}
+	}()
+	watched, stop := reboot.Watch(timed, d.r, d.state.BootID)
+	err = d.req.Checks(watched, Activated)
+	rebooted := stop()
+	end()
+	taken := errors.Is(context.Cause(checkCtx), errTakenBack)
+	cancel(nil)
+	leave()
+	switch {
+	case ctx.Err() != nil:
+		return true, ctx.Err()
+	case rebooted, taken: // the old system runs; what the checks say is not about the new one
+		return true, d.follow(ctx, "final")
+	case err != nil:
+		d.res.Reason = "checks failed: " + trimHost(err, d.req.Host)
+		d.sc.Warn("the checks failed: going back to the system that ran before")
+		return true, d.cancel(ctx, "the checks failed")
+	}
+	return false, nil
 }
 
 // cancel asks the host to go back now and waits until it has.

@@ -18,6 +18,9 @@ type frames struct {
 	line     func(line string) // gets every whole line of the log
 	heard    func()            // called when anything arrives
 	told     func(fact string) // called with the name of every fact as it arrives
+	beaten   func(beat)        // called with every sign of life
+	whole    func()            // called once, when the answer is whole
+	beat     beat              // the last one, over all connections
 
 	facts map[string][]string // of this answer
 	held  int                 // bytes of the facts
@@ -100,8 +103,24 @@ func (f *frames) frame(line string) {
 		if f.told != nil {
 			f.told(name)
 		}
+	case "beat":
+		f.lives(parseBeat(rest))
 	case "end":
 		f.ended = true
+		if left := f.fact("left"); left != "" {
+			f.lives(parseBeat(left + " " + f.fact("phase") + " "))
+		}
+		if whole := f.whole; whole != nil {
+			f.whole = nil
+			whole()
+		}
+	}
+}
+
+func (f *frames) lives(b beat) {
+	f.beat = b
+	if f.beaten != nil {
+		f.beaten(b)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"godwit/internal/awake"
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/hostscript"
@@ -106,13 +107,13 @@ func resume(ctx context.Context, r Runner, host, id string, sink event.Sink) (*r
 	if dep == nil || !dep.Pending() && id == "current" {
 		return nil, dep, fault.New("no deployment is pending").On(host).Exit(ExitFailed).Hint("godwit history %s", host)
 	}
-	d := &run{r: r, id: dep.ID, sc: event.On(sink, host, event.StepActivate), begun: time.Now(), lastOK: time.Now()}
+	d := &run{r: r, id: dep.ID, sc: event.On(sink, host, event.StepActivate), begun: time.Now(), since: awake.Now(), lastOK: awake.Now()}
 	d.req = Request{Host: host, NewSystem: dep.Toplevel, Activation: dep.New, Action: dep.Action, NoGuard: !dep.Guarded, ConfirmTimeout: dep.Confirm}
 	if err := d.req.normalize(); err != nil {
 		return nil, dep, err
 	}
 	d.limits()
-	d.fr.line = d.line
+	d.fr.line, d.fr.beaten = d.line, d.waiting
 	d.res = Result{Outcome: "failed", ID: dep.ID, OldSystem: dep.Old, NewSystem: dep.Toplevel, ExitCode: -1}
 	d.state.Current = dep.Old
 	return d, dep, nil

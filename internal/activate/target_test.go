@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -94,8 +95,14 @@ func (l *local) idle() {
 func (l *local) Run(ctx context.Context, c ssh.Cmd) error {
 	script := strings.Replace(c.Script, "[ ! -d /run/systemd/system ] || tell systemd", "tell systemd 257; true", 1)
 	script = strings.Replace(script, "tell uid", "tell uid 0; true", 1)
-	cmd := exec.CommandContext(ctx, l.shell, "-s")
-	cmd.Stdin = strings.NewReader(script)
+	cmd := exec.CommandContext(ctx, l.shell, "-c", script)
+	if c.Stdin != nil { // as ssh does it: the end of the script does not wait for its input
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			return err
+		}
+		go func() { _, _ = io.Copy(in, c.Stdin); _ = in.Close() }()
+	}
 	var stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = c.Stdout, &stderr
 	cmd.WaitDelay = time.Second

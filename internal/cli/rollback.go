@@ -105,7 +105,7 @@ was booted once, by deploy --reboot, that takes another reboot.` + "\n" + foundF
 	fl.BoolVar(&o.pending, "pending", false, "end the deployment that is pending, whoever began it")
 	fl.IntVar(&o.activateTimeout, "activate-timeout", 0, "`SECONDS` that an activation may take (0: 300)")
 	acceptFailedFlag(c, &o.mayFail)
-	fl.IntVar(&o.confirmTimeout, "confirm-timeout", 0, "`SECONDS` between activation and confirmation (0: 60)")
+	fl.IntVar(&o.confirmTimeout, "confirm-timeout", 0, "`SECONDS` between activation and confirmation (0: 45)")
 	return c
 }
 
@@ -159,7 +159,7 @@ func (s *session) activateGeneration(ctx context.Context, h fleet.Host, conn *ss
 	h.HealthChecks.Accepted = o.accepted
 	res, err := activate.Run(ctx, conn, activate.Request{
 		Host: h.Name, NewSystem: target.System, Action: activate.Switch, SkipUnchanged: true, Meta: meta,
-		ActivateTimeout: seconds(o.activateTimeout), ConfirmTimeout: seconds(o.confirmTimeout),
+		ActivateTimeout: seconds(o.activateTimeout), ConfirmTimeout: seconds(o.confirmTimeout), Silence: seconds(o.confirmTimeout),
 		IgnoreUnits: h.HealthChecks.Ignored().Whole(),
 	}, s.ui)
 	out := deploy.Outcome{State: deploy.State(res.Outcome), System: target.System, Activation: res, Err: err}

@@ -160,7 +160,7 @@ func (b *rebooting) again(ctx context.Context) Outcome {
 func (b *rebooting) defaultFirst(ctx context.Context, old string) Outcome {
 	res, err := activate.Run(ctx, b.conn, activate.Request{
 		Host: b.h.Name, NewSystem: b.system, Action: b.Action, NoGuard: b.NoGuard,
-		ActivateTimeout: b.ActivateTimeout, ConfirmTimeout: b.confirmTimeout(b.h), Meta: b.Meta,
+		ActivateTimeout: b.ActivateTimeout, ConfirmTimeout: b.confirmTimeout(b.h), Silence: b.ConfirmTimeout, Meta: b.Meta,
 		IgnoreUnits:   b.h.HealthChecks.Ignored().Whole(),
 		SkipUnchanged: b.Action == activate.Switch,
 		Checks: func(ctx context.Context, _ activate.Phase) error {

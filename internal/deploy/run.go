@@ -16,6 +16,7 @@ import (
 	"godwit/internal/health"
 	"godwit/internal/hostscript"
 	"godwit/internal/reboot"
+	"godwit/internal/secrets"
 	"godwit/internal/ssh"
 	"godwit/internal/store"
 )
@@ -480,6 +481,7 @@ func (r *Run) activate(ctx context.Context, h fleet.Host, conn *ssh.Host, system
 			NoGuard:         r.NoGuard,
 			ActivateTimeout: r.ActivateTimeout,
 			ConfirmTimeout:  r.confirmTimeout(h),
+			Silence:         r.ConfirmTimeout,
 			Checks:          r.guardedChecks(h, after),
 			IgnoreUnits:     h.HealthChecks.Ignored().Whole(),
 			SkipUnchanged:   true,
@@ -530,7 +532,7 @@ func (r *Run) takeBack(ctx context.Context, jobs []Job, outcomes []Outcome) {
 		}
 		_, err := activate.Run(ctx, r.Pool.Host(Target(h)), activate.Request{
 			Host: h.Name, NewSystem: o.Previous, Action: r.Action, NoGuard: r.NoGuard,
-			ActivateTimeout: r.ActivateTimeout, ConfirmTimeout: r.ConfirmTimeout, Meta: r.Meta,
+			ActivateTimeout: r.ActivateTimeout, ConfirmTimeout: r.ConfirmTimeout, Silence: r.ConfirmTimeout, Meta: r.Meta,
 			IgnoreUnits: h.HealthChecks.Ignored().Whole(),
 		}, r.Sink)
 		if err != nil {
@@ -562,6 +564,10 @@ func (r *Run) confirmTimeout(h fleet.Host) time.Duration {
 func (r *Run) guardedChecks(h fleet.Host, after func(context.Context) error) func(context.Context, activate.Phase) error {
 	if r.Action == activate.Boot || r.Action == activate.DryActivate {
 		return nil
+	}
+	late := r.UploadSecrets && len(secrets.Select(h.Secrets, fleet.PostActivation)) > 0
+	if (r.SkipHealthChecks || h.HealthChecks.Len() == 0) && !late && (r.Schedule == nil || !r.Schedule.Together) {
+		return nil // nothing to wait for
 	}
 	return func(ctx context.Context, _ activate.Phase) error {
 		if err := after(ctx); err != nil || r.Schedule == nil {

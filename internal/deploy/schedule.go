@@ -175,7 +175,7 @@ func (s *Schedule) together(ctx context.Context, host string) error {
 		select {
 		case <-ch:
 		case <-ctx.Done():
-			return fault.New("the other hosts of its batch were not healthy in time").On(host).Because(ctx.Err()).
+			return fault.New("the other hosts of its batch were not healthy in time").On(host).Because(context.Cause(ctx)).
 				Hint("--confirm-timeout gives them longer")
 		}
 		s.mu.Lock()

@@ -15,6 +15,9 @@ set_current() { ln -sfn "$system" /run/current-system.new && mv -fT /run/current
 heal() { # what the old system is known for: reachable, with sudo
 	nft flush ruleset 2>/dev/null
 	ip link set eth0 up
+	[ ! -s /run/lab/address ] || { ip addr add "$(cat /run/lab/address)" dev eth0; rm -f /run/lab/address; }
+	ip -4 route show type blackhole | while read -r _ to _; do ip route del blackhole "$to"; done
+	[ ! -e /etc/ssh/key-of-deploy ] || mv /etc/ssh/key-of-deploy /etc/ssh/authorized_keys.d/deploy
 	# shellcheck disable=SC2046 # the words of the route
 	ip -4 route show default | grep -q . || ip route add $(cat /run/lab/default-route)
 	[ -e /etc/sudoers.d/deploy ] || { install -m 0440 "$factory/etc/sudoers.d/deploy" /run/sudoers-deploy && mv /run/sudoers-deploy /etc/sudoers.d/deploy; }

@@ -71,8 +71,9 @@ apply_ended() {
 	[ "$(decided)" != rollback ] || return 0 # the rollback waits for our end
 	case ${SERVICE_RESULT:-}/$(get apply-rc) in
 	success/*' ok')
-		if try 6 unit_confirm && put phase activated; then
-			say "activated; goes back in ${CONFIRM}s unless confirmed"
+		put activated-at "$(uptime_now)"
+		if try 6 unit_confirm && { [ "$TICKS" = 0 ] || try 6 unit_lease; } && put phase activated; then
+			say "activated; goes back in $(left)s unless it is reached and confirmed"
 			return 0
 		fi
 		start_rollback "the deadline for the confirmation could not be set"

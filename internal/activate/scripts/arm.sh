@@ -31,7 +31,7 @@ room() { # FOLDER KIB: free space, and that it can be written to
 alive() { # ID: does a unit of that deployment still live, or can't we know?
 	states=
 	[ "$MODE" = detached ] || states=$(systemctl show --property=ActiveState --value "godwit-rollback-$1.timer" \
-		"godwit-rollback-$1.service" "godwit-apply-$1.service" "godwit-commit-$1.service" "godwit-confirm-$1.timer") || return 0
+		"godwit-rollback-$1.service" "godwit-apply-$1.service" "godwit-commit-$1.service" "godwit-confirm-$1.timer" "godwit-lease-$1.timer") || return 0
 	for word in $states; do
 		case $word in inactive | failed) ;; *) return 0 ;; esac
 	done
@@ -66,7 +66,7 @@ find "$RUN" -mindepth 2 -maxdepth 2 -name final | sort | head -n -3 | while read
 done
 find "$GCROOTS" -maxdepth 1 -name 'godwit-*' ! -exec test -e {} \; -exec rm -f {} + 2>/dev/null
 
-fresh=1
+fresh=1 && IFS= read -r uptime </proc/uptime
 mkdir "$D" || refuse 66 "cannot make $D"
 { ln -sn "$NEW" "$D/new" && ln -sn "$OLD" "$D/old" && ln -sn "$TOPLEVEL" "$D/top"; } || refuse 66 "cannot write to $D"
 if [ "$ACTION" != dry-activate ]; then
@@ -79,18 +79,18 @@ if [ "$ACTION" != dry-activate ]; then
 fi
 write_files() {
 	{
-		for name in ID NEW OLD TOPLEVEL ACTION MODE APPLY_ACTION PROFILE ACTIVATE CONFIRM STOP DEADMAN ROLLBACK_MAX COMMIT_MAX LAST_RESORT RUN STATE CURRENT GCROOTS SWITCH_LOCK; do
+		for name in ID NEW OLD TOPLEVEL ACTION MODE APPLY_ACTION PROFILE ACTIVATE CONFIRM SILENCE TICK TICKS STOP DEADMAN ROLLBACK_MAX COMMIT_MAX LAST_RESORT RUN STATE CURRENT GCROOTS SWITCH_LOCK; do
 			eval "value=\$$name"
 			# shellcheck disable=SC2154 # set by eval
 			printf "%s='%s'\n" "$name" "$value"
 		done
-		printf "SH='%s'\nPINNED_PATH='%s'\nSTARTED=%s\n" "$(readlink -f "$(command -v sh)")" "$PATH" "$(date +%s)"
+		printf "SH='%s'\nPINNED_PATH='%s'\nSTARTED=%s\nARMED=%s\n" "$(readlink -f "$(command -v sh)")" "$PATH" "$(date +%s)" "${uptime%%.*}"
 	} >"$D/env" && printf '%s' "$RUN_SH" | base64 -d >"$D/run.sh" && printf '%s' "$META" | base64 -d >"$D/meta.json" && printf '%s' "$IGNORE" | base64 -d >"$D/ignore" &&
 		cat /proc/sys/kernel/random/boot_id >"$D/boot_id" && true >"$D/log" && true >"$D/failed-now" && head -c 65536 /dev/zero >"$D/reserve" &&
 		[ "$(wc -c <"$D/run.sh")" -eq "$RUN_SH_SIZE" ] && sh -n "$D/run.sh" 2>/dev/null
 }
 write_files || refuse 66 "cannot write to $D"
-for name in phase final rollback-rc attempts commits commit-failed reason; do # see put
+for name in phase final rollback-rc attempts commits commit-failed reason missed heard activated-at; do # see put
 	printf '%250s\n' '' >"$D/spare-$name" || refuse 66 "cannot write to $D"
 done
 # The baseline: what had failed before, or fails again and again.

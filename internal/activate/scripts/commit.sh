@@ -21,7 +21,7 @@ commit() {
 		finish superseded
 		exit 0
 	fi
-	systemctl stop --no-block "godwit-confirm-$ID.timer" 2>/dev/null
+	waits_end
 	put phase committing
 	case $(get commits) in
 	'' | [12]) ;;

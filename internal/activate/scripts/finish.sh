@@ -3,7 +3,7 @@
 
 # finish RESULT: called once; a killed finish is repeated by whoever comes next.
 finish() {
-	systemctl stop --no-block "godwit-confirm-$ID.timer" 2>/dev/null
+	waits_end
 	record "$1"
 	case $ACTION/$1 in
 	dry-activate/* | boot/*) ;;
@@ -14,6 +14,16 @@ finish() {
 	durable
 	put final "$1"
 	release
+}
+
+# waits_end [dead]: the timers that wait for the confirmation; dead, if the one
+# that fires once must not fire any more when this returns. One by one: newer
+# systemctl stops nothing when one of the units is unknown.
+waits_end() {
+	for waits in confirm lease; do
+		systemctl stop --no-block "godwit-$waits-$ID.timer" 2>/dev/null
+	done
+	[ "${1:-}" != dead ] || systemctl stop "godwit-confirm-$ID.timer" 2>/dev/null
 }
 
 # durable: what was said to hold must outlive a power cut in the next moment.
@@ -35,8 +45,7 @@ release() {
 	esac
 	[ "$(readlink "$RUN/current")" != "$ID" ] || rm -f "$RUN/current"
 	rm -f "$D/reserve" "$D"/spare-*
-	# One by one: newer systemctl stops nothing when one of the units is unknown.
-	systemctl stop --no-block "godwit-confirm-$ID.timer" 2>/dev/null
+	waits_end
 	systemctl stop --no-block "godwit-rollback-$ID.timer" 2>/dev/null
 	return 0
 }

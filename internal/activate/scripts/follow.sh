@@ -6,7 +6,7 @@
 # most half a minute or so. The state is read before the log, so that all that
 # led to it is in the log.
 follow() {
-	offset=$1 rounds=0
+	offset=$1 rounds=0 busy=
 	while :; do
 		reached=
 		if [ -e "$D/final" ] || [ "$rounds" -gt 170 ]; then reached=1; fi
@@ -18,13 +18,22 @@ follow() {
 			tail -c "+$((offset + 1))" "$D/log" | head -c "$((size - offset))"
 			offset=$size
 		elif [ "$((rounds % 10))" = 0 ]; then
-			printf '::godwit beat\n'
+			[ "$((rounds % 50))" != 0 ] || [ "$MODE" = detached ] || busy=$(jobs_now)
+			beat
 		fi
 		[ -z "$reached" ] || break
 		rounds=$((rounds + 1))
 		if [ "$rounds" -lt 20 ]; then sleep 0.05; else sleep 0.2; fi
 	done
 	facts
+	[ "$2" != activated ] || [ -z "$reached" ] || [ "$(get phase)" != activated ] || hold
+}
+
+# jobs_now: what systemd is busy with, of its jobs the first that runs.
+jobs_now() {
+	systemctl list-jobs --plain --no-legend --no-pager 2>/dev/null | while read -r _ unit job stage; do
+		[ "$stage" != running ] || { printf '%s %s' "$job" "$unit" && break; }
+	done
 }
 
 # facts: the whole state, and the end of the answer.
@@ -38,7 +47,7 @@ facts() {
 		[ ! -s "$D/$fact" ] || sed "s/^/::godwit fact $fact /" "$D/$fact"
 	done
 	printf '::godwit fact %s %s\n' id "$ID" old "$OLD" new "$NEW" toplevel "$TOPLEVEL" action "$ACTION" mode "$MODE" \
-		since "$STARTED" confirm "$CONFIRM" current "$(current)" profile "$(readlink -f "$PROFILE")"
+		since "$STARTED" age "$(($(uptime_now) - ARMED))" left "$(left)" confirm "$CONFIRM" silence "$SILENCE" current "$(current)" profile "$(readlink -f "$PROFILE")"
 	printf '::godwit fact meta %s\n' "$(get meta.json)"
 	printf '::godwit end\n'
 }

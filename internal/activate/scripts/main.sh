@@ -9,7 +9,7 @@ umask 077
 verb=$1
 shift
 case $verb in
-apply | rollback | commit | plain | expire | again | detached | follow | confirm | cancel | facts | launch) "$verb" "$@" ;;
+apply | rollback | commit | plain | expire | tick | attend | again | detached | follow | confirm | cancel | facts | launch) "$verb" "$@" ;;
 apply-ended) apply_ended ;;
 rollback-ended) rollback_ended ;;
 commit-ended) commit_ended ;;

@@ -25,7 +25,7 @@ rollback() {
 		[ -s "$D/reason" ] || put reason "the activation was killed"
 	fi
 	[ -s "$D/reason" ] || put reason "the deadline of the whole deployment passed"
-	systemctl stop "godwit-confirm-$ID.timer" 2>/dev/null
+	waits_end dead
 	systemctl stop "godwit-apply-$ID.service" 2>/dev/null # waits until all of it is dead
 	if [ ! -e "$D/started" ] || [ -e "$D/untouched" ]; then
 		say "nothing was begun: $(get reason)"

@@ -41,6 +41,15 @@ unit_confirm() {
 		systemctl is-active --quiet "godwit-confirm-$ID.timer"
 }
 
+# The silence that is borne while it waits (lease.sh). Its lines in the journal
+# are left out: it would fill it.
+unit_lease() {
+	run_unit godwit-lease tick --on-active="${TICK}s" --on-unit-active="${TICK}s" --timer-property=AccuracySec=250ms \
+		--timer-property=RemainAfterElapse=no --timer-property=IgnoreOnIsolate=yes \
+		-p Type=exec -p RuntimeMaxSec=30 -p LogLevelMax=notice ||
+		systemctl is-active --quiet "godwit-lease-$ID.timer"
+}
+
 unit_commit() {
 	run_unit godwit-commit commit --no-block -p Type=exec -p "OnFailure=godwit-rollback-$ID.service" -p Restart=on-failure -p RestartSec=1 \
 		-p "RuntimeMaxSec=$((2 * COMMIT_MAX + 60))" -p "TimeoutStopSec=$COMMIT_MAX" -p OOMScoreAdjust=-900 \
