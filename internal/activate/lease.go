@@ -125,7 +125,7 @@ func (d *run) attendOnce(ctx context.Context, script string, stands func(beat)) 
 
 // refusals are what new connections get for an answer, one after the other.
 type refusals struct {
-	kind  string        // of the last ones; empty: none, or one that may change
+	limit time.Duration // after so long nothing else is expected; 0: it may change
 	since awake.Instant // when the first of them came
 	said  string        // the last line about it
 	at    awake.Instant // when that was
@@ -156,16 +156,19 @@ func kindOf(err error) string {
 func (d *run) refusedAgain(err error, left time.Duration) bool {
 	r := &d.denied
 	kind, text := kindOf(err), trimHost(err, d.req.Host)
-	if kind != r.kind {
-		r.kind, r.since = kind, awake.Now()
+	// A server that refuses our key may then refuse to talk to us for a while.
+	switch limit := min(certain(kind), d.silence/2); {
+	case limit == 0 || r.limit == 0:
+		r.limit, r.since = limit, awake.Now()
+	default:
+		r.limit = min(limit, r.limit)
 	}
 	d.unheard = text
 	if left > 0 && (text != r.said || awake.Since(r.at) >= 15*time.Second) {
 		r.said, r.at = text, awake.Now()
 		d.sc.Note("no confirmation yet: " + text + "; the host goes back in " + round(left).String() + " unless it is reached")
 	}
-	limit := min(certain(kind), d.silence/2)
-	return !d.req.patient && limit > 0 && awake.Since(r.since) >= limit
+	return !d.req.patient && r.limit > 0 && awake.Since(r.since) >= r.limit
 }
 
 // retreat asks the host over an old connection to go back, because no new one can
@@ -173,7 +176,7 @@ func (d *run) refusedAgain(err error, left time.Duration) bool {
 func (d *run) retreat(ctx context.Context) {
 	reason := "not reached: " + cmp.Or(d.unheard, "no new connection")
 	d.sc.Warn("the new system lets nobody in: going back to the system that ran before")
-	d.denied.kind = ""
+	d.denied = refusals{}
 	if d.held.say("back " + hostscript.Words(reason)) {
 		d.held = nil
 		return
