@@ -32,9 +32,9 @@ const patience = 15 * time.Second
 // or its ssh is stopped.
 func (d *run) call(ctx context.Context, script string, c calling) error {
 	ctx, cancel := context.WithCancel(ctx)
-	bound := awake.AfterFunc(2*time.Minute, cancel)
+	bound := awake.AfterFunc(2*time.Minute, crash.Func(cancel))
 	silent := make(chan struct{})
-	alarm := awake.AfterFunc(c.quiet, func() { close(silent); cancel() })
+	alarm := awake.AfterFunc(c.quiet, func() { defer crash.Catch(); close(silent); cancel() })
 	defer func() { bound.Stop(); alarm.Stop() }()
 	d.fr.begin()
 	d.fr.heard = func() {
@@ -163,6 +163,7 @@ type tap struct {
 }
 
 func (t *tap) Write(p []byte) (int, error) {
+	defer crash.Catch()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.w == nil {

@@ -99,7 +99,7 @@ func (d *run) attendOnce(ctx context.Context, script string, stands func(beat)) 
 	defer in.Close()
 	fr := frames{}
 	fr.begin()
-	alarm := awake.AfterFunc(30*time.Second, cancel)
+	alarm := awake.AfterFunc(30*time.Second, crash.Func(cancel))
 	defer alarm.Stop()
 	every := d.renewEvery()
 	fr.beaten = func(b beat) {

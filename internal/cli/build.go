@@ -221,7 +221,7 @@ without a deployment file, and so without its secrets and checks.
 	f := c.Flags()
 	f.IntVar(&timeout, "timeout", 0, "`SECONDS` that all checks of a host may take (0: 120)")
 	f.IntVar(&activateTimeout, "activate-timeout", 0, "`SECONDS` that an activation may take (0: 300)")
-	f.IntVar(&confirmTimeout, "confirm-timeout", 0, "`SECONDS` between activation and confirmation, checks included (0: what the checks may take and a minute)")
+	f.IntVar(&confirmTimeout, "confirm-timeout", 0, "`SECONDS` between activation and confirmation, checks included (0: what the checks may take and 45, and no 45 in a row without a word from godwit)")
 	f.IntVar(&rebootTimeout, "reboot-timeout", 0, "`SECONDS` to wait for a host that reboots (0: 600)")
 	f.BoolVar(&d.UploadSecrets, "upload-secrets", false, "upload secrets, too")
 	f.BoolVar(&d.SkipHealthChecks, "skip-health-checks", false, "do not run health checks")
