@@ -40,6 +40,7 @@ type host struct {
 	err     string // of the step that failed last
 	failed  event.Step
 	lastOK  event.Step
+	well    map[event.Step]bool // steps that ended well, and did not begin again
 	tail    []logLine
 	copied  int64 // bytes of store paths
 }
@@ -132,6 +133,7 @@ func (h *host) task(s event.Step) *task {
 
 func (h *host) start(e event.Event) *task {
 	h.end(e.Step)
+	delete(h.well, e.Step)
 	t := &task{step: e.Step, began: e.Time, text: e.Text, mark: e.Time, printed: e.Time}
 	h.active = append(h.active, t)
 	if h.began.IsZero() {
@@ -201,6 +203,10 @@ func (m *model) apply(e event.Event) (*host, *task) {
 	case event.Done:
 		t = h.end(e.Step)
 		h.text, h.lastOK = e.Text, e.Step
+		if h.well == nil {
+			h.well = map[event.Step]bool{}
+		}
+		h.well[e.Step] = true
 	case event.Skipped:
 		t = h.end(e.Step)
 	case event.Failed:
@@ -480,7 +486,7 @@ func (h *host) failedTail() []logLine {
 	step := h.failed
 	if step == "" && len(h.tail) > 0 {
 		step = h.tail[len(h.tail)-1].step
-		if step == h.lastOK || step == event.StepBuilder { // which tells why, not what happened
+		if h.well[step] || step == event.StepBuilder { // which tells why, not what happened
 			return nil
 		}
 	}

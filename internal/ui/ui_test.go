@@ -548,6 +548,25 @@ func TestTails(t *testing.T) {
 	}
 }
 
+// Nor does it when another step went well meanwhile: the build log is not why an
+// activation was refused.
+func TestTailsOfARefusal(t *testing.T) {
+	var out bytes.Buffer
+	u := New(Options{Stdout: io.Discard, Stderr: &out, Mode: Plain, Getenv: environ()})
+	for _, e := range []event.Event{
+		{Step: event.StepBuild, Kind: event.Started}, {Step: event.StepBuild, Kind: event.Log, Text: "compiling"}, {Step: event.StepBuild, Kind: event.Done},
+		{Step: event.StepCopy, Kind: event.Started}, {Step: event.StepCopy, Kind: event.Done},
+		{Kind: event.Result, Outcome: "failed", Error: "another deployment is under way"},
+	} {
+		e.Host = "web"
+		u.Emit(e)
+	}
+	u.Close()
+	if strings.Contains(out.String(), "last lines of ") {
+		t.Errorf("the log of the build is shown:\n%s", out.String())
+	}
+}
+
 func TestJSON(t *testing.T) {
 	b := newBench(t, 80, 24, Options{Mode: JSON})
 	fleetRun(b, 4, func() {})
