@@ -223,19 +223,19 @@ func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Seco
 
 // run is one deployment as the deployer sees it.
 type run struct {
-	r      Runner
-	req    Request
-	sc     event.Scope
-	fr     frames
-	id     string
-	res    Result
-	state  State
-	begun  time.Time
-	since  awake.Instant // when it began
-	lastOK awake.Instant // when the host was last heard
-	held   *held         // the connection that saw the activation end
-	waits  waits         // what is said while nothing happens
-	denied refusals      // what new connections get after the activation
+	r        Runner
+	req      Request
+	sc       event.Scope
+	fr       frames
+	id       string
+	res      Result
+	state    State
+	begun    time.Time
+	since    awake.Instant // when it began
+	lastOK   awake.Instant // when the host was last heard
+	lifeline *lifeline     // the connection that saw the activation end
+	waits    waits         // what is said while nothing happens
+	denied   refusals      // what new connections get after the activation
 	// unheard is why the host could not be reached, when last tried in vain.
 	unheard string
 	// dropped is how the connection that armed it was lost, if it was.
@@ -306,7 +306,7 @@ func (d *run) run(ctx context.Context) error {
 		d.res.Outcome, d.res.ExitCode, d.res.Meaning = "unchanged", 0, "the host runs this system already"
 		return nil
 	}
-	defer func() { d.held.end() }()
+	defer func() { d.lifeline.end() }()
 	if err := d.arm(ctx); err != nil {
 		return err
 	}

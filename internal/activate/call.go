@@ -75,8 +75,8 @@ func (d *run) attach(ctx context.Context, verb, a2 string, fresh bool) error {
 	return d.call(ctx, script, calling{fresh: fresh, quiet: 30 * time.Second, hold: verb == "follow" && a2 == "activated" && d.guarded()})
 }
 
-// held is a connection that stays open after its answer.
-type held struct {
+// lifeline is a connection that stays open after its answer.
+type lifeline struct {
 	in     *io.PipeWriter
 	cancel context.CancelFunc
 	done   chan error
@@ -84,9 +84,9 @@ type held struct {
 
 // hold runs cmd until its answer is whole, and keeps the connection.
 func (d *run) hold(ctx context.Context, cancel context.CancelFunc, cmd ssh.Cmd) error {
-	go crash.Func(d.held.end)()
+	go crash.Func(d.lifeline.end)()
 	in, feed := io.Pipe()
-	h := &held{in: feed, cancel: cancel, done: make(chan error, 1)}
+	h := &lifeline{in: feed, cancel: cancel, done: make(chan error, 1)}
 	ended := make(chan struct{})
 	d.fr.whole = func() { close(ended) }
 	tap := &tap{w: cmd.Stdout}
@@ -106,13 +106,13 @@ func (d *run) hold(ctx context.Context, cancel context.CancelFunc, cmd ssh.Cmd) 
 		return err
 	case <-ended:
 		tap.close()
-		d.held = h
+		d.lifeline = h
 		return nil
 	}
 }
 
 // say sends a line over a connection that was held; false when it is gone.
-func (h *held) say(line string) bool {
+func (h *lifeline) say(line string) bool {
 	if h == nil {
 		return false
 	}
@@ -137,7 +137,7 @@ func (h *held) say(line string) bool {
 }
 
 // end hangs up. It may be called again, and of none.
-func (h *held) end() {
+func (h *lifeline) end() {
 	if h == nil {
 		return
 	}

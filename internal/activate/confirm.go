@@ -92,8 +92,8 @@ func (d *run) checks(ctx context.Context, until awake.Instant) (over bool, err e
 		}
 		return true, d.follow(ctx, "final")
 	}
-	d.held.end() // a new connection stands
-	d.held = nil
+	d.lifeline.end() // a new connection stands
+	d.lifeline = nil
 
 	checkCtx, cancel := context.WithCancelCause(ctx)
 	timed, end := awake.WithTimeout(checkCtx, awake.Until(until.Add(-min(3*time.Second, d.confirm/4))))

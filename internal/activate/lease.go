@@ -177,8 +177,8 @@ func (d *run) retreat(ctx context.Context) {
 	reason := "not reached: " + cmp.Or(d.unheard, "no new connection")
 	d.sc.Warn("the new system lets nobody in: going back to the system that ran before")
 	d.denied = refusals{}
-	if d.held.say("back " + hostscript.Words(reason)) {
-		d.held = nil
+	if d.lifeline.say("back " + hostscript.Words(reason)) {
+		d.lifeline = nil
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, 8*time.Second)
