@@ -238,6 +238,10 @@ type run struct {
 	denied   refusals      // what new connections get after the activation
 	// unheard is why the host could not be reached, when last tried in vain.
 	unheard string
+	// cause are the lines of the log before the host began to go back, and backFrom
+	// when that was; nil: it did not.
+	cause    []string
+	backFrom awake.Instant
 	// dropped is how the connection that armed it was lost, if it was.
 	dropped string
 	// asked: a confirmation has reached the host, or may have.
@@ -390,7 +394,14 @@ func (d *run) meta() string {
 
 func (d *run) line(s string) {
 	d.heardLine()
-	d.sc.Log(s)
+	if d.cause == nil && goesBack.MatchString(s) {
+		d.cause, d.backFrom = append([]string{}, d.res.Log...), awake.Now()
+	}
+	e := event.Event{Kind: event.Log, Text: s}
+	if d.cause != nil {
+		e.Data = map[string]string{event.Part: event.WayBack}
+	}
+	d.sc.Emit(e)
 	d.res.Log = append(d.res.Log, s)
 	if n := len(d.res.Log); n > logKept {
 		d.res.Log = append(d.res.Log[:0:0], d.res.Log[n-logKept:]...)
@@ -425,7 +436,7 @@ func (d *run) arm(ctx context.Context) error {
 		d.lastOK = awake.Now()
 		last = d.call(ctx, script, calling{quiet: 45 * time.Second, hold: d.guarded()})
 		if refused := d.fr.fact("refused"); refused != "" && !strings.HasPrefix(refused, "76 ") {
-			return d.refused(refused)
+			return d.turnedDown(ctx, refused)
 		}
 		if last == nil && d.fr.fact("refused") == "" || d.fr.has("armed") {
 			if last != nil {
@@ -472,13 +483,18 @@ func (d *run) arm(ctx context.Context) error {
 	return f.Detail(d.fr.noise...)
 }
 
-// refused explains why arming was turned down. Nothing was touched.
-func (d *run) refused(words string) error {
+// turnedDown explains why arming was refused. Nothing was touched.
+func (d *run) turnedDown(ctx context.Context, words string) error {
 	code, why, _ := strings.Cut(words, " ")
 	switch code {
 	case "75":
-		return fault.New("another deployment is under way on this host (%s)", why).On(d.req.Host).Exit(ExitBusy).
-			Hint("godwit status %s shows it; godwit confirm %s or godwit rollback --pending %s ends it", d.req.Host, d.req.Host, d.req.Host)
+		holder := d.state.Holder
+		if d.state.Pending != why { // it began after the host was looked at
+			ctx, stop := awake.WithTimeout(ctx, 10*time.Second)
+			defer stop()
+			holder, _ = deployment(ctx, d.r, d.req.Host, "current")
+		}
+		return busy(d.req.Host, why, holder)
 	case "66":
 		return fault.New("%s; nothing was changed", why).On(d.req.Host).Hint("make room on the host: godwit gc %s", d.req.Host)
 	}
@@ -634,17 +650,37 @@ func (d *run) lost(err error) error {
 	return f.Hint("power-cycle the host: it boots %s", d.res.OldSystem).Hint("godwit status %s", d.req.Host)
 }
 
+// goesBack are the lines with which the scripts begin to go back (rollback.sh,
+// commit.sh). What follows them says nothing about why.
+var goesBack = regexp.MustCompile(`^godwit: (rolling back: .*|.*: going back)$`)
+
+// lastLines are those in which it failed.
 func (d *run) lastLines(f *fault.Error) {
-	lines := d.res.Log
+	lines, of := d.res.Log, "its activation log"
+	if d.cause != nil {
+		lines, of = d.cause, "the activation, before it went back"
+	}
 	if len(lines) > 8 {
 		lines = lines[len(lines)-8:]
 	}
 	if len(lines) > 0 {
-		f.Detail("last lines of its activation log:")
+		f.Detail("last lines of " + of + ":")
 		for _, l := range lines {
 			f.Detail("  | " + l)
 		}
 	}
+}
+
+// wayBack says in a line how a host went back.
+func (d *run) wayBack() string {
+	how := ""
+	if d.cause != nil {
+		how = "in " + max(time.Second, round(awake.Since(d.backFrom))).String()
+	}
+	if n, err := strconv.Atoi(d.fr.fact("attempts")); err == nil && n > 0 {
+		how += fmt.Sprintf(", at attempt %d", n+1)
+	}
+	return strings.TrimPrefix(how, ", ")
 }
 
 func trimHost(err error, host string) string {

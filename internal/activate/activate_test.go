@@ -230,12 +230,18 @@ func TestRefusals(t *testing.T) {
 		{name: "no switch", state: []string{"no-switch", newSystem}, words: "system.switch.enable", code: 1},
 		{name: "nixos-rebuild", state: []string{"rebuild", "nixos-rebuild-switch-to-configuration.service"}, words: "right now", code: ExitBusy},
 		{name: "busy", armed: "::godwit refused 75 other\n", words: "another deployment is under way on this host (other)", code: ExitBusy},
+		{name: "who is busy", armed: "::godwit refused 75 other\n", words: "it is a switch by ana on laptop7, commit 4f2a91c, since ", code: ExitBusy},
+		{name: "until when", armed: "::godwit refused 75 other\n", words: "when nobody is heard, the host goes back in 41s", code: ExitBusy},
 		{name: "no room", armed: "::godwit refused 66 only 3 KiB are free in /run\n", words: "only 3 KiB are free in /run; nothing was changed"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			calls := []call{{want: `CHECK=`, out: healthy(c.state...)}}
 			if c.armed != "" {
 				calls = append(calls, call{want: `MODE=`, out: c.armed, err: &ssh.ExitError{Code: 75}})
+				if c.code == ExitBusy { // who is it?
+					calls = append(calls, call{want: `VERB='facts'`, out: facts("id", "other", "action", "switch", "phase", "activated", "age", "63", "left", "41",
+						"meta", `{"user":"ana","deployer":"laptop7","commit":"4f2a91c0d"}`)})
+				}
 			}
 			res, _, err := deploy(t, c.req, calls...)
 			var f *fault.Error

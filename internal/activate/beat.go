@@ -47,6 +47,7 @@ func (d *run) goesBack() string {
 // waits is what a person is told while the host says nothing.
 type waits struct {
 	phase string
+	busy  string        // the last that the activation waited for
 	begun awake.Instant // the phase
 	said  awake.Instant // when a person last heard something
 	shown bool          // what it waits for is on the screen
@@ -60,8 +61,11 @@ const tellAfter = 10 * time.Second
 // silent for a while.
 func (d *run) waiting(b beat) {
 	w := &d.waits
+	if b.phase == "" && b.busy != "" {
+		w.busy = b.busy
+	}
 	if w.begun == 0 || w.phase != b.phase {
-		*w = waits{phase: b.phase, begun: awake.Now(), said: awake.Now()}
+		*w = waits{phase: b.phase, busy: w.busy, begun: awake.Now(), said: awake.Now()}
 		return
 	}
 	if awake.Since(w.said) < tellAfter {
@@ -84,7 +88,7 @@ func (d *run) waiting(b beat) {
 		return
 	}
 	if b.busy != "" {
-		text += "; systemd waits for " + b.busy
+		text += "; it waits for: " + b.busy
 	}
 	w.said, w.shown = awake.Now(), true
 	d.sc.Progress(0, 0, "", text)

@@ -76,13 +76,17 @@ func (d *run) final(final string) error {
 	case "rolled-back":
 		d.res.Outcome = "rolled-back"
 		f := fail("%s; it went back by itself", d.why()).Exit(ExitRolledBack)
+		d.failedUnits(f)
+		d.lastLines(f)
 		f.Detail(fmt.Sprintf("running now   %s (as before the deploy)", d.res.Running))
 		if d.res.Running != d.res.OldSystem {
 			f.Detail("expected      " + d.res.OldSystem)
 		}
+		if how := d.wayBack(); how != "" {
+			f.Detail("went back     " + how)
+		}
 		d.bootUnsure(f)
-		d.failedUnits(f)
-		d.lastLines(f)
+		d.overTime(f)
 		d.wentBack(f, strings.TrimPrefix(final, "rolled-back "))
 		return f.Hint("godwit diff %s shows what would have changed; godwit history %s keeps the record", host, host)
 
@@ -135,6 +139,7 @@ func (d *run) final(final string) error {
 		case Test:
 			f.Detail("there was no guard: the host may run a mix of both systems until it reboots")
 		}
+		d.overTime(f)
 		d.failedUnits(f)
 		d.lastLines(f)
 		return f
@@ -236,6 +241,20 @@ func (d *run) wentBack(f *fault.Error, status string) {
 	if slices.ContainsFunc(d.fr.facts["parts-new"], func(part string) bool { return slices.Contains(again, part) }) {
 		f.Detail("that failed with the old system, too, so the next deploy takes it for known and goes on")
 	}
+}
+
+// overTime says how an activation that took too long gets more time.
+func (d *run) overTime(f *fault.Error) {
+	if !strings.HasPrefix(d.fr.fact("apply-result"), "timeout") {
+		return
+	}
+	if busy := d.waits.busy; busy != "" {
+		f.Detail("it waited for " + busy)
+		if _, unit, _ := strings.Cut(busy, " "); strings.Contains(unit, ".") && !strings.ContainsAny(unit, " ?") {
+			f.Hint("%s systemctl status %s", shell(d.r, d.req.Host), unit)
+		}
+	}
+	f.Hint("--activate-timeout %d gives it twice as long", 2*seconds(d.activate))
 }
 
 // bootUnsure tells of a boot loader that failed, or hung, when it was to be set

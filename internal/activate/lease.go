@@ -126,6 +126,7 @@ func (d *run) attendOnce(ctx context.Context, script string, stands func(beat)) 
 // refusals are what new connections get for an answer, one after the other.
 type refusals struct {
 	limit time.Duration // after so long nothing else is expected; 0: it may change
+	why   string        // the answer that says so
 	since awake.Instant // when the first of them came
 	said  string        // the last line about it
 	at    awake.Instant // when that was
@@ -156,14 +157,16 @@ func kindOf(err error) string {
 func (d *run) refusedAgain(err error, left time.Duration) bool {
 	r := &d.denied
 	kind, text := kindOf(err), trimHost(err, d.req.Host)
+	d.unheard = text
 	// A server that refuses our key may then refuse to talk to us for a while.
 	switch limit := min(certain(kind), d.silence/2); {
 	case limit == 0 || r.limit == 0:
-		r.limit, r.since = limit, awake.Now()
+		r.limit, r.since, r.why = limit, awake.Now(), text
+	case limit <= r.limit:
+		r.limit, r.why = limit, text
 	default:
-		r.limit = min(limit, r.limit)
+		d.unheard = r.why
 	}
-	d.unheard = text
 	if left > 0 && (text != r.said || awake.Since(r.at) >= 15*time.Second) {
 		r.said, r.at = text, awake.Now()
 		d.sc.Note("no confirmation yet: " + text + "; the host goes back in " + round(left).String() + " unless it is reached")

@@ -2,8 +2,10 @@ package activate
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -31,10 +33,45 @@ type Deployment struct {
 	Confirm   time.Duration // how long it waits for a confirmation
 	NewFailed []string
 	Meta      map[string]string
+	// Age is how long ago it began, and Left after how long the host goes back if it
+	// hears nothing more; both by the host's own count. 0: not known, or not so.
+	Age, Left time.Duration
 }
 
 // Pending says whether it can still be confirmed or rolled back.
 func (d *Deployment) Pending() bool { return d != nil && d.Final == "" }
+
+// busy says who holds a host, since when and until when.
+func busy(host, id string, h *Deployment) error {
+	f := fault.New("another deployment is under way on this host (%s)", id).On(host).Exit(ExitBusy)
+	if h != nil {
+		who := string(h.Action)
+		if user := cmp.Or(h.Meta["user"], h.Meta["who"]); user != "" {
+			who += " by " + user
+		}
+		if from := h.Meta["deployer"]; from != "" {
+			who += " on " + from
+		}
+		if commit := h.Meta["commit"]; commit != "" {
+			who += ", commit " + commit[:min(len(commit), 7)]
+		}
+		if h.Age > 0 {
+			who += fmt.Sprintf(", since %s (%s ago)", time.Now().Add(-h.Age).Format("15:04:05"), h.Age)
+		}
+		f.Detail("it is a " + hostscript.Words(who))
+		switch {
+		case h.Left > 0 && h.Phase == "activated":
+			f.Detail(fmt.Sprintf("it waits for its confirmation; when nobody is heard, the host goes back in %s", h.Left))
+		case h.Left > 0:
+			f.Detail(fmt.Sprintf("its activation goes on; when nobody is heard after it, the host has gone back in %s at the latest", h.Left))
+		case h.Phase == "rolling-back" || h.Phase == "failed":
+			f.Detail("the host is going back to the system it ran before")
+		case h.Phase == "committing":
+			f.Detail("it was confirmed, and is being made permanent")
+		}
+	}
+	return f.Hint("godwit status %s shows it; godwit confirm %s or godwit rollback --pending %s ends it", host, host, host)
+}
 
 // Record is one line of the host's own history.
 type Record struct {
@@ -88,8 +125,10 @@ func (d *run) deployment() *Deployment {
 	if n, err := strconv.ParseInt(f.fact("since"), 10, 64); err == nil {
 		out.Started = time.Unix(n, 0)
 	}
-	if n, err := strconv.Atoi(f.fact("confirm")); err == nil {
-		out.Confirm = time.Duration(n) * time.Second
+	for name, to := range map[string]*time.Duration{"confirm": &out.Confirm, "age": &out.Age, "left": &out.Left} {
+		if n, err := strconv.Atoi(f.fact(name)); err == nil && n >= 0 && n < 1<<30 {
+			*to = time.Duration(n) * time.Second
+		}
 	}
 	_ = json.Unmarshal([]byte(f.fact("meta")), &out.Meta)
 	return out

@@ -28,6 +28,7 @@ type State struct {
 	FailedUnits                          []string         // the baseline
 	Free                                 map[string]int64 // bytes in /nix, /boot, /run
 	Pending                              string           // ID of a deployment that is under way
+	Holder                               *Deployment      // that one, as it describes itself; may be nil
 	Interrupted                          string           // ID of a commit that a power cut interrupted
 	Rebuild                              string           // a nixos-rebuild switch that is under way
 	Held                                 string           // "PID NAME" of a switch-to-configuration that runs
@@ -102,6 +103,13 @@ func Preflight(ctx context.Context, r Runner, req Request) (State, error) {
 	if m := f.fact("machine"); !strings.HasPrefix(m, ":") && !strings.HasSuffix(m, ":") {
 		s.Machine = m
 	}
+	pending := run{fr: frames{facts: map[string][]string{}}}
+	for name, values := range f.facts {
+		if name, ok := strings.CutPrefix(name, "pending-"); ok {
+			pending.fr.facts[name] = values
+		}
+	}
+	s.Holder = pending.deployment()
 	s.Systemd, _ = strconv.Atoi(f.fact("systemd"))
 	for _, line := range f.facts["free"] {
 		folder, kib, _ := strings.Cut(line, " ")

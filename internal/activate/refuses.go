@@ -7,8 +7,7 @@ func Refuses(s State, req Request) error {
 		return err
 	}
 	if s.Pending != "" && req.Action != DryActivate {
-		d := &run{req: req}
-		return d.refused("75 " + s.Pending)
+		return busy(req.Host, s.Pending, s.Holder)
 	}
 	return s.allows(req)
 }

@@ -105,6 +105,13 @@ type Activity struct {
 	Phase string `json:"phase,omitempty"`
 }
 
+// Part is the key in Data of what a line of a log is part of, and WayBack the value
+// of lines that a host wrote on its way back to the old system: they do not say why.
+const (
+	Part    = "part"
+	WayBack = "rollback"
+)
+
 // Sink takes events. Implementations are safe for use by many goroutines and
 // do not block longer than it takes to write a line.
 type Sink interface {

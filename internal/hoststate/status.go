@@ -161,7 +161,11 @@ func Assess(host string, f Facts, want Wanted) Status {
 		if d.Meta["user"] != "" {
 			what += " by " + d.Meta["user"]
 		}
-		s.problem(Pending, "%s since %s", what, text.Elapsed(f.Clock.Sub(d.Started)))
+		what += " since " + text.Elapsed(f.Clock.Sub(d.Started))
+		if d.Left > 0 && d.Phase == "activated" {
+			what += ", and goes back in " + text.Elapsed(d.Left)
+		}
+		s.problem(Pending, "%s", what)
 		if d.Guarded && d.Phase == "activated" {
 			s.Hints = append(s.Hints, "godwit confirm DEPLOYMENT "+host, "godwit rollback --pending DEPLOYMENT "+host)
 		} else if d.Guarded && d.Phase == "" {

@@ -196,6 +196,9 @@ func (m *model) apply(e event.Event) (*host, *task) {
 				t.last = e.Text
 			}
 		}
+		if e.Data[event.Part] == event.WayBack {
+			return h, t // a tail is there to say why
+		}
 		h.tail = append(h.tail, logLine{step: e.Step, text: e.Text})
 		if n := len(h.tail) - m.keep; n > 0 {
 			h.tail = slices.Delete(h.tail, 0, n)

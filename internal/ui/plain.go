@@ -43,7 +43,9 @@ func (p *plain) emit(e event.Event, h *host, t *task) {
 		if !shown {
 			return
 		}
-		h.tail[len(h.tail)-1].shown = true
+		if e.Data[event.Part] != event.WayBack {
+			h.tail[len(h.tail)-1].shown = true
+		}
 		if stdout {
 			p.to(u.stdout, prefix(e), e.Text)
 		} else {

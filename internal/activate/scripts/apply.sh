@@ -71,7 +71,7 @@ apply_ended() {
 	[ "$(decided)" != rollback ] || return 0 # the rollback waits for our end
 	case ${SERVICE_RESULT:-}/$(get apply-rc) in
 	success/*' ok')
-		put activated-at "$(uptime_now)"
+		put activated-at "$(uptime_s)"
 		if try 6 unit_confirm && { [ "$TICKS" = 0 ] || try 6 unit_lease; } && put phase activated; then
 			say "activated; goes back in $(left)s unless it is reached and confirmed"
 			return 0

@@ -31,6 +31,7 @@ follow() {
 
 # jobs_now: what systemd is busy with, of its jobs the first that runs.
 jobs_now() {
+	[ ! -s "$D/held" ] || { printf 'another switch-to-configuration, process %s' "$(get held)" && return; }
 	systemctl list-jobs --plain --no-legend --no-pager 2>/dev/null | while read -r _ unit job stage; do
 		[ "$stage" != running ] || { printf '%s %s' "$job" "$unit" && break; }
 	done
@@ -47,7 +48,7 @@ facts() {
 		[ ! -s "$D/$fact" ] || sed "s/^/::godwit fact $fact /" "$D/$fact"
 	done
 	printf '::godwit fact %s %s\n' id "$ID" old "$OLD" new "$NEW" toplevel "$TOPLEVEL" action "$ACTION" mode "$MODE" \
-		since "$STARTED" age "$(($(uptime_now) - ARMED))" left "$(left)" confirm "$CONFIRM" silence "$SILENCE" current "$(current)" profile "$(readlink -f "$PROFILE")"
+		since "$STARTED" age "$(($(uptime_s) - ARMED))" left "$(left)" confirm "$CONFIRM" silence "$SILENCE" current "$(current)" profile "$(readlink -f "$PROFILE")"
 	printf '::godwit fact meta %s\n' "$(get meta.json)"
 	printf '::godwit end\n'
 }

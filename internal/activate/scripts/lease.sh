@@ -56,7 +56,7 @@ hold() {
 beat() { printf '::godwit beat %s %s %s\n' "$(left)" "$(get phase)" "$busy"; }
 
 left() {
-	up=$(uptime_now)
+	up=$(uptime_s)
 	case $MODE/$(get phase)/$(decided) in
 	guard//) # SILENCE begins when the activation has ended, or was ended
 		left=$((ACTIVATE + STOP + SILENCE - (up - ARMED))) ;;
@@ -71,10 +71,4 @@ left() {
 	esac
 	[ "$left" -gt 0 ] || left=0
 	printf '%s' "$left"
-}
-
-# uptime_now: whole seconds since the boot. The clock on the wall may be set.
-uptime_now() {
-	IFS= read -r uptime </proc/uptime
-	printf '%s' "${uptime%%.*}"
 }

@@ -22,7 +22,8 @@ tell rebuild "$(systemctl list-units --plain --no-legend --no-pager 'nixos-rebui
 for folder in /nix /boot /run; do
 	tell free "$folder $(df -Pk "$folder" 2>/dev/null | { read -r _; read -r _ _ _ free _ && echo "$free"; })"
 done
-tell pending "$(pending=$(readlink "$RUN/current") && [ -d "$RUN/$pending" ] && [ ! -e "$RUN/$pending/final" ] && echo "$pending")"
+pending=$(readlink "$RUN/current") && [ -d "$RUN/$pending" ] && [ ! -e "$RUN/$pending/final" ] && tell pending "$pending" && [ -r "$RUN/$pending/run.sh" ] &&
+	sh "$RUN/$pending/run.sh" facts 2>/dev/null | sed -n 's/^::godwit fact /&pending-/p'
 held=$(switch_holder) && switch_ours "$held" || held=
 tell held "$held"
 [ ! -s "$STATE/pending" ] || tell interrupted "$(head -n 1 "$STATE/pending")"
