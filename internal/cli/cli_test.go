@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -140,6 +141,29 @@ func TestCommandLine(t *testing.T) {
 
 // TestCompletion: what a shell offers.
 func TestCompletion(t *testing.T) {
+	dir, state := t.TempDir(), t.TempDir()
+	t.Chdir(dir)
+	t.Setenv("XDG_STATE_HOME", state)
+	memory := filepath.Join(state, "godwit", "networks")
+	if err := os.MkdirAll(memory, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	// As morph.Open writes them; TestRemembered has it do so.
+	for i, m := range []struct{ file, names string }{{"network.nix", "gone"}, {"network.nix", `db","web1","web2`}, {"other.nix", "pi"}, {"", "old"}} {
+		path := filepath.Join(memory, fmt.Sprintf("%d.json", i))
+		if m.file != "" {
+			m.file = filepath.Join(dir, m.file)
+			if err := os.WriteFile(m.file, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.WriteFile(path, fmt.Appendf(nil, `{"file":"%s","names":["%s"],"fallback":"x86_64-linux"}`, m.file, m.names), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if then := time.Now().Add(time.Duration(i-10) * time.Minute); os.Chtimes(path, then, then) != nil {
+			t.Fatal("cannot set times")
+		}
+	}
 	for _, c := range []struct {
 		args []string
 		want string
@@ -148,6 +172,18 @@ func TestCompletion(t *testing.T) {
 		{[]string{"deploy", ""}, ":0\n"}, // files
 		{[]string{"plan", "n.nix", ""}, "switch\nboot\ntest\n:4\n"},
 		{[]string{"status", "n.nix", ""}, ":4\n"},
+		{[]string{"status", "network.nix", ""}, "db\nweb1\nweb2\n:4\n"},
+		{[]string{"status", "network.nix", "web1", "w"}, "db\nweb2\n:4\n"},
+		{[]string{"status", "./other.nix", ""}, "pi\n:4\n"},
+		{[]string{"status", ""}, "db\nweb1\nweb2\n:0\n"}, // or files
+		{[]string{"rollback", "web1", ""}, "db\nweb2\n:4\n"},
+		{[]string{"diff", "network.nix", ""}, "db\nweb1\nweb2\n:4\n"},
+		{[]string{"diff", "network.nix", "db", ""}, strings.Join(systemWords, "\n") + "\n:4\n"},
+		{[]string{"diff", "db", "b"}, strings.Join(systemWords, "\n") + "\n:4\n"},
+		{[]string{"deploy", "other.nix", "switch", "--on", ""}, "pi\n:4\n"},
+		{[]string{"exec", "--on", "w"}, "db\nweb1\nweb2\n:4\n"},
+		{[]string{"build", "--on", ""}, "db\nweb1\nweb2\n:4\n"},
+		{[]string{"build", "n.nix", "--on", ""}, ":4\n"},
 		{[]string{"build", "--progress", ""}, "auto\nlive\nplain\n:4\n"},
 		{[]string{"deploy", "--unreachable", ""}, "fail\nskip\nwait\n:4\n"},
 		{[]string{"builder", "sta"}, "start\tstart a builder and wait until it answers\nstatus\tshow builders with their Nix, sandbox and store\n:4\n"},

@@ -1,29 +1,50 @@
 package cli
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"godwit/internal/plan"
+	"godwit/internal/source/morph"
 )
 
 // completions says what a shell offers: files where a deployment file or a plan
-// is due, and the words that arguments and flags know. Hosts are not offered,
-// because naming them takes an evaluation.
-func completions(root *cobra.Command) {
+// is due, the words that arguments and flags know, and the hosts that the deployment
+// file had when it was last read. Nothing is evaluated for it.
+func completions(a *app, root *cobra.Command) {
 	second := map[string][]string{
 		"deploy": {"switch", "boot", "test", "dry-activate"},
 		"plan":   {"switch", "boot", "test"},
 	}
 	for _, c := range root.Commands() {
+		if c.Flags().Lookup("on") != nil {
+			_ = c.RegisterFlagCompletionFunc("on", func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+				return a.hostsOf(c, args), cobra.ShellCompDirectiveNoFileComp
+			})
+		}
 		switch c.Name() {
 		case "exec", "builder", "completion", "help", "version", "docs":
 			continue
 		}
-		c.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			switch len(args) {
-			case 0:
+		takesHosts := strings.Contains(c.Use, " HOST") || strings.Contains(c.Use, "[HOST")
+		takesHosts = takesHosts && strings.Contains(c.Use, "[DEPLOYMENT]")
+		c.ValidArgsFunction = func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			named := args
+			if len(args) > 0 && looksLikeFile(args[0]) {
+				named = args[1:]
+			}
+			switch {
+			case takesHosts && c.Name() == "diff" && len(named) > 0:
+				return systemWords, cobra.ShellCompDirectiveNoFileComp
+			case takesHosts && len(args) == 0: // a file that begins as typed is offered when no host does
+				return a.hostsOf(c, args), cobra.ShellCompDirectiveDefault
+			case takesHosts:
+				return a.hostsOf(c, args), cobra.ShellCompDirectiveNoFileComp
+			case len(args) == 0:
 				return nil, cobra.ShellCompDirectiveDefault
-			case 1:
+			case len(args) == 1:
 				return second[c.Name()], cobra.ShellCompDirectiveNoFileComp
 			}
 			return nil, cobra.ShellCompDirectiveNoFileComp
@@ -53,4 +74,14 @@ func completions(root *cobra.Command) {
 			}
 		}
 	}
+}
+
+// hostsOf are the hosts of the deployment file that args are about, those that are not
+// among args yet.
+func (a *app) hostsOf(c *cobra.Command, args []string) []string {
+	f, err := a.fleetArgs(c.Context(), c, args)
+	if err != nil {
+		return nil
+	}
+	return slices.DeleteFunc(morph.Remembered(memory(), f.file), func(name string) bool { return slices.Contains(args, name) })
 }

@@ -100,7 +100,7 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 			c.Short = "print a completion script for a shell"
 		}
 	}
-	completions(root)
+	completions(a, root)
 	return root
 }
 

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"time"
 
 	"godwit/internal/crash"
 	"godwit/internal/fleet"
@@ -27,6 +28,7 @@ import (
 
 // memory is what Open saw in a deployment file.
 type memory struct {
+	File         string   `json:"file,omitempty"` // with its whole path
 	Names        []string `json:"names"`
 	OrderingTags []string `json:"orderingTags,omitempty"`
 	// Fallback is the platform that hosts were evaluated with, and Args what made
@@ -49,8 +51,10 @@ func (n *Network) memoryFile() string {
 }
 
 // remembered is what was kept; nil when there is nothing.
-func (n *Network) remembered() *memory {
-	b, err := regular.Read(n.memoryFile(), 16<<20)
+func (n *Network) remembered() *memory { return recall(n.memoryFile()) }
+
+func recall(file string) *memory {
+	b, err := regular.Read(file, 16<<20)
 	var m memory
 	if err != nil || json.Unmarshal(b, &m) != nil || len(m.Names) == 0 || m.Fallback == "" {
 		return nil
@@ -63,7 +67,7 @@ func (n *Network) remembered() *memory {
 func (n *Network) remember(ctx context.Context, before *memory) {
 	file := n.memoryFile()
 	args, err := n.systemArgs(ctx)
-	m := memory{Names: n.Names, OrderingTags: n.OrderingTags, Fallback: n.opts.Fallback, Args: args}
+	m := memory{File: n.File, Names: n.Names, OrderingTags: n.OrderingTags, Fallback: n.opts.Fallback, Args: args}
 	if file == "" || err != nil || before != nil && reflect.DeepEqual(*before, m) {
 		return
 	}
@@ -73,6 +77,29 @@ func (n *Network) remember(ctx context.Context, before *memory) {
 	}
 	forget(n.opts.Memory)
 	_ = paths.Write(file, b)
+}
+
+// Remembered are the names of the hosts that a deployment file had when Open last kept
+// them in the directory memory (Options.Memory), whatever the options were. Nothing is
+// evaluated; nil when nothing is known.
+func Remembered(memory, file string) []string {
+	path, err := filepath.Abs(file)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	var newest time.Time
+	entries, _ := os.ReadDir(memory)
+	for _, e := range entries {
+		st, err := e.Info()
+		if err != nil || !st.ModTime().After(newest) {
+			continue
+		}
+		if m := recall(filepath.Join(memory, e.Name())); m != nil && m.File == path {
+			names, newest = m.Names, st.ModTime()
+		}
+	}
+	return names
 }
 
 // forget removes what is oldest.

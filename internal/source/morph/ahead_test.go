@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -173,5 +174,30 @@ func TestMemoryIsBounded(t *testing.T) {
 	left, err := os.ReadDir(dir)
 	if err != nil || len(left) != memories-1 {
 		t.Error(len(left), err)
+	}
+}
+
+// TestRemembered: names are known without Nix after a run, and of its last one.
+func TestRemembered(t *testing.T) {
+	memory := t.TempDir()
+	tl := tool(t, "x86_64-linux")
+	request := Request{Selection: fleet.Selection{Every: 1}}
+	file := network(t, `{ a = { }; b = { }; }`)
+	if got := Remembered(memory, file); got != nil {
+		t.Errorf("before any run: %q", got)
+	}
+	open(t, tl, file, Options{Ahead: &request, Memory: memory})
+	if got := Remembered(memory, file); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("%q", got)
+	}
+	if err := os.WriteFile(file, []byte(`{ a = { }; c = { }; }`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	open(t, tl, file, Options{Ahead: &request, Memory: memory})
+	if got := Remembered(memory, file); !slices.Equal(got, []string{"a", "c"}) {
+		t.Errorf("%q", got)
+	}
+	if got := Remembered(memory, network(t, `{ }`)); got != nil {
+		t.Errorf("of another file: %q", got)
 	}
 }
