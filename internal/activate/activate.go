@@ -22,6 +22,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
 	"regexp"
 	"strconv"
 	"strings"
@@ -197,7 +198,7 @@ func (r *Request) normalize() error {
 		return fault.New("unknown action %q", r.Action).On(r.Host).Hint("use switch, boot, test or dry-activate")
 	}
 	for _, p := range []string{r.NewSystem, r.Activation, r.Profile} {
-		if !systemPath.MatchString(p) {
+		if !systemPath.MatchString(p) || path.Clean(p) != p {
 			return fault.New("not the path of a system: %q", p).On(r.Host)
 		}
 	}

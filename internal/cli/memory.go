@@ -49,7 +49,7 @@ func (s *session) recordDeploy(ctx context.Context, file string, d deploy.Option
 func (s *session) remember(ctx context.Context, file, action string, hosts []fleet.Host, meta map[string]string) *history.Recorder {
 	var src history.Source
 	if meta["verb"] != "rollback" { // which brings back what other commits made
-		src = history.SourceOf(ctx, file)
+		src = s.sourceOf(ctx, file)
 	}
 	abs, err := filepath.Abs(file)
 	if err != nil {
@@ -75,6 +75,22 @@ func (s *session) remember(ctx context.Context, file, action string, hosts []fle
 	rec := history.Record("", run, names, s.warnHistory)
 	s.closers = append(s.closers, rec.Close)
 	return rec
+}
+
+// sourceOf is the state of the configuration. That git does not tell it is said
+// once: what hangs on it (commits, the risk dirty-tree) is off then.
+func (s *session) sourceOf(ctx context.Context, file string) history.Source {
+	src := history.SourceOf(ctx, file)
+	if src.Refused != nil && ctx.Err() == nil {
+		s.sourceOnce.Do(func() {
+			var hints []string
+			if h, ok := src.Refused.(interface{ HintLines() []string }); ok {
+				hints = h.HintLines()
+			}
+			event.On(s.ui, "", event.StepEvaluate).Warn(event.Message(src.Refused), hints...)
+		})
+	}
+	return src
 }
 
 // warnHistory says that the database is of no use; nothing fails because of it.

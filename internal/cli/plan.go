@@ -24,7 +24,6 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
-	"godwit/internal/history"
 	"godwit/internal/paths"
 	"godwit/internal/plan"
 	"godwit/internal/store"
@@ -172,9 +171,12 @@ func planOptions(d deploy.Options) plan.Options {
 
 // planSource asks for the state of the configuration. The content matters only
 // for plans that are saved.
-func planSource(ctx context.Context, file string, content bool, skip ...string) plan.Source {
-	src := history.SourceOf(ctx, file)
+func (s *session) planSource(ctx context.Context, file string, content bool, skip ...string) plan.Source {
+	src := s.sourceOf(ctx, file)
 	out := plan.Source{Commit: src.Commit, Dirty: src.Dirty}
+	if src.Refused != nil {
+		out.Unknown = event.Message(src.Refused)
+	}
 	if content {
 		out.Content = plan.Fingerprint(ctx, file, src.Tree, skip...)
 	}
@@ -219,7 +221,7 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 	}
 	maps.Copy(r.accept, fleetAccepts)
 	source := make(chan plan.Source, 1)
-	go func() { defer crash.Catch(); source <- planSource(ctx, r.file, r.out != "", r.out) }()
+	go func() { defer crash.Catch(); source <- s.planSource(ctx, r.file, r.out != "", r.out) }()
 
 	p := s.newPlan(r.file, r.deploy, plan.Source{})
 	for _, b := range s.broken {
@@ -474,7 +476,7 @@ func (s *session) newPlanner(ctx context.Context, file string, d deploy.Options,
 		pl.saved, pl.file = s.saved, s.savedFile
 		pl.plan = s.newPlan(s.saved.File, d, s.saved.Source)
 	} else {
-		pl.plan = s.newPlan(file, d, planSource(ctx, file, false))
+		pl.plan = s.newPlan(file, d, s.planSource(ctx, file, false))
 	}
 	if src := pl.plan.Source; src.Commit != "" && d.Meta["commit"] == "" {
 		d.Meta["commit"] = src.Commit
@@ -720,7 +722,7 @@ func (s *session) applyPlan(ctx context.Context, file string, d deploy.Options, 
 	o := saved.Options
 	d.Goal, d.Action = deploy.GoalActivate, action
 	d.Reboot, d.NoGuard, d.UploadSecrets, d.SkipHealthChecks, d.SkipPreChecks = o.Reboot, o.NoGuard, o.UploadSecrets, o.SkipHealthChecks, o.SkipPreChecks
-	if how := saved.Source.Moved(planSource(ctx, saved.File, true, file)); how != "" {
+	if how := saved.Source.Moved(s.planSource(ctx, saved.File, true, file)); how != "" {
 		return fault.New("the configuration has moved since the plan was made: %s", how).Exit(ExitRisk).
 			Detail("configuration  "+saved.File).Hint("godwit plan %s %s -o %s makes the plan anew", saved.File, o.Action, file)
 	}

@@ -53,6 +53,8 @@ type session struct {
 	copying copyFlags
 	slow    *ssh.Pool
 
+	sourceOnce sync.Once // sourceOf has warned
+
 	// twinsFound are hosts that share an address (preflight.go).
 	twinsOnce  sync.Once
 	twinsFound map[string]string

@@ -75,7 +75,7 @@ func (s *session) status(ctx context.Context, f fleetArgs, o statusOptions) erro
 	if err := s.openPool(&o.passwords); err != nil {
 		return err
 	}
-	src := history.SourceOf(ctx, f.file)
+	src := s.sourceOf(ctx, f.file)
 	if err := s.load(ctx, loadRequest{file: f.file, selection: f.selection(o.selection), systems: !o.noEval, probe: !o.noEval, call: true}); err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ import (
 	"godwit/internal/settings"
 	"godwit/internal/ssh"
 	"godwit/internal/store"
+	"godwit/internal/storepath"
 )
 
 // copyFlags are how closures travel.
@@ -225,20 +226,20 @@ func parseTo(s string) (fleet.Host, error) {
 // resolve makes a store path of what was typed; a link such as `result' will do.
 func resolve(typed string) (string, error) {
 	p := strings.TrimRight(typed, "/")
-	if store.CheckPath(p) == nil {
+	if storepath.Check(p) == nil {
 		return p, nil
 	}
 	if real, err := filepath.EvalSymlinks(p); err == nil {
 		if real, err = filepath.Abs(real); err == nil {
 			p = real
 		}
-		if store.CheckPath(p) == nil {
+		if storepath.Check(p) == nil {
 			return p, nil
 		}
 	}
 	e := fault.New("%s is not a store path", typed)
 	for up := filepath.Dir(p); len(up) > 1; up = filepath.Dir(up) {
-		if store.CheckPath(up) == nil {
+		if storepath.Check(up) == nil {
 			return "", e.Hint("whole store paths are copied: --store-path %s", up)
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"godwit/internal/secrets"
 	"godwit/internal/ssh"
 	"godwit/internal/store"
+	"godwit/internal/storepath"
 )
 
 // Goal is how far a run goes.
@@ -403,6 +404,11 @@ func (r *Run) build(ctx context.Context, j Job) (string, error) {
 		return "", err
 	}
 	out := res.Outputs[j.Host.DrvPath]
+	if err := storepath.Check(out); err != nil {
+		err = fault.New("%s built something else than a system: %w", j.Builder.Name(), err).On(j.Host.Name)
+		sc.End("", err)
+		return "", err
+	}
 	sc.Emit(event.Event{Kind: event.Done, Text: "built", Data: map[string]string{"system": out}})
 	return out, nil
 }

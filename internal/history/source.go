@@ -2,6 +2,7 @@ package history
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,6 +10,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"godwit/internal/fault"
+	"godwit/internal/ssh"
 )
 
 // Source is the state of the configuration that was deployed.
@@ -16,6 +20,9 @@ type Source struct {
 	Tree   string // top of the git work tree; empty: not in one, or git is missing
 	Commit string // empty: unknown
 	Dirty  bool   // the tree differs from Commit; of no meaning without one
+	// Refused is why git does not speak of a work tree that the file is in; nil: it
+	// does, or there is none.
+	Refused error
 }
 
 // Known tells whether there is a commit.
@@ -47,7 +54,7 @@ func Short(commit string) string { return commit[:min(7, len(commit))] }
 const gitLimit = 10 * time.Second
 
 // SourceOf asks git about the work tree that file (or a folder) is in. What
-// git does not say is unknown; it is never an error.
+// git does not say is unknown, which never ends a run; Refused tells of it.
 func SourceOf(ctx context.Context, file string) Source {
 	dir := file
 	if st, err := os.Stat(file); err != nil || !st.IsDir() {
@@ -55,7 +62,7 @@ func SourceOf(ctx context.Context, file string) Source {
 	}
 	tree, err := git(ctx, dir, "rev-parse", "--show-toplevel")
 	if err != nil {
-		return Source{}
+		return Source{Refused: refused(dir, err)}
 	}
 	if abs, err := filepath.Abs(file); err == nil {
 		if _, err := git(ctx, dir, "check-ignore", "--quiet", abs); err == nil {
@@ -69,11 +76,51 @@ func SourceOf(ctx context.Context, file string) Source {
 	}
 	status, err := git(ctx, s.Tree, "status", "--porcelain=v1", "-z", "--untracked-files=normal")
 	if err != nil {
+		s.Refused = refused(s.Tree, err)
 		return s
 	}
 	s.Commit = strings.TrimSpace(commit)
 	s.Dirty = dirty(s.Tree, status)
 	return s
+}
+
+// refused makes of git's failure in dir what a person can do about it; nil where
+// there is no work tree, for somebody who does not use git.
+func refused(dir string, err error) error {
+	tree := workTree(dir)
+	if tree == "" || strings.Contains(err.Error(), "not a git repository") {
+		return nil
+	}
+	f := fault.New("git says nothing about %s, so neither its commit nor changes that are not committed (dirty-tree) are known: %w", tree, err)
+	switch {
+	case strings.Contains(err.Error(), "dubious ownership"):
+		f.Msg = fmt.Sprintf("git takes %s for somebody else's (dubious ownership), so neither its commit nor changes that are not committed (dirty-tree) are known", tree)
+		f.Hint("git config --global --add safe.directory %s", ssh.Quote(tree))
+		f.Hint("or let the files belong to who runs godwit")
+	case errors.Is(err, exec.ErrNotFound):
+		f.Hint("install git")
+	default:
+		f.Hint("git -C %s status", ssh.Quote(tree))
+	}
+	return f
+}
+
+// workTree is the nearest folder from dir upwards that has a .git.
+func workTree(dir string) string {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return ""
+	}
+	for {
+		if _, err := os.Lstat(filepath.Join(dir, ".git")); err == nil {
+			return dir
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			return ""
+		}
+		dir = up
+	}
 }
 
 // dirty reads `git status`. Files that git does not know count, since Nix reads
@@ -133,6 +180,16 @@ func git(ctx context.Context, dir string, args ...string) (string, error) {
 	cmd.WaitDelay = time.Second
 	out, err := cmd.Output()
 	if err != nil {
+		var exit *exec.ExitError
+		if said := ""; errors.As(err, &exit) {
+			said, _, _ = strings.Cut(strings.TrimSpace(string(exit.Stderr)), "\n")
+			if said != "" {
+				return "", fmt.Errorf("git %s: %s", args[0], strings.TrimPrefix(said, "fatal: "))
+			}
+		}
+		if ctx.Err() != nil {
+			err = fmt.Errorf("no answer within %s", gitLimit)
+		}
 		return "", fmt.Errorf("git %s: %w", args[0], err)
 	}
 	return string(out), nil

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"godwit/internal/fault"
 )
 
 func TestSourceOf(t *testing.T) {
@@ -75,7 +77,7 @@ func TestSourceOf(t *testing.T) {
 	}
 	t.Run("no git", func(t *testing.T) {
 		t.Setenv("PATH", t.TempDir())
-		if s := SourceOf(t.Context(), file); s != (Source{}) {
+		if s := SourceOf(t.Context(), file); s.Known() || s.Tree != "" || s.Refused == nil {
 			t.Errorf("without git: %+v", s)
 		}
 	})
@@ -106,4 +108,53 @@ func TestSourceOfIgnoredFile(t *testing.T) {
 	if s := SourceOf(t.Context(), filepath.Join(dir, "network.nix")); !s.Known() || !s.Dirty {
 		t.Errorf("a new file: %s", s)
 	}
+}
+
+// TestRefused: where git knows of a work tree and says nothing about it, that is
+// said, with the way out; where there is none, nothing is.
+func TestRefused(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "the fleet's")
+	t.Setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+	check(t, os.MkdirAll(filepath.Join(dir, "sub"), 0o755))
+	file := filepath.Join(dir, "sub/network.nix")
+	check(t, os.WriteFile(file, []byte("{ }"), 0o644))
+	if s := SourceOf(t.Context(), file); s.Refused != nil {
+		t.Errorf("outside of git: %v", s.Refused)
+	}
+	if out, err := exec.Command("git", "init", "-q", dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	if s := SourceOf(t.Context(), file); s.Refused != nil || s.Tree == "" {
+		t.Errorf("without a commit: %+v", s)
+	}
+	says := func(want ...string) {
+		t.Helper()
+		text := ""
+		if err := SourceOf(t.Context(), file).Refused; err != nil {
+			text = fault.Render(err)
+		}
+		for _, w := range want {
+			if !strings.Contains(text, w) {
+				t.Errorf("no %q in %q", w, text)
+			}
+		}
+	}
+	check(t, os.WriteFile(filepath.Join(dir, ".git/index"), []byte("nonsense"), 0o644))
+	if out, err := exec.Command("git", "-C", dir, "-c", "user.name=t", "-c", "user.email=t@e", "commit-tree", "-m", "x", "4b825dc642cb6eb9a060e54bf8d69288fbee4904").Output(); err != nil {
+		t.Fatal(err)
+	} else {
+		check(t, os.WriteFile(filepath.Join(dir, ".git/refs/heads/"+branch(t, dir)), out, 0o644))
+	}
+	says("git says nothing about "+dir, "index file", "hint: git -C")
+	t.Setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1") // git's own, as for a checkout of another user
+	says("dubious ownership", "dirty-tree", `hint: git config --global --add safe.directory '`+strings.ReplaceAll(dir, "'", `'\''`)+"'")
+	t.Setenv("PATH", "/nowhere")
+	says("executable file not found", "install git")
+}
+
+func branch(t *testing.T, dir string) string {
+	t.Helper()
+	head, err := os.ReadFile(filepath.Join(dir, ".git/HEAD"))
+	check(t, err)
+	return strings.TrimSpace(strings.TrimPrefix(string(head), "ref: refs/heads/"))
 }

@@ -9,6 +9,7 @@ import (
 	_ "embed" // look.sh
 	"encoding/json"
 	"errors"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +22,7 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/reboot"
 	"godwit/internal/ssh"
+	"godwit/internal/storepath"
 )
 
 //go:embed look.sh
@@ -169,9 +171,7 @@ func parse(out string) (f Facts, ended bool) {
 		case "bootctl":
 			boot = cmp.Or(boot, bootctl(value))
 		case "default-file", "default-entry":
-			if strings.HasPrefix(value, "/nix/store/") {
-				boot = cmp.Or(boot, value)
-			}
+			boot = cmp.Or(boot, system(value))
 		case "end":
 			ended = true
 		}
@@ -197,17 +197,25 @@ func (f *Facts) settle() {
 }
 
 // kernelName makes "linux 6.6.51" of the path of a kernel.
-func kernelName(path string) string {
-	rest, ok := strings.CutPrefix(path, "/nix/store/")
+func kernelName(file string) string {
+	top, _, ok := storepath.Cut(file)
 	if !ok {
 		return ""
 	}
-	object, _, _ := strings.Cut(rest, "/")
-	name, version := closure.Split("/nix/store/" + object)
+	name, version := closure.Split(top)
 	if !strings.HasPrefix(name, "linux") {
 		return "" // a kernel by another name has no version to show
 	}
 	return strings.TrimSpace(name + " " + version)
+}
+
+// system is a path that a host gives as that of a system, or nothing: it is in the
+// store, for a rollback takes it.
+func system(p string) string {
+	if _, _, ok := storepath.Cut(p); ok {
+		return p
+	}
+	return ""
 }
 
 func disk(line string) (Disk, bool) {
@@ -226,20 +234,26 @@ func generation(line string) (Generation, bool) {
 	if len(w) != 3 {
 		return Generation{}, false
 	}
-	words := strings.Split(w[0], "-")
-	if len(words) < 3 || words[len(words)-1] != "link" {
-		return Generation{}, false
-	}
-	n, err := strconv.Atoi(words[len(words)-2])
-	if err != nil {
+	n, ok := generationNumber(w[0])
+	if !ok {
 		return Generation{}, false
 	}
 	seconds, _, _ := strings.Cut(w[1], ".")
 	made, err := strconv.ParseInt(seconds, 10, 64)
-	if err != nil || !strings.HasPrefix(w[2], "/") {
+	if err != nil || system(w[2]) == "" {
 		return Generation{}, false
 	}
 	return Generation{Number: n, System: w[2], Made: time.Unix(made, 0).UTC()}, true
+}
+
+// generationNumber is 41 of "system-41-link".
+func generationNumber(link string) (int, bool) {
+	words := strings.Split(link, "-")
+	if len(words) < 3 || words[len(words)-1] != "link" {
+		return 0, false
+	}
+	n, err := strconv.Atoi(words[len(words)-2])
+	return n, err == nil
 }
 
 // bootctl finds the system of the default entry in `bootctl list --json`.
@@ -257,8 +271,8 @@ func bootctl(text string) string {
 		}
 		for _, word := range strings.Fields(e.Options) {
 			if init, ok := strings.CutPrefix(word, "init="); ok {
-				if system, ok := strings.CutSuffix(init, "/init"); ok {
-					return system
+				if of, ok := strings.CutSuffix(init, "/init"); ok {
+					return system(of)
 				}
 			}
 		}
@@ -280,11 +294,8 @@ func (f Facts) GenerationOf(system string) int {
 
 // CurrentGeneration is the number that the profile points to; 0 when not known.
 func (f Facts) CurrentGeneration() int {
-	g, ok := generation(f.State.Generation[strings.LastIndexByte(f.State.Generation, '/')+1:] + " 0 /")
-	if !ok {
-		return 0
-	}
-	return g.Number
+	n, _ := generationNumber(path.Base(f.State.Generation))
+	return n
 }
 
 // Previous is the generation that a rollback goes to: the newest one before

@@ -24,7 +24,7 @@ clock 1762600000
 differs kernel
 differs kernel-modules
 kernel /nix/store/dddddddddddddddddddddddddddddddd-linux-6.6.54/bzImage
-booted-kernel /nix/store/eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee-linux-6.6.51/bzImage
+booted-kernel /nix/store/ffffffffffffffffffffffffffffffff-linux-6.6.51/bzImage
 disk /nix/store /dev/sda2 100000000 50000000
 disk /boot /dev/sda1 500000 400000
 disk nonsense

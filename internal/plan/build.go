@@ -13,6 +13,7 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/fleet"
 	"godwit/internal/ssh"
+	"godwit/internal/storepath"
 )
 
 // Input is everything that a host's part of a plan is made of.
@@ -157,7 +158,7 @@ func parts(f *Facts) []Part {
 				continue
 			}
 		default:
-			if storePath(was) == storePath(is) || was == "" && is == "" {
+			if storepath.Top(was) == storepath.Top(is) || was == "" && is == "" {
 				continue
 			}
 		}
@@ -166,7 +167,7 @@ func parts(f *Facts) []Part {
 		}
 		p := Part{Name: name, From: shownPart(name, was), To: shownPart(name, is)}
 		if now := f.Current.Parts[name]; base.Path != f.Current.Path && now != "" && is != "" && base.Parts[name] != "" {
-			p.Waiting = storePath(now) == storePath(is)
+			p.Waiting = storepath.Top(now) == storepath.Top(is)
 		}
 		out = append(out, p)
 	}
@@ -179,13 +180,13 @@ func shownPart(name, value string) string {
 	case value == "":
 		return ""
 	case name == "kernel":
-		n := storeName(value)
+		n := storepath.Name(value)
 		if v := version(n); v != n {
 			return v
 		}
 		return n
 	case name == "systemd":
-		return version(storeName(value))
+		return version(storepath.Name(value))
 	case name == "boot-loader":
 		return loaderKind(value)
 	}

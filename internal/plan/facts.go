@@ -17,6 +17,7 @@ import (
 	"godwit/internal/crash"
 	"godwit/internal/fault"
 	"godwit/internal/ssh"
+	"godwit/internal/storepath"
 )
 
 //go:embed facts.sh
@@ -113,15 +114,15 @@ func (f *Facts) take(state activate.State, a Ask) {
 	f.State = state
 }
 
-var systemPath = regexp.MustCompile(`^/[A-Za-z0-9/+._?=:@,-]+$`)
-
 // lookLimit leaves room for the new system's own dry activation.
 const lookLimit = 2 * time.Minute
 
 func (f *Facts) read(ctx context.Context, r activate.Runner, a Ask, dry bool) error {
 	next := a.System
-	if next != "" && !systemPath.MatchString(next) {
-		return fault.New("not the path of a system: %q", next).On(a.Host)
+	if next != "" {
+		if err := storepath.Check(next); err != nil {
+			return fault.New("not a system: %w", err).On(a.Host)
+		}
 	}
 	flag := func(b bool) string {
 		if b {

@@ -15,6 +15,7 @@ import (
 	"godwit/internal/reboot"
 	"godwit/internal/secrets"
 	"godwit/internal/store"
+	"godwit/internal/storepath"
 )
 
 // Target is a host that a plan is made for.
@@ -174,7 +175,7 @@ func (f *Facts) readNew(ctx context.Context, src store.Endpoint, infos []*store.
 				inside = path.Join(path.Dir(prefix), target, rest)
 				continue
 			}
-			p := storePath(target)
+			p := storepath.Top(target)
 			if at, ok = read(p); !ok {
 				return nil
 			}
@@ -214,7 +215,7 @@ func linkOn(t nar.Tree, p string) (prefix, target, rest string, found bool) {
 // may have mixed up two addresses.
 func otherHost(own, next, running string, all []string) string {
 	whose := func(system string) string {
-		rest, ok := strings.CutPrefix(storeName(system), "nixos-system-")
+		rest, ok := strings.CutPrefix(storepath.Name(system), "nixos-system-")
 		best := ""
 		for _, n := range all {
 			if after, is := strings.CutPrefix(rest, n+"-"); ok && is && len(n) > len(best) && after != "" && after[0] >= '0' && after[0] <= '9' {

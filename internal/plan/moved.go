@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"godwit/internal/fault"
+	"godwit/internal/storepath"
 )
 
 // ExitStopped is the exit code of a run that its plan stopped: a risk that
@@ -46,7 +47,7 @@ func orNothing(path string) string {
 	if path == "" {
 		return "nothing"
 	}
-	return shortPath(path)
+	return storepath.Short(path)
 }
 
 // ErrMoved is the refusal of a plan that the world has moved away from.

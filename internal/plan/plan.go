@@ -15,8 +15,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -27,20 +27,23 @@ import (
 	"godwit/internal/paths"
 	"godwit/internal/regular"
 	"godwit/internal/secrets"
+	"godwit/internal/storepath"
 )
 
 // Schema and Version name the JSON form of a Plan. Version grows when a field
 // changes its meaning or goes away.
 const (
 	Schema  = "godwit-plan"
-	Version = 1
+	Version = 2
 )
 
 // Plan is what a deploy would do.
 type Plan struct {
-	Schema  string    `json:"schema"`
-	Version int       `json:"version"`
-	Hash    string    `json:"hash"` // over what matters; see Sum
+	Schema  string `json:"schema"`
+	Version int    `json:"version"`
+	Hash    string `json:"hash"` // over what matters; see Sum
+	// Whole is over everything else in the file of a saved plan; see whole.
+	Whole   string    `json:"sum,omitempty"`
 	Created time.Time `json:"created"`
 	Godwit  string    `json:"godwit,omitempty"` // version of the program
 	File    string    `json:"file"`             // absolute path of the configuration
@@ -67,6 +70,8 @@ type Options struct {
 type Source struct {
 	Commit string `json:"commit,omitempty"` // empty outside git
 	Dirty  bool   `json:"dirty,omitempty"`
+	// Unknown says why git does not tell Commit and Dirty of a work tree.
+	Unknown string `json:"unknown,omitempty"`
 	// Content is a fingerprint of the files, so that a saved plan notices
 	// changes also where there is no commit to tell.
 	Content string `json:"content,omitempty"`
@@ -199,34 +204,52 @@ type Note struct {
 	Warn bool   `json:"warn,omitempty"`
 }
 
-// Sum computes the plan's hash: of what would be done to which hosts, of the
-// state they are in and of the named risks, not of sizes, times and free space.
+// Sum computes the plan's hash: of what would be done to which hosts and how, of
+// the state they are in and of the named risks, not of sizes, times and free space.
+// Two plans with the same hash do the same.
 func (p *Plan) Sum() string {
 	type host struct {
-		Name, System, Running, Booted, Profile string
-		Target                                 string
-		Status                                 Status
-		Risks                                  []string
+		Name, Drv, System, Running, Booted, Profile string
+		Status                                      Status
+		Risks                                       []string
+		Config                                      *fleet.Host
 	}
 	v := struct {
-		Version int
-		Options Options
-		Source  Source
-		Hosts   []host
-	}{Version, p.Options, p.Source, nil}
+		Version   int
+		Options   Options
+		Source    Source
+		NixConfig map[string]string
+		Hosts     []host
+	}{Version, p.Options, p.Source, p.NixConfig, nil}
 	for _, h := range p.Hosts {
-		x := host{Name: h.Name, System: h.System, Running: h.Running, Booted: h.Booted, Profile: h.Profile, Status: h.Status}
-		if h.Config != nil {
-			x.Target = h.Config.TargetHost
-		}
+		x := host{Name: h.Name, Drv: h.Drv, System: h.System, Running: h.Running, Booted: h.Booted, Profile: h.Profile, Status: h.Status, Config: h.Config}
 		for _, r := range h.Risks {
 			x.Risks = append(x.Risks, r.Name)
 		}
 		v.Hosts = append(v.Hosts, x)
 	}
 	b, _ := json.Marshal(v)
+	return digest(b)
+}
+
+func digest(b []byte) string {
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])[:32]
+}
+
+// whole is the sum of a saved plan's file: of all that is in it but the sum
+// itself, also of fields that this godwit does not know. How the text is laid out
+// does not count.
+func whole(file []byte) (string, error) {
+	d := json.NewDecoder(bytes.NewReader(file))
+	d.UseNumber()
+	var all map[string]any
+	if err := d.Decode(&all); err != nil {
+		return "", err
+	}
+	delete(all, "sum")
+	b, err := json.Marshal(all)
+	return digest(b), err
 }
 
 // separate blocks hosts that turned out to be one machine: the last of them
@@ -302,7 +325,13 @@ func (p *Plan) Public() *Plan {
 
 // Save writes the plan to a file that only its owner can read, in one step.
 func (p *Plan) Save(file string) error {
-	if err := paths.Write(file, p.JSON()); err != nil {
+	q := *p
+	sum, err := whole(q.JSON())
+	if err == nil {
+		q.Whole = sum
+		err = paths.Write(file, q.JSON())
+	}
+	if err != nil {
 		return fault.New("cannot save the plan as %s: %w", file, err)
 	}
 	return nil
@@ -331,77 +360,63 @@ func Load(file string) (*Plan, error) {
 		return nil, fault.New("cannot read the plan: %w", err)
 	}
 	p := new(Plan)
-	d := json.NewDecoder(bytes.NewReader(b))
-	if err := d.Decode(p); err != nil {
-		if errors.Is(err, io.ErrUnexpectedEOF) {
-			err = errors.New("it ends too early")
-		}
-		return nil, fault.New("%s is not a whole plan: %w", file, err).Hint("godwit plan -o %s makes it anew", file)
+	anew := func(format string, args ...any) error {
+		return fault.New(format, args...).Hint("godwit plan -o %s makes it anew", file)
 	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	err = d.Decode(p)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = errors.New("it ends too early")
+	}
+	if err == nil && d.Decode(new(any)) != io.EOF {
+		err = errors.New("something follows its end")
+	}
+	if err != nil {
+		return nil, anew("%s is not a whole plan: %w", file, err)
+	}
+	sum, err := whole(b)
 	switch {
 	case p.Schema != Schema:
 		return nil, fault.New("%s is not a plan of godwit's", file)
-	case p.Version != Version:
-		return nil, fault.New("%s is a plan of version %d, and this godwit reads version %d", file, p.Version, Version).
-			Hint("godwit plan -o %s makes it anew", file)
+	case p.Version < Version:
+		return nil, anew("%s was made by an older godwit (version %d of plans), whose plans do not tell whether they were changed; this one reads version %d", file, p.Version, Version)
+	case p.Version > Version:
+		return nil, anew("%s was made by a newer godwit (version %d of plans); this one reads version %d", file, p.Version, Version)
 	case !slices.ContainsFunc(p.Hosts, func(h Host) bool { return h.Config != nil }):
 		return nil, fault.New("%s says too little about its hosts to be applied", file).Hint("godwit plan -o FILE saves a plan; --json only shows it")
-	case p.Hash != p.Sum():
-		return nil, fault.New("%s was changed after it was made", file).Hint("godwit plan -o %s makes it anew", file)
+	case err != nil || p.Whole != sum || p.Hash != p.Sum():
+		return nil, anew("%s was changed after it was made", file)
 	}
+	seen := map[string]bool{}
 	for _, h := range p.Hosts {
-		if (h.Status == Change || h.Status == Unchanged) && (h.Config == nil || h.Drv == "" || h.System == "") {
-			return nil, fault.New("%s says too little about %s", file, h.Name).Hint("godwit plan -o %s makes it anew", file)
+		if why := h.unusable(); why != nil || seen[h.Name] {
+			return nil, anew("%s cannot be applied: %w", file, cmp.Or(why, fmt.Errorf("it has two parts about %s", h.Name)))
 		}
+		seen[h.Name] = true
 	}
 	return p, nil
 }
 
-// storeName is the name part of a store path: "linux-6.12.55".
-func storeName(path string) string {
-	rest, ok := cutStore(path)
-	if !ok {
-		return filepath.Base(path)
+// unusable says why a part of a saved plan cannot be applied. Its paths go to Nix
+// and to hosts as they are.
+func (h *Host) unusable() error {
+	if h.Status != Change && h.Status != Unchanged {
+		return nil
 	}
-	for i := range rest {
-		if rest[i] == '/' {
-			rest = rest[:i]
-			break
-		}
+	if h.Config == nil || h.Drv == "" || h.System == "" {
+		return fmt.Errorf("it says too little about %s", h.Name)
 	}
-	return rest
-}
-
-// shortPath is a store path that can still be told from others of its name:
-// "vddlm63p…-nixos-system-web-24.05".
-func shortPath(path string) string {
-	if _, ok := cutStore(path); !ok {
-		return path
+	err := cmp.Or(storepath.CheckDrv(h.Drv), storepath.Check(h.System))
+	if out := h.Config.OutPath; err == nil && out != "" {
+		err = storepath.Check(out)
 	}
-	return path[len("/nix/store/"):][:8] + "…-" + storeName(path)
-}
-
-// cutStore removes /nix/store/HASH- from a path.
-func cutStore(path string) (string, bool) {
-	const dir = "/nix/store/"
-	if len(path) <= len(dir)+33 || path[:len(dir)] != dir || path[len(dir)+32] != '-' {
-		return path, false
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", h.Name, err)
+	case h.Config.Name != h.Name || h.Config.DrvPath != h.Drv:
+		return fmt.Errorf("its part about %s contradicts itself", h.Name)
 	}
-	return path[len(dir)+33:], true
-}
-
-// storePath is the store path that a path is in, or the path itself.
-func storePath(path string) string {
-	if _, ok := cutStore(path); !ok {
-		return path
-	}
-	const dir = "/nix/store/"
-	for i := len(dir); i < len(path); i++ {
-		if path[i] == '/' {
-			return path[:i]
-		}
-	}
-	return path
+	return nil
 }
 
 // version is what follows the name in a store name: "6.12.55" of "linux-6.12.55".

@@ -20,6 +20,7 @@ import (
 	"godwit/internal/closure"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/storepath"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -259,7 +260,7 @@ func sample() *Plan {
 	f.New.Parts["kernel"] = newKernel
 	f.New.Parts["systemd"] = sp('t', "systemd-256.1")
 	f.State.FailedUnits = []string{"backup.service"}
-	kernels := closure.Diff([]closure.Path{{Path: storePath(oldKernel), Size: 100 << 20}}, []closure.Path{{Path: storePath(newKernel), Size: 248 << 20}})
+	kernels := closure.Diff([]closure.Path{{Path: storepath.Top(oldKernel), Size: 100 << 20}}, []closure.Path{{Path: storepath.Top(newKernel), Size: 248 << 20}})
 	db := host("db1")
 	db.HealthChecks.Cmd = []fleet.CmdCheck{{Description: "x", Cmd: []string{"true"}}}
 	p.Hosts = append(p.Hosts, Build(p.Options, p.Source, Input{Host: db, System: newSystem, Facts: f, Closure: &kernels, Copy: &Copy{Paths: 37, Bytes: 250 << 20},
@@ -337,25 +338,73 @@ func TestSaveLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(got.JSON(), p.JSON()) {
+	sum := got.Whole
+	if got.Whole = ""; sum == "" || !bytes.Equal(got.JSON(), p.JSON()) {
 		t.Errorf("not the same after loading:\n%s", got.JSON())
 	}
 	if !reflect.DeepEqual(got.Hosts[0].Config, p.Hosts[0].Config) {
 		t.Errorf("config %+v", got.Hosts[0].Config)
 	}
-	golden(t, "plan.json", p.JSON())
+	saved, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "plan.json", saved)
 
-	data := string(p.JSON())
+	data := string(saved)
+	// sealed is a plan whose sums are right: the paths in it are looked at all the same.
+	sealed := func(change func(*Plan)) string {
+		q := sample()
+		change(q)
+		q.Seal(nil)
+		file := filepath.Join(t.TempDir(), "sealed")
+		if err := q.Save(file); err != nil {
+			t.Fatal(err)
+		}
+		b, _ := os.ReadFile(file)
+		return string(b)
+	}
+	// The layout of the file is nobody's business.
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, saved); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, compact.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(file); err != nil {
+		t.Error(err)
+	}
+	replace := func(old, new string) string {
+		if !strings.Contains(data, old) {
+			t.Errorf("no %s in the plan", old)
+		}
+		return strings.Replace(data, old, new, 1)
+	}
 	for name, c := range map[string]struct{ content, says string }{
 		"cut":     {data[:len(data)/2], "ends too early"},
-		"newer":   {strings.Replace(data, `"version": 1`, `"version": 2`, 1), "version 2"},
-		"forged":  {strings.Replace(data, newSystem, sp('e', "evil"), 1), "was changed"},
-		"another": {`{"schema": "x"}`, "not a plan"},
+		"newer":   {replace(`"version": 2`, `"version": 3`), "a newer godwit"},
+		"system":  {strings.ReplaceAll(data, newSystem, sp('f', "evil")), "was changed"},
+		"drv":     {strings.ReplaceAll(data, sp('d', "nixos-system-web1.drv"), sp('f', "evil.drv")), "was changed"},
+		"file":    {replace("/etc/fleet/network.nix", "/etc/fleet/other.nix"), "was changed"},
+		"created": {replace("2026-11-03T12:00:00Z", "2026-11-03T12:00:01Z"), "was changed"},
+		"target":  {replace("web1.example.org", "evil.example.org"), "was changed"},
+		"risk":    {replace(`"kernel-change"`, `"dirty-tree"`), "was changed"},
+		"unknown": {replace(`"godwit": "1.0",`, `"godwit": "1.0", "later": 1,`), "was changed"},
+		"twice":   {replace(`"godwit": "1.0",`, `"godwit": "1.0", "File": "/x",`), "was changed"},
+		"no sum":  {replace(`"sum": "`+sum+`",`, ""), "was changed"},
+		"more":    {data + "{}", "something follows its end"},
+		"a way out of the store": {sealed(func(q *Plan) {
+			q.Hosts[0].Drv = "/nix/store/../../etc/passwd.drv"
+			q.Hosts[0].Config.DrvPath = q.Hosts[0].Drv
+		}), "is not the store path of a derivation"},
+		"not a derivation": {sealed(func(q *Plan) { q.Hosts[0].Drv = newSystem }), "is not the store path of a derivation"},
+		"an option":        {sealed(func(q *Plan) { q.Hosts[0].System = "--option" }), "is not a store path"},
+		"another drv":      {sealed(func(q *Plan) { q.Hosts[0].Config.DrvPath = sp('f', "evil.drv") }), "contradicts itself"},
+		"two parts":        {sealed(func(q *Plan) { q.Hosts = append(q.Hosts, q.Hosts[0]) }), "two parts about web1"},
+		"another":          {`{"schema": "x"}`, "not a plan"},
 		"config": {func() string {
-			q := sample()
-			q.Hosts[0].Config = nil
-			q.Seal(nil)
-			return string(q.JSON())
+			return sealed(func(q *Plan) { q.Hosts[0].Config = nil })
 		}(), "too little about web1"},
 	} {
 		file := filepath.Join(t.TempDir(), name)
@@ -385,7 +434,13 @@ func TestSum(t *testing.T) {
 		"commit":  func(p *Plan) { p.Source.Commit = "x" },
 		"host":    func(p *Plan) { p.Hosts = p.Hosts[1:] },
 		"target":  func(p *Plan) { p.Hosts[0].Config.TargetHost = "evil.example.org" },
-		"risk":    func(p *Plan) { p.Hosts[2].Risks = nil },
+		"port":    func(p *Plan) { p.Hosts[0].Config.TargetPort = 2222 },
+		"drv":     func(p *Plan) { p.Hosts[0].Drv = sp('q', "x.drv") },
+		"nix":     func(p *Plan) { p.NixConfig = map[string]string{"post-build-hook": "/x"} },
+		"check": func(p *Plan) {
+			p.Hosts[0].Config.HealthChecks.Local = []fleet.LocalCheck{{Description: "x", Cmd: []string{"x"}}}
+		},
+		"risk": func(p *Plan) { p.Hosts[2].Risks = nil },
 	} {
 		p := sample()
 		f(p)
@@ -652,5 +707,13 @@ func TestOneMachine(t *testing.T) {
 	}
 	if s := p.Hosts[1].Error; !strings.Contains(s, "it is the same machine as a") {
 		t.Error(s)
+	}
+}
+
+// TestOlder: a plan that godwit saved before version 2 is refused with a way out.
+func TestOlder(t *testing.T) {
+	_, err := Load(filepath.Join("testdata", "plan-v1.json"))
+	if text := fault.Render(err); err == nil || !strings.Contains(text, "older godwit (version 1 of plans)") || !strings.Contains(text, "hint: godwit plan -o ") {
+		t.Error(text)
 	}
 }

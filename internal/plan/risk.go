@@ -7,6 +7,7 @@ import (
 
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/storepath"
 )
 
 // Risk is something that a person has to want. Each kind has a name by which it
@@ -182,7 +183,7 @@ func (h *Host) rebootsAgain(f *Facts) bool {
 }
 
 // differs tells whether a part is another one; unknown ("") never differs.
-func differs(a, b string) bool { return b == "" || storePath(a) != storePath(b) }
+func differs(a, b string) bool { return b == "" || storepath.Top(a) != storepath.Top(b) }
 
 // accessChanges says what of sshd, firewall and network would change.
 func accessChanges(h *Host, f *Facts) []string {
@@ -235,7 +236,7 @@ func unknownProfile(f *Facts) string {
 			return ""
 		}
 	}
-	return fmt.Sprintf("runs %s but would boot %s, and godwit did not do that", shortPath(s.Current), shortPath(s.Profile))
+	return fmt.Sprintf("runs %s but would boot %s, and godwit did not do that", storepath.Short(s.Current), storepath.Short(s.Profile))
 }
 
 func lowSpace(h *Host, f *Facts, permanent bool) []string {
@@ -267,7 +268,7 @@ func changed(h *Host, part string) bool {
 
 // loaderKind makes a word of the script that installs a boot loader.
 func loaderKind(script string) string {
-	n := storeName(script)
+	n := storepath.Name(script)
 	for _, kind := range []string{"systemd-boot", "grub", "extlinux", "lanzaboote", "lzbt", "limine", "refind", "uboot"} {
 		if strings.Contains(n, kind) {
 			if kind == "lzbt" {

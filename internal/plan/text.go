@@ -9,6 +9,7 @@ import (
 
 	"godwit/internal/closure"
 	"godwit/internal/secrets"
+	"godwit/internal/storepath"
 	"godwit/internal/ui/text"
 )
 
@@ -78,6 +79,9 @@ func (p *Plan) headline() string {
 func (p *Plan) sourceText() string {
 	if s := p.Source.String(); s != "" {
 		return "commit " + s
+	}
+	if p.Source.Unknown != "" {
+		return "commit not known"
 	}
 	return ""
 }
@@ -274,7 +278,7 @@ func (h *Host) what() string {
 		}
 	}
 	if len(words) == 0 {
-		return "changes to " + storeName(h.System)
+		return "changes to " + storepath.Name(h.System)
 	}
 	return strings.Join(words, ", ")
 }

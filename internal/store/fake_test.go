@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"godwit/internal/nar"
+	"godwit/internal/storepath"
 )
 
 // A fake `nix-store --serve` in memory. It knows what the real one knows, and
@@ -151,7 +152,7 @@ func (s *fakeStore) serve(in io.Reader, out io.Writer, write bool) error {
 		return fmt.Errorf("bad version %x %v", v, err)
 	}
 	list := func() (out []string, err error) {
-		err = r.strings(func(p string) error { out = append(out, p); return CheckPath(p) })
+		err = r.strings(func(p string) error { out = append(out, p); return storepath.Check(p) })
 		return
 	}
 	for {

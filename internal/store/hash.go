@@ -7,10 +7,11 @@ import (
 	"fmt"
 	"path"
 	"strings"
+
+	"godwit/internal/storepath"
 )
 
-// nix32 is Nix's base 32: no e, o, t, u (src/libutil/base-nix-32.hh).
-const nix32 = "0123456789abcdfghijklmnpqrsvwxyz"
+const nix32 = storepath.Alphabet
 
 var nix32Value = func() (v [256]byte) {
 	for i := range v {
@@ -82,33 +83,6 @@ func ParseHash(s string) (Hash, error) {
 		return bad()
 	}
 	return h, nil
-}
-
-// CheckPath tells whether p is a store path, <dir>/<32 characters>-<name>, as
-// checkName and StorePath in src/libstore/path.cc would have it.
-func CheckPath(p string) error {
-	bad := func() error { return fmt.Errorf("%q is not a store path", p) }
-	dir, base := path.Split(p)
-	if len(dir) < 2 || dir[0] != '/' || path.Clean(dir)+"/" != dir {
-		return bad()
-	}
-	if len(base) < 34 || len(base) > 33+211 || base[32] != '-' {
-		return bad()
-	}
-	for i := range 32 {
-		if nix32Value[base[i]] == 0xff {
-			return bad()
-		}
-	}
-	for i := 33; i < len(base); i++ {
-		c := base[i]
-		switch {
-		case c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', strings.IndexByte("+-._?=", c) >= 0:
-		default:
-			return bad()
-		}
-	}
-	return nil
 }
 
 // storeDir is the folder of a store path: nearly always /nix/store.

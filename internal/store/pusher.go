@@ -14,6 +14,7 @@ import (
 	"godwit/internal/crash"
 	"godwit/internal/event"
 	"godwit/internal/fault"
+	"godwit/internal/storepath"
 	"godwit/internal/ui/text"
 )
 
@@ -660,7 +661,7 @@ func (p *Pusher) Closure(ctx context.Context, roots []string) ([]*Info, error) {
 	defer func() { <-p.query }()
 	var ask []string
 	for _, r := range roots {
-		if err := CheckPath(r); err != nil {
+		if err := storepath.Check(r); err != nil {
 			return nil, fault.New("%w", err)
 		}
 		if _, ok := p.complete[r]; !ok {

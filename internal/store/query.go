@@ -10,6 +10,7 @@ import (
 
 	"godwit/internal/crash"
 	"godwit/internal/fault"
+	"godwit/internal/storepath"
 )
 
 // Info is what a store knows about one of its paths.
@@ -159,7 +160,7 @@ func (c *conn) sendList(b []byte, list []string) error {
 // the server holds until it ends; substitute lets it fetch missing ones first.
 func (c *conn) queryValidPaths(paths []string, lock, substitute bool) (pathSet, error) {
 	for _, p := range paths {
-		if err := CheckPath(p); err != nil {
+		if err := storepath.Check(p); err != nil {
 			return pathSet{}, fault.New("%s: %w", c.name, err)
 		}
 	}
@@ -187,7 +188,7 @@ func (c *conn) queryValidPaths(paths []string, lock, substitute bool) (pathSet, 
 // queryClosure asks for the closure of paths.
 func (c *conn) queryClosure(paths []string) ([]string, error) {
 	for _, p := range paths {
-		if err := CheckPath(p); err != nil {
+		if err := storepath.Check(p); err != nil {
 			return nil, fault.New("%s: %w", c.name, err)
 		}
 	}
@@ -196,7 +197,7 @@ func (c *conn) queryClosure(paths []string) ([]string, error) {
 	var out []string
 	err := c.request(b, paths, "while asking for a closure", func() error {
 		return c.r.strings(func(s string) error {
-			if err := CheckPath(s); err != nil {
+			if err := storepath.Check(s); err != nil {
 				return err
 			}
 			out = append(out, s)
@@ -222,7 +223,7 @@ func (c *conn) queryPathInfos(paths []string) ([]*Info, error) {
 	}
 	asked := make(map[string]string, len(paths)) // one copy of each path's text
 	for _, p := range paths {
-		if err := CheckPath(p); err != nil {
+		if err := storepath.Check(p); err != nil {
 			return nil, fault.New("%s: %w", c.name, err)
 		}
 		asked[p] = p
@@ -266,12 +267,12 @@ func (c *conn) readInfo(intern func(string) string) (*Info, error) {
 		return nil, err
 	}
 	if i.Deriver != "" {
-		if err := CheckPath(i.Deriver); err != nil {
+		if err := storepath.Check(i.Deriver); err != nil {
 			return nil, err
 		}
 	}
 	if err = c.r.strings(func(s string) error {
-		if err := CheckPath(s); err != nil {
+		if err := storepath.Check(s); err != nil {
 			return err
 		}
 		i.References = append(i.References, intern(s))

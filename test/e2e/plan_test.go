@@ -210,8 +210,16 @@ func TestSavedPlan(t *testing.T) {
 	w.run("deploy", file, "switch").exits(1)
 
 	// A changed file is no plan.
-	w.file("forged.plan", strings.Replace(string(data), `"action": "switch"`, `"action": "boot"`, 1))
-	w.run("deploy", filepath.Join(w.dir, "forged.plan")).exits(1).says("was changed after it was made")
+	for _, c := range [][2]string{
+		{`"action": "switch"`, `"action": "boot"`}, {`"drv": "/nix/store/`, `"drv": "/nix/store/../../etc/`},
+		{`"created": "2`, `"created": "1`}, {`/network.nix"`, `/other.nix"`},
+	} {
+		if !strings.Contains(string(data), c[0]) {
+			t.Errorf("no %s in the plan", c[0])
+		}
+		w.file("forged.plan", strings.ReplaceAll(string(data), c[0], c[1]))
+		w.run("deploy", filepath.Join(w.dir, "forged.plan")).exits(1).says("was changed after it was made", "hint: godwit plan -o ")
+	}
 
 	w.run("deploy", file).exits(0)
 	if now := on(t, spare, "readlink -f /run/current-system"); now != p.Hosts[0].System {

@@ -2,14 +2,17 @@ package morph
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"godwit/internal/fleet"
+	"godwit/internal/storepath"
 )
 
 // hostJSON is what network.nix says about a host.
@@ -154,7 +157,31 @@ func (n *Network) decode(value json.RawMessage) (fleet.Host, []Target, bool, err
 		})
 	}
 	n.Settings.Apply(&h)
-	return h, j.targets(), j.Selected, nil
+	return h, j.targets(), j.Selected, j.check()
+}
+
+// check looks at the store paths that Nix gave.
+func (j hostJSON) check() error {
+	var errs []error
+	if j.Toplevel != nil {
+		errs = append(errs, j.Toplevel.check())
+	}
+	for _, name := range slices.Sorted(maps.Keys(j.Targets)) {
+		errs = append(errs, j.Targets[name].check())
+	}
+	return errors.Join(errs...)
+}
+
+// placeholder is what Nix gives for the path of an output that it only knows when
+// it is built.
+var placeholder = regexp.MustCompile(`^/[0-9a-z]{52}$`)
+
+func (d drvJSON) check() error {
+	err := storepath.CheckDrv(d.Drv)
+	if err == nil && !placeholder.MatchString(d.Out) {
+		err = storepath.Check(d.Out)
+	}
+	return err
 }
 
 // plainPath is an absolute path without "..", "." and empty parts in the middle: what

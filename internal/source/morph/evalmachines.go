@@ -111,6 +111,9 @@ let node = m.nodes.${name}; toplevel = node.config.system.build.toplevel; in {
 			if err := json.Unmarshal(value, &j); err != nil {
 				return err
 			}
+			if err := j.check(); err != nil {
+				return err
+			}
 			found[name] = j
 			return nil
 		},

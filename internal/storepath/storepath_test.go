@@ -1,0 +1,74 @@
+package storepath
+
+import (
+	"strings"
+	"testing"
+)
+
+const hash = "0c5b2vw40dy178xlpddw65q9gf1h2186"
+
+func TestCheck(t *testing.T) {
+	for p, good := range map[string]bool{
+		"/nix/store/" + hash + "-x":                                  true,
+		"/nix/store/" + hash + "-x_1+2=3?.drv":                       true,
+		"/tmp/store/" + hash + "-x":                                  true,
+		"/nix/store/" + hash + "-" + strings.Repeat("a", 211):        true,
+		"/nix/store/" + hash + "-" + strings.Repeat("a", 212):        false,
+		"/nix/store/" + hash + "-":                                   false,
+		"/nix/store/" + hash:                                         false,
+		"/nix/store/" + hash + "-x/bin":                              false,
+		"/nix/store/" + hash + "-x/":                                 false,
+		"/nix/store/" + strings.Replace(hash, "0", "e", 1) + "-x":    false,
+		"/nix/store/" + hash + "-x y":                                false,
+		"/nix/store/" + hash + "-x\n":                                false,
+		"/nix/store/" + hash + "-$(id)":                              false,
+		"/nix/store/../../etc/passwd":                                false,
+		"/nix/store/../../nix/store/" + hash + "-x":                  false,
+		"/nix/store//" + hash + "-x":                                 false,
+		"nix/store/" + hash + "-x":                                   false,
+		"/" + hash + "-x":                                            false,
+		"/nix//store/" + hash + "-x":                                 false,
+		"/nix/../store/" + hash + "-x":                               false,
+		"":                                                           false,
+		"-rf":                                                        false,
+		"/nix/store/" + hash + "-x/../../../etc/" + hash + "-passwd": false,
+	} {
+		if err := Check(p); (err == nil) != good {
+			t.Errorf("%q: %v", p, err)
+		}
+	}
+	if CheckDrv("/nix/store/"+hash+"-x.drv") != nil || CheckDrv("/nix/store/"+hash+"-x") == nil || CheckDrv("/nix/store/../../etc/passwd.drv") == nil {
+		t.Error("derivations")
+	}
+}
+
+func TestParts(t *testing.T) {
+	const top = "/nix/store/" + hash + "-linux-6.12.55"
+	for p, want := range map[string][3]string{
+		top:                            {top, "linux-6.12.55", "0c5b2vw4…-linux-6.12.55"},
+		top + "/bzImage":               {top, "linux-6.12.55", "0c5b2vw4…-linux-6.12.55"},
+		"/usr/lib/systemd":             {"/usr/lib/systemd", "systemd", "/usr/lib/systemd"},
+		"/nix/store/short":             {"/nix/store/short", "short", "/nix/store/short"},
+		top + "/../../../etc/shadow":   {top + "/../../../etc/shadow", "shadow", top + "/../../../etc/shadow"},
+		"/nix/store/" + hash + "x/etc": {"/nix/store/" + hash + "x/etc", "etc", "/nix/store/" + hash + "x/etc"},
+	} {
+		if got := [3]string{Top(p), Name(p), Short(p)}; got != want {
+			t.Errorf("%s: %q", p, got)
+		}
+	}
+	if _, inside, ok := Cut(top + "/specialisation/x"); !ok || inside != "specialisation/x" {
+		t.Error(inside)
+	}
+}
+
+func FuzzCheck(f *testing.F) {
+	f.Add("/nix/store/" + hash + "-x.drv")
+	f.Add("/nix/store/../../etc/passwd")
+	f.Fuzz(func(t *testing.T, p string) {
+		if Check(p) == nil && (strings.Contains(p, "..") && strings.Contains(p, "/../") || strings.ContainsAny(p, " \n\x00'\"$`;")) {
+			t.Errorf("%q was taken", p)
+		}
+		_, _, _ = Cut(p)
+		_, _ = Name(p), Short(p)
+	})
+}
