@@ -218,7 +218,7 @@ func (p *Plan) Sum() string {
 		Version   int
 		Options   Options
 		Source    Source
-		NixConfig map[string]string
+		NixConfig map[string]string `json:",omitempty"` // the file does not tell none from an empty one
 		Hosts     []host
 	}{Version, p.Options, p.Source, p.NixConfig, nil}
 	for _, h := range p.Hosts {

@@ -324,6 +324,8 @@ func TestHostile(t *testing.T) {
 
 func TestSaveLoad(t *testing.T) {
 	p := sample()
+	p.NixConfig = map[string]string{} // as it comes from Nix
+	p.Seal([]string{"web1", "web2", "db1", "cache1", "cache2", "pi3", "old1", "mail"})
 	file := filepath.Join(t.TempDir(), "a.plan")
 	if err := p.Save(file); err != nil {
 		t.Fatal(err)

@@ -284,9 +284,16 @@ func (n *Network) describe(summary []byte) error {
 		NixConfig    map[string]string
 		BuildShell   bool
 		Godwit       json.RawMessage
+		Other        *struct {
+			Kind string
+			Args []string
+		}
 	}
 	if err := json.Unmarshal(summary, &s); err != nil {
 		return fault.New("cannot read what `%s' says of itself: %s", n.File, err).Because(err)
+	}
+	if s.Other != nil {
+		return notANetwork(n.File, s.Other.Kind, s.Other.Args)
 	}
 	n.Names, n.Description, n.OrderingTags, n.NixConfig, n.BuildShell = s.Names, s.Description, s.OrderingTags, s.NixConfig, s.BuildShell
 	settings, err := fleet.ParseSettings(s.Godwit, filepath.Dir(n.File))

@@ -489,7 +489,14 @@ func TestOpenErrors(t *testing.T) {
 	ctx := context.Background()
 	file := write(t, map[string]string{
 		"network.nix":  `{ a = { }; }`,
-		"function.nix": `{ pkgs }: { }`,
+		"module.nix":   `{ pkgs, ... }: { }`,
+		"function.nix": `{ stage ? "x" }: { }`,
+		"lambda.nix":   `x: { }`,
+		"list.nix":     `[ ]`,
+		"flake.nix":    `{ description = "x"; inputs.nixpkgs.url = "x"; outputs = { self, nixpkgs }: { }; }`,
+		"hive.nix":     `{ meta.nixpkgs = throw "not looked at"; web = { }; }`,
+		"ops.nix":      `{ network.enableRollback = true; web = { deployment.targetEnv = "none"; }; }`,
+		"config2.nix":  `{ imports = [ ./hardware.nix ]; services.x.enable = true; }`,
 		"syntax.nix":   "{\n  a = {\n",
 		"config.nix":   `{ network.nixConfig.max-jobs = 3; a = { }; }`,
 		"broken.nix":   `{ network.description = nothing; }`,
@@ -498,7 +505,14 @@ func TestOpenErrors(t *testing.T) {
 	for name, want := range map[string]string{
 		"netwrok.nix":  "there is no file `D/netwrok.nix'",
 		".":            "`D' is a directory; name the deployment file in it",
-		"function.nix": "D/function.nix is a lambda; a morph network is an attribute set of machines",
+		"list.nix":     "D/list.nix is a list; a morph network is an attribute set of machines",
+		"function.nix": "`D/function.nix' is a function; godwit takes",
+		"lambda.nix":   "`D/lambda.nix' is a function; godwit takes",
+		"module.nix":   "`D/module.nix' is a NixOS module, the configuration of one machine; godwit takes",
+		"config2.nix":  "`D/config2.nix' is a NixOS module",
+		"flake.nix":    "`D/flake.nix' is a flake; godwit takes",
+		"hive.nix":     "`D/hive.nix' is a hive of colmena's; godwit takes",
+		"ops.nix":      "`D/ops.nix' is a network of NixOps; godwit takes",
 		"syntax.nix":   "D/syntax.nix:",
 		"config.nix":   "nix option 'max-jobs' must have a string typed value",
 		"broken.nix":   "D/broken.nix:1:25: undefined variable 'nothing'",
@@ -510,6 +524,9 @@ func TestOpenErrors(t *testing.T) {
 		}
 		if got := strings.ReplaceAll(err.Error(), dir, "D"); !strings.HasPrefix(got, want) {
 			t.Errorf("got  %s\nwant %s", got, want)
+		}
+		if strings.Contains(err.Error(), "godwit takes") && !strings.Contains(fault.Render(err), "hint: ") {
+			t.Errorf("%s: no way out: %s", name, fault.Render(err))
 		}
 		if name == "netwrok.nix" && !strings.Contains(fault.Render(err), "did you mean") {
 			t.Error(fault.Render(err))
@@ -796,4 +813,24 @@ func BenchmarkTenHosts(b *testing.B) {
 			}
 		}
 	})
+}
+
+// TestHostNames: what a host is called by must be a label, whatever its attribute.
+func TestHostNames(t *testing.T) {
+	tl := tool(t, "")
+	want := map[string]string{
+		"web": "web", "web.example.org": "web", "192.0.2.7": "ip-192-0-2-7", "192.0.2.8": "ip-192-0-2-8", "2001:db8::7": "ip-2001-db8--7",
+		"::1": "ip-1", "fe80::": "ip-fe80", "10.example.org": "10", "the web server": "the-web-server", strings.Repeat("a", 70): strings.Repeat("a", 63),
+	}
+	text := "{"
+	for name := range want {
+		text += fmt.Sprintf("%q = { };\n", name)
+	}
+	n := open(t, tl, network(t, text+"}"), Options{})
+	for name, host := range want {
+		got, err := n.Eval(t.Context(), fmt.Sprintf("%q.config.networking.hostName", name), true)
+		if err != nil || strings.TrimSpace(got) != fmt.Sprintf("%q", host) {
+			t.Errorf("%s is called %s, not %s (%v)", name, got, host, err)
+		}
+	}
 }

@@ -17,10 +17,27 @@ let
     attrNames compareVersions concatLists elem filter isAttrs isString listToAttrs mapAttrs
     match pathExists readFile typeOf;
 
+  value = import (/. + file);
+
   network =
-    let value = import (/. + file); in
     if isAttrs value then value
     else throw "${file} is a ${typeOf value}; a morph network is an attribute set of machines";
+
+  # What else people have at hand, by what only that has: the caller says what to
+  # do with it. null: a network, as far as one can see.
+  other =
+    let
+      has = builtins.any (name: (value.meta or { }) ? ${name});
+      old = value.network or { };
+    in
+    if builtins.isFunction value then { kind = "function"; args = attrNames (builtins.functionArgs value); }
+    else if ! isAttrs value then null
+    else if value ? outputs && builtins.isFunction value.outputs then { kind = "flake"; args = [ ]; }
+    else if isAttrs (value.meta or null) && has [ "nixpkgs" "nodeNixpkgs" "specialArgs" "nodeSpecialArgs" "allowApplyAll" "machinesFile" ]
+    then { kind = "hive"; args = [ ]; }
+    else if isAttrs old && (old ? storage || old ? enableRollback || old ? nixpkgs) then { kind = "nixops"; args = [ ]; }
+    else if builtins.isList (value.imports or null) then { kind = "module"; args = [ ]; }
+    else null;
 
   settings = network.network or { };
 
@@ -54,6 +71,23 @@ let
   # Priorities of the module system: mkDefault is 1000, an option's own default 1500.
   told-priority = 1400;
 
+  # A host that is called by its whole name: since 20.09 NixOS wants the first
+  # label alone. One that is called by its address has no labels.
+  hostName = check: name:
+    let
+      first = builtins.head (builtins.split "\\." name);
+      characters = builtins.genList (i: builtins.substring i 1 name) (builtins.stringLength name);
+      words = builtins.concatStringsSep "" (map (c: if match "[A-Za-z0-9]" c == null then "-" else c) characters);
+      # Between letters and digits, and not too long for a label.
+      plain = builtins.head (match "-*(.*[^-]|)-*" (builtins.substring 0 63 words));
+      address = match "[0-9]+(\\.[0-9]+){3}" name != null || match ".*:.*" name != null;
+    in
+    if check name then name
+    else if address && check "ip-${plain}" then "ip-${plain}"
+    else if ! address && check first then first
+    else if check plain then plain
+    else first;
+
   deployment = { name, check }: { config, lib, options, ... }: {
     _file = "godwit/deployment.nix";
     imports = [ deploymentOptions ];
@@ -64,11 +98,7 @@ let
           nodes = unchecked;
         };
       } // (if check then { } else { check = lib.mkForce false; });
-      # A host that is called by its whole name: since 20.09 NixOS wants the
-      # first label alone.
-      networking.hostName = lib.mkDefault (
-        if options.networking.hostName.type.check name then name else builtins.head (builtins.split "\\." name)
-      );
+      networking.hostName = lib.mkDefault (hostName options.networking.hostName.type.check name);
       deployment.targetHost = lib.mkDefault name;
     }
     // lib.optionalAttrs (options ? nixpkgs) (
@@ -317,7 +347,7 @@ in
 {
   inherit names nodes host;
 
-  summary = {
+  summary = if other != null then { inherit other; names = [ ]; } else {
     inherit names nixConfig;
     description = settings.description or "";
     orderingTags = settings.ordering.tags or [ ];

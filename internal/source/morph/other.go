@@ -1,0 +1,47 @@
+package morph
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"godwit/internal/fault"
+	"godwit/internal/ssh"
+)
+
+// notANetwork says what a file is that is no morph network, and what to do with
+// it. kind is network.nix's word; args are the names that a function wants.
+func notANetwork(file, kind string, args []string) error {
+	is := func(format string, a ...any) *fault.Error {
+		return fault.New("`%s' is %s; godwit takes a morph network, an attribute set of machines", file, fmt.Sprintf(format, a...))
+	}
+	module := func(f *fault.Error) error {
+		return f.Hint("write a network.nix beside it: { HOST = { imports = [ ./%s ]; deployment.targetHost = \"ADDRESS\"; }; }", filepath.Base(file))
+	}
+	switch kind {
+	case "flake":
+		dir := filepath.Dir(file)
+		return is("a flake").
+			Hint("a system of it can be deployed as it is: godwit deploy --store-path \"$(nix build --no-link --print-out-paths %s#nixosConfigurations.HOST.config.system.build.toplevel)\" --to ADDRESS switch", ssh.Quote(dir)).
+			Hint("or write a network.nix that names the same modules: { network.pkgs = (builtins.getFlake (toString ./.)).inputs.nixpkgs.legacyPackages.x86_64-linux; HOST = ./host.nix; }")
+	case "hive":
+		return is("a hive of colmena's").
+			Hint("write a network.nix with its machines: { network.pkgs = (import ./%s).meta.nixpkgs; HOST = (import ./%[1]s).HOST; }", filepath.Base(file)).
+			Hint("deployment.tags, targetHost, targetPort and targetUser are the same there; deployment.keys are deployment.secrets")
+	case "nixops":
+		return is("a network of NixOps").
+			Hint("leave out network.storage, network.enableRollback and network.nixpkgs (network.pkgs takes an instance of nixpkgs)").
+			Hint("deployment.targetHost stays; leave out deployment.targetEnv, and make deployment.secrets of deployment.keys")
+	case "module":
+		return module(is("a NixOS module, the configuration of one machine"))
+	}
+	if slices.ContainsFunc(args, func(a string) bool { return slices.Contains([]string{"config", "lib", "pkgs", "modulesPath", "options"}, a) }) {
+		return module(is("a NixOS module, the configuration of one machine"))
+	}
+	call := "{ }"
+	if len(args) > 0 {
+		call = "{ " + strings.Join(args, " = …; ") + " = …; }"
+	}
+	return is("a function").Hint("write a file that calls it: import ./%s %s", filepath.Base(file), call)
+}
