@@ -36,7 +36,9 @@ func notANetwork(file, kind string, args []string) error {
 	case "module":
 		return module(is("a NixOS module, the configuration of one machine"))
 	}
-	if slices.ContainsFunc(args, func(a string) bool { return slices.Contains([]string{"config", "lib", "pkgs", "modulesPath", "options"}, a) }) {
+	if slices.ContainsFunc(args, func(a string) bool {
+		return slices.Contains([]string{"config", "lib", "pkgs", "modulesPath", "options"}, a)
+	}) {
 		return module(is("a NixOS module, the configuration of one machine"))
 	}
 	call := "{ }"
