@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -117,7 +118,7 @@ func (d *run) deployment() *Deployment {
 	out := &Deployment{
 		ID: f.fact("id"), Phase: f.fact("phase"), Decision: f.fact("decision"), Final: f.fact("final"), Reason: f.fact("reason"),
 		Old: f.fact("old"), New: f.fact("new"), Toplevel: f.fact("toplevel"), Action: Action(f.fact("action")),
-		Guarded: f.fact("mode") == "guard", ExitCode: -1, NewFailed: f.facts["failed-new"],
+		Guarded: f.fact("mode") == "guard", ExitCode: -1, NewFailed: slices.Concat(f.facts["failed-new"], f.facts["parts-new"]),
 	}
 	if rc, _, _ := strings.Cut(f.fact("apply-rc"), " "); rc != "" {
 		out.ExitCode, _ = strconv.Atoi(rc)

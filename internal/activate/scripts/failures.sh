@@ -36,7 +36,22 @@ switch_parts() {
 		-e '/^Failed to [a-z]* user unit /d' \
 		-e 's/^Failed to \(stop\|start\|restart\|reload\) \([A-Za-z0-9:_.@\\-]*\.[a-z]*\)\(: .*\)*$/\1 of \2/p' \
 		-e 's/^Job for \([A-Za-z0-9:_.@\\-]*\.[a-z]*\) \(failed\|timed out\|canceled\).*/job of \1/p' \
-		-e 's/^\(Failed to run activate script\|Activation script snippet \).*/the activation script/p' | sort -u
+		-e 's/^\(Failed to run activate script\|Activation script snippet \).*/the activation script/p' | while read -r part; do
+		case $part in 'job of '*) part="$(job_verb "${part##* }") of ${part##* }" ;; esac
+		printf '%s\n' "$part"
+	done | sort -u
+}
+
+# job_verb UNIT: what was asked of it. systemctl, which the older switch-to-configuration
+# runs, does not say; the last line before it that names the unit does.
+job_verb() {
+	case $(switch_words | grep '^[a-z]*ing the following units: ' | grep -F -e "$1" | tail -n 1) in
+	reloading*) echo reload ;;
+	restarting*) echo restart ;;
+	starting*) echo start ;;
+	stopping*) echo stop ;;
+	*) echo job ;;
+	esac
 }
 
 # judge_parts: those that count into $D/parts-new, the others, with the reason,

@@ -37,7 +37,7 @@ rollback() {
 	rc=$switch_rc
 	put rollback-rc "$rc"
 	case $rc/$(get attempts) in
-	0/* | 4/*) ;;
+	0/* | 4/*) [ "$(current)" = "$OLD" ] || exit 1 ;;
 	*/2) old_runs || exit 1 ;; # it does its work, and never ends well
 	*) exit 1 ;;               # the unit starts again
 	esac
