@@ -174,6 +174,7 @@ func TestTargetScripts(t *testing.T) {
 			{name: "somebody switches for ever on the way back", before: "echo 2 >new-rc; echo 999 >old-test-locked", outcome: "failed", words: "it could not go back: another switch-to-configuration", ran: "test new", end: "new old system-7-link"},
 			{name: "a login cut it short", before: "touch new-cut", outcome: "changed", ran: "test new, test new, boot new", end: newBoots},
 			{name: "a user's part fails", before: userFails + "; echo 0 >answers", outcome: "rolled-back", words: "activated, but user activation for root failed (exit 4)", ran: "test new, test old", end: oldStays},
+			{name: "a user's part fails, who is logging out", before: userFails + "; echo 0 >answers; echo closing >user-state", outcome: "changed", ran: "test new, boot new", end: newBoots},
 			{name: "a user's part fails, accepted", before: userFails + "; echo 0 >answers", change: func(r *Request) { r.IgnoreUnits = []string{"user activation for root"} }, outcome: "changed", ran: "test new, boot new", end: newBoots},
 			{name: "a user's part fails, another is accepted", before: userFails + "; echo 0 >answers", change: func(r *Request) { r.IgnoreUnits = []string{"user activation for alice"} }, outcome: "rolled-back", words: "--accept-failed 'user activation for root'", ran: "test new, test old", end: oldStays},
 			{name: "a user's part fails, as it must have before", before: userFails, outcome: "changed", ran: "test new, boot new", end: newBoots},

@@ -133,6 +133,17 @@ func TestLoaderHangs(t *testing.T) {
 			says("LOADER_MAX=7302; stc "+root+"/ok; echo $? $stc_why; pgrep -f '^sleep 7302$'", "4 exit 4")
 			put(t, root, "rc", "0")
 			says("LOADER_MAX=7302; stc "+root+"/ok; echo $?", "0")
+			// Somebody else's switch is waited for: seen, and only met.
+			put(t, root, "met/bin/switch-to-configuration", "#!/bin/sh\nif rm "+root+"/taken; then echo Could not acquire lock; exit 11; fi 2>/dev/null\necho set\n")
+			if err := os.Chmod(filepath.Join(root, "met/bin/switch-to-configuration"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			put(t, root, "taken", "")
+			logged := `mkdir -p "$D"; exec 3>&1 >>"$D/log" 2>&1; LOADER_MAX=20; `
+			says(logged+"stc "+root+"/met; echo $? $stc_why >&3; cat $D/log >&3", "0 exit 0\nCould not acquire lock\ngodwit: waiting for another switch-to-configuration to end\nset")
+			put(t, root, "run/nixos/switch-to-configuration.lock", "")
+			says(logged+`flock "$SWITCH_LOCK" sleep 2 3>&- & sleep 0.5; stc `+root+`/ok; echo $? >&3; grep -c 'waiting for another .* (process [0-9]* flock)' "$D/log" >&3`, "0\n1")
+			says(logged+`LOADER_MAX=1; flock "$SWITCH_LOCK" sleep 3 3>&- & sleep 0.5; stc `+root+`/ok; echo $? $stc_why >&3`, "75 another switch-to-configuration did not end within 1s")
 		})
 	}
 }

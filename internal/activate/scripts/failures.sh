@@ -86,8 +86,8 @@ user_excused() {
 	why="$2 had no user manager that answered before"
 	[ ! -e "$D/users" ] || grep -qsxF -e "$2" "$D/users-before" || return 0
 	why="$2 is not logged in any more"
-	logged_in=$(loginctl list-users --no-legend 2>/dev/null) || return 1
-	! printf '%s\n' "$logged_in" | sed 's/^ *[0-9]* *\([^ ]*\).*/\1/' | grep -qxF -e "$2"
+	loginctl list-users >/dev/null 2>&1 || return 1 # not known
+	case $(loginctl show-user --property=State --value -- "$2" 2>/dev/null) in '' | closing) ;; *) return 1 ;; esac
 }
 
 # tolerable: exit 4 is, when something explains it, and all of that had failed

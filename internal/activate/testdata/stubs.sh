@@ -62,7 +62,16 @@ systemctl)
 	*) true ;;
 	esac
 	;;
-loginctl) cat "$ROOT/users" 2>/dev/null ;; # list-users
+loginctl) # list-users [--no-legend] | show-user --property=State --value -- NAME
+	case $1 in
+	list-users) cat "$ROOT/users" 2>/dev/null || true ;;
+	show-user)
+		grep -qs " $5\$" "$ROOT/users" || exit 1
+		cat "$ROOT/user-state" 2>/dev/null || echo active
+		;;
+	*) exit 64 ;;
+	esac
+	;;
 setpriv) grep -qsxF "$2" "$ROOT/answers" ;; # --reuid UID ... busctl --user status
 nix-env) # -p PROFILE --set X | --switch-generation N | --delete-generations N
 	case $3 in
