@@ -96,6 +96,10 @@ func (d *run) final(final string) error {
 			return d.needsBoot("switch-to-configuration refused, because " + ExitMeaning(100))
 		case "locked":
 			return held(host, what)
+		case "declined":
+			f := fail("%s; nothing was changed", d.meaning())
+			d.lastLines(f)
+			return f
 		case "switched":
 			return fail("somebody else switched this host to another system before godwit could; nothing was changed").
 				Detail("running now   "+d.res.Running, "godwit's old  "+d.res.OldSystem).Hint("godwit status %s", host)
@@ -196,7 +200,7 @@ func (d *run) meaning() string {
 	if d.res.ExitCode > 0 {
 		return fmt.Sprintf("%s (exit %d)", d.res.Meaning, d.res.ExitCode)
 	}
-	if d.res.Meaning == "" || d.res.ExitCode == 0 {
+	if d.res.Meaning == "" || d.res.Meaning == ExitMeaning(0) {
 		return "the activation " + unitMeaning(d.fr.fact("apply-result"), d.activate.String())
 	}
 	return d.res.Meaning

@@ -60,7 +60,7 @@ var own = []struct{ begins, means string }{
 // exitMeaning is ExitMeaning with what the log says, for the statuses that stand
 // for several things.
 func exitMeaning(code int, log []string) string {
-	if code == 0 || code == 4 || code >= 100 {
+	if code == 4 || code >= 100 {
 		return ExitMeaning(code)
 	}
 	for _, line := range slices.Backward(log) {

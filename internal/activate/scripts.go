@@ -17,7 +17,7 @@ var scriptFiles embed.FS
 // targetParts are the files that make up run.sh, the script that stays on the
 // host while a deployment is under way, behind hostscript.Switching. main.sh is
 // last: it runs a verb.
-var targetParts = []string{"common", "failures", "baseline", "units", "lease", "apply", "rollback", "attempts", "commit", "profile", "repair", "plain", "follow", "finish", "launch", "main"}
+var targetParts = []string{"common", "failures", "baseline", "units", "lease", "turn", "apply", "rollback", "attempts", "commit", "profile", "repair", "plain", "follow", "finish", "launch", "main"}
 
 func part(name string) string {
 	b, err := scriptFiles.ReadFile("scripts/" + name + ".sh")

@@ -34,13 +34,14 @@ for s in old new; do
 system=$(dirname "$(dirname "$(readlink -f "$0")")"); root=${system%/*}
 name=${system##*/} locked=$(cat "$root/${system##*/}-$1-locked" 2>/dev/null || echo 0)
 [ "$locked" = 0 ] || { echo $((locked - 1)) >"$root/$name-$1-locked"; echo "Could not acquire lock" >&2; exit 11; }
+[ ! -e "$root/$name-declines" ] || { echo "Pre-switch checks failed" >&2; exit "$(cat "$root/$name-declines")"; }
 echo "$1 $name" | tee -a "$root/ran"
 [ "$1" = boot ] && { [ ! -e "$root/boot-broken" ] || exit 1; echo "$system" >"$root/boot"; exit 0; }
 [ "$1" = dry-activate ] && exit 0
 [ ! -e "$root/$name-dead" ] || exit 1
 [ ! -e "$root/$name-idle" ] || exit 0
 ln -sfn "$system" "$root/current"
-[ ! -e "$root/$name-cut" ] || { rm "$root/$name-cut"; printf 'Error: Failed to get GID for deploy\n\nCaused by:\n    no such user\n'; exit 1; }
+[ ! -e "$root/$name-cut" ] || { mv "$root/$name-cut" "$root/$name-test-locked"; printf 'Error: Failed to get GID for deploy\n\nCaused by:\n    no such user\n'; exit 1; }
 cat "$root/$name-says" 2>/dev/null
 [ ! -e "$root/${system##*/}-breaks" ] || cp "$root/${system##*/}-breaks" "$root/failed"
 exit "$(cat "$root/${system##*/}-rc" 2>/dev/null || echo 0)"
@@ -172,7 +173,8 @@ func TestTargetScripts(t *testing.T) {
 			{name: "somebody has switched in a moment", before: "echo 1 >new-test-locked; echo 1 >new-boot-locked", outcome: "changed", ran: "test new, boot new", end: newBoots},
 			{name: "somebody switches on the way back", before: "echo 2 >new-rc; echo 4 >old-test-locked", outcome: "rolled-back", words: "exit 2", ran: "test new, test old", end: oldStays},
 			{name: "somebody switches for ever on the way back", before: "echo 2 >new-rc; echo 999 >old-test-locked", outcome: "failed", words: "it could not go back: another switch-to-configuration", ran: "test new", end: "new old system-7-link"},
-			{name: "a login cut it short", before: "touch new-cut", outcome: "changed", ran: "test new, test new, boot new", end: newBoots},
+			{name: "a login cut it short, then somebody switches", before: "echo 9 >new-cut", outcome: "rolled-back", words: "(exit 11); it went back", ran: "test new, test old", end: oldStays},
+			{name: "a login cut it short", before: "echo 0 >new-cut", outcome: "changed", ran: "test new, test new, boot new", end: newBoots},
 			{name: "a user's part fails", before: userFails + "; echo 0 >answers", outcome: "rolled-back", words: "activated, but user activation for root failed (exit 4)", ran: "test new, test old", end: oldStays},
 			{name: "a user's part fails, who is logging out", before: userFails + "; echo 0 >answers; echo closing >user-state", outcome: "changed", ran: "test new, boot new", end: newBoots},
 			{name: "a user's part fails, accepted", before: userFails + "; echo 0 >answers", change: func(r *Request) { r.IgnoreUnits = []string{"user activation for root"} }, outcome: "changed", ran: "test new, boot new", end: newBoots},
@@ -182,6 +184,10 @@ func TestTargetScripts(t *testing.T) {
 			{name: "a reload fails behind a unit that had failed", before: "echo 4 >new-rc; echo 'b.service loaded failed' >failed; echo 'Failed to reload a.service: no' >new-says", outcome: "rolled-back", words: "reload of a.service", ran: "test new, test old", end: oldStays},
 			{name: "a reload fails, as systemctl says it", before: "echo 4 >new-rc; echo 'b.service loaded failed' >failed; printf '%s\\n' 'reloading the following units: a.service, c.service' 'Job for a.service failed because the control process exited with error code.' >new-says", outcome: "rolled-back", words: "--accept-failed 'reload of a.service'", ran: "test new, test old", end: oldStays},
 			{name: "the old system ends well and does not run", before: "echo 2 >new-rc; touch old-idle", outcome: "failed", words: "three attempts to go back failed", ran: "test new, test old, test old, test old", end: "new old system-7-link"},
+			{name: "checks of its own fail", before: "echo 1 >new-declines", outcome: "failed", words: "its pre-switch checks failed", end: oldStays},
+			{name: "checks of its own fail with the errno 0", before: "echo 0 >new-declines", outcome: "failed", words: "its pre-switch checks failed", end: oldStays},
+			{name: "checks of its own fail, no guard", before: "echo 0 >new-declines", change: func(r *Request) { r.NoGuard = true }, outcome: "failed", words: "its pre-switch checks failed", end: oldStays},
+			{name: "the new system ends well and does not run", before: "touch new-idle", outcome: "rolled-back", words: "ended with 0 and the new system does not run", ran: "test new, test old", end: oldStays},
 			{name: "the activation script fails behind a unit", before: "echo 4 >new-rc; echo 'b.service loaded failed' >failed; echo 'Failed to run activate script' >new-says", change: func(r *Request) { r.IgnoreUnits = []string{"*"} }, outcome: "rolled-back", words: "the activation script failed", ran: "test new, test old", end: oldStays},
 			{name: "a unit of a user's part is no unit", before: userFails + "; printf 'Failed to start user unit x.service\\n' >>new-says", outcome: "changed", ran: "test new, boot new", end: newBoots},
 			{name: "old without switch-to-configuration", before: "rm old/bin/switch-to-configuration", outcome: "failed", words: "nothing could take the host back", end: oldStays},

@@ -67,12 +67,17 @@ switch_run() {
 # switch_words: what it said. Nothing when the log was emptied, for want of room.
 switch_words() { tail -c "+$((switch_from + 1))" "$D/log" 2>/dev/null; }
 
-# switch_refused: it ended at the lock, before it did anything. A script that said
-# that it stops units, or activates, or whose activation came to its end, did not.
-switch_refused() {
-	[ "$switch_rc" != 0 ] && [ "$(system_mark)" = "$switch_mark" ] || return 1
+# switch_untouched: it ended before it did anything. A script that said that it stops
+# units, or activates, or whose activation came to its end, did not.
+switch_untouched() {
+	[ "$(system_mark)" = "$switch_mark" ] || return 1
 	! switch_words | head -c 65536 | grep -q '^stopping the following units\|^activating the configuration' || return 1
-	switch_words | head -c 65536 | grep -q '^\(Error: \)\{0,1\}Could not \(acquire\|open\) lock'
+	switch_words | head -c 65536 | grep -q '^\(Error: \)\{0,1\}\(Could not \(acquire\|open\) lock\|Pre-switch checks failed\|This is not a NixOS installation\)'
+}
+
+# switch_refused: the same, because of the lock.
+switch_refused() {
+	[ "$switch_rc" != 0 ] && switch_untouched && switch_words | head -c 65536 | grep -q '^\(Error: \)\{0,1\}Could not acquire lock'
 }
 
 # switch_again: between two tries, when nobody is seen who holds the lock.

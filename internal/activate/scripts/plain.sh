@@ -22,9 +22,10 @@ plain() {
 	}
 	rc=$switch_rc
 	verdict=bad
-	case $rc in
-	0) verdict=ok ;;
-	4) ! tolerable || verdict=ok ;;
+	case $ACTION/$rc in
+	switch/0 | test/0) ! new_runs || verdict=ok ;;
+	*/0) verdict=ok ;;
+	*/4) ! tolerable || verdict=ok ;;
 	esac
 	if [ "$ACTION/$verdict" = boot/bad ]; then
 		say "setting the boot default failed (exit $rc): going back"
@@ -33,7 +34,9 @@ plain() {
 		put restored 1
 	fi
 	put apply-rc "$rc $verdict"
-	[ "$verdict" = ok ] || exit "$rc"
+	[ "$verdict" != ok ] || return 0
+	declined
+	exit "$((rc == 0 ? 1 : rc))"
 }
 
 # plain_late: the deadman of an unguarded activation only tidies up.

@@ -45,10 +45,13 @@ if [ -n "$NEW" ]; then
 	if [ -e "$NEW/switch-inhibitors" ] && [ -e /run/booted-system/switch-inhibitors ] &&
 		! cmp -s "$NEW/switch-inhibitors" /run/booted-system/switch-inhibitors; then tell inhibited yes; fi
 	if [ -n "$CHECK" ] && [ -z "$held" ] && grep -qs PRE_SWITCH_CHECK "$NEW/bin/switch-to-configuration"; then
-		if check=$("$NEW/bin/switch-to-configuration" check 2>&1 </dev/null); then :; else
-			failed=$?
-			case $check in *'Could not acquire lock'*) tell held "${held:-unknown}" ;; *) tell check-failed "$failed" ;; esac
-		fi
+		check=$("$NEW/bin/switch-to-configuration" check 2>&1 </dev/null) && failed= || failed=$?
+		case $check in
+		*'Could not acquire lock'*) tell held "${held:-unknown}" ;;
+		*'Pre-switch checks failed'*) tell check-failed "${failed:-0}" ;; # it ends with an errno, which may be 0
+		*sage:\ *) ;;                                                     # it cannot check alone
+		*) tell check-failed "$failed" ;;
+		esac
 		printf '%s\n' "$check" | tail -n 40 | while IFS= read -r line; do tell check-line "$line"; done
 	fi
 fi
