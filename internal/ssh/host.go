@@ -24,6 +24,7 @@ type Host struct {
 	mu      sync.Mutex
 	lanes   []*lane
 	dialing *dial
+	running int           // commands
 	changed chan struct{} // closed and replaced when a lane gets room or goes away
 	login   *login        // who we are there; known after the first connection
 	silence error         // of the last attempt, when the host was waited for in vain
@@ -50,6 +51,8 @@ type lane struct {
 	proc     *Process
 	used     int
 	borrowed bool // not in the host's list: nothing to release
+	freed    time.Time
+	leaving  bool // its place is for another one
 }
 
 // dead tells whether the master has ended.
@@ -130,7 +133,9 @@ func (h *Host) acquire(ctx context.Context) (*lane, error) {
 			}
 			continue
 		}
-		if len(h.lanes) >= h.pool.opts.ConnectionsPerHost {
+		// A further connection only where it is in nobody's way.
+		more := !first && len(h.lanes) < h.pool.opts.ConnectionsPerHost && here().lanes.try()
+		if !first && !more {
 			h.mu.Unlock()
 			select {
 			case <-changed:
@@ -147,7 +152,7 @@ func (h *Host) acquire(ctx context.Context) (*lane, error) {
 		h.dialing = d
 		h.mu.Unlock()
 
-		l, err := h.openLane(ctx)
+		l, err := h.openLane(ctx, more)
 		h.mu.Lock()
 		h.dialing, h.silence = nil, nil
 		if KindOf(err) == Timeout {
@@ -192,6 +197,7 @@ func (h *Host) release(l *lane) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l.used--
+	l.freed = time.Now()
 	h.wake()
 }
 
@@ -265,14 +271,46 @@ func readHello(r io.Reader) hello {
 // a host that does not answer.
 const again = 3
 
-// openLane opens one master connection.
-func (h *Host) openLane(ctx context.Context) (*lane, error) {
-	for n := 1; ; n++ {
-		l, err := h.tryLane(ctx)
-		if n == again || !tooEarly(err) || ctx.Err() != nil {
-			return l, err
+// openLane opens one master connection; placed tells that it has its place.
+func (h *Host) openLane(ctx context.Context, placed bool) (*lane, error) {
+	p := here()
+	var l *lane
+	err := p.dials.take(ctx, func() { p.tell(h.pool.opts.Sink) })
+	if err == nil {
+		defer p.dials.give()
+		for n := 1; ; n++ {
+			l, err = h.tryLane(ctx)
+			if n == again || !tooEarly(err) || ctx.Err() != nil {
+				break
+			}
+		}
+	} else {
+		err = &interrupted{host: h.target.Name, cmd: "connecting", err: context.Cause(ctx)}
+	}
+	if err == nil && !placed {
+		if err = p.lane(ctx, h); err != nil {
+			l.proc.Kill()
+			return nil, &interrupted{host: h.target.Name, cmd: "connecting", err: context.Cause(ctx)}
 		}
 	}
+	if err != nil {
+		if placed {
+			p.lanes.give()
+		}
+		return nil, err
+	}
+	p.opened(l)
+	go func() {
+		defer crash.Catch()
+		<-l.proc.done
+		p.closed(l)
+		l.proc.outFile.Close()
+		os.Remove(l.socket)
+		h.mu.Lock()
+		h.wake()
+		h.mu.Unlock()
+	}()
+	return l, nil
 }
 
 func (h *Host) tryLane(ctx context.Context) (*lane, error) {
@@ -354,19 +392,10 @@ func (h *Host) tryLane(ctx context.Context) (*lane, error) {
 	h.login = &a.login
 	h.said, h.saidAt = a.said, time.Now()
 	h.mu.Unlock()
-	l := &lane{host: h, socket: socket, proc: p}
+	l := &lane{host: h, socket: socket, proc: p, freed: time.Now()}
 	if _, err := os.Stat(socket); err != nil {
 		return fail(h.noMaster(p.err.before()))
 	}
-	go func() {
-		defer crash.Catch()
-		<-p.done
-		p.outFile.Close()
-		os.Remove(socket)
-		h.mu.Lock()
-		h.wake()
-		h.mu.Unlock()
-	}()
 	return l, nil
 }
 
@@ -402,14 +431,57 @@ func (h *Host) Open(ctx context.Context, cmd Cmd) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := h.launch(ctx, cmd, l, elev)
+	err = h.session(ctx)
+	if err != nil {
+		err = &interrupted{host: h.target.Name, cmd: cmd.String(), err: context.Cause(ctx)}
+	}
+	var p *Process
+	if err == nil {
+		p, err = h.launch(ctx, cmd, l, elev)
+		if err != nil {
+			h.sessionOver()
+		}
+	}
 	if err != nil {
 		if l != nil {
 			h.release(l)
 		}
 		return nil, err
 	}
+	go func() {
+		defer crash.Catch()
+		<-p.done
+		h.sessionOver()
+	}()
 	return p, nil
+}
+
+// session takes a place for a command. A host that runs one already does not wait:
+// the other may wait for this one.
+func (h *Host) session(ctx context.Context) error {
+	p := here()
+	h.mu.Lock()
+	first := h.running == 0
+	h.running++
+	h.mu.Unlock()
+	if !first {
+		p.sessions.force()
+		return nil
+	}
+	err := p.sessions.take(ctx, func() { p.tell(h.pool.opts.Sink) })
+	if err != nil {
+		h.mu.Lock()
+		h.running--
+		h.mu.Unlock()
+	}
+	return err
+}
+
+func (h *Host) sessionOver() {
+	h.mu.Lock()
+	h.running--
+	h.mu.Unlock()
+	here().sessions.give()
 }
 
 // Run runs cmd to its end, for as long as cmd.Limit lets it. The error is nil for

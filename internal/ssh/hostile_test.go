@@ -259,3 +259,11 @@ exec ssh "$@"
 		}
 	}
 }
+
+// stays can be logged in to, and never ends a session.
+var stays = hostile.Host{Command: func(c *hostile.Command) {
+	if c.IsLogin() {
+		c.LogIn()
+	}
+	c.Silent()
+}}

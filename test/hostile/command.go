@@ -162,7 +162,7 @@ func (c *Command) Rewritten(rewrite func(line string) string) {
 		out, errs = o, e
 	}
 	if c.server.host.Behind == nil {
-		c.alone(out)
+		c.alone()
 		return
 	}
 	run := c.server.host.Behind(c.ctx, c.User, c.Line)
@@ -193,16 +193,21 @@ func (c *Command) Rewritten(rewrite func(line string) string) {
 }
 
 // alone answers for a host that has nothing behind it: it can be logged in to.
-func (c *Command) alone(out io.Writer) {
-	login := c.IsLogin()
-	c.Begin()
-	if !login {
+func (c *Command) alone() {
+	if !c.IsLogin() {
+		c.Begin()
 		io.WriteString(c.Stderr(), "sh: not found\n")
 		c.Exit(127)
 		return
 	}
-	io.WriteString(out, "uid=1000(deploy) gid=100(users) groups=100(users)\nos Linux\nsudo /usr/bin/sudo\ndoas \ngreeting\n\nready\n")
+	c.LogIn()
 	io.Copy(io.Discard, c.in)
+}
+
+// LogIn answers the session that a connection is opened with.
+func (c *Command) LogIn() {
+	c.Begin()
+	io.WriteString(c.Stdout(), "uid=1000(deploy) gid=100(users) groups=100(users)\nos Linux\nsudo /usr/bin/sudo\ndoas \ngreeting\n\nready\n")
 }
 
 // rewriter changes lines after the mark.
