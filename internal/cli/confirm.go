@@ -37,7 +37,7 @@ deployed is gone and the hosts are fine.` + "\n" + foundFileHelp + exitStatusHel
 			}
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
 				f.tell(s)
-				return s.onHosts(ctx, f.file, f.selection(sel), &p, nil, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
+				return s.onHosts(ctx, f.file, f.selection(sel), &p, nil, nil, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
 					return s.wet(event.On(s.ui, h.Name, event.StepActivate), "confirm what is pending", func() deploy.Outcome {
 						return s.endPending(ctx, f.file, h, conn, "confirmed", func(p *reboot.Pending) (activate.Result, error) {
 							if p == nil {

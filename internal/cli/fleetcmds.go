@@ -41,7 +41,7 @@ all checks of a host at once, each until it passes or the time is over.` + "\n" 
 			}
 			file = args[0]
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
-				return s.onHosts(ctx, file, sel, &p, s.preflightHealth(ctx), func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
+				return s.onHosts(ctx, file, sel, &p, s.preflightHealth(ctx), func(h fleet.Host) bool { return h.HealthChecks.Len() > 0 }, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
 					if h.HealthChecks.Len() == 0 {
 						return deploy.Outcome{State: deploy.Skipped, Detail: "no health checks"}
 					}
@@ -95,7 +95,7 @@ those that changed, and then the health checks.` + "\n" + exitStatusHelp,
 					}
 					return preflightSecrets(hosts)
 				}
-				return s.onHosts(ctx, args[0], sel, &p, before, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
+				return s.onHosts(ctx, args[0], sel, &p, before, func(h fleet.Host) bool { return len(h.Secrets) > 0 }, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
 					sc := event.On(s.ui, h.Name, event.StepSecrets)
 					if len(h.Secrets) == 0 {
 						return deploy.Outcome{State: deploy.Skipped, Detail: "no secrets"}
@@ -149,7 +149,7 @@ terminal and to a pipe alike; --json has every line as it was, escaped.` + "\n" 
 				return err
 			}
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
-				return s.onHosts(ctx, args[0], sel, &p, nil, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
+				return s.onHosts(ctx, args[0], sel, &p, nil, nil, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
 					return s.wet(event.On(s.ui, h.Name, event.StepExec), "run "+line, func() deploy.Outcome {
 						if timeout > 0 {
 							var cancel context.CancelFunc
@@ -218,7 +218,9 @@ func (s *session) execOn(ctx context.Context, h fleet.Host, conn *ssh.Host, line
 
 // onHosts is the frame of verbs that need hosts and no build. before may refuse
 // the run when the hosts are known and none has been touched.
-func (s *session) onHosts(ctx context.Context, file string, sel fleet.Selection, p *passwords, before func([]fleet.Host) error, fn func(context.Context, fleet.Host, *ssh.Host) deploy.Outcome) error {
+//
+// needs tells which hosts a connection is opened to; nil: to all.
+func (s *session) onHosts(ctx context.Context, file string, sel fleet.Selection, p *passwords, before func([]fleet.Host) error, needs func(fleet.Host) bool, fn func(context.Context, fleet.Host, *ssh.Host) deploy.Outcome) error {
 	l, err := s.app.globals.limits()
 	if err != nil {
 		return err
@@ -235,7 +237,13 @@ func (s *session) onHosts(ctx context.Context, file string, sel fleet.Selection,
 		}
 	}
 	outcomes := s.brokenOutcomes()
-	outcomes = append(outcomes, deploy.Each(ctx, s.hosts, l.Activate, s.ui, func(ctx context.Context, h fleet.Host) deploy.Outcome {
+	reach := func(ctx context.Context, h fleet.Host) error {
+		if h.BuildOnly || s.app.globals.dryRun || needs != nil && !needs(h) {
+			return nil
+		}
+		return s.pool.Host(deploy.Target(h)).Connect(ctx)
+	}
+	outcomes = append(outcomes, deploy.Reached(ctx, s.hosts, l.Activate, s.ui, reach, func(ctx context.Context, h fleet.Host) deploy.Outcome {
 		if h.BuildOnly {
 			return deploy.Outcome{State: deploy.Skipped, Detail: "build-only host: not touched"}
 		}

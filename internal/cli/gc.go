@@ -55,7 +55,7 @@ newest --keep generations. Hosts with a pending deployment are left alone.
 			}
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
 				f.tell(s)
-				return s.onHosts(ctx, f.file, f.selection(sel), &p, nil, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
+				return s.onHosts(ctx, f.file, f.selection(sel), &p, nil, nil, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
 					ctx, cancel := context.WithTimeoutCause(ctx, seconds(or(timeout, 3600)), fmt.Errorf("took longer than %s", seconds(or(timeout, 3600))))
 					defer cancel()
 					return s.collect(ctx, h, conn, rule)

@@ -140,7 +140,13 @@ func (s *session) fleetHistory(ctx context.Context, file string, o historyOption
 	var mu sync.Mutex
 	var records []history.Entry
 	outcomes := s.brokenOutcomes()
-	outcomes = append(outcomes, deploy.Each(ctx, s.hosts, l.Look, event.Discard, func(ctx context.Context, h fleet.Host) deploy.Outcome {
+	reach := func(ctx context.Context, h fleet.Host) error {
+		if h.BuildOnly {
+			return nil
+		}
+		return s.pool.Host(deploy.Target(h)).Connect(ctx)
+	}
+	outcomes = append(outcomes, deploy.Reached(ctx, s.hosts, l.Look, event.Discard, reach, func(ctx context.Context, h fleet.Host) deploy.Outcome {
 		if h.BuildOnly {
 			return deploy.Outcome{State: deploy.Skipped}
 		}

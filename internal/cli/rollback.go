@@ -78,7 +78,7 @@ was booted once, by deploy --reboot, that takes another reboot.` + "\n" + foundF
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
 				f.tell(s)
 				if o.pending {
-					return s.onHosts(ctx, f.file, f.selection(o.selection), &o.passwords, nil, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
+					return s.onHosts(ctx, f.file, f.selection(o.selection), &o.passwords, nil, nil, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
 						return s.wet(event.On(s.ui, h.Name, event.StepActivate), "roll back what is pending", func() deploy.Outcome {
 							why := "asked for by " + a.whoami()
 							return s.endPending(ctx, f.file, h, conn, "went back, ended", func(p *reboot.Pending) (activate.Result, error) {
@@ -123,7 +123,7 @@ func (s *session) rollback(ctx context.Context, f fleetArgs, o rollbackOptions) 
 		}
 		return nil
 	}
-	return s.onHosts(ctx, f.file, f.selection(o.selection), &o.passwords, before, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
+	return s.onHosts(ctx, f.file, f.selection(o.selection), &o.passwords, before, nil, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
 		began := time.Now()
 		out := s.rollbackHost(ctx, h, conn, o, meta)
 		out.Host, out.Duration = h.Name, time.Since(began)

@@ -106,21 +106,31 @@ func (s *session) status(ctx context.Context, f fleetArgs, o statusOptions) erro
 	if s.ui.Mode() == ui.Live { // elsewhere the answer is all that is of interest
 		asking = s.ui
 	}
-	deploy.Each(ctx, hosts, l.Look, event.Discard, func(ctx context.Context, h fleet.Host) deploy.Outcome {
-		if h.BuildOnly {
-			return deploy.Outcome{}
-		}
-		sc := event.On(asking, h.Name, event.StepConnect)
-		sc.Start("")
-		st := s.look(ctx, h, want[h.Name])
+	settle := func(h fleet.Host, st hoststate.Status) {
 		var why error
 		if !st.Answers {
 			why = errors.New(st.Error)
 		}
-		sc.End("", why)
+		event.On(asking, h.Name, event.StepConnect).End("", why)
 		mu.Lock()
 		defer mu.Unlock()
 		got[h.Name] = st
+	}
+	reach := func(ctx context.Context, h fleet.Host) error {
+		if h.BuildOnly {
+			return nil
+		}
+		event.On(asking, h.Name, event.StepConnect).Start("")
+		err := s.pool.Host(deploy.Target(h)).Connect(ctx)
+		if err != nil {
+			settle(h, s.noAnswer(ctx, h, err, want[h.Name]))
+		}
+		return err
+	}
+	deploy.Reached(ctx, hosts, l.Look, event.Discard, reach, func(ctx context.Context, h fleet.Host) deploy.Outcome {
+		if !h.BuildOnly {
+			settle(h, s.look(ctx, h, want[h.Name]))
+		}
 		return deploy.Outcome{}
 	})
 	if errors.Is(context.Cause(ctx), errInterrupted) {
@@ -191,6 +201,11 @@ func (s *session) look(ctx context.Context, h fleet.Host, want hoststate.Wanted)
 	if err == nil {
 		return hoststate.Assess(h.Name, f, want)
 	}
+	return s.noAnswer(ctx, h, err, want)
+}
+
+// noAnswer is the status of a host that could not be asked.
+func (s *session) noAnswer(ctx context.Context, h fleet.Host, err error, want hoststate.Wanted) hoststate.Status {
 	var hints []string
 	var hl interface{ HintLines() []string }
 	if errors.As(err, &hl) {

@@ -42,6 +42,26 @@ func Each(ctx context.Context, hosts []fleet.Host, limit int, sink event.Sink, f
 	return each(ctx, hosts, NewGate(limit), sink, nil, fn)
 }
 
+// Reached is Each for what needs a connection. reach opens it before the host takes a
+// place, so that hosts that do not answer hold no places of those that do; with its
+// error the host has ended. A nil reach reaches all.
+func Reached(ctx context.Context, hosts []fleet.Host, limit int, sink event.Sink, reach func(context.Context, fleet.Host) error, fn func(context.Context, fleet.Host) Outcome) []Outcome {
+	gate := NewGate(limit)
+	return each(ctx, hosts, nil, sink, nil, func(ctx context.Context, h fleet.Host) Outcome {
+		if reach != nil {
+			if err := reach(ctx, h); err != nil {
+				return Outcome{Err: err}
+			}
+		}
+		leave, err := gate.Enter(ctx)
+		if err != nil {
+			return Outcome{Err: err}
+		}
+		defer leave()
+		return fn(ctx, h)
+	})
+}
+
 func each(ctx context.Context, hosts []fleet.Host, gate Gate, sink event.Sink, settled func(Outcome), fn func(context.Context, fleet.Host) Outcome) []Outcome {
 	outcomes := make([]Outcome, len(hosts))
 	var wg sync.WaitGroup

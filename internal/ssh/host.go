@@ -275,9 +275,9 @@ const again = 3
 func (h *Host) openLane(ctx context.Context, placed bool) (*lane, error) {
 	p := here()
 	var l *lane
-	err := p.dials.take(ctx, func() { p.tell(h.pool.opts.Sink) })
+	over, err := p.dial(ctx, h)
 	if err == nil {
-		defer p.dials.give()
+		defer over()
 		for n := 1; ; n++ {
 			l, err = h.tryLane(ctx)
 			if n == again || !tooEarly(err) || ctx.Err() != nil {

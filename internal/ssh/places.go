@@ -3,6 +3,7 @@ package ssh
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ const filesEach = 4
 type places struct {
 	files    int
 	dials    quota // logins under way: hosts that do not answer hold no other places
+	starts   quota // logins of the last moment: more would take the processor from each other
 	lanes    quota // open connections
 	sessions quota // commands
 
@@ -39,6 +41,7 @@ func newPlaces(files int) *places {
 	processes := max(8, (files-64-files/8)/filesEach)
 	p := &places{files: files}
 	p.dials.max = min(processes/4, 128)
+	p.starts.max = max(16, 4*runtime.NumCPU())
 	p.lanes.max = min(processes/4, 256)
 	p.sessions.max = processes - p.dials.max - p.lanes.max
 	return p
@@ -138,6 +141,23 @@ func (q *quota) take(ctx context.Context, waiting func()) error {
 		q.mu.Unlock()
 		return err
 	}
+}
+
+// slowLogin is when a login waits for its host rather than for a processor.
+const slowLogin = time.Second
+
+// dial takes a place for a login; over gives it back.
+func (p *places) dial(ctx context.Context, h *Host) (over func(), err error) {
+	if err := p.dials.take(ctx, func() { p.tell(h.pool.opts.Sink) }); err != nil {
+		return nil, err
+	}
+	if err := p.starts.take(ctx, func() {}); err != nil {
+		p.dials.give()
+		return nil, err
+	}
+	started := sync.OnceFunc(p.starts.give)
+	slow := time.AfterFunc(slowLogin, func() { defer crash.Catch(); started() })
+	return func() { slow.Stop(); started(); p.dials.give() }, nil
 }
 
 // lane takes a place for an open connection of h. When there is none, the connection
