@@ -32,6 +32,7 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/hostscript"
+	"godwit/internal/shell"
 	"godwit/internal/ssh"
 )
 
@@ -60,13 +61,15 @@ type Runner interface {
 	Run(ctx context.Context, c ssh.Cmd) error
 }
 
-// shell is what a person types before a command to run it on the host: the name
-// in the configuration need not be one that ssh knows.
-func shell(r Runner, host string) string {
-	if c, ok := r.(interface{ CommandLine(flags ...string) string }); ok {
-		return c.CommandLine()
+// typed is what a person types to run a command on the host: the name in the
+// configuration need not be one that ssh knows.
+func typed(r Runner, host string, words ...string) fault.Raw {
+	if c, ok := r.(interface {
+		Typed(flags []string, words ...string) fault.Raw
+	}); ok {
+		return c.Typed(nil, words...)
 	}
-	return "ssh " + host
+	return fault.Raw(shell.Join([]string{"ssh", "--", host}) + " " + ssh.Remote(words...))
 }
 
 // Action is what to do with the new system.

@@ -192,7 +192,7 @@ func Rollback(ctx context.Context, r Runner, host, id, reason string, sink event
 	}
 	if !dep.Guarded {
 		return d.res, fault.New("this deployment has no guard, so it cannot be rolled back").On(host).
-			Hint("%s sudo %s/bin/switch-to-configuration switch", shell(r, host), dep.Old)
+			Hint("%s", typed(r, host, "sudo", dep.Old+"/bin/switch-to-configuration", "switch"))
 	}
 	if reason == "" {
 		reason = "asked for by a person"

@@ -154,7 +154,7 @@ func (s State) allows(req Request) error {
 		return no("the host does not have %s", s.Absent[0]).Hint("godwit push first")
 	case len(s.Hollow) > 0:
 		return no("%s is damaged on the host: its files are empty, as after a power cut during a copy", s.Hollow[0]).
-			Hint("ssh %s sudo nix-store --verify --check-contents shows what else is; nix-store --delete %s and deploy again", req.Host, s.Hollow[0])
+			Hint("ssh -- %s sudo nix-store --verify --check-contents shows what else is; nix-store --delete %s and deploy again", req.Host, s.Hollow[0])
 	case len(s.NoSwitch) > 0:
 		return no("the new system %s has no bin/switch-to-configuration", s.NoSwitch[0]).
 			Hint("system.switch.enable = true in its configuration")

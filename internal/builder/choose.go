@@ -203,7 +203,7 @@ func (c *chooser) wished(ctx context.Context, a Assignment, h fleet.Host, want, 
 		if len(foreign) > 0 {
 			e := asked(fault.New("needs %s, %s, and `local' was chosen (%s)", whats(foreign), c.here.cannotWords(foreign), from))
 			if c.here.idle(foreign) {
-				e.Hint("%s", letBuild)
+				e.Hint("%s", fault.Raw(letBuild))
 			}
 			return a, e.Hint("let godwit choose: --builder auto")
 		}
@@ -476,7 +476,7 @@ func (c *chooser) nobody(ctx context.Context, h fleet.Host, needs []Need) error 
 	}
 	e.Detail(table(lines)...)
 	if c.here.idle(needs) {
-		e.Hint("%s", letBuild)
+		e.Hint("%s", fault.Raw(letBuild))
 	}
 	withHints(e, facts.Hints)
 	if containers && !facts.Usable && len(facts.Hints) == 0 {

@@ -96,7 +96,7 @@ func (s *sshStore) Ready(ctx context.Context, _ event.Sink) error {
 			return err
 		}
 		return fault.New("%s: cannot be used as a builder: %s", s.name, err).Because(err).
-			Hint("try it: %s nix-store --version", s.place.host.CommandLine())
+			Hint("try it: %s nix-store --version", fault.Raw(s.place.host.CommandLine()))
 	}
 	s.said = true
 	return nil

@@ -158,7 +158,7 @@ without a deployment file, and so without its secrets and checks.
 			} else if errors.Is(err, regular.ErrNot) {
 				return fault.New("cannot read `%s': %w", args[0], fault.Reason(err)).Hint("write it to a file first: it is read more than once")
 			}
-			return fault.New("say what to do: switch, boot, test or dry-activate").Hint("%s %s switch", c.CommandPath(), args[0])
+			return fault.New("say what to do: switch, boot, test or dry-activate").Hint("%s %s switch", fault.Raw(c.CommandPath()), args[0])
 		},
 		RunE: func(c *cobra.Command, args []string) error {
 			err := a.settleCopy(c, &copying)
@@ -262,7 +262,7 @@ func deploymentArgs(more ...string) cobra.PositionalArgs {
 		if len(args) > 0 {
 			what += ", not " + text.Count(len(args), "argument")
 		}
-		return fault.New("%s takes %s", c.CommandPath(), what).Hint("%s", c.UseLine())
+		return fault.New("%s takes %s", c.CommandPath(), what).Hint("%s", fault.Raw(c.UseLine()))
 	}
 }
 

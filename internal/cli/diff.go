@@ -43,14 +43,14 @@ builder has it. --verbose also shows what was only rebuilt.` + "\n" + foundFileH
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return fault.New("diff takes a deployment file and a host").Hint("%s", c.UseLine())
+				return fault.New("diff takes a deployment file and a host").Hint("%s", fault.Raw(c.UseLine()))
 			}
 			f, err := a.fleetArgs(c.Context(), c, args)
 			if err != nil {
 				return err
 			}
 			if len(f.hosts) < 1 || len(f.hosts) > 3 {
-				return fault.New("diff takes a host and at most two systems").Hint("%s", c.UseLine())
+				return fault.New("diff takes a host and at most two systems").Hint("%s", fault.Raw(c.UseLine()))
 			}
 			from, to := "running", "config"
 			switch len(f.hosts) {

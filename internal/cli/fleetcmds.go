@@ -138,7 +138,7 @@ terminal and to a pipe alike; --json has every line as it was, escaped.` + "\n" 
 			if len(args) >= 2 {
 				return nil
 			}
-			return fault.New("exec takes a deployment file and a command").Hint("%s", c.UseLine())
+			return fault.New("exec takes a deployment file and a command").Hint("%s", fault.Raw(c.UseLine()))
 		},
 		RunE: func(c *cobra.Command, args []string) error {
 			if timeout < 0 {

@@ -150,9 +150,9 @@ func (a *app) fleetArgs(ctx context.Context, c *cobra.Command, args []string) (f
 		return f, nil
 	}
 	if len(args) == 0 {
-		return f, fault.New("%s takes a deployment file", c.CommandPath()).Hint("%s", c.UseLine())
+		return f, fault.New("%s takes a deployment file", c.CommandPath()).Hint("%s", fault.Raw(c.UseLine()))
 	}
-	return f, fault.New("there is no file `%s', and no host of that name was deployed from here", args[0]).Hint("%s", c.UseLine())
+	return f, fault.New("there is no file `%s', and no host of that name was deployed from here", args[0]).Hint("%s", fault.Raw(c.UseLine()))
 }
 
 // looksLikeFile tells a deployment file from the name of a host.

@@ -122,9 +122,9 @@ func unknownCommand(root, parent *cobra.Command, args []string) error {
 	e := fault.New("there is no command `%s %s'", c.CommandPath(), word)
 	c.SuggestionsMinimumDistance = 2
 	if near := c.SuggestionsFor(word); len(near) > 0 {
-		return e.Hint("did you mean %s %s?", c.CommandPath(), near[0])
+		return e.Hint("did you mean %s %s?", fault.Raw(c.CommandPath()), near[0])
 	}
-	return e.Hint("%s --help lists the commands", c.CommandPath())
+	return e.Hint("%s --help lists the commands", fault.Raw(c.CommandPath()))
 }
 
 // flagError is a flag that was not understood, without the words of the library
@@ -141,7 +141,7 @@ func flagError(c *cobra.Command, err error) error {
 		}
 		err = fmt.Errorf("--%s takes %s, not %q", invalid.GetFlag().Name, what, invalid.GetValue())
 	}
-	return fault.New("%w", err).Hint("%s --help shows the flags", c.CommandPath())
+	return fault.New("%w", err).Hint("%s --help shows the flags", fault.Raw(c.CommandPath()))
 }
 
 // exclusive refuses two flags that were given together.

@@ -17,6 +17,7 @@ import (
 	"godwit/internal/fleet"
 	"godwit/internal/history"
 	"godwit/internal/hoststate"
+	"godwit/internal/shell"
 	"godwit/internal/ui"
 )
 
@@ -149,7 +150,7 @@ func (s *session) status(ctx context.Context, f fleetArgs, o statusOptions) erro
 		st := &out.Hosts[i]
 		out.OK = out.OK && st.OK
 		for j := range st.Hints {
-			st.Hints[j] = strings.Replace(st.Hints[j], "DEPLOYMENT", f.file, 1)
+			st.Hints[j] = strings.Replace(st.Hints[j], "DEPLOYMENT", shell.Word(f.file), 1)
 		}
 	}
 	if s.app.globals.json {
@@ -179,13 +180,13 @@ func joinHints(list []hoststate.Status) []string {
 	hosts := map[string][]string{}
 	for _, st := range list {
 		for _, h := range st.Hints {
-			stem, ok := strings.CutSuffix(h, " "+st.Host)
+			stem, ok := strings.CutSuffix(h, " "+shell.Word(st.Host))
 			if _, seen := hosts[stem]; !seen {
 				order = append(order, stem)
 				hosts[stem] = nil
 			}
 			if ok {
-				hosts[stem] = append(hosts[stem], st.Host)
+				hosts[stem] = append(hosts[stem], shell.Word(st.Host))
 			}
 		}
 	}

@@ -187,7 +187,7 @@ func (o *readyFlags) settle(c *cobra.Command, args []string, action bool) (word 
 	}
 	if action {
 		if len(args) == 0 {
-			return "", fault.New("say what to do: switch, boot, test or dry-activate").Hint("%s --store-path PATH --to HOST switch", c.CommandPath())
+			return "", fault.New("say what to do: switch, boot, test or dry-activate").Hint("%s --store-path PATH --to HOST switch", fault.Raw(c.CommandPath()))
 		}
 		word, args = args[len(args)-1], args[:len(args)-1]
 	}
@@ -200,9 +200,9 @@ func (o *readyFlags) settle(c *cobra.Command, args []string, action bool) (word 
 	}
 	switch {
 	case len(o.paths) == 0:
-		return "", fault.New("--to and --from need a --store-path").Hint("%s --store-path /nix/store/… --to HOST", c.CommandPath())
+		return "", fault.New("--to and --from need a --store-path").Hint("%s --store-path /nix/store/… --to HOST", fault.Raw(c.CommandPath()))
 	case len(o.to) == 0:
-		return "", fault.New("--store-path needs hosts: --to [USER@]HOST[:PORT]").Hint("%s --store-path %s --to HOST", c.CommandPath(), o.paths[0])
+		return "", fault.New("--store-path needs hosts: --to [USER@]HOST[:PORT]").Hint("%s --store-path %s --to HOST", fault.Raw(c.CommandPath()), o.paths[0])
 	case action && len(o.paths) > 1:
 		return "", fault.New("a deploy takes one --store-path, the system, not %d", len(o.paths)).Hint("godwit push takes several")
 	}

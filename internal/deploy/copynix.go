@@ -241,7 +241,7 @@ func copyFault(conn *ssh.Host, log *nixlog.Tracker, err error) *fault.Error {
 	case has("nix-daemon: not found", "nix-daemon: command not found", "command not found: nix-daemon", "Unknown command: nix-daemon"):
 		f.Hint("nix-daemon is not in the PATH of a shell without login there; leave out --copy-with nix")
 	case has("cannot connect to", "failed to start SSH", "Connection refused", "Connection closed", "Permission denied"):
-		f.Hint("the same connection worked for godwit; try: %s nix-daemon --version", conn.CommandLine())
+		f.Hint("the same connection worked for godwit; try: %s nix-daemon --version", fault.Raw(conn.CommandLine()))
 	default:
 		f.Hint("leave out --copy-with nix: godwit's own way does not depend on the Nix of this machine")
 	}

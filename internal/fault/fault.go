@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"godwit/internal/shell"
 	"godwit/internal/ui/text"
 )
 
@@ -32,10 +33,40 @@ func New(format string, args ...any) *Error {
 // On names the host.
 func (e *Error) On(host string) *Error { e.Host = host; return e }
 
-// Hint adds a line that says what to do.
+// Raw is a text that Hint takes as it is: several words, or prose.
+type Raw string
+
+// Command is a command of these words, for Hint.
+func Command(words ...string) Raw { return Raw(shell.Join(words)) }
+
+// Hint adds a line that says what to do. People type it, so a string of args is one
+// word of a shell wherever %s or %v puts it, quoted if it must be; a Raw is not.
 func (e *Error) Hint(format string, args ...any) *Error {
-	e.Hints = append(e.Hints, fmt.Sprintf(format, args...))
+	e.Hints = append(e.Hints, Hint(format, args...))
 	return e
+}
+
+// Hint is a hint of (*Error).Hint, for those who give it to somebody else.
+func Hint(format string, args ...any) string {
+	typed := make([]any, len(args))
+	for i, a := range args {
+		if s, ok := a.(string); ok {
+			a = word(s)
+		}
+		typed[i] = a
+	}
+	return fmt.Sprintf(format, typed...)
+}
+
+// word is one word of a shell. With %q it is what it would be otherwise.
+type word string
+
+func (w word) Format(f fmt.State, verb rune) {
+	s := string(w)
+	if verb == 's' || verb == 'v' {
+		s = shell.Word(s)
+	}
+	fmt.Fprintf(f, fmt.FormatString(f, verb), s)
 }
 
 // Detail adds lines of facts.

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sort"
 	"strings"
+
+	"godwit/internal/shell"
 )
 
 // Selection is which hosts of a fleet a run is about, as the selector flags
@@ -107,7 +109,11 @@ func (s Selection) Names(names []string) ([]string, error) {
 			}
 		}
 		if strings.Contains(p, ",") && g.Literal() {
-			e.Hints = append(e.Hints, "several hosts: --on "+strings.ReplaceAll(p, ",", " --on "))
+			hint := "several hosts:"
+			for _, name := range strings.Split(p, ",") {
+				hint += " --on " + shell.Word(name)
+			}
+			e.Hints = append(e.Hints, hint)
 		}
 		e.Hints = append(e.Hints, hostsHint(names))
 		return nil, e

@@ -57,7 +57,7 @@ func static(h fleet.Host, c fleet.Checks, list string) error {
 		default:
 			return
 		}
-		errs = append(errs, fault.New("the check %q (%s.%s) can never succeed: %w", description, list, kind, why).On(h.Name).Hint("%s", hint))
+		errs = append(errs, fault.New("the check %q (%s.%s) can never succeed: %w", description, list, kind, why).On(h.Name).Hint("%s", fault.Raw(hint)))
 	}
 	for _, x := range c.Cmd {
 		each("cmd", x.Description, x.Period, x.Timeout, badCommand(x.Cmd), `cmd is a list of words: [ "systemctl" "is-active" "nginx" ]`)

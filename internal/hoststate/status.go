@@ -10,6 +10,7 @@ import (
 	"godwit/internal/activate"
 	"godwit/internal/history"
 	"godwit/internal/reboot"
+	"godwit/internal/shell"
 	"godwit/internal/ui/text"
 )
 
@@ -167,9 +168,9 @@ func Assess(host string, f Facts, want Wanted) Status {
 		}
 		s.problem(Pending, "%s", what)
 		if d.Guarded && d.Phase == "activated" {
-			s.Hints = append(s.Hints, "godwit confirm DEPLOYMENT "+host, "godwit rollback --pending DEPLOYMENT "+host)
+			s.Hints = append(s.Hints, "godwit confirm DEPLOYMENT "+shell.Word(host), "godwit rollback --pending DEPLOYMENT "+shell.Word(host))
 		} else if d.Guarded && d.Phase == "" {
-			s.Hints = append(s.Hints, "godwit rollback --pending DEPLOYMENT "+host)
+			s.Hints = append(s.Hints, "godwit rollback --pending DEPLOYMENT "+shell.Word(host))
 		}
 	}
 	if p := f.Once; p != nil {
@@ -220,7 +221,7 @@ func (s *Status) once(f Facts, p *reboot.Pending) {
 	case !p.Booted:
 		s.Pending.Phase, what = "rebooting", "it is rebooting into a new system"
 	default:
-		s.Hints = append(s.Hints, "godwit confirm DEPLOYMENT "+s.Host, "godwit rollback --pending DEPLOYMENT "+s.Host)
+		s.Hints = append(s.Hints, "godwit confirm DEPLOYMENT "+shell.Word(s.Host), "godwit rollback --pending DEPLOYMENT "+shell.Word(s.Host))
 	}
 	if s.Pending.By != "" {
 		what += " by " + s.Pending.By

@@ -537,7 +537,7 @@ func describe(e *fault.Error, f *BuildFailure, hint func(string) string) *fault.
 		e.Detail("| " + s)
 	}
 	if f.Required == "" {
-		e.Hint("the whole log: %s", hint(f.Drv))
+		e.Hint("the whole log: %s", fault.Raw(hint(f.Drv)))
 	} else {
 		e.Exit(5)
 	}

@@ -91,7 +91,7 @@ func (p *Plan) ErrRisks() *fault.Error {
 			}
 		}
 	}
-	return f.Hint("--accept-risk=%s goes on", strings.Join(open, ","))
+	return f.Hint("--accept-risk=%s goes on", fault.Raw(strings.Join(open, ",")))
 }
 
 func pluralWord(n int, one, many string) string {

@@ -227,7 +227,7 @@ func openSource(s fleet.Secret) (*os.File, *fault.Error) {
 		if given != s.Source {
 			f.Detail("that is " + s.Source)
 		}
-		return f.Hint("ls -l %s", ssh.Join([]string{s.Source}))
+		return f.Hint("ls -l %s", s.Source)
 	}
 	f, err := regular.Open(s.Source)
 	if err != nil {

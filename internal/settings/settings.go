@@ -151,7 +151,7 @@ func (s *Settings) unknown(row int, key []string, isTable bool) error {
 	if near != "" {
 		f.Hint("did you mean %s?", near)
 	}
-	return f.Hint("known: %s", strings.Join(known, ", "))
+	return f.Hint("known: %s", fault.Raw(strings.Join(known, ", ")))
 }
 
 // elsewhere is the full name of a setting of any table that is called name, or almost so.

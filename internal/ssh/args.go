@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"godwit/internal/fault"
+	"godwit/internal/shell"
 )
 
 // OptionsFromEnv reads the environment variables that morph and Nix know
@@ -19,7 +20,7 @@ func OptionsFromEnv(getenv func(string) string) (Options, error) {
 		SkipHostKeyCheck: getenv("SSH_SKIP_HOST_KEY_CHECK") != "",
 	}
 	for _, name := range []string{"GODWIT_SSHOPTS", "NIX_SSHOPTS"} {
-		words, err := SplitWords(getenv(name))
+		words, err := shell.Split(getenv(name))
 		if err != nil {
 			return o, fault.New("%s: %w", name, err).Hint("quote as in a shell: %s='-o ProxyJump=bastion -i \"/path/with blanks\"'", name)
 		}
@@ -174,7 +175,7 @@ func (h *Host) NixSSHOpts() string {
 	a := append([]string{"-o", "ControlMaster=no", "-o", "ControlPath=none"}, h.transport()...)
 	words := make([]string, len(a))
 	for i, w := range a {
-		words[i] = quoteIfNeeded(w)
+		words[i] = shell.Word(w)
 	}
 	return strings.Join(words, " ")
 }
@@ -197,11 +198,20 @@ func (h *Host) CommandLine(flags ...string) string {
 	if h.target.User != "" {
 		dest = h.target.User + "@" + dest
 	}
-	return Join(append(a, "--", dest))
+	return shell.Join(append(a, "--", dest))
+}
+
+// Remote is a command as it is typed behind "ssh HOST": ssh joins what it is given by
+// blanks, for a shell on the host.
+func Remote(words ...string) string {
+	line := shell.Join(words)
+	if line == strings.Join(words, " ") {
+		return line
+	}
+	return shell.Word(line)
 }
 
 // Typed is CommandLine with a command behind it, whose words arrive as they are.
-func (h *Host) Typed(flags []string, words ...string) string {
-	// ssh joins what it is given by blanks, for a shell on the host.
-	return h.CommandLine(flags...) + " " + quoteIfNeeded(Join(words))
+func (h *Host) Typed(flags []string, words ...string) fault.Raw {
+	return fault.Raw(h.CommandLine(flags...) + " " + Remote(words...))
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"godwit/internal/fault"
+	"godwit/internal/shell"
 	"godwit/internal/ui/text"
 )
 
@@ -327,7 +328,7 @@ func (h *Host) classify(said string) *fault.Error {
 		}
 		return f.Detail("somebody put it on the list of keys that nobody may trust (@revoked in known_hosts, or RevokedHostKeys)").
 			Hint("the host needs a new key; do not remove the mark because of this message").
-			Hint("where it stands: %s", Join([]string{"ssh-keygen", "-F", h.knownHostsName()}))
+			Hint("where it stands: %s", fault.Command("ssh-keygen", "-F", h.knownHostsName()))
 	case has("REMOTE HOST IDENTIFICATION HAS CHANGED", "has changed and you have requested strict checking"):
 		f := make(HostKeyChanged, "%s shows another host key than the one on record: not connecting", at)
 		if fp := fingerprint.FindStringSubmatch(said); fp != nil {
@@ -335,16 +336,16 @@ func (h *Host) classify(said string) *fault.Error {
 		}
 		f.Hint("compare on the host's console: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub")
 		if rm := removeKey.FindStringSubmatch(said); rm != nil {
-			f.Hint("if the host was really reinstalled: %s", clean(rm[1]))
+			f.Hint("if the host was really reinstalled: %s", fault.Raw(clean(rm[1])))
 		} else {
-			f.Hint("if the host was really reinstalled: %s", Join([]string{"ssh-keygen", "-R", h.knownHostsName()}))
+			f.Hint("if the host was really reinstalled: %s", fault.Command("ssh-keygen", "-R", h.knownHostsName()))
 		}
 		return f
 	case has("Host key verification failed", "host key is known for"):
 		return make(HostKeyUnknown, "the host key of %s is not known here: not connecting", at).
 			Hint("compare on the host's console: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub").
 			Hint("connect once and accept it: %s", h.Typed(nil, "true")).
-			Hint("or: %s >>~/.ssh/known_hosts", h.keyscan())
+			Hint("or: %s >>~/.ssh/known_hosts", fault.Raw(h.keyscan()))
 	case has("no matching host key type", "no matching key exchange", "no matching cipher", "no matching MAC", "Unable to negotiate"):
 		return make(Other, "%s and this machine's ssh have no algorithm in common", at).Detail(lastLines(said, 2)...).Hint("%s", verbose)
 	case has("Permission denied (", "Too many authentication failures"):
@@ -358,7 +359,7 @@ func (h *Host) classify(said string) *fault.Error {
 		if has("UNPROTECTED PRIVATE KEY FILE") {
 			f.Detail("the key file may be read by others, so ssh did not use it")
 			if key := h.pool.opts.IdentityFile; key != "" {
-				f.Hint("%s", Join([]string{"chmod", "600", "--", key}))
+				f.Hint("%s", fault.Command("chmod", "600", "--", key))
 			}
 		}
 		return f.Hint("ssh-add -l shows the keys of your agent; a key with a passphrase must be in it (ssh-add)").Hint("%s", verbose)
@@ -373,10 +374,10 @@ func (h *Host) classify(said string) *fault.Error {
 		if why != "" {
 			f.Detail(strings.ToLower(why[:1]) + why[1:])
 		}
-		return f.Hint("%s", Join(append(lookUp(), name))).Hint("deployment.targetHost names the address to connect to")
+		return f.Hint("%s", fault.Command(append(lookUp(), name)...)).Hint("deployment.targetHost names the address to connect to")
 	case has("Bad configuration option", "bad configuration option", "Can't open user config file", "Bad owner or permissions on", "keyword ", "unknown option -- ", "unsupported option", "Unsupported option"):
 		return make(BadConfig, "ssh does not accept its configuration").Detail(lastLines(said, 3)...).
-			Hint("%s", h.CommandLine("-G"))
+			Hint("%s", fault.Raw(h.CommandLine("-G")))
 	case has("Connection refused"):
 		return make(Refused, "%s refuses connections: no ssh server listens there", at).Hint("%s", verbose)
 	case has("No route to host", "Network is unreachable", "Host is down", "Network is down"):
@@ -416,5 +417,5 @@ func (h *Host) keyscan() string {
 	if h.target.Port != 0 {
 		a = append(a, "-p", strconv.Itoa(h.target.Port))
 	}
-	return Join(append(a, "--", h.target.Host))
+	return shell.Join(append(a, "--", h.target.Host))
 }

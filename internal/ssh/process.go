@@ -21,6 +21,7 @@ import (
 	"godwit/internal/crash"
 	"godwit/internal/fault"
 	"godwit/internal/leash"
+	"godwit/internal/shell"
 )
 
 // Cmd is one command on a host: exactly one of Argv, Shell and Script.
@@ -87,7 +88,7 @@ func (c Cmd) String() string {
 	case c.Shell != "":
 		return clip(strings.Join(strings.Fields(c.Shell), " "), 120)
 	}
-	return clip(strings.ReplaceAll(Join(c.Argv), "\n", " "), 120)
+	return clip(strings.ReplaceAll(shell.Join(c.Argv), "\n", " "), 120)
 }
 
 func clip(s string, n int) string {

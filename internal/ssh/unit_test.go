@@ -12,6 +12,7 @@ import (
 
 	"godwit/internal/event"
 	"godwit/internal/fault"
+	"godwit/internal/shell"
 )
 
 func TestSplitWords(t *testing.T) {
@@ -25,18 +26,18 @@ func TestSplitWords(t *testing.T) {
 		"a\tb\nc":                   {"a", "b", "c"},
 		`-oProxyCommand="nc %h %p"`: {"-oProxyCommand=nc %h %p"},
 	} {
-		got, err := SplitWords(in)
+		got, err := shell.Split(in)
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%q: %q, %v", in, got, err)
 		}
 	}
 	for _, in := range []string{`'a`, `"a`, `a\`, `"a\"`} {
-		if got, err := SplitWords(in); err == nil {
+		if got, err := shell.Split(in); err == nil {
 			t.Errorf("%q: %q", in, got)
 		}
 	}
 	for _, w := range [][]string{{"a b", "it's", `\`, "", "$x"}, {"-o", "ProxyCommand=nc %h"}} {
-		if got, err := SplitWords(Join(w)); err != nil || !reflect.DeepEqual(got, w) {
+		if got, err := shell.Split(shell.Join(w)); err != nil || !reflect.DeepEqual(got, w) {
 			t.Errorf("%q came back as %q, %v", w, got, err)
 		}
 	}
@@ -134,13 +135,13 @@ func TestDashes(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	h = testHost(t, Options{}, Target{Host: "h", User: "-oa; b"})
-	for _, hint := range []string{h.Typed([]string{"-v"}, "journalctl", "-u", "a; touch x.service"), h.classify("").Hints[0]} {
-		words, err := SplitWords(hint)
+	for _, hint := range []string{string(h.Typed([]string{"-v"}, "journalctl", "-u", "a; touch x.service")), h.classify("").Hints[0]} {
+		words, err := shell.Split(hint)
 		if err != nil || words[0] != "ssh" || words[1] != "-v" || words[2] != "--" || words[3] != "-oa; b@h" || len(words) != 5 {
 			t.Errorf("%s: %q, %v", hint, words, err)
 		}
 	}
-	remote, err := SplitWords(mustWords(t, h.Typed(nil, "journalctl", "-u", "a; touch x.service"))[3])
+	remote, err := shell.Split(mustWords(t, string(h.Typed(nil, "journalctl", "-u", "a; touch x.service")))[3])
 	if err != nil || len(remote) != 3 || remote[2] != "a; touch x.service" {
 		t.Errorf("on the host: %q, %v", remote, err)
 	}
@@ -148,7 +149,7 @@ func TestDashes(t *testing.T) {
 
 func mustWords(t *testing.T, s string) []string {
 	t.Helper()
-	words, err := SplitWords(s)
+	words, err := shell.Split(s)
 	if err != nil {
 		t.Fatal(err)
 	}

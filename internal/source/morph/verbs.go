@@ -17,7 +17,7 @@ import (
 func (n *Network) Eval(ctx context.Context, attribute string, asJSON bool) (string, error) {
 	host := firstWord(attribute)
 	if host == "" {
-		return "", fault.New("name an attribute").Hint("it begins with the name of a host, such as %s", example(n.Names))
+		return "", fault.New("name an attribute").Hint("it begins with the name of a host, such as %s", fault.Raw(example(n.Names)))
 	}
 	system := n.opts.Fallback
 	for _, name := range n.Names {
@@ -32,11 +32,11 @@ func (n *Network) Eval(ctx context.Context, attribute string, asJSON bool) (stri
 		if near := fleet.Nearest(host, n.Names); near != "" {
 			f.Msg += fmt.Sprintf(" (did you mean %s?)", near)
 		}
-		return "", f.Hint("an attribute begins with the name of a host, such as %s", example(n.Names))
+		return "", f.Hint("an attribute begins with the name of a host, such as %s", fault.Raw(example(n.Names)))
 	}
 	if n.opts.EvalMachines == "" && strings.Trim(attribute, `". `) == firstWord(attribute) {
 		// A node refers to itself in many ways: Nix would be at it for ever.
-		return "", fault.New("a whole node has no end: name one of its attributes").Hint("for instance %s", example([]string{firstWord(attribute)}))
+		return "", fault.New("a whole node has no end: name one of its attributes").Hint("for instance %s", fault.Raw(example([]string{firstWord(attribute)})))
 	}
 	args, err := n.tool.SystemOption(ctx, system)
 	if err != nil {

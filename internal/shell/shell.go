@@ -1,4 +1,5 @@
-package ssh
+// Package shell writes and reads words as a POSIX shell does.
+package shell
 
 import (
 	"errors"
@@ -14,12 +15,13 @@ func Quote(s string) string {
 func Join(words []string) string {
 	q := make([]string, len(words))
 	for i, w := range words {
-		q[i] = quoteIfNeeded(w)
+		q[i] = Word(w)
 	}
 	return strings.Join(q, " ")
 }
 
-func quoteIfNeeded(s string) string {
+// Word makes s one word, quoted where it must be.
+func Word(s string) string {
 	if s == "" {
 		return "''"
 	}
@@ -33,14 +35,9 @@ func quoteIfNeeded(s string) string {
 	return s
 }
 
-// lineQuote is Quote in one line: the shell variable _n holds a line break.
-func lineQuote(s string) string {
-	return strings.ReplaceAll(Quote(s), "\n", `'"$_n"'`)
-}
-
-// SplitWords splits s as a shell does, without any expansion: blanks separate,
+// Split splits s as a shell does, without any expansion: blanks separate,
 // single quotes, double quotes and backslashes keep.
-func SplitWords(s string) ([]string, error) {
+func Split(s string) ([]string, error) {
 	var words []string
 	var b strings.Builder
 	in := false // inside a word
