@@ -255,7 +255,7 @@ func (d *run) overTime(f *fault.Error) {
 	if busy := d.waits.busy; busy != "" {
 		f.Detail("it waited for " + busy)
 		if _, unit, _ := strings.Cut(busy, " "); strings.Contains(unit, ".") && !strings.ContainsAny(unit, " ?") {
-			f.Hint("%s systemctl status %s", shell(d.r, d.req.Host), unit)
+			f.Hint("%s", typed(d.r, d.req.Host, "systemctl", "status", unit))
 		}
 	}
 	f.Hint("--activate-timeout %d gives it twice as long", 2*seconds(d.activate))

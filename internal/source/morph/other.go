@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"godwit/internal/fault"
-	"godwit/internal/ssh"
 )
 
 // notANetwork says what a file is that is no morph network, and what to do with
@@ -23,7 +22,7 @@ func notANetwork(file, kind string, args []string) error {
 	case "flake":
 		dir := filepath.Dir(file)
 		return is("a flake").
-			Hint("a system of it can be deployed as it is: godwit deploy --store-path \"$(nix build --no-link --print-out-paths %s#nixosConfigurations.HOST.config.system.build.toplevel)\" --to ADDRESS switch", ssh.Quote(dir)).
+			Hint("a system of it can be deployed as it is: godwit deploy --store-path \"$(nix build --no-link --print-out-paths %s#nixosConfigurations.HOST.config.system.build.toplevel)\" --to ADDRESS switch", dir).
 			Hint("or write a network.nix that names the same modules: { network.pkgs = (builtins.getFlake (toString ./.)).inputs.nixpkgs.legacyPackages.x86_64-linux; HOST = ./host.nix; }")
 	case "hive":
 		return is("a hive of colmena's").
