@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"godwit/internal/fault"
-	"godwit/internal/shell"
 )
 
 // Source is the state of the configuration that was deployed.
@@ -95,12 +94,12 @@ func refused(dir string, err error) error {
 	switch {
 	case strings.Contains(err.Error(), "dubious ownership"):
 		f.Msg = fmt.Sprintf("git takes %s for somebody else's (dubious ownership), so neither its commit nor changes that are not committed (dirty-tree) are known", tree)
-		f.Hint("git config --global --add safe.directory %s", shell.Quote(tree))
+		f.Hint("git config --global --add safe.directory %s", tree)
 		f.Hint("or let the files belong to who runs godwit")
 	case errors.Is(err, exec.ErrNotFound):
 		f.Hint("install git")
 	default:
-		f.Hint("git -C %s status", shell.Quote(tree))
+		f.Hint("git -C %s status", tree)
 	}
 	return f
 }
