@@ -458,6 +458,8 @@ type planner struct {
 	admitted map[string]bool
 	decided  chan struct{}
 	stopped  *fault.Error // why no host is changed
+	no       bool         // somebody said so
+	moves    []plan.Move  // hosts that are not as the saved plan has them
 }
 
 // newPlanner prepares the plan of a run of jobs.
@@ -571,7 +573,7 @@ func (pl *planner) admit(ctx context.Context, a deploy.Admission) error {
 		return part.Err() // it was not among the hosts that were agreed to
 	}
 	if pl.stopped != nil && part.Status != plan.Unchanged {
-		return deploy.LeaveAlone(fault.New("not started: %s", pl.stopped.Msg).Because(pl.stopped).Exit(ExitRisk))
+		return deploy.LeaveAlone(fault.New("not started: %s", pl.whyNot(&part)).Because(pl.stopped).Exit(ExitRisk))
 	}
 	return nil
 }
@@ -670,6 +672,7 @@ func (pl *planner) decide(ctx context.Context) *fault.Error {
 			show(true)
 			continue
 		}
+		pl.no = true
 		return fault.New("the answer was no; no host was changed").Exit(ExitRisk)
 	}
 }
@@ -686,10 +689,42 @@ func (pl *planner) same() *fault.Error {
 			continue // it failed: its own error says why
 		}
 		if how := was.Moved(&h); how != "" {
-			return plan.ErrMoved(pl.saved.File, pl.file, h.Name, how)
+			pl.moves = append(pl.moves, plan.Move{Host: h.Name, How: how})
 		}
 	}
-	return nil
+	if len(pl.moves) == 0 {
+		return nil
+	}
+	return plan.ErrMoved(pl.saved.File, pl.file, pl.moves)
+}
+
+// whyNot says why a host of a plan that was turned down was not started: for a
+// reason of its own, or for another host's sake.
+func (pl *planner) whyNot(h *plan.Host) string {
+	if pl.no {
+		return pl.stopped.Msg
+	}
+	var others []string
+	for _, m := range pl.moves {
+		if m.Host == h.Name {
+			return "it has moved since the plan was made: " + m.How
+		}
+		others = append(others, m.Host)
+	}
+	if open := h.Open(); len(open) > 0 && len(pl.moves) == 0 {
+		return "nobody accepted " + strings.Join(open, ", ")
+	}
+	if len(pl.moves) == 0 {
+		for _, o := range pl.plan.Hosts {
+			if len(o.Open()) > 0 {
+				others = append(others, o.Name)
+			}
+		}
+	}
+	if len(others) > 0 {
+		return "the plan was turned down because of " + strings.Join(others, ", ")
+	}
+	return pl.stopped.Msg
 }
 
 // stop ends a run whose plan was turned down.

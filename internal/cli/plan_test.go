@@ -143,3 +143,36 @@ func TestDeployTakesAPlanAlone(t *testing.T) {
 		}
 	}
 }
+
+// TestWhyNot: of a plan that was turned down each host has its own reason.
+func TestWhyNot(t *testing.T) {
+	ctx := context.Background()
+	change := func(name, running string, risks ...plan.Risk) plan.Host {
+		return plan.Host{Name: name, Status: plan.Change, System: "/new", Running: running, Risks: risks}
+	}
+	check := func(pl *planner, want map[string]string) {
+		t.Helper()
+		<-pl.decided
+		for i := range pl.plan.Hosts {
+			h := &pl.plan.Hosts[i]
+			if got := pl.whyNot(h); !strings.Contains(got, want[h.Name]) {
+				t.Errorf("%s: %q, want %q", h.Name, got, want[h.Name])
+			}
+		}
+	}
+	pl := testPlanner(t, 3, nil)
+	pl.arrive(ctx, change("a", "/old", plan.Risk{Name: plan.KernelChange}))
+	pl.arrive(ctx, change("b", "/old", plan.Risk{Name: plan.DirtyTree}, plan.Risk{Name: plan.SSHChange}))
+	pl.arrive(ctx, change("c", "/old"))
+	check(pl, map[string]string{"a": "nobody accepted kernel-change", "b": "nobody accepted dirty-tree, ssh-change", "c": "turned down because of a, b"})
+
+	pl = testPlanner(t, 3, nil)
+	pl.saved = &plan.Plan{Hash: "h", Hosts: []plan.Host{change("a", "/old"), change("b", "/old"), change("c", "/old")}}
+	pl.arrive(ctx, change("a", "/x"))
+	pl.arrive(ctx, change("b", "/y"))
+	pl.arrive(ctx, change("c", "/old"))
+	check(pl, map[string]string{"a": "it runs /x, not /old", "b": "it runs /y, not /old", "c": "turned down because of a, b"})
+	if text := fault.Render(pl.stopped); !strings.Contains(text, "2 hosts have moved") || !strings.Contains(text, "a  it runs /x") || !strings.Contains(text, "b  it runs /y") {
+		t.Error(text)
+	}
+}

@@ -50,10 +50,19 @@ func orNothing(path string) string {
 	return storepath.Short(path)
 }
 
+// Move is in what a host differs from what was planned.
+type Move struct{ Host, How string }
+
 // ErrMoved is the refusal of a plan that the world has moved away from.
-func ErrMoved(config, file, host, how string) *fault.Error {
-	return fault.New("the host has moved since the plan was made: %s; no host was changed", how).On(host).Exit(ExitStopped).
-		Hint("godwit plan %s -o %s makes the plan anew", config, file)
+func ErrMoved(config, file string, moves []Move) *fault.Error {
+	f := fault.New("%d hosts have moved since the plan was made; no host was changed", len(moves)).Exit(ExitStopped)
+	for _, m := range moves {
+		f.Detail(m.Host + "  " + m.How)
+	}
+	if len(moves) == 1 {
+		f = fault.New("the host has moved since the plan was made: %s; no host was changed", moves[0].How).On(moves[0].Host).Exit(ExitStopped)
+	}
+	return f.Hint("godwit plan %s -o %s makes the plan anew", config, file)
 }
 
 // Moved says in what the configuration differs from the planned one.

@@ -88,18 +88,24 @@ func (a Accept) Apply(p *Plan) {
 	}
 }
 
+// Open are the names of the host's risks that nobody accepted, if it would be changed.
+func (h *Host) Open() []string {
+	var out []string
+	for _, r := range h.Risks {
+		if h.Status == Change && r.Accepted == "" {
+			out = append(out, r.Name)
+		}
+	}
+	return out
+}
+
 // Open are the names of the risks that nobody accepted, on hosts that would be
 // changed, in the order of RiskNames.
 func (p *Plan) Open() []string {
 	seen := map[string]bool{}
 	for _, h := range p.Hosts {
-		if h.Status != Change {
-			continue
-		}
-		for _, r := range h.Risks {
-			if r.Accepted == "" {
-				seen[r.Name] = true
-			}
+		for _, name := range h.Open() {
+			seen[name] = true
 		}
 	}
 	var out []string
