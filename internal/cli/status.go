@@ -92,9 +92,7 @@ func (s *session) status(ctx context.Context, f fleetArgs, o statusOptions) erro
 		w := hoststate.Wanted{Err: b.Err, Source: src, Behind: behind}
 		h, ok := rest[b.Host]
 		if !ok {
-			st := hoststate.NoAnswer(b.Host, "its configuration does not say where it is", nil, w)
-			st.Error = event.Message(b.Err)
-			blind = append(blind, st)
+			blind = append(blind, hoststate.NotAsked(b.Host, w))
 			continue
 		}
 		want[b.Host] = w

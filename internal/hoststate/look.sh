@@ -14,7 +14,8 @@ for special in "$profile"/specialisation/*; do
 done
 tell clock "$(date +%s)"
 for part in kernel initrd kernel-modules kernel-params systemd; do
-	if [ -e "$now/$part" ] || [ -e "$booted/$part" ]; then
+	# A container has none of these, and nothing of it is due by a reboot.
+	if [ -e "$now/$part" ] && [ -e "$booted/$part" ]; then
 		[ "$(readlink -f "$now/$part")" = "$(readlink -f "$booted/$part")" ] ||
 			cmp -s "$now/$part" "$booted/$part" || tell differs "$part"
 	fi

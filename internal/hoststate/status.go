@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"godwit/internal/activate"
+	"godwit/internal/event"
 	"godwit/internal/history"
 	"godwit/internal/reboot"
 	"godwit/internal/shell"
@@ -121,6 +122,14 @@ func NoAnswer(host, why string, hints []string, want Wanted) Status {
 	if want.Err != nil {
 		s.problem(Evaluation, "cannot be evaluated")
 	}
+	return s
+}
+
+// NotAsked is the status of a host whose configuration cannot be evaluated so far
+// that it would say where the host is.
+func NotAsked(host string, want Wanted) Status {
+	s := Status{Host: host, Error: event.Message(want.Err)}
+	s.problem(Evaluation, "cannot be evaluated, so its address is not known: it was not asked")
 	return s
 }
 

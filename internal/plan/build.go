@@ -158,8 +158,11 @@ func parts(f *Facts) []Part {
 				continue
 			}
 		default:
-			if storepath.Top(was) == storepath.Top(is) || was == "" && is == "" {
+			if storepath.Top(was) == storepath.Top(is) {
 				continue
+			}
+			if name != "systemd" && from.Known && from.Parts["kernel"] == "" && f.Current.Parts["kernel"] == "" {
+				continue // a container, which has no kernel of its own and none to reboot for
 			}
 		}
 		if name == "kernel-modules" && slices.ContainsFunc(out, func(p Part) bool { return p.Name == "kernel" }) {
