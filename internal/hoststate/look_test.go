@@ -196,6 +196,9 @@ func TestAssess(t *testing.T) {
 	if d := Assess("web", f, Wanted{}).Deployed; d == nil || d.By != "" || d.Ago != 50*3600 {
 		t.Errorf("not by godwit: %+v", d)
 	}
+	if b := NotAsked("pi", Wanted{Err: errors.New("no such option")}); b.OK || b.Answers || len(b.Problems) != 1 || b.Problems[0].Kind != Evaluation || b.Error != "no such option" {
+		t.Errorf("%+v", b)
+	}
 	n := NoAnswer("pi", "no answer on 192.168.1.23:22", nil, Wanted{Source: history.Source{}})
 	if n.OK || n.Answers || n.Summary() != "no answer on 192.168.1.23:22" {
 		t.Errorf("%+v", n)
