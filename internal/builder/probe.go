@@ -21,6 +21,7 @@ import (
 	"godwit/internal/nix"
 	"godwit/internal/regular"
 	"godwit/internal/scratch"
+	"godwit/internal/ssh"
 	"godwit/internal/store"
 	"godwit/internal/ui/text"
 )
@@ -338,7 +339,8 @@ func probeMachine(ctx context.Context, tool *nix.Tool, m Machine) error {
 			f.Close()
 		}
 	}
-	args := []string{"-T", "-x", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "ControlPath=none", "-o", "PermitLocalCommand=no"}
+	args := append(ssh.Guards("ssh"), "-o", "ConnectTimeout=5", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3",
+		"-o", "ControlMaster=no", "-o", "ControlPath=none")
 	if u.Key != "" {
 		args = append(args, "-i", u.Key)
 	}
@@ -361,7 +363,11 @@ func probeMachine(ctx context.Context, tool *nix.Tool, m Machine) error {
 	if u.Port != 0 {
 		args = append(args, "-p", strconv.Itoa(u.Port))
 	}
-	args = append(args, strings.Fields(os.Getenv("NIX_SSHOPTS"))...)
+	more, err := ssh.NixArgs(os.Getenv)
+	if err != nil {
+		return err
+	}
+	args = append(args, more...)
 	if u.User != "" {
 		args = append(args, "-l", u.User)
 	}

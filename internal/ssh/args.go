@@ -1,10 +1,16 @@
 package ssh
 
 import (
+	"context"
+	"os/exec"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
+	"godwit/internal/bounded"
 	"godwit/internal/fault"
 	"godwit/internal/shell"
 )
@@ -143,16 +149,63 @@ func (h *Host) transport() []string {
 		"-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3")
 }
 
+// guards are what every ssh of ours begins with: whatever a configuration says, it
+// forwards nothing, runs nothing of its own, and has a session with its streams.
+var guards = []string{
+	"-T", "-a", "-x",
+	"-o", "BatchMode=yes", "-o", "ClearAllForwardings=yes", "-o", "ForwardAgent=no", "-o", "ForwardX11=no",
+	"-o", "PermitLocalCommand=no", "-o", "RemoteCommand=none", "-o", "ControlPersist=no",
+	"-o", "LogLevel=INFO", "-o", "EscapeChar=none", "-o", "VisualHostKey=no",
+}
+
+// guards87 are those that came with OpenSSH 8.7; older ones take them for mistakes.
+var guards87 = []string{"-o", "SessionType=default", "-o", "StdinNull=no", "-o", "ForkAfterAuthentication=no"}
+
+var versions sync.Map // program -> func() bool: OpenSSH 8.7 or later
+
+var opensshVersion = regexp.MustCompile(`OpenSSH_(?:for_Windows_)?(\d+)\.(\d+)`)
+
+// Guards are the first arguments of each ssh process. Of an option ssh takes the first
+// value that it sees.
+func Guards(program string) []string {
+	is, _ := versions.LoadOrStore(program, sync.OnceValue(func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		c := exec.CommandContext(ctx, program, "-V")
+		said := bounded.NewTail(1 << 10)
+		c.Stderr = said
+		_ = c.Run()
+		m := opensshVersion.FindStringSubmatch(said.String())
+		if m == nil {
+			return false
+		}
+		major, _ := strconv.Atoi(m[1])
+		minor, _ := strconv.Atoi(m[2])
+		return major > 8 || major == 8 && minor >= 7
+	}))
+	a := slices.Clone(guards)
+	if is.(func() bool)() {
+		a = append(a, guards87...)
+	}
+	return a
+}
+
+// NixArgs are the words of NIX_SSHOPTS without those that would take a connection out
+// of our hands.
+func NixArgs(getenv func(string) string) ([]string, error) {
+	words, err := shell.Split(getenv("NIX_SSHOPTS"))
+	if err != nil {
+		return nil, fault.New("NIX_SSHOPTS: %w", err)
+	}
+	return ownArgs(words)
+}
+
 // args are the arguments of one of our own ssh processes. An empty socket means
 // a connection of its own.
 func (h *Host) args(socket string, master bool, command string) []string {
 	// What must hold comes first, because ssh takes the first value it sees;
 	// -S comes last, because there it takes the last.
-	a := []string{
-		"-T", "-a", "-x",
-		"-o", "PermitLocalCommand=no", "-o", "RemoteCommand=none", "-o", "ControlPersist=no",
-		"-o", "LogLevel=INFO", "-o", "EscapeChar=none", "-o", "VisualHostKey=no",
-	}
+	a := Guards(h.pool.opts.Program)
 	if master {
 		a = append(a, "-o", "ControlMaster=yes")
 	} else {

@@ -517,3 +517,47 @@ func BenchmarkRun(b *testing.B) {
 		}
 	}
 }
+
+// A configuration with the options that leave a session without streams, or without a
+// command, does not get in the way; a shell whose startup files close its output, or
+// read its input, is said to be one.
+func TestSessionsOfAConfiguration(t *testing.T) {
+	s := sshtest.Start(t)
+	for _, lines := range [][]string{{"SessionType none"}, {"StdinNull yes"}, {"ForkAfterAuthentication yes"}, {"RequestTTY force", "RemoteCommand cat"}, {"ForwardAgent yes", "ForwardX11 yes"}} {
+		s.WriteConfig(lines...)
+		if got := output(t, s.Host(t, "web1"), ssh.Cmd{Argv: []string{"echo", "hello"}}); got != "hello\n" {
+			t.Errorf("%s: %q", lines, got)
+		}
+	}
+	s.WriteConfig()
+	for _, c := range []struct{ forced, want string }{
+		{`exec >/dev/null 2>&1; sleep 100`, "closed its output and stayed"},
+		{`exec sleep 100`, "no shell came up within 6s"},
+		{`cat >/dev/null`, "no shell came up within 6s"},
+		{`read answer; exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"`, "reads from standard input"},
+		{`yes 'this is a tunnel'`, "does not stop talking"},
+	} {
+		forced := sshtest.Start(t, "ForceCommand "+c.forced)
+		o := forced.Options()
+		o.ConnectTimeout = 2 * time.Second
+		begun := time.Now()
+		err := forced.HostWith(t, "web1", o).Connect(ctx(t))
+		if err == nil || !strings.Contains(err.Error(), c.want) || time.Since(begun) > 15*time.Second {
+			t.Errorf("%s: %.1f s: %v", c.forced, time.Since(begun).Seconds(), err)
+		}
+	}
+}
+
+// A key that is marked as revoked is called that, and no way to accept it is offered.
+func TestRevokedHostKey(t *testing.T) {
+	s := sshtest.Start(t)
+	name := fmt.Sprintf("[127.0.0.1]:%d", s.Port)
+	if err := os.WriteFile(s.KnownHosts, []byte("@revoked "+name+" "+s.HostKey+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := s.Host(t, "web1").Connect(ctx(t))
+	text := fault.Render(err)
+	if ssh.KindOf(err) != ssh.HostKeyRevoked || !ssh.WrongKey(err) || ssh.Retryable(err) || !strings.Contains(text, "marked as revoked") || strings.Contains(text, "ssh-keygen -R") {
+		t.Errorf("%s\n%s", ssh.KindOf(err), text)
+	}
+}

@@ -303,3 +303,21 @@ func TestErrorTexts(t *testing.T) {
 		t.Error("an ordinary error is no connection error")
 	}
 }
+
+// Nothing of a person's configuration may take a session, or its streams, from us.
+func TestGuards(t *testing.T) {
+	old := filepath.Join(t.TempDir(), "ssh")
+	if err := os.WriteFile(old, []byte("#!/bin/sh\necho OpenSSH_8.4p1 Debian-5, OpenSSL 1.1.1 >&2\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for program, want := range map[string]bool{"ssh": true, old: false, "/nowhere/ssh": false} {
+		g := strings.Join(Guards(program), " ")
+		if strings.Contains(g, "SessionType=default") != want || !strings.HasPrefix(g, "-T -a -x ") || !strings.Contains(g, "ForwardAgent=no") {
+			t.Errorf("%s: %s", program, g)
+		}
+	}
+	words, err := NixArgs(func(string) string { return "-A -o ProxyJump=b -tt -N -p 7" })
+	if err != nil || strings.Join(words, " ") != "-o ProxyJump=b -p 7" {
+		t.Errorf("%q, %v", words, err)
+	}
+}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"godwit/internal/crash"
+	"godwit/internal/leash"
 )
 
 // Stream is a running `nix-store --serve`.
@@ -122,6 +123,7 @@ func start(cmd *exec.Cmd) (*Stream, error) {
 		}
 		return nil, err
 	}
+	letGo := leash.Group(cmd.Process.Pid) // it ends with us, also when we are killed
 	growPipe(stdin)
 	growPipe(stdout)
 	var (
@@ -135,6 +137,7 @@ func start(cmd *exec.Cmd) (*Stream, error) {
 		Stderr: tail.String,
 		Wait: func() error {
 			err := cmd.Wait()
+			letGo()
 			mu.Lock()
 			reaped = true
 			mu.Unlock()
