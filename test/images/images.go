@@ -16,7 +16,7 @@ import (
 	"strings"
 )
 
-//go:embed make-base make-image builder-archive customize rootfs
+//go:embed fetch-packages unpack accounts make-image builder-archive customize rootfs
 var recipe embed.FS
 
 // Make makes the image of a suite and architecture unless the container engine
