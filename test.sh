@@ -28,15 +28,21 @@ command -v go >/dev/null || {
 
 if [ -z "$short" ]; then
 	step "what the tests need"
+	# The lab's images, made beside the static checks, and there before the tests' clocks run: their packages are
+	# downloaded beside those of this machine, then two images at a time, as each takes one processor.
+	make_images() { for image in "$@"; do test/images/make-image "${image%:*}" "${image#*:}" >/dev/null || return; done; }
+	downloads=()
+	for image in bookworm:arm64 trixie:amd64 bookworm:amd64 forky:amd64; do
+		test/images/make-image --fetch "${image%:*}" "${image#*:}" 2>/dev/null & # what fails is said below
+		downloads+=("$!")
+	done
 	test/setup.sh
-	# The lab's images take minutes the first time, each of them on one processor:
-	# made two at a time beside the static checks, and there before the tests' clocks run.
-	images() { for image in "$@"; do go run ./test/lab/labctl image "${image%:*}" "${image#*:}" >/dev/null || return; done; }
-	images bookworm:arm64 &
-	arm64=$!
-	images trixie:amd64 bookworm:amd64 forky:amd64 &
-	amd64=$!
-	trap 'kill "$arm64" "$amd64" 2>/dev/null || :' EXIT
+	wait "${downloads[@]}" || :
+	make_images bookworm:arm64 forky:amd64 &
+	some=$!
+	make_images trixie:amd64 bookworm:amd64 &
+	others=$!
+	trap 'kill "$some" "$others" 2>/dev/null || :' EXIT
 fi
 
 step "gofmt"
@@ -94,8 +100,8 @@ step "the small NixOS"
 test/nixos/check.sh
 
 step "the lab's images"
-wait "$amd64"
-wait "$arm64"
+wait "$some"
+wait "$others"
 
 step "go test"
 go test -timeout 30m ./cmd/... ./internal/... ./bench/...

@@ -3,7 +3,7 @@
 #
 #   test/setup.sh           install what is missing, start a container engine if none answers
 #   test/setup.sh --check   say what is missing and change nothing
-#   test/setup.sh --stop    stop the container engine that an earlier run started
+#   test/setup.sh --stop    stop the container engine that an earlier run started, unless containers run in it
 #
 # Everything comes from Debian packages. Prints nothing when nothing is missing.
 set -euo pipefail
@@ -39,9 +39,15 @@ can_run_arm64() {
 }
 
 stop_engine() {
-	local pid i
+	local pid i others
 	if ! pid=$(own_engine); then
 		rm -f "$pidfile" 2>/dev/null || true
+		return 0
+	fi
+	# Hosts and builders of others, and containers that have nothing to do with godwit.
+	others=$(docker ps --format '{{.Names}}' 2>/dev/null || true)
+	if [ -n "$others" ]; then
+		say "the container engine (process $pid) goes on, for others' containers run in it: $(wc -l <<<"$others"), one of them ${others%%$'\n'*}"
 		return 0
 	fi
 	kill -TERM "$pid" || die "cannot stop the container engine (process $pid): be root"
@@ -72,8 +78,6 @@ find_missing() {
 	if ! have nix-store; then
 		missing+=(nix-bin libdbd-sqlite3-perl)
 	fi
-	have mmdebstrap || missing+=(mmdebstrap)
-	have arch-test || missing+=(arch-test)
 	have shellcheck || missing+=(shellcheck)
 	have ssh && have ssh-keygen || missing+=(openssh-client)
 	have sshd || missing+=(openssh-server)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -90,7 +91,8 @@ func TestKilled(t *testing.T) {
 			if c.name == "end" && now[0] == old {
 				t.Error("it was confirmed, and the host went back")
 			}
-			w.run(args...).exits(0)
+			// With more time than the run that was to be missed: the machine may be busy.
+			w.run(append(slices.Clone(args), "--confirm-timeout", "60")...).exits(0)
 			if got := on(t, h, "cat /run/e2e /var/k"); got != c.name+"\n"+c.name {
 				t.Errorf("after another run the host has %q", got)
 			}

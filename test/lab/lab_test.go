@@ -87,6 +87,14 @@ i=0; while [ ! -e /run/lab/timer ] && [ $i -lt 100 ]; do sleep 0.1; i=$((i+1)); 
 	if left := value(h.GodwitLeftovers(ctx))(t); len(left) != 0 {
 		t.Errorf("leftovers on a new host: %q", left)
 	}
+	// dpkg's records are in order: nothing is half-installed, and a package can be installed and removed.
+	if got := mustRun(t, "packages", h.Run(ctx, Root, `dpkg --audit
+mkdir -p /tmp/p/DEBIAN /tmp/p/opt/p && echo p >/tmp/p/opt/p/file
+printf '%s\n' 'Package: p' 'Version: 1' 'Architecture: all' 'Maintainer: m <m@example.org>' 'Depends: nix-bin, openssh-client' 'Description: d' >/tmp/p/DEBIAN/control
+dpkg-deb --build /tmp/p /tmp/p.deb >/dev/null && dpkg --install /tmp/p.deb >/dev/null && cat /opt/p/file
+dpkg --remove p >/dev/null && [ ! -e /opt/p ]`)); got != "p" {
+		t.Errorf("installing a package: %q", got)
+	}
 	built := mustRun(t, "build", h.Run(ctx, Root, `cat >/tmp/d.nix <<'END'
 derivation { name = "lab"; system = builtins.currentSystem; builder = "/bin/sh"; args = [ "-c" "echo $system > $out" ]; }
 END
