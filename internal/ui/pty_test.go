@@ -64,7 +64,9 @@ func onPTY(t *testing.T, w, h int, env []string, text string, then func(f *os.Fi
 		t.Fatal(err)
 	}
 	cmd := exec.Command(exe)
-	cmd.Env = append([]string{"GODWIT_UI_TEST=run", "TERM=xterm-256color", "LANG=C.UTF-8"}, env...)
+	cmd.Env = append([]string{"GODWIT_UI_TEST=run", "TERM=xterm-256color", "LANG=C.UTF-8",
+		// With -cover the program writes there, and warns on the terminal when there is nowhere.
+		"GOCOVERDIR=" + t.TempDir()}, env...)
 	f, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: uint16(h), Cols: uint16(w)})
 	if err != nil {
 		t.Fatalf("no terminal to be had: %v (/dev/ptmx must be there and writable)", err)
