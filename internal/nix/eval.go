@@ -346,15 +346,15 @@ func (p *pool) work(ctx context.Context, w *piece) error {
 		}
 		company := len(p.active) > 1 || w.at > 0 // that may be why memory ran out
 		p.mu.Unlock()
-		if !busy {
-			return err // before any name: it concerns all of them
-		}
 		if outOfMemory(err) && killed == 0 && company {
 			killed++ // once more, in a fresh process and with less company
 			p.mu.Lock()
 			w.busy = false
 			p.mu.Unlock()
 			continue
+		}
+		if !busy {
+			return err // before any name: it concerns all of them
 		}
 		var f *fault.Error
 		if errors.As(err, &f) {
