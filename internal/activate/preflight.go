@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"godwit/internal/fault"
+	"godwit/internal/hostscript"
 	"godwit/internal/ssh"
 )
 
@@ -25,16 +26,16 @@ type State struct {
 	Root                                 bool // the scripts run as root
 	Systemd                              int  // version; 0: systemd does not run the host
 	Missing                              []string
-	FailedUnits                          []string         // the baseline
-	Free                                 map[string]int64 // bytes in /nix, /boot, /run
-	Pending                              string           // ID of a deployment that is under way
-	Holder                               *Deployment      // that one, as it describes itself; may be nil
-	Interrupted                          string           // ID of a commit that a power cut interrupted
-	Rebuild                              string           // a nixos-rebuild switch that is under way
-	Held                                 string           // "PID NAME" of a switch-to-configuration that runs
-	Foreign                              string           // what the machine runs, when that is no NixOS
-	NoSwitchOld                          string           // the running system, when it has no switch-to-configuration
-	Specialisation                       string           // name of the profile's specialisation that runs
+	FailedUnits                          []string                   // the baseline
+	Free                                 map[string]hostscript.Room // in /nix, /boot, /run
+	Pending                              string                     // ID of a deployment that is under way
+	Holder                               *Deployment                // that one, as it describes itself; may be nil
+	Interrupted                          string                     // ID of a commit that a power cut interrupted
+	Rebuild                              string                     // a nixos-rebuild switch that is under way
+	Held                                 string                     // "PID NAME" of a switch-to-configuration that runs
+	Foreign                              string                     // what the machine runs, when that is no NixOS
+	NoSwitchOld                          string                     // the running system, when it has no switch-to-configuration
+	Specialisation                       string                     // name of the profile's specialisation that runs
 	// About the new system:
 	New              string   // what is to be activated, links resolved
 	Absent, NoSwitch []string // paths that are not there, or have no switch-to-configuration
@@ -98,7 +99,7 @@ func Preflight(ctx context.Context, r Runner, req Request) (State, error) {
 		New: f.fact("new"), Specialisation: f.fact("specialisation"),
 		Absent: f.facts["absent"], NoSwitch: f.facts["no-switch"], Hollow: f.facts["hollow"], Differs: f.facts["differs"],
 		InitChanged: f.has("init-changed"), Inhibited: f.has("inhibited"), CheckFailed: f.has("check-failed"), CheckLog: f.facts["check-line"],
-		Free: map[string]int64{},
+		Free: map[string]hostscript.Room{},
 	}
 	if m := f.fact("machine"); !strings.HasPrefix(m, ":") && !strings.HasSuffix(m, ":") {
 		s.Machine = m
@@ -112,9 +113,9 @@ func Preflight(ctx context.Context, r Runner, req Request) (State, error) {
 	s.Holder = pending.deployment()
 	s.Systemd, _ = strconv.Atoi(f.fact("systemd"))
 	for _, line := range f.facts["free"] {
-		folder, kib, _ := strings.Cut(line, " ")
-		if n, err := strconv.ParseInt(kib, 10, 64); err == nil {
-			s.Free[folder] = n << 10
+		folder, said, _ := strings.Cut(line, " ")
+		if room, err := hostscript.ParseRoom(said); err == nil {
+			s.Free[folder] = room
 		}
 	}
 	return s, nil

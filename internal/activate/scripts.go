@@ -29,7 +29,7 @@ func part(name string) string {
 
 // targetScript is run.sh.
 var targetScript = sync.OnceValue(func() string {
-	parts := []string{hostscript.Switching}
+	parts := []string{hostscript.Switching, hostscript.PushedDone}
 	for _, name := range targetParts {
 		parts = append(parts, part(name))
 	}
@@ -45,7 +45,7 @@ func compose(v hostscript.Variables, name string) (string, error) {
 // preflightScript looks at a host, also at who switches it right now.
 func preflightScript(v hostscript.Variables) (string, error) {
 	head, err := v.Text()
-	return hostscript.Compound(head, hostscript.Foreign, hostscript.Switching, part("preflight")), err
+	return hostscript.Compound(head, hostscript.Foreign, hostscript.Switching, hostscript.RoomOf, part("preflight")), err
 }
 
 // places are where the guard keeps its things on the host. Tests of the
@@ -85,5 +85,6 @@ func (p places) armScript(v hostscript.Variables, metaJSON string, ignore []stri
 	v["IGNORE"] = base64.StdEncoding.EncodeToString([]byte(patterns))
 	v["RUN_SH"] = base64.StdEncoding.EncodeToString([]byte(targetScript()))
 	v["RUN_SH_SIZE"] = strconv.Itoa(len(targetScript()))
-	return compose(v, "arm")
+	head, err := v.Text()
+	return hostscript.Compound(head, hostscript.RoomOf, part("room"), part("arm")), err
 }

@@ -5,11 +5,11 @@ import (
 	"crypto/rand"
 	_ "embed"
 	"encoding/hex"
-	"strconv"
 	"strings"
 	"time"
 
 	"godwit/internal/fault"
+	"godwit/internal/hostscript"
 	"godwit/internal/ssh"
 	"godwit/internal/store"
 )
@@ -70,7 +70,7 @@ func (c *copying) script(ctx context.Context, mode string) (b store.Begun, mende
 	if mode == "mend" {
 		limit = mendLimit
 	}
-	out, err := c.conn.Output(ctx, ssh.Cmd{Script: rootsFunc + beginScript, Name: "the beginning of the copy", Limit: limit,
+	out, err := c.conn.Output(ctx, ssh.Cmd{Script: rootsFunc + hostscript.RoomOf + beginScript, Name: "the beginning of the copy", Limit: limit,
 		Args: append([]string{copyMark, "/nix/store", c.id, mode, pushedRoot}, c.roots...), Elevate: true})
 	if err != nil {
 		return b, nil, err
@@ -80,11 +80,11 @@ func (c *copying) script(ctx context.Context, mode string) (b store.Begun, mende
 		word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
 		switch word {
 		case "free":
-			kib, err := strconv.ParseInt(rest, 10, 64)
+			room, err := hostscript.ParseRoom(rest)
 			if err != nil {
-				return b, nil, fault.New("df on the host says %q", rest).On(c.conn.Name())
+				return b, nil, fault.New("%w", err).On(c.conn.Name())
 			}
-			b.Free = kib << 10
+			b.Room = store.Room(room)
 		case "cut":
 			b.Cut = true
 		case "rooted":

@@ -122,9 +122,10 @@ func (n *NixCopy) push(ctx context.Context, src store.Endpoint, h fleet.Host, co
 		return err.On(h.Name)
 	}
 	if m != nil {
-		if free, err := freeBytes(ctx, conn); err == nil && free < m.total {
-			return fault.New("needs %d MiB for %d paths, and its store has %d MiB free", m.total>>20, len(m.size), free>>20).
-				On(h.Name).Because(store.ErrDiskFull).Hint("free space there with `nix-collect-garbage -d`")
+		if room, err := roomOf(ctx, conn); err == nil {
+			if why := room.Lacks(len(m.size), m.total); why != "" {
+				return fault.New("%s", why).On(h.Name).Because(store.ErrDiskFull).Hint("free space there with `nix-collect-garbage -d`")
+			}
 		}
 	}
 	// nix copy holds no temporary roots for us after it has ended, so the root

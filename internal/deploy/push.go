@@ -3,12 +3,10 @@ package deploy
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strconv"
-	"strings"
 	"sync"
 
 	"godwit/internal/fleet"
+	"godwit/internal/hostscript"
 	"godwit/internal/ssh"
 	"godwit/internal/store"
 )
@@ -63,7 +61,7 @@ func (p *Pushers) Push(ctx context.Context, src store.Endpoint, h fleet.Host, co
 		Begin:      copying.begin,
 		Mend:       copying.mend,
 		GCRoot:     copying.protect,
-		FreeBytes:  func(ctx context.Context) (int64, error) { return freeBytes(ctx, conn) },
+		Room:       func(ctx context.Context) (store.Room, error) { return roomOf(ctx, conn) },
 		Wire:       wire,
 	}).Err
 }
@@ -97,17 +95,14 @@ func ReleasePushed(ctx context.Context, conn *ssh.Host, system string) error {
 	})
 }
 
-// freeBytes is the room on the file system of the host's store.
-func freeBytes(ctx context.Context, conn *ssh.Host) (int64, error) {
-	out, err := conn.Output(ctx, ssh.Cmd{Script: `df -Pk /nix/store | { read -r _; read -r _ _ _ free _; echo "$free"; }`})
+// roomOf is what is free on the file system of the host's store.
+func roomOf(ctx context.Context, conn *ssh.Host) (store.Room, error) {
+	out, err := conn.Output(ctx, ssh.Cmd{Script: hostscript.RoomOf + `room_of /nix/store`})
 	if err != nil {
-		return 0, err
+		return store.Room{}, err
 	}
-	kib, err := strconv.ParseInt(strings.TrimSpace(out), 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("df on the host says %q", out)
-	}
-	return kib << 10, nil
+	room, err := hostscript.ParseRoom(out)
+	return store.Room(room), err
 }
 
 // HostStore is the store of a host, reached with the elevation that writing

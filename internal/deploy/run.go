@@ -259,11 +259,13 @@ func (r *Run) host(ctx context.Context, j Job, built func(system string)) Outcom
 }
 
 // Greeting is the ssh.Options.Greeting of a pool that Run works with: what the
-// host runs, what its profile names, whether a change of it is pending, and what
-// it is when it is no NixOS.
+// host runs, what its profile names, whether a change of it is pending, whether
+// there is a root of a push, which a deployer that died may have left, and what it is
+// when it is no NixOS.
 const Greeting = hostscript.Foreign + `
 readlink -f /run/current-system ` + activate.DefaultProfile + `
 [ ! -L /run/godwit/current ] || echo pending
+[ ! -L ` + pushedRoot + ` ] || echo pushed
 foreign | sed 's/^/foreign /'`
 
 // freshLook is how old a greeting may be to tell what a host runs: no older than
@@ -271,8 +273,8 @@ foreign | sed 's/^/foreign /'`
 const freshLook = 5 * time.Second
 
 // runsAlready tells whether switch or test would change nothing: the host runs
-// the system and, for switch, its profile names it. When the host cannot tell,
-// the long way finds out.
+// the system and, for switch, its profile names it. When the host cannot tell, or
+// there is something to tidy up, the long way does it.
 func (r *Run) runsAlready(ctx context.Context, conn *ssh.Host, system string) bool {
 	if r.Goal != GoalActivate || r.DryRun || r.Reboot || r.Action != activate.Switch && r.Action != activate.Test {
 		return false

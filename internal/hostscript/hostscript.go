@@ -1,10 +1,11 @@
 // Package hostscript is what scripts that are sent to hosts have in common: the
-// guard's (internal/activate) and those of a boot once (internal/reboot).
+// guard's (internal/activate), those of a boot once (internal/reboot), and those of a
+// copy (internal/deploy).
 package hostscript
 
 import (
 	"crypto/rand"
-	_ "embed" // switch.sh, bootloader.sh
+	_ "embed" // switch.sh, bootloader.sh, pushed.sh
 	"encoding/hex"
 	"fmt"
 	"maps"
@@ -39,6 +40,11 @@ const Foreign = `foreign() {
 	foreign_name=$(sed -n 's/^PRETTY_NAME="\{0,1\}\([^"]*\).*/\1/p' /etc/os-release 2>/dev/null | head -n 1)
 	echo "${foreign_name:-another system}"
 }`
+
+// PushedDone defines pushed_done SYSTEM..., which ends the root that a push made.
+//
+//go:embed pushed.sh
+var PushedDone string
 
 // Compound makes one compound command of parts: a shell reads it to its last
 // byte before it runs any of it, so a script that was cut off runs nothing.

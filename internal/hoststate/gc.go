@@ -13,6 +13,7 @@ import (
 	"godwit/internal/bounded"
 	"godwit/internal/event"
 	"godwit/internal/fault"
+	"godwit/internal/hostscript"
 	"godwit/internal/ssh"
 )
 
@@ -142,7 +143,7 @@ func Collect(ctx context.Context, r activate.Runner, host string, f Facts, drop 
 			}
 		}
 	})
-	err := r.Run(ctx, ssh.Cmd{Script: gcScript, Args: args, Elevate: true, Stdout: out, KillOnCancel: true,
+	err := r.Run(ctx, ssh.Cmd{Script: hostscript.PushedDone + gcScript, Args: args, Elevate: true, Stdout: out, KillOnCancel: true,
 		Name: "the garbage collection", Limit: ssh.NoLimit})
 	switch {
 	case why != "":

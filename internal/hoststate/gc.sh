@@ -26,6 +26,7 @@ fi
 current=$(readlink -f /run/current-system)
 named=$(readlink -f "$profile")
 booted=$(readlink -f /run/booted-system)
+pushed_done "$current" "$named" "$booted" # those are rooted anyway
 count=0
 for number; do
 	system=$(readlink -f "$profile-$number-link")

@@ -41,6 +41,9 @@ type Disk struct {
 	Device string `json:"device"`
 	Total  int64  `json:"total"`
 	Free   int64  `json:"free"`
+	// Inodes are 0 where the file system has no bound for them.
+	Inodes     int64 `json:"inodes,omitempty"`
+	FreeInodes int64 `json:"freeInodes,omitempty"`
 }
 
 // Facts are what a host says of itself.
@@ -220,12 +223,17 @@ func system(p string) string {
 
 func disk(line string) (Disk, bool) {
 	w := strings.Fields(line)
-	if len(w) != 4 {
+	if len(w) != 4 && len(w) != 6 {
 		return Disk{}, false
 	}
 	total, err1 := strconv.ParseInt(w[2], 10, 64)
 	free, err2 := strconv.ParseInt(w[3], 10, 64)
-	return Disk{Folder: w[0], Device: w[1], Total: total << 10, Free: free << 10}, err1 == nil && err2 == nil
+	d := Disk{Folder: w[0], Device: w[1], Total: total << 10, Free: free << 10}
+	if len(w) == 6 { // of no more than it says: some file systems have no inodes to count
+		d.Inodes, _ = strconv.ParseInt(w[4], 10, 64)
+		d.FreeInodes, _ = strconv.ParseInt(w[5], 10, 64)
+	}
+	return d, err1 == nil && err2 == nil
 }
 
 // generation reads "system-41-link 1730628000.0000000000 /nix/store/...".

@@ -23,7 +23,7 @@ done
 tell kernel "$(readlink -f "$now/kernel")"
 tell booted-kernel "$(readlink -f "$booted/kernel")"
 for folder in /nix/store /boot; do
-	tell disk "$folder $(df -Pk "$folder" 2>/dev/null | { read -r _; read -r device total _ free _ && echo "$device $total $free"; })"
+	tell disk "$folder $(df -Pk "$folder" 2>/dev/null | { read -r _; read -r device total _ free _ && echo "$device $total $free"; }) $(stat -f -c '%c %d' "$folder" 2>/dev/null)"
 done
 find "${profile%/*}" -maxdepth 1 -name "${profile##*/}-*-link" -printf 'generation %f %T@ %l\n' 2>/dev/null
 

@@ -27,6 +27,7 @@ kernel /nix/store/dddddddddddddddddddddddddddddddd-linux-6.6.54/bzImage
 booted-kernel /nix/store/ffffffffffffffffffffffffffffffff-linux-6.6.51/bzImage
 disk /nix/store /dev/sda2 100000000 50000000
 disk /boot /dev/sda1 500000 400000
+disk /data /dev/sdb1 100 50 65536 12
 disk nonsense
 generation system-10-link 1762500000.1234567890 ` + sysB + `
 generation system-9-link 1762400000.0 ` + sysA + `
@@ -48,7 +49,7 @@ func TestParse(t *testing.T) {
 	if len(f.Generations) != 2 || f.Generations[0].Number != 9 || f.Generations[1].System != sysB || f.Generations[1].Made.Unix() != 1762500000 {
 		t.Errorf("generations %+v", f.Generations)
 	}
-	if len(f.Disks) != 2 || f.Disks[1] != (Disk{"/boot", "/dev/sda1", 500000 << 10, 400000 << 10}) {
+	if len(f.Disks) != 3 || f.Disks[2].Inodes != 65536 || f.Disks[2].FreeInodes != 12 || f.Disks[1] != (Disk{Folder: "/boot", Device: "/dev/sda1", Total: 500000 << 10, Free: 400000 << 10}) {
 		t.Errorf("disks %+v", f.Disks)
 	}
 	if f, _ := parse("default-file " + sysC + "\ndefault-entry " + sysA + "\n"); f.BootDefault != sysC {
@@ -127,7 +128,7 @@ func TestAssess(t *testing.T) {
 			State: activate.State{Current: sysB, Booted: sysB, Profile: sysB, Generation: "system-2-link"}, Version: "24.05", Clock: now,
 			BootDefault: sysB, BootDefaultKnown: true, Generations: []Generation{{1, sysA, now}, {2, sysB, now.Add(-50 * time.Hour)}},
 			Records: []activate.Record{record("committed", sysB, 2*time.Hour)},
-			Disks:   []Disk{{"/nix/store", "/dev/a", 100 << 30, 50 << 30}, {"/boot", "/dev/b", 512 << 20, 300 << 20}},
+			Disks:   []Disk{{Folder: "/nix/store", Device: "/dev/a", Total: 100 << 30, Free: 50 << 30}, {Folder: "/boot", Device: "/dev/b", Total: 512 << 20, Free: 300 << 20}},
 		}
 	}
 	behind := func(n int) func(string) (int, bool) {
@@ -161,7 +162,10 @@ func TestAssess(t *testing.T) {
 		{"profile", func(f *Facts, _ *Wanted) { f.Profile, f.State.Generation = sysA, "system-1-link" }, false, "the profile names another system (generation 1)"},
 		{"test", func(f *Facts, _ *Wanted) { f.BootDefault = sysA }, false, "boots another system next time"},
 		{"little room", func(f *Facts, _ *Wanted) { f.Disks[0].Free, f.Disks[1].Free = 500<<20, 5<<20 }, false, "500 MiB free on /nix · 5.0 MiB free on /boot"},
-		{"one file system", func(f *Facts, _ *Wanted) { f.Disks[1] = Disk{"/boot", "/dev/a", 100 << 30, 1 << 20} }, true, "as in repository"},
+		{"little room for files", func(f *Facts, _ *Wanted) { f.Disks[0].Inodes, f.Disks[0].FreeInodes = 100000, 12 }, false, "12 inodes (room for files) free on /nix"},
+		{"one file system", func(f *Facts, _ *Wanted) {
+			f.Disks[1] = Disk{Folder: "/boot", Device: "/dev/a", Total: 100 << 30, Free: 1 << 20}
+		}, true, "as in repository"},
 		{"a small store", func(f *Facts, _ *Wanted) { f.Disks[0].Total, f.Disks[0].Free = 1<<30, 600<<20 }, true, "as in repository"},
 		{"rolled back", func(f *Facts, _ *Wanted) {
 			f.Records = append(f.Records, record("rolled-back 0", sysC, 4*time.Minute))

@@ -111,8 +111,9 @@ type Wanted struct {
 // Room that a host needs to be well: below it a deploy is likely to fail. A
 // /boot of its own is small by nature: two kernels with initrd must fit.
 const (
-	lowStore = 1 << 30
-	lowBoot  = 64 << 20
+	lowStore  = 1 << 30
+	lowBoot   = 64 << 20
+	lowInodes = 2000
 )
 
 // NoAnswer is the status of a host that could not be asked.
@@ -295,8 +296,12 @@ func (s *Status) space() {
 		} else {
 			low = lowBoot
 		}
-		if d.Total > 0 && d.Free < min(low, d.Total/4) {
-			s.problem(LowSpace, "%s free on %s", text.Size(d.Free), strings.TrimSuffix(d.Folder, "/store"))
+		folder := strings.TrimSuffix(d.Folder, "/store")
+		switch {
+		case d.Total > 0 && d.Free < min(low, d.Total/4):
+			s.problem(LowSpace, "%s free on %s", text.Size(d.Free), folder)
+		case d.Inodes > 0 && d.FreeInodes < min(lowInodes, d.Inodes/4):
+			s.problem(LowSpace, "%s (room for files) free on %s", text.Count(int(d.FreeInodes), "inode"), folder)
 		}
 	}
 }

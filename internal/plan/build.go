@@ -38,14 +38,17 @@ func Build(o Options, src Source, in Input) Host {
 		Name: in.Host.Name, Status: Change, Drv: in.Host.DrvPath, System: in.System,
 		Running: s.Current, Booted: s.Booted, Profile: s.Profile, Generation: s.Generation, BootID: s.BootID,
 		Closure: in.Closure, Copy: in.Copy,
-		FailedUnits: s.FailedUnits, Free: map[string]int64{}, Secrets: in.Secrets, Checks: in.Host.HealthChecks.Len(),
+		FailedUnits: s.FailedUnits, Free: map[string]int64{}, FreeInodes: map[string]int64{}, Secrets: in.Secrets, Checks: in.Host.HealthChecks.Len(),
 	}
 	h.machine = s.Machine
 	config := in.Host
 	h.Config = &config
 	for _, place := range []string{"/nix", "/boot"} {
-		if n, ok := s.Free[place]; ok {
-			h.Free[place] = n
+		if room, ok := s.Free[place]; ok {
+			h.Free[place] = room.Bytes
+			if room.Inodes >= 0 {
+				h.FreeInodes[place] = room.Inodes
+			}
 		}
 	}
 	if l := f.Last; l != nil {

@@ -134,7 +134,8 @@ type Host struct {
 
 	Copy *Copy `json:"copy,omitempty"` // nil: not known
 
-	Free        map[string]int64 `json:"free,omitempty"` // bytes in /nix and /boot
+	Free        map[string]int64 `json:"free,omitempty"`       // bytes in /nix and /boot
+	FreeInodes  map[string]int64 `json:"freeInodes,omitempty"` // there, too, where there is a bound
 	FailedUnits []string         `json:"failedUnits,omitempty"`
 	Checks      int              `json:"checks,omitempty"` // health checks
 

@@ -20,6 +20,7 @@ import (
 	"godwit/internal/closure"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/hostscript"
 	"godwit/internal/storepath"
 )
 
@@ -70,7 +71,7 @@ func facts() *Facts {
 	}
 	return &Facts{
 		State: activate.State{Current: oldSystem, Booted: oldSystem, Profile: oldSystem, Generation: "system-41-link", Root: true, Systemd: 255,
-			Free: map[string]int64{"/nix": 20 << 30, "/boot": 200 << 20, "/run": 1 << 30}},
+			Free: map[string]hostscript.Room{"/nix": {Bytes: 20 << 30, Inodes: 900000}, "/boot": {Bytes: 200 << 20, Inodes: -1}, "/run": {Bytes: 1 << 30, Inodes: 800000}}},
 		Current: System{Path: oldSystem, Known: true, Parts: parts(), Prints: prints()},
 		Booted:  System{Path: oldSystem, Known: true, Parts: parts(), Prints: map[string]string{}},
 		New:     System{Path: newSystem, Known: true, Parts: parts(), Prints: prints()},
@@ -145,13 +146,15 @@ func TestRisks(t *testing.T) {
 		{name: "somebody set the boot default", opt: sw, change: func(f *Facts, _ *Input) { f.State.Profile = sp('z', "x") }, want: []string{UnknownProfile}},
 		{name: "no record, no profile", opt: sw, change: func(f *Facts, _ *Input) { f.State.Profile, f.Last = "", nil }},
 		{name: "a specialisation runs", opt: sw, change: func(f *Facts, _ *Input) { f.State.Current = f.State.Profile + "/specialisation/x" }},
-		{name: "little space", opt: sw, change: func(f *Facts, _ *Input) { f.State.Free["/nix"] = 10 << 20 }, want: []string{LowSpace}},
+		{name: "few inodes", opt: sw, change: func(f *Facts, _ *Input) { f.State.Free["/nix"] = hostscript.Room{Bytes: 163 << 20, Inodes: 12} }, want: []string{LowSpace}},
+		{name: "few inodes, of how many nobody counts", opt: sw, change: func(f *Facts, _ *Input) { f.State.Free["/nix"] = hostscript.Room{Bytes: 20 << 30, Inodes: -1} }},
+		{name: "little space", opt: sw, change: func(f *Facts, _ *Input) { f.State.Free["/nix"] = hostscript.Room{Bytes: 10 << 20, Inodes: 900000} }, want: []string{LowSpace}},
 		{name: "too much to copy", opt: sw, change: func(f *Facts, in *Input) { in.Copy = &Copy{Paths: 1, Bytes: 30 << 30} }, want: []string{LowSpace}},
 		{name: "small /boot", opt: sw, change: func(f *Facts, _ *Input) {
-			f.State.Free["/boot"] = 30 << 20
+			f.State.Free["/boot"] = hostscript.Room{Bytes: 30 << 20, Inodes: -1}
 			f.New.Parts["initrd"] = sp('j', "initrd-linux-6.6.51") + "/initrd"
 		}, want: []string{LowSpace}},
-		{name: "small /boot, same kernel", opt: sw, change: func(f *Facts, _ *Input) { f.State.Free["/boot"] = 30 << 20 }},
+		{name: "small /boot, same kernel", opt: sw, change: func(f *Facts, _ *Input) { f.State.Free["/boot"] = hostscript.Room{Bytes: 30 << 20, Inodes: -1} }},
 		{name: "another host's system", opt: sw, change: func(f *Facts, _ *Input) { f.OtherHost = "db1" }, want: []string{WrongHost}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

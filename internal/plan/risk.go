@@ -8,6 +8,7 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/storepath"
+	"godwit/internal/ui/text"
 )
 
 // Risk is something that a person has to want. Each kind has a name by which it
@@ -121,6 +122,9 @@ func (p *Plan) Open() []string {
 const (
 	roomNix  = 128 << 20
 	roomBoot = 4 << 20
+	// In inodes. A path takes one at least, and some of a system have thousands of files.
+	inodesNix  = 2000
+	inodesBoot = 16
 )
 
 // risks judges a host that would be changed.
@@ -248,21 +252,25 @@ func unknownProfile(f *Facts) string {
 func lowSpace(h *Host, f *Facts, permanent bool) []string {
 	var out []string
 	if free, ok := f.State.Free["/nix"]; ok {
-		need := int64(roomNix)
-		if h.Copy != nil {
+		need, inodes, more := int64(roomNix), int64(inodesNix), ""
+		if h.Copy != nil && h.Copy.Bytes > 0 {
 			need += h.Copy.Bytes
+			inodes += int64(h.Copy.Paths)
+			more = ", " + sizeText(h.Copy.Bytes) + " in " + text.Count(h.Copy.Paths, "path") + " are to be copied"
 		}
-		if free < need {
-			text := sizeText(free) + " are free in /nix"
-			if h.Copy != nil && h.Copy.Bytes > 0 {
-				text += ", " + sizeText(h.Copy.Bytes) + " are to be copied"
-			}
-			out = append(out, text)
+		switch {
+		case free.Bytes < need:
+			out = append(out, sizeText(free.Bytes)+" are free in /nix"+more)
+		case free.Inodes >= 0 && free.Inodes < inodes:
+			out = append(out, fmt.Sprintf("%s (room for files) are free in /nix%s", text.Count(int(free.Inodes), "inode"), more))
 		}
 	}
-	if free, ok := f.State.Free["/boot"]; ok && permanent && f.BootBytes > 0 {
-		if need := f.BootBytes + roomBoot; free < need && (changed(h, "kernel") || changed(h, "initrd")) {
-			out = append(out, fmt.Sprintf("%s are free in /boot, kernel and initrd take %s", sizeText(free), sizeText(f.BootBytes)))
+	if free, ok := f.State.Free["/boot"]; ok && permanent && f.BootBytes > 0 && (changed(h, "kernel") || changed(h, "initrd")) {
+		switch {
+		case free.Bytes < f.BootBytes+roomBoot:
+			out = append(out, fmt.Sprintf("%s are free in /boot, kernel and initrd take %s", sizeText(free.Bytes), sizeText(f.BootBytes)))
+		case free.Inodes >= 0 && free.Inodes < inodesBoot:
+			out = append(out, fmt.Sprintf("%s (room for files) are free in /boot", text.Count(int(free.Inodes), "inode")))
 		}
 	}
 	return out

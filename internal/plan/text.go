@@ -458,7 +458,11 @@ func (p *Plan) whole(b *strings.Builder, h *Host, l Layout) {
 		var parts []string
 		for _, place := range []string{"/nix", "/boot"} {
 			if n, ok := h.Free[place]; ok {
-				parts = append(parts, sizeText(n)+" in "+place)
+				part := sizeText(n)
+				if i, ok := h.FreeInodes[place]; ok && i < fewInodes {
+					part += " and " + text.Count(int(i), "inode")
+				}
+				parts = append(parts, part+" in "+place)
 			}
 		}
 		row("free", strings.Join(parts, ", "))
@@ -552,3 +556,6 @@ func wrap(s string, width int) []string {
 	}
 	return append(lines, s)
 }
+
+// fewInodes are worth a word.
+const fewInodes = 50000

@@ -264,9 +264,9 @@ func TestHostFails(t *testing.T) {
 	liar.wrapOut = func(w io.Writer) io.Writer { return &cutWriter{w, 1 << 40} }
 	d := dest("full", full, top)
 	asked := 0
-	d.FreeBytes = func(context.Context) (int64, error) {
+	d.Room = func(context.Context) (Room, error) {
 		asked++
-		return 1 << 40 >> (30 * (asked - 1)), nil
+		return Room{1 << 40 >> (30 * (asked - 1)), -1}, nil
 	}
 	rs := Copy(testCtx(t), src.endpoint("source"), []Dest{d, dest("good", good, top), dest("silent", silent, top)}, Options{Idle: 2 * time.Second}, nil)
 	wantError(t, rs[0], "full: ", "No space left on device", "while copying", "have arrived", "its store has 1.0 KiB free", "nix-collect-garbage")
@@ -283,20 +283,26 @@ func TestRoom(t *testing.T) {
 	src, dst := newFake(t), newFake(t)
 	top := src.closure(5, 300, 1, 3<<20)
 	d := dest("h", dst, top)
-	d.FreeBytes = func(context.Context) (int64, error) { return 1 << 20, nil }
+	d.Room = func(context.Context) (Room, error) { return Room{1 << 20, -1}, nil }
 	r := Copy(testCtx(t), src.endpoint("source"), []Dest{d}, Options{}, nil)[0]
 	wantError(t, r, "h: needs 3.0 MiB for 7 paths, and its store has 1.0 MiB free")
 	if len(dst.paths) != 0 || len(src.reads) != 0 {
 		t.Error("something was sent")
 	}
 	// A dry run takes no locks and does not ask for the right to write.
-	d.FreeBytes = nil
+	d.Room = nil
 	r = Copy(testCtx(t), src.endpoint("source"), []Dest{d}, Options{DryRun: true}, nil)[0]
 	if r.Err != nil || r.Paths != 7 || r.Bytes < 3<<20 || len(dst.paths) != 0 {
 		t.Errorf("%+v", r)
 	}
 	if dst.locks != 1 {
 		t.Errorf("%d locks", dst.locks)
+	}
+	d.Room = func(context.Context) (Room, error) { return Room{163 << 20, 6}, nil }
+	r = Copy(testCtx(t), src.endpoint("source"), []Dest{d}, Options{}, nil)[0]
+	wantError(t, r, "h: needs an inode or more for each of 7 paths, and its store has 163.0 MiB and 6 inodes free")
+	if len(dst.paths) != 0 || len(src.reads) != 0 || !errors.Is(r.Err, ErrDiskFull) {
+		t.Error("something was sent")
 	}
 }
 
@@ -318,7 +324,7 @@ func TestBegun(t *testing.T) {
 		d := dest("h", dst, top)
 		d.Begin = func(context.Context) (Begun, error) {
 			did += "begin, "
-			return Begun{Free: 1 << 40, Rooted: name == "all" || name == "some"}, nil
+			return Begun{Room: Room{1 << 40, -1}, Rooted: name == "all" || name == "some"}, nil
 		}
 		d.Mend = func(context.Context) ([]string, error) { did += "mend, "; return nil, nil }
 		d.GCRoot = func(context.Context) error { did += "root, "; return nil }

@@ -133,10 +133,10 @@ func TestLabDiskFull(t *testing.T) {
 			src := newFake(t)
 			top := src.closure(60, 300, 8, 8<<20)
 			d := Dest{Endpoint: overSSH(h, lab.Root), Host: "small", Roots: []string{top}}
-			d.FreeBytes = func(ctx context.Context) (int64, error) {
+			d.Room = func(ctx context.Context) (Room, error) {
 				var kib int64
 				_, err := fmt.Sscan(h.Exec(ctx, "df -Pk /nix/store | awk 'NR==2{print $4}'").Stdout, &kib)
-				return kib << 10, err
+				return Room{kib << 10, -1}, err
 			}
 			other := newFake(t)
 			dests := []Dest{d, dest("other", other, top)}
@@ -145,7 +145,7 @@ func TestLabDiskFull(t *testing.T) {
 			if rs[1].Err != nil {
 				t.Error(rs[1].Err)
 			}
-			dests[0].FreeBytes = nil
+			dests[0].Room = nil
 			r := Copy(ctx, src.endpoint("fake"), dests[:1], Options{}, nil)[0]
 			wantError(t, r, "No space left on device", "have arrived", "nix-collect-garbage")
 			if !errors.Is(r.Err, ErrDiskFull) {

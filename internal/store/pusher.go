@@ -33,22 +33,53 @@ type Dest struct {
 	// Direct, if not nil, is tried before sending through this machine.
 	Direct *Direct
 	// Begin is called before anything is copied, while the host is asked what it
-	// has, unless in a dry run. May be nil: FreeBytes is asked then.
+	// has, unless in a dry run. May be nil: Room is asked then.
 	Begin func(ctx context.Context) (Begun, error)
 	// Mend is called when Begin says that an earlier copy was cut, without a
 	// connection to the store. It gives the paths that it took out of the store, and
 	// the copy has begun then.
 	Mend func(ctx context.Context) ([]string, error)
-	// FreeBytes tells how much room the host's store has. May be nil.
-	FreeBytes func(ctx context.Context) (int64, error)
+	// Room tells how much room the host's store has. May be nil.
+	Room func(ctx context.Context) (Room, error)
 	// Wire chooses the way that missing bytes of NARs take: the Endpoint's own, or
 	// where it gives a connection another one to the same store. May be nil.
 	Wire func(ctx context.Context, missing int64) *Endpoint
 }
 
+// Room is what is free on the file system of a store.
+type Room struct {
+	Bytes int64
+	// Inodes is how many more files and directories it takes; negative where there is no
+	// bound.
+	Inodes int64
+}
+
+// String is "1.2 GiB", and how many inodes where they are few.
+func (r Room) String() string {
+	if r.Inodes >= 0 && r.Inodes < fewInodes {
+		return size(r.Bytes) + " and " + count(int(r.Inodes), "inode")
+	}
+	return size(r.Bytes)
+}
+
+// fewInodes is what a message names: a system update may have as many files.
+const fewInodes = 50000
+
+// Lacks says why paths of so many bytes do not fit; "" when they may. What files are
+// in them is not known: each path takes one inode at least.
+func (r Room) Lacks(paths int, bytes int64) string {
+	switch {
+	case r.Bytes < bytes:
+		return fmt.Sprintf("needs %s for %s, and its store has %s free", size(bytes), count(paths, "path"), r)
+	case r.Inodes >= 0 && r.Inodes < int64(paths):
+		return fmt.Sprintf("needs an inode or more for each of %s, and its store has %s free", count(paths, "path"), r)
+	}
+	return ""
+}
+
 // Begun is what a host says when a copy to it begins.
 type Begun struct {
-	Free int64 // bytes of room in its store
+	Room Room // in its store
 	// Cut says that the host went down during an earlier copy, so that what it
 	// holds for valid may not be.
 	Cut bool
@@ -417,13 +448,10 @@ func (t *transfer) run(ctx context.Context) error {
 		t.res.Paths, t.res.Bytes = len(need), total
 	}
 	if len(need) > 0 {
-		switch {
-		case roomErr != nil:
+		if roomErr != nil {
 			t.scope.Warn("cannot tell how much room the store there has: " + text.OneLine(roomErr.Error()))
-		case begun.Free < total:
-			return fault.New("needs %s for %s, and its store has %s free", size(total), count(len(need), "path"), size(begun.Free)).
-				Because(ErrDiskFull).
-				Hint("free space there with `nix-collect-garbage -d`")
+		} else if why := begun.Room.Lacks(len(need), total); why != "" {
+			return fault.New("%s", why).Because(ErrDiskFull).Hint("free space there with `nix-collect-garbage -d`")
 		}
 	}
 	if !p.opt.DryRun {
@@ -464,12 +492,12 @@ func (t *transfer) run(ctx context.Context) error {
 func (t *transfer) askRoom(ctx context.Context) func() (Begun, error) {
 	ask := t.d.Begin
 	if ask == nil || t.p.opt.DryRun {
-		if t.d.FreeBytes == nil {
-			return func() (Begun, error) { return Begun{Free: math.MaxInt64}, nil }
+		if t.d.Room == nil {
+			return func() (Begun, error) { return Begun{Room: Room{Bytes: math.MaxInt64, Inodes: -1}}, nil }
 		}
 		ask = func(ctx context.Context) (Begun, error) {
-			free, err := t.d.FreeBytes(ctx)
-			return Begun{Free: free}, err
+			room, err := t.d.Room(ctx)
+			return Begun{Room: room}, err
 		}
 	}
 	type answer struct {
@@ -596,9 +624,9 @@ func (t *transfer) addRoom(ctx context.Context, err error, left int64) error {
 		return err
 	}
 	text := fmt.Sprintf("%s of %s have arrived, %s are missing", size(t.res.Bytes), size(t.res.Bytes+left), size(left))
-	if t.d.FreeBytes != nil {
-		if free, err := t.d.FreeBytes(ctx); err == nil {
-			text += fmt.Sprintf(", and its store has %s free", size(free))
+	if t.d.Room != nil {
+		if room, err := t.d.Room(ctx); err == nil {
+			text += fmt.Sprintf(", and its store has %s free", room)
 		}
 	}
 	f.Lines = append([]string{text}, f.Lines...)

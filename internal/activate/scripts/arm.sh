@@ -19,15 +19,6 @@ refuse() { # CODE WORDS...: says why, and takes back what arming made
 	printf '::godwit refused %s %s\n' "$code" "$*"
 	exit "$code"
 }
-room() { # FOLDER KIB: free space, and that it can be written to
-	free=$(df -Pk "$1" 2>/dev/null | { read -r _; read -r _ _ _ free _ && echo "$free"; })
-	[ "${free:-0}" -ge "$2" ] || refuse 66 "only ${free:-0} KiB are free in $1"
-	{ printf 1 >"$1/.godwit-$ID" && [ -s "$1/.godwit-$ID" ]; } 2>/dev/null || {
-		rm -f "$1/.godwit-$ID" 2>/dev/null
-		refuse 66 "cannot write to $1"
-	}
-	rm -f "$1/.godwit-$ID"
-}
 alive() { # ID: does a unit of that deployment still live, or can't we know?
 	states=
 	[ "$MODE" = detached ] || states=$(systemctl show --property=ActiveState --value "godwit-rollback-$1.timer" \

@@ -41,7 +41,10 @@ durable() {
 release() {
 	case $(get final) in
 	rollback-failed*) ;;
-	*) rm -f "$GCROOTS/godwit-$ID-new" "$GCROOTS/godwit-$ID-old" "$GCROOTS/godwit-$ID-top" ;;
+	*)
+		rm -f "$GCROOTS/godwit-$ID-new" "$GCROOTS/godwit-$ID-old" "$GCROOTS/godwit-$ID-top"
+		[ "$ACTION" = dry-activate ] || pushed_done "$NEW" "$TOPLEVEL"
+		;;
 	esac
 	[ "$(readlink "$RUN/current")" != "$ID" ] || rm -f "$RUN/current"
 	rm -f "$D/reserve" "$D"/spare-*

@@ -20,7 +20,7 @@ done
 systemctl list-units --state=failed --plain --no-legend --no-pager 2>/dev/null | while read -r unit _; do tell failed "$unit"; done
 tell rebuild "$(systemctl list-units --plain --no-legend --no-pager 'nixos-rebuild-switch-to-configuration*' 2>/dev/null | head -n 1 | sed 's/ .*//')"
 for folder in /nix /boot /run; do
-	tell free "$folder $(df -Pk "$folder" 2>/dev/null | { read -r _; read -r _ _ _ free _ && echo "$free"; })"
+	tell free "$folder $(room_of "$folder")"
 done
 pending=$(readlink "$RUN/current") && [ -d "$RUN/$pending" ] && [ ! -e "$RUN/$pending/final" ] && tell pending "$pending" && [ -r "$RUN/$pending/run.sh" ] &&
 	sh "$RUN/$pending/run.sh" facts 2>/dev/null | sed -n 's/^::godwit fact /&pending-/p'

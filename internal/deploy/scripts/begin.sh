@@ -1,5 +1,5 @@
 # begin.sh MARK STORE ID MODE ROOT PATH...: before PATHs are copied to this host.
-# It is run behind the definition of roots (begin.go).
+# It is run behind the definitions of roots (begin.go) and room_of.
 #
 # Nix syncs its database and not the files, so that a host that loses power while
 # paths are copied to it may hold empty files for valid ones. MARK is there as
@@ -83,4 +83,4 @@ if [ -n "$ok" ]; then
 	# fsync after the rename takes the name to the disk, too
 	if echo "$boot $id" >"$mark.new"; then mv -f "$mark.new" "$mark" && sync "$mark" 2>/dev/null; else rm -f "$mark.new"; fi
 fi
-echo "free $(df -Pk "$store" | { read -r _; read -r _ _ _ free _; echo "$free"; })"
+echo "free $(room_of "$store")"

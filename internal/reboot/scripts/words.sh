@@ -66,6 +66,7 @@ tidy() {
 finish() {
 	record "$1" "$2"
 	rm -f "$STATE/pending" "$GCROOTS/godwit-$ID-old"
+	pushed_done "$NEW"
 	watch_remove
 	systemctl daemon-reload
 	put reason "$2"
