@@ -40,8 +40,8 @@ func (f containerFacts) sandboxWords() string {
 var errOtherSystem = errors.New("another system")
 
 // factsFile is in the container's own layer: it lasts as long as the container,
-// whose options it depends on.
-const factsFile = "/var/tmp/godwit-facts.json"
+// whose options it depends on. Only root can write there: builds are other users.
+const factsFile = "/var/lib/godwit/facts.json"
 
 // learn finds out what the container is, or reads what an earlier run found out.
 func (c *container) learn(ctx context.Context) error {
@@ -72,7 +72,7 @@ func (c *container) learn(ctx context.Context) error {
 	}
 	b, err := json.Marshal(c.facts)
 	if err == nil {
-		_, err = c.exec(ctx, "", "/bin/sh", "-c", `mkdir -p /var/tmp && printf '%s\n' "$1" > "$2".new && mv "$2".new "$2"`, "sh", string(b), factsFile)
+		_, err = c.exec(ctx, "", "/bin/sh", "-c", `umask 022 && mkdir -p /var/lib/godwit && printf '%s\n' "$1" > "$2".new && mv "$2".new "$2"`, "sh", string(b), factsFile)
 	}
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err()

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// RoomOf defines room_of FOLDER, whose answer ParseRoom reads.
+// RoomOf defines room_of FOLDER, whose answer ParseRoom reads, and own_folder FOLDER.
 //
 //go:embed room.sh
 var RoomOf string

@@ -143,7 +143,7 @@ func Collect(ctx context.Context, r activate.Runner, host string, f Facts, drop 
 			}
 		}
 	})
-	err := r.Run(ctx, ssh.Cmd{Script: hostscript.PushedDone + gcScript, Args: args, Elevate: true, Stdout: out, KillOnCancel: true,
+	err := r.Run(ctx, ssh.Cmd{Script: hostscript.RoomOf + hostscript.PushedDone + gcScript, Args: args, Elevate: true, Stdout: out, KillOnCancel: true,
 		Name: "the garbage collection", Limit: ssh.NoLimit})
 	switch {
 	case why != "":

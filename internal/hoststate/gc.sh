@@ -8,8 +8,8 @@ shift 2
 tell() { printf '::%s\n' "$*"; }
 
 # The lock under which deployments are armed: none begins while we look.
-{ mkdir -p /run/godwit && true >>/run/godwit/lock; } || {
-	tell busy "cannot write to /run/godwit"
+{ mkdir -p /run/godwit && own_folder /run/godwit && true >>/run/godwit/lock; } || {
+	tell busy "cannot write to /run/godwit, or others than root can"
 	exit 0
 }
 exec 9>>/run/godwit/lock

@@ -56,7 +56,7 @@ func (v variables) send(verb, reason string) (string, error) {
 		return "", err
 	}
 	head += "ONCE_SH='" + base64.StdEncoding.EncodeToString([]byte(target)) + "'\n"
-	return hostscript.Compound(head, hostscript.Switching, hostscript.PushedDone, part("words"), part("loader"), part("watch"), part("verbs"), part("start")), nil
+	return hostscript.Compound(head, hostscript.Switching, hostscript.PushedDone, part("words"), part("loader"), part("watch"), part("verbs"), hostscript.RoomOf, part("start")), nil
 }
 
 // attach is the script of somebody who does not know the reboot: a verb for the

@@ -70,7 +70,7 @@ elif [ -n "$was" ] && [ "$was" != "$boot" ] && [ "$mode" != mend ]; then
 	echo cut
 	ok=
 elif [ -n "$was" ] && [ "$was" != "$boot" ]; then
-	tmp=$(mktemp -d /tmp/godwit-begin.XXXXXX) || exit
+	tmp=$(umask 077 && mkdir -p /run/godwit && own_folder /run/godwit && mktemp -d /run/godwit/mend.XXXXXX) || exit
 	trap 'rm -rf "$tmp"' EXIT
 	if ! mend; then
 		ok= # the mark stays: the next copy tries again
