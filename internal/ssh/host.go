@@ -341,6 +341,13 @@ func (h *Host) tryLane(ctx context.Context) (*lane, error) {
 	// in its startup files that read it away. A second one tells: who was only slow
 	// takes no notice of it.
 	p.out.onFound = func() { awake.AfterFunc(limit/3, func() { defer crash.Catch(); close(unheard) }) }
+	odd := make(chan error, 1)
+	defer awake.AfterFunc(oddAfter, func() {
+		defer crash.Catch()
+		if err := h.oddFile(ctx); err != nil {
+			odd <- err
+		}
+	}).Stop()
 	got := make(chan hello, 1)
 	go func() {
 		defer crash.Catch()
@@ -367,6 +374,8 @@ func (h *Host) tryLane(ctx context.Context) (*lane, error) {
 			go func() { defer crash.Catch(); io.WriteString(p.Stdin, p.cmd.line(p.mark)) }()
 		case <-ctx.Done():
 			return fail(&interrupted{host: h.target.Name, cmd: "connecting", err: context.Cause(ctx)})
+		case err := <-odd:
+			return fail(err)
 		case <-late:
 			return fail(h.slowLogin(p, limit))
 		}
