@@ -500,7 +500,11 @@ func (d *run) turnedDown(ctx context.Context, words string) error {
 		}
 		return busy(d.req.Host, why, holder)
 	case "66":
-		return fault.New("%s; nothing was changed", why).On(d.req.Host).Hint("make room on the host: godwit gc %s", d.req.Host)
+		f := fault.New("%s; nothing was changed", why).On(d.req.Host)
+		if folder, ok := strings.CutPrefix(why, "others than root can write to "); ok {
+			return f.Hint("on the host, as root: ls -ld %s", ssh.Join([]string{folder}))
+		}
+		return f.Hint("make room on the host: godwit gc %s", d.req.Host)
 	}
 	return fault.New("%s; nothing was changed", why).On(d.req.Host)
 }

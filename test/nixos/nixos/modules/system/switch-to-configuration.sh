@@ -97,7 +97,7 @@ fi
 # --- which units differ ------------------------------------------------------------------------------------------------
 old=$(readlink -f /etc/static 2>/dev/null)/systemd/system
 new=$TOPLEVEL/etc/systemd/system
-tmp=$(mktemp -d) || exit 1
+tmp=$(mktemp -d -p /run 2>/dev/null || mktemp -d) || exit 1 # not in /tmp: the real one keeps nothing there
 trap 'rm -rf "$tmp"' EXIT
 
 list_units() { systemctl list-units --all --plain --full --no-legend --no-pager | awk '{ print $1, $3, $4 }'; }
