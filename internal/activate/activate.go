@@ -502,7 +502,7 @@ func (d *run) turnedDown(ctx context.Context, words string) error {
 	case "66":
 		f := fault.New("%s; nothing was changed", why).On(d.req.Host)
 		if folder, ok := strings.CutPrefix(why, "others than root can write to "); ok {
-			return f.Hint("on the host, as root: ls -ld %s", ssh.Join([]string{folder}))
+			return f.Hint("on the host, as root: ls -ld %s", shell.Join([]string{folder}))
 		}
 		return f.Hint("make room on the host: godwit gc %s", d.req.Host)
 	}
