@@ -76,7 +76,7 @@ exec systemctl list-units --state=failed --plain --no-legend --no-pager
 func FailedUnits(ctx context.Context, r Runner) ([]string, error) {
 	var out strings.Builder
 	errs := &tailBuffer{}
-	err := r.Run(ctx, ssh.Cmd{Script: failedScript, Stdout: &out, Stderr: errs, KillOnCancel: true})
+	err := r.Run(ctx, ssh.Cmd{Script: failedScript, Stdout: &out, Stderr: errs, KillOnCancel: true, Name: "the list of failed units"})
 	var exit *ssh.ExitError
 	if errors.As(err, &exit) {
 		return nil, fmt.Errorf("cannot list the failed units: %s", errs)

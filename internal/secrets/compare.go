@@ -75,7 +75,7 @@ func Compare(ctx context.Context, r Runner, host fleet.Host) ([]Comparison, erro
 		fmt.Fprintf(&in, "%s\n%d\n", s.Destination, size)
 	}
 	var out strings.Builder
-	err := r.Run(ctx, ssh.Cmd{Script: walkScript + compareScript, Elevate: true, Stdin: strings.NewReader(in.String()), Stdout: &out})
+	err := r.Run(ctx, ssh.Cmd{Script: walkScript + compareScript, Elevate: true, Stdin: strings.NewReader(in.String()), Stdout: &out, Name: "the comparison of the secrets"})
 	found := strings.Split(out.String(), "\n")
 	if len(found) != len(list)+2 || found[len(list)] != "end" {
 		if err == nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"time"
 
 	"godwit/internal/crash"
 	"godwit/internal/fault"
@@ -97,7 +98,7 @@ func (h *Host) elevation(ctx context.Context) (*elevation, error) {
 }
 
 // probe runs nothing as root.
-var probe = Cmd{Argv: []string{"true"}, Elevate: true}
+var probe = Cmd{Argv: []string{"true"}, Elevate: true, Limit: 20 * time.Second, MaxOutput: greetingMax}
 
 // trySudo tries sudo without a password, then, if doas may be used too, that,
 // and then sudo with the password.

@@ -436,6 +436,13 @@ func (h *Host) prepare(ctx context.Context, cmd Cmd) (*lane, *elevation, error) 
 // Nothing bounds its time unless cmd.Limit does; how long the host may take to begin
 // with it is bounded.
 func (h *Host) Open(ctx context.Context, cmd Cmd) (*Process, error) {
+	if cmd.Limit == 0 {
+		cmd.Limit = NoLimit
+	}
+	return h.open(ctx, cmd)
+}
+
+func (h *Host) open(ctx context.Context, cmd Cmd) (*Process, error) {
 	l, elev, err := h.prepare(ctx, cmd)
 	if err != nil {
 		return nil, err
@@ -499,12 +506,6 @@ func (h *Host) sessionOver() {
 // said too much, that of cmd.Stdout when it could not be written to (which ends the
 // command), and ctx's error, wrapped, when it was cancelled.
 func (h *Host) Run(ctx context.Context, cmd Cmd) error {
-	if cmd.Limit == 0 {
-		cmd.Limit = DefaultLimit
-	}
-	if cmd.MaxOutput == 0 && cmd.Limit > 0 {
-		cmd.MaxOutput = DefaultMaxOutput
-	}
 	for n := 1; ; n++ {
 		err := h.run(ctx, cmd)
 		if n == again || !tooEarly(err) || cmd.Stdin != nil || ctx.Err() != nil {
@@ -514,7 +515,7 @@ func (h *Host) Run(ctx context.Context, cmd Cmd) error {
 }
 
 func (h *Host) run(ctx context.Context, cmd Cmd) error {
-	p, err := h.Open(ctx, cmd)
+	p, err := h.open(ctx, cmd)
 	if err != nil {
 		return err
 	}

@@ -346,6 +346,13 @@ func newMark() string {
 
 // launch starts cmd over the given connection (nil: one of its own).
 func (h *Host) launch(ctx context.Context, cmd Cmd, l *lane, elev *elevation) (*Process, error) {
+	// The one place where a command gets its limits, whoever starts it.
+	if cmd.Limit == 0 {
+		cmd.Limit = DefaultLimit
+	}
+	if cmd.MaxOutput == 0 && cmd.Limit > 0 {
+		cmd.MaxOutput = DefaultMaxOutput
+	}
 	p := &Process{host: h, cmd: cmd, ctx: ctx, lane: l, elev: elev, mark: newMark(), done: make(chan struct{})}
 	socket := ""
 	if l != nil {
