@@ -61,8 +61,7 @@ func (c *container) learn(ctx context.Context) error {
 	}
 	if c.facts.Nix == "" { // below protocol 1.33
 		if v, err := c.exec(ctx, "", "nix-store", "--version"); err == nil {
-			w := strings.Fields(v)
-			c.facts.Nix = w[len(w)-1]
+			c.facts.Nix = v[strings.LastIndexByte(v, ' ')+1:] // "nix-store (Nix) 2.3.16"
 		}
 	}
 	if c.emulated() {

@@ -92,7 +92,8 @@ func parseVMStat(b []byte) uint64 {
 	for sc := bufio.NewScanner(bytes.NewReader(b)); sc.Scan(); {
 		line := sc.Text()
 		if _, rest, ok := strings.Cut(line, "page size of "); ok {
-			if n, err := strconv.ParseUint(strings.Fields(rest)[0], 10, 64); err == nil {
+			size, _, _ := strings.Cut(rest, " ")
+			if n, err := strconv.ParseUint(size, 10, 64); err == nil {
 				page = n
 			}
 			continue

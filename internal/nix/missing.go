@@ -193,7 +193,7 @@ func size(number, unit string) int64 {
 	case "T":
 		f *= 1 << 40
 	}
-	return int64(f)
+	return int64(min(f, 1<<62)) // what is more does not fit, and is not true
 }
 
 // Valid tells which of paths are in this machine's store and which are not.

@@ -101,11 +101,16 @@ func (p *Pool) configuration(ctx context.Context, args []string, each func(key, 
 	if err != nil {
 		return "", err
 	}
+	eachWord(out, each)
+	return stderr.String(), nil
+}
+
+// eachWord reads what ssh -G prints.
+func eachWord(out []byte, each func(key, value string)) {
 	for line := range strings.Lines(string(out)) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), " ")
 		each(key, value)
 	}
-	return stderr.String(), nil
 }
 
 // knownKeys takes the names out of lines of a known_hosts file.
