@@ -96,6 +96,9 @@ if [ -n "$short" ]; then
 	exit 0
 fi
 
+step "fuzzing: today's third of the parsers"
+test/fuzz.sh
+
 step "the small NixOS"
 test/nixos/check.sh
 

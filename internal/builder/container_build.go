@@ -1,7 +1,6 @@
 package builder
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"os"
@@ -9,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"godwit/internal/bounded"
 	"godwit/internal/event"
 	"godwit/internal/nix"
 	"godwit/internal/store"
@@ -173,15 +173,14 @@ func (c *container) buildOverBridge(ctx context.Context, req Request, sink event
 		return strings.HasPrefix(s, "NIX_CONFIG=") || strings.HasPrefix(s, "NIX_CONF_DIR=") || strings.HasPrefix(s, "NIX_USER_CONF_FILES=") || strings.HasPrefix(s, "NIX_REMOTE_SYSTEMS=")
 	}), "NIX_CONF_DIR="+filepath.Dir(bridge.Path), "NIX_USER_CONF_FILES="+os.DevNull)
 	log := nix.NewBuildLog(scope)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, log
-	runErr := cmd.Run()
+	cmd.Stderr = log
+	out, runErr := bounded.Output(cmd, "what nix prints", mostOfEngine)
 	log.Close()
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	valid := func(paths []string) (map[string]bool, error) { return c.valid(ctx, paths) }
-	return sortOut(drvs, out.String(), log, runErr, valid, c.Name(), c.logHint)
+	return sortOut(drvs, string(out), log, runErr, valid, c.Name(), c.logHint)
 }
 
 // valid asks the store in the container.

@@ -1,7 +1,6 @@
 package builder
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"godwit/internal/bounded"
 	"godwit/internal/fault"
 	"godwit/internal/ui/text"
 )
@@ -248,18 +248,25 @@ func (e *engineError) Error() string {
 }
 func (e *engineError) Unwrap() error { return e.err }
 
+// mostOfEngine is what is read of an engine's answer, in bytes: it may list many
+// containers, and run programs in them.
+const mostOfEngine = 64 << 20
+
 // output runs the engine and gives its output, trimmed.
 func (e *Engine) output(ctx context.Context, args ...string) (string, error) {
-	var out, stderr bytes.Buffer
+	stderr := bounded.NewTail(64 << 10)
 	cmd := e.command(ctx, args...)
-	cmd.Stdout, cmd.Stderr = &out, &stderr
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			return "", ctx.Err()
-		}
-		return "", &engineError{stderr.String(), err}
+	cmd.Stderr = stderr
+	out, err := bounded.Output(cmd, "what "+e.Name+" prints", mostOfEngine)
+	switch {
+	case err == nil:
+		return strings.TrimSpace(string(out)), nil
+	case ctx.Err() != nil:
+		return "", ctx.Err()
+	case bounded.Is(err):
+		return "", err
 	}
-	return strings.TrimSpace(out.String()), nil
+	return "", &engineError{stderr.String(), err}
 }
 
 // trouble makes an error of a failed call that says what was tried.

@@ -53,7 +53,22 @@ func ParseMachines(setting, localSystem string) (machines []Machine, problems []
 	return parseMachines(setting, localSystem, func(file string) ([]byte, error) { return regular.Read(file, 1<<20) }, 0)
 }
 
+var errTooMany = fmt.Errorf("more than %d files of builders are included", mostIncluded)
+
+// mostIncluded is how many files may be included, over all levels: files that include
+// each other double with every level.
+const mostIncluded = 50
+
 func parseMachines(setting, localSystem string, read func(string) ([]byte, error), depth int) (machines []Machine, problems []string) {
+	if depth == 0 {
+		given, n := read, 0
+		read = func(file string) ([]byte, error) {
+			if n++; n > mostIncluded {
+				return nil, errTooMany
+			}
+			return given(file)
+		}
+	}
 	for _, line := range strings.FieldsFunc(setting, func(r rune) bool { return r == '\n' || r == ';' }) {
 		line, _, _ = strings.Cut(line, "#")
 		line = strings.TrimSpace(line)
@@ -65,6 +80,9 @@ func parseMachines(setting, localSystem string, read func(string) ([]byte, error
 			data, err := read(file)
 			switch {
 			case os.IsNotExist(err):
+			case err == errTooMany && slices.Contains(problems, errTooMany.Error()):
+			case err == errTooMany:
+				problems = append(problems, err.Error())
 			case err != nil:
 				problems = append(problems, fmt.Sprintf("cannot read %s: %s", file, err))
 			case depth == 8:
@@ -80,7 +98,12 @@ func parseMachines(setting, localSystem string, read func(string) ([]byte, error
 					}, depth+1)
 					machines = append(machines, ms...)
 					for _, p := range ps {
-						problems = append(problems, file+": "+p)
+						if p != errTooMany.Error() {
+							p = file + ": " + p
+						} else if slices.Contains(problems, p) {
+							continue
+						}
+						problems = append(problems, p)
 					}
 				}
 			}

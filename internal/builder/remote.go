@@ -1,12 +1,12 @@
 package builder
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"slices"
 	"strings"
 
+	"godwit/internal/bounded"
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/nix"
@@ -79,11 +79,14 @@ func buildAt(ctx context.Context, tool *nix.Tool, name string, p place, dst stor
 		argv = append(argv, "--option", o[0], o[1])
 	}
 	argv = append(argv, nix.RealiseArgs(drvs)...)
-	var out bytes.Buffer
-	runErr := p.run(ctx, argv, &out, log)
+	out := bounded.NewBuffer("what nix-store on "+name+" prints", mostOfEngine)
+	runErr := p.run(ctx, argv, out, log)
 	log.Close()
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
+	}
+	if full := out.Err(); full != nil {
+		return nil, fault.New("%w", full)
 	}
 	valid := func(paths []string) (map[string]bool, error) { return validAt(ctx, p, paths) }
 	return sortOut(drvs, out.String(), log, runErr, valid, name, p.logHint)
@@ -96,8 +99,12 @@ func validAt(ctx context.Context, p place, paths []string) (map[string]bool, err
 		ok[x] = true
 	}
 	for c := range slices.Chunk(paths, 500) {
-		var bad bytes.Buffer
-		if err := p.run(ctx, append([]string{"nix-store", "--check-validity", "--print-invalid"}, c...), &bad, io.Discard); err != nil {
+		bad := bounded.NewBuffer("what the builder's nix-store prints", mostOfEngine)
+		err := p.run(ctx, append([]string{"nix-store", "--check-validity", "--print-invalid"}, c...), bad, io.Discard)
+		if full := bad.Err(); full != nil {
+			err = full
+		}
+		if err != nil {
 			return nil, err
 		}
 		for _, x := range strings.Fields(bad.String()) {

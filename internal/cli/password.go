@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"godwit/internal/bounded"
 	"godwit/internal/crash"
 	"godwit/internal/fault"
 	"godwit/internal/ui"
@@ -34,7 +35,7 @@ func (s *session) password(ctx context.Context, p *passwords) (string, error) {
 		}
 		cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 		cmd.Stderr = ui.Inherit(s.app.stderr)
-		out, err := cmd.Output()
+		out, err := bounded.Output(cmd, "the password that --passcmd prints", 64<<10)
 		if err != nil {
 			return "", fault.New("--passcmd `%s` failed: %w", p.command, err)
 		}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"godwit/internal/bounded"
 	"godwit/internal/fault"
 )
 
@@ -177,7 +178,7 @@ func git(ctx context.Context, dir string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "git", append([]string{"--no-optional-locks", "-C", dir}, args...)...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "GIT_TERMINAL_PROMPT=0")
 	cmd.WaitDelay = time.Second
-	out, err := cmd.Output()
+	out, err := bounded.Output(cmd, "what git prints", 64<<20)
 	if err != nil {
 		var exit *exec.ExitError
 		if said := ""; errors.As(err, &exit) {

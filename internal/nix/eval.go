@@ -1,7 +1,6 @@
 package nix
 
 import (
-	"bufio"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -17,6 +16,7 @@ import (
 	"sync"
 	"syscall"
 
+	"godwit/internal/bounded"
 	"godwit/internal/crash"
 	"godwit/internal/event"
 	"godwit/internal/fault"
@@ -95,10 +95,14 @@ func (t *Tool) Eval(ctx context.Context, e Evaluation) ([]byte, error) {
 	cmd.Dir = e.Dir
 	cmd.Env = append(cmd.Env, e.Env...)
 	cmd.Stdin = strings.NewReader(e.Expr)
-	var out strings.Builder
-	cmd.Stdout = &out
+	out := bounded.NewBuffer("the value of the expression", mostPrinted).OnFull(func() { _ = cmd.Cancel() })
+	cmd.Stdout = out
 	w := watch{scope: func() event.Scope { return e.Scope }, once: t.once}
-	if err := w.run(cmd); err != nil {
+	err := w.run(cmd)
+	if full := out.Err(); full != nil {
+		err = full
+	}
+	if err != nil {
 		return nil, t.Failure(ctx, cmd, err, w.errors())
 	}
 	return []byte(strings.TrimSuffix(out.String(), "\n")), nil
@@ -530,8 +534,7 @@ func (l *lateReader) Read(b []byte) (int, error) {
 
 // once says whether a line that concerns no name is new in this run.
 func (t *Tool) once(line string) bool {
-	_, before := t.said.LoadOrStore(line, true)
-	return !before
+	return t.said.new(line)
 }
 
 func newMark() string {
@@ -559,9 +562,10 @@ type watch struct {
 	scope  func() event.Scope
 	once   func(line string) bool // whether a line that concerns no name is new; nil: it is
 
-	over   bool     // nothing but marks is of interest any more
-	failed []string // what Nix said at level 0 that is neither trace nor warning
-	tail   []string // the last lines outside Nix's own log
+	over        bool     // nothing but marks is of interest any more
+	failed      []string // what Nix said at level 0 that is neither trace nor warning
+	failedBytes int
+	tail        []string // the last lines outside Nix's own log
 }
 
 func (w *watch) run(cmd *exec.Cmd) error {
@@ -572,20 +576,24 @@ func (w *watch) run(cmd *exec.Cmd) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	r := bufio.NewReaderSize(stderr, 64<<10)
-	for {
-		line, err := r.ReadString('\n')
-		if line != "" {
-			w.line(strings.TrimSuffix(line, "\n"))
-		}
-		if err != nil {
-			if !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrClosed) {
-				_, _ = io.Copy(io.Discard, stderr)
-			}
-			break
-		}
+	lines := bounded.NewLines(stderr, "a line of Nix's log", mostLine)
+	for lines.Next() {
+		w.line(lines.Text())
+	}
+	if long := lines.Err(); bounded.Is(long) {
+		_ = cmd.Cancel()
+		_, _ = io.Copy(io.Discard, stderr)
+		_ = cmd.Wait()
+		return long
 	}
 	return cmd.Wait()
+}
+
+// fail keeps an error of Nix's; of endless ones the first, up to a limit.
+func (w *watch) fail(msg string) {
+	if w.failedBytes += len(msg); w.failedBytes <= mostSaid {
+		w.failed = append(w.failed, msg)
+	}
 }
 
 // errors is what Nix said about its failure, as Explain reads it.
@@ -634,7 +642,7 @@ func (w *watch) line(line string) {
 	msg := text.Strip(m.Msg)
 	switch {
 	case keys.RawMsg != nil && m.Level == 0, m.Level == 0 && strings.HasPrefix(msg, "error:"):
-		w.failed = append(w.failed, msg)
+		w.fail(msg)
 	case strings.HasPrefix(msg, "(use '--show-trace'"):
 	default:
 		w.other(msg)
@@ -650,7 +658,7 @@ func (w *watch) other(msg string) {
 	if len(w.tail) >= 40 {
 		w.tail = w.tail[1:]
 	}
-	w.tail = append(w.tail, msg)
+	w.tail = append(w.tail, strings.Clone(msg[:min(len(msg), mostSaid/40)]))
 	scope := w.scope()
 	if scope.Sink == nil {
 		return

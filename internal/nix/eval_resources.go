@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+
+	"godwit/internal/bounded"
 )
 
 // machine is what evaluation may use of this machine.
@@ -59,7 +61,7 @@ func freeMemory() uint64 {
 		}
 		return free
 	}
-	if out, err := exec.Command("vm_stat").Output(); err == nil {
+	if out, err := bounded.Output(exec.Command("vm_stat"), "what vm_stat prints", 64<<10); err == nil {
 		return parseVMStat(out)
 	}
 	return 0

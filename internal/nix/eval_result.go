@@ -72,10 +72,9 @@ func (t *Tool) RootDerivations(ctx context.Context, dir string, drvs []string) e
 			return err
 		}
 		cmd := t.Command(ctx, "nix-instantiate", "--add-root", link, "--indirect", "-")
-		var stderr strings.Builder
-		cmd.Stdin, cmd.Stderr = strings.NewReader("map import "+list), &stderr
-		if err := cmd.Run(); err != nil {
-			return t.Failure(ctx, cmd, err, stderr.String())
+		cmd.Stdin = strings.NewReader("map import " + list)
+		if _, said, err := collect(cmd); err != nil {
+			return t.Failure(ctx, cmd, err, said)
 		}
 		drvs = drvs[n:]
 	}

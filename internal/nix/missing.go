@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"godwit/internal/bounded"
 	"godwit/internal/fault"
 	"godwit/internal/ui/text"
 )
@@ -81,15 +82,14 @@ func (t *Tool) dryRun(ctx context.Context, paths []string, options ...string) (*
 		args := append([]string{"--realise", "--dry-run"}, options...)
 		cmd := t.Command(ctx, "nix-store", append(args, paths[:n]...)...)
 		paths = paths[n:]
-		var stderr strings.Builder
-		cmd.Stderr = &stderr
-		if err := cmd.Run(); err != nil {
+		said, _, err := hear(cmd)
+		if err != nil {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			return nil, fault.New("cannot find out what is to be built: %s", lastError(stderr.String(), err)).Because(err)
+			return nil, fault.New("cannot find out what is to be built: %s", lastError(said, err)).Because(err)
 		}
-		m := ParseMissing(stderr.String())
+		m := ParseMissing(said)
 		for _, b := range m.Build {
 			if !seen[b] {
 				seen[b] = true
@@ -113,6 +113,9 @@ func (t *Tool) dryRun(ctx context.Context, paths []string, options ...string) (*
 
 // lastError is the last "error:" line of Nix's output, without that word.
 func lastError(stderr string, err error) string {
+	if bounded.Is(err) {
+		return err.Error()
+	}
 	out := ""
 	for _, line := range strings.Split(text.Strip(stderr), "\n") {
 		if s, ok := strings.CutPrefix(strings.TrimSpace(line), "error:"); ok && strings.TrimSpace(s) != "" {
@@ -206,14 +209,12 @@ func (t *Tool) Valid(ctx context.Context, paths []string) (valid map[string]bool
 		n := min(len(paths), argsLimit)
 		cmd := t.Command(ctx, "nix-store", append([]string{"--check-validity", "--print-invalid"}, paths[:n]...)...)
 		paths = paths[n:]
-		var stderr strings.Builder
-		cmd.Stderr = &stderr
-		out, err := cmd.Output()
+		out, said, err := collect(cmd)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if err != nil && len(out) == 0 && stderr.Len() > 0 {
-			return nil, fault.New("cannot ask the store: %s", lastError(stderr.String(), err)).Because(err)
+		if bounded.Is(err) || err != nil && len(out) == 0 && said != "" {
+			return nil, fault.New("cannot ask the store: %s", lastError(said, err)).Because(err)
 		}
 		if err != nil && !isExit(err) {
 			return nil, fault.New("cannot ask the store: %s", err).Because(err)

@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"godwit/internal/bounded"
 	"godwit/internal/crash"
 	"godwit/internal/fault"
 )
@@ -50,7 +51,7 @@ type Tool struct {
 	programs map[string]string // program name -> path
 	dir      string            // where nix was found, when that is not on PATH
 
-	said *sync.Map // lines that Nix says at every start: once is enough
+	said *seen // lines that Nix says at every start: once is enough
 
 	configMu sync.Mutex
 	config   *Config
@@ -90,7 +91,7 @@ func Find(ctx context.Context, s Settings) (*Tool, error) {
 	if s.ShellCmd == "" {
 		s.ShellCmd = os.Getenv("MORPH_NIX_SHELL_CMD")
 	}
-	t := &Tool{settings: s, programs: map[string]string{}, said: &sync.Map{}}
+	t := &Tool{settings: s, programs: map[string]string{}, said: &seen{}}
 
 	path, err := exec.LookPath("nix")
 	if err != nil {
@@ -123,7 +124,7 @@ func Find(ctx context.Context, s Settings) (*Tool, error) {
 	}
 
 	t.askConfig(ctx)
-	out, err := t.Command(ctx, "nix", "--version").Output()
+	out, err := bounded.Output(t.Command(ctx, "nix", "--version"), "the version of Nix", 64<<10)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -241,13 +242,41 @@ func (t *Tool) command(ctx context.Context, grace time.Duration, program string,
 // Output runs program and gives its standard output. The error is what Nix
 // wrote, explained (see Explain).
 func (t *Tool) Output(ctx context.Context, program string, args ...string) ([]byte, error) {
-	var out, stderr strings.Builder
 	cmd := t.Command(ctx, program, args...)
-	cmd.Stdout, cmd.Stderr = &out, &stderr
-	if err := cmd.Run(); err != nil {
-		return nil, t.Failure(ctx, cmd, err, stderr.String())
+	out, said, err := collect(cmd)
+	if err != nil {
+		return nil, t.Failure(ctx, cmd, err, said)
 	}
-	return []byte(out.String()), nil
+	return out, nil
+}
+
+// What is read of Nix at most, in bytes. A configuration that prints a host's options
+// is some megabytes, a list of a closure's paths is one.
+const (
+	mostPrinted = 64 << 20 // by one program on stdout
+	mostSaid    = 8 << 20  // of the end of stderr, in which an error is
+	mostLine    = 16 << 20 // of a line of its log: the JSON of one host comes in one
+)
+
+// collect runs a program of Nix's and gives what it printed, and the end of what it
+// said on stderr.
+func collect(cmd *exec.Cmd) (out []byte, said string, err error) {
+	stderr := bounded.NewTail(mostSaid)
+	cmd.Stderr = stderr
+	out, err = bounded.Output(cmd, "what "+filepath.Base(cmd.Path)+" prints", mostPrinted)
+	return out, stderr.String(), err
+}
+
+// hear runs a program of Nix's and gives all that it said on stderr, of which
+// nothing may be missing.
+func hear(cmd *exec.Cmd) (said string, out []byte, err error) {
+	stderr := bounded.NewBuffer("what "+filepath.Base(cmd.Path)+" says", mostPrinted).OnFull(func() { _ = cmd.Cancel() })
+	cmd.Stderr = stderr
+	out, err = bounded.Output(cmd, "what "+filepath.Base(cmd.Path)+" prints", mostPrinted)
+	if full := stderr.Err(); full != nil {
+		err = full
+	}
+	return stderr.String(), out, err
 }
 
 // Failure makes the error of a command that ended with err after writing
@@ -255,6 +284,9 @@ func (t *Tool) Output(ctx context.Context, program string, args ...string) ([]by
 func (t *Tool) Failure(ctx context.Context, cmd *exec.Cmd, err error, stderr string) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if bounded.Is(err) {
+		return fault.New("%w", err)
 	}
 	if f := t.Explain(stderr); f != nil {
 		return f.Because(errors.Join(f.Err, err)) // f.Err: what Explain found out, if anything

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"godwit/internal/bounded"
 	"godwit/internal/crash"
 	"godwit/internal/event"
 	"godwit/internal/fault"
@@ -83,10 +84,8 @@ func (t *Tool) Realise(ctx context.Context, items []RealiseItem, roots string, s
 	args = append(args, "--add-root", root, "--indirect")
 	args = append(args, t.settings.BuildArgs...)
 	cmd := t.Command(ctx, "nix-store", args...)
-	var out bytes.Buffer
-	cmd.Stdout = &out
 	cmd.Stderr = log
-	runErr := cmd.Run()
+	_, runErr := bounded.Output(cmd, "what nix-store prints", mostPrinted)
 	log.Close()
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -194,13 +193,11 @@ func (t *Tool) AddRoot(ctx context.Context, path, link string) error {
 		return fault.New("cannot make the GC root %s: %s", link, err).Because(err)
 	}
 	cmd := t.Command(ctx, "nix-store", "--realise", path, "--add-root", abs, "--indirect")
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	if err := cmd.Run(); err != nil {
+	if _, said, err := collect(cmd); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return fault.New("cannot make the GC root %s: %s", link, lastError(stderr.String(), err)).Because(err)
+		return fault.New("cannot make the GC root %s: %s", link, lastError(said, err)).Because(err)
 	}
 	return nil
 }
@@ -230,6 +227,7 @@ type BuildLog struct {
 	partial  []byte
 	builds   map[uint64]string   // activity -> derivation
 	lines    map[string][]string // derivation -> last lines
+	recent   []string            // the keys of lines, the oldest first
 	failures map[string]*BuildFailure
 	order    []string
 	errors   []string
@@ -317,7 +315,9 @@ func (l *BuildLog) line(b []byte) {
 		if m.Type == actBuild && len(m.Fields) > 0 {
 			var drv string
 			_ = json.Unmarshal(m.Fields[0], &drv)
-			l.builds[m.ID] = drv
+			if len(l.builds) < mostBuilds {
+				l.builds[m.ID] = drv
+			}
 		}
 	case "stop":
 		delete(l.builds, m.ID)
@@ -326,13 +326,8 @@ func (l *BuildLog) line(b []byte) {
 			var s string
 			_ = json.Unmarshal(m.Fields[0], &s)
 			drv := l.builds[m.ID]
-			s = text.Clean(s)
 			if drv != "" {
-				ls := append(l.lines[drv], s)
-				if len(ls) > logLines {
-					ls = ls[1:]
-				}
-				l.lines[drv] = ls
+				l.keep(drv, text.Clean(s))
 			}
 		}
 	case "msg":
@@ -357,6 +352,27 @@ var (
 	refusalFeatures = regexp.MustCompile(`Required features: \{([^}]*)\}`)
 )
 
+// mostBuilds is of how many derivations something is kept, the latest.
+const mostBuilds = 2000
+
+// keep adds a line to the end of a derivation's log.
+func (l *BuildLog) keep(drv, line string) {
+	ls, known := l.lines[drv]
+	if !known {
+		if l.recent = append(l.recent, drv); len(l.recent) > mostBuilds {
+			delete(l.lines, l.recent[0])
+			l.recent = l.recent[1:]
+		}
+	}
+	if len(line) > 1024 {
+		line = strings.ToValidUTF8(strings.Clone(line[:1024]), "") + "…"
+	}
+	if ls = append(ls, line); len(ls) > logLines {
+		ls = slices.Delete(ls, 0, 1)
+	}
+	l.lines[drv] = ls
+}
+
 // message takes note of errors: about one derivation, or others.
 func (l *BuildLog) message(msg string) {
 	msg = text.Strip(msg)
@@ -368,7 +384,7 @@ func (l *BuildLog) message(msg string) {
 	f := parseFailure(said)
 	switch {
 	case f != nil:
-		if l.failures[f.Drv] == nil {
+		if l.failures[f.Drv] == nil && len(l.order) < mostBuilds {
 			if len(f.Log) == 0 {
 				f.Log = l.lines[f.Drv]
 			}
@@ -376,7 +392,7 @@ func (l *BuildLog) message(msg string) {
 			l.order = append(l.order, f.Drv)
 		}
 	case dependency.MatchString(said):
-	default:
+	case len(l.errors) < 200:
 		l.errors = append(l.errors, text.Clean(strings.SplitN(said, "\n", 2)[0]))
 	}
 }

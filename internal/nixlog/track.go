@@ -51,6 +51,8 @@ type Tracker struct {
 	order    []uint64
 	totals   map[int]*total
 	logs     map[string][]string
+	logBytes int      // of logs, about
+	errBytes int      // of errors
 	open     []*build // started builds whose end is not known yet, oldest first
 	doneOwed int      // ends that Nix counted and that are not matched with a build yet
 	failOwed int
@@ -90,6 +92,9 @@ func NewTracker() *Tracker {
 
 func (t *Tracker) total(typ int) *total {
 	s := t.totals[typ]
+	if s == nil && len(t.totals) > maxKept {
+		return &total{} // of a type that no Nix has
+	}
 	if s == nil {
 		s = &total{}
 		t.totals[typ] = s
@@ -135,27 +140,45 @@ func (t *Tracker) Apply(m Message) Change {
 	case Msg:
 		return t.message(m)
 	case Text:
-		t.rest = ring(t.rest, m.Text, 200)
+		t.rest = ring(t.rest, clip(m.Text, maxText), 200)
 		return Change{Kind: Notice, Text: m.Text}
 	}
 	return Change{}
 }
 
-// maxActivities bounds what a log without stops can make of us.
-const maxActivities = 1 << 16
+// What a log without an end can make of us: activities that never stop, texts, and
+// lines of build logs that are kept, in bytes.
+const (
+	maxActivities = 1 << 14
+	maxText       = 16 << 10
+	maxLogs       = 16 << 20
+	maxErrors     = 16 << 20
+)
+
+// clip cuts a text, and does not hold on to the rest.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(strings.Clone(s[:n]), "")
+}
 
 func (t *Tracker) start(m Message) Change {
 	if len(t.acts) >= maxActivities {
 		return Change{}
 	}
-	a := &activity{id: m.ID, parent: m.Parent, typ: m.Type, text: m.Text}
+	m.Fields = slices.Clone(m.Fields)
+	for i := range m.Fields {
+		m.Fields[i].Str = clip(m.Fields[i].Str, 1024)
+	}
+	a := &activity{id: m.ID, parent: m.Parent, typ: m.Type, text: clip(m.Text, 1024)}
 	switch m.Type {
 	case TypeBuild:
 		a.path, a.from = m.str(0), m.str(1)
 		if a.path == "" {
 			a.path = drvPath.FindString(m.Text)
 		}
-		delete(t.logs, a.path)
+		t.forget(a.path)
 		a.build = &build{drv: a.path}
 		t.open = ring(t.open, a.build, maxKept)
 	case TypeSubstitute, TypeQueryPathInfo, TypeCopyPath:
@@ -223,7 +246,7 @@ func (t *Tracker) result(m Message) Change {
 			if keep <= 0 {
 				keep = 50
 			}
-			t.logs[a.path] = ring(t.logs[a.path], line, keep)
+			t.keep(a.path, line, keep)
 		}
 		return Change{Kind: Log, Work: a.work(), Text: line}
 	case ResultSetPhase:
@@ -309,8 +332,33 @@ func (t *Tracker) close(b *build, end byte) {
 	if end == 'f' {
 		t.fail(b.drv, "", false)
 	} else if !t.hasFailed(b.drv) {
-		delete(t.logs, b.drv)
+		t.forget(b.drv)
 	}
+}
+
+// keep adds a line to the log of a derivation, as long as there is room for all logs.
+func (t *Tracker) keep(drv, line string, most int) {
+	had := t.logs[drv]
+	if t.logBytes > maxLogs && len(had) == 0 {
+		return
+	}
+	line = clip(line, maxText)
+	if len(had) >= most {
+		t.logBytes -= len(had[0]) + lineCost
+	}
+	t.logs[drv] = ring(had, line, most)
+	t.logBytes += len(line) + lineCost
+}
+
+// lineCost is what a line costs beside its bytes.
+const lineCost = 32
+
+// forget drops the log of a derivation.
+func (t *Tracker) forget(drv string) {
+	for _, l := range t.logs[drv] {
+		t.logBytes -= len(l) + lineCost
+	}
+	delete(t.logs, drv)
 }
 
 // named takes in that a message names a derivation whose own build failed.
@@ -355,6 +403,7 @@ func (t *Tracker) fail(drv, reason string, dependency bool) {
 }
 
 func (t *Tracker) warn(w string) {
+	w = clip(w, maxText)
 	if len(t.warnings) < maxKept && !slices.Contains(t.warnings, w) {
 		t.warnings = append(t.warnings, w)
 	}
@@ -368,11 +417,12 @@ func (t *Tracker) message(m Message) Change {
 			if m.Text == "(use '--show-trace' to show detailed location information)" {
 				return Change{}
 			}
+			m.Text = clip(m.Text, maxText)
 			if w, ok := strings.CutPrefix(m.Text, "trace: warning: "); ok {
 				t.warn(w)
 				return Change{Kind: Warning, Text: oneLine(w)}
 			}
-			t.rest = ring(t.rest, m.Text, 200)
+			t.rest = ring(t.rest, clip(m.Text, maxText), 200)
 			return Change{Kind: Notice, Text: oneLine(m.Text)}
 		}
 		if f, ok := failureOf(e); ok {
@@ -388,8 +438,9 @@ func (t *Tracker) message(m Message) Change {
 				}
 			}
 		}
-		if len(t.errors) < maxKept {
+		if t.errBytes < maxErrors && len(t.errors) < maxKept {
 			t.errors = append(t.errors, e)
+			t.errBytes += 3 * len(e.Text)
 		}
 		return Change{Kind: Failed, Error: e}
 	case m.Level == LevelWarn:
@@ -400,7 +451,7 @@ func (t *Tracker) message(m Message) Change {
 		t.warn(w)
 		return Change{Kind: Warning, Text: oneLine(w)}
 	case m.Level <= LevelInfo:
-		t.rest = ring(t.rest, m.Text, 200)
+		t.rest = ring(t.rest, clip(m.Text, maxText), 200)
 		return Change{Kind: Notice, Text: oneLine(m.Text)}
 	}
 	return Change{}

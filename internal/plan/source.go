@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"godwit/internal/bounded"
 	"godwit/internal/regular"
 )
 
@@ -75,7 +76,7 @@ func gitSum(ctx context.Context, w io.Writer, tree string, skip []string) error 
 	git := func(args ...string) (string, error) {
 		cmd := exec.CommandContext(ctx, "git", append([]string{"--no-optional-locks", "-C", tree}, args...)...)
 		cmd.WaitDelay = time.Second
-		out, err := cmd.Output()
+		out, err := bounded.Output(cmd, "what git prints", 256<<20)
 		return string(out), err
 	}
 	diff, err := git("diff", "HEAD", "--no-ext-diff", "--no-color", "--binary")
