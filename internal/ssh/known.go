@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"godwit/internal/bounded"
 	"godwit/internal/fault"
@@ -84,6 +85,9 @@ func (h *Host) Compresses(ctx context.Context) (bool, error) {
 // configMax bounds what is read of a configuration, in bytes.
 const configMax = 1 << 20
 
+// configLimit is how long ssh may take to read its configuration.
+const configLimit = 15 * time.Second
+
 // configuration gives the words and values of `ssh -G`.
 func (h *Host) configuration(ctx context.Context, each func(key, value string)) error {
 	if _, err := h.pool.configuration(ctx, h.args("", false, "true"), each); err != nil {
@@ -94,6 +98,9 @@ func (h *Host) configuration(ctx context.Context, each func(key, value string)) 
 
 // configuration is the same for any arguments of ssh, with what ssh said besides.
 func (p *Pool) configuration(ctx context.Context, args []string, each func(key, value string)) (said string, err error) {
+	// A "Match exec" of somebody's may hang.
+	ctx, cancel := context.WithTimeout(ctx, configLimit)
+	defer cancel()
 	cmd := p.command(ctx, append([]string{"-G"}, args...))
 	stderr := bounded.NewTail(configMax)
 	cmd.Stderr = stderr

@@ -561,3 +561,34 @@ func TestRevokedHostKey(t *testing.T) {
 		t.Errorf("%s\n%s", ssh.KindOf(err), text)
 	}
 }
+
+// A configuration that hangs (Match exec) is not waited for without end.
+func TestConfigurationThatHangs(t *testing.T) {
+	s := sshtest.Start(t)
+	config, err := os.ReadFile(s.ConfigFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.ConfigFile, append([]byte("Match exec \"sleep 4321\"\n  Port 1\n"), config...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := s.Options()
+	o.ConnectTimeout = 2 * time.Second
+	p, err := ssh.NewPool(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := p.Host(s.Target("web1"))
+	begun := time.Now()
+	if err := h.Connect(ctx(t)); err == nil || time.Since(begun) > 12*time.Second {
+		t.Errorf("connecting: %.1f s: %v", time.Since(begun).Seconds(), err)
+	}
+	begun = time.Now()
+	if _, err := h.Address(ctx(t)); err == nil || time.Since(begun) > 25*time.Second {
+		t.Errorf("ssh -G: %.1f s: %v", time.Since(begun).Seconds(), err)
+	}
+	p.Close()
+	if left := processesOf("sleep 4321"); left != "" {
+		t.Errorf("left: %s", left)
+	}
+}
