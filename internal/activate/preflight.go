@@ -1,6 +1,7 @@
 package activate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,8 +24,9 @@ type State struct {
 	// Current runs, Booted was booted, Profile is what the profile names, by
 	// its generation's link (system-41-link).
 	Current, Booted, Profile, Generation string
-	Root                                 bool // the scripts run as root
-	Systemd                              int  // version; 0: systemd does not run the host
+	Wrapped                              string // the system in Profile, when that is deploy-rs's wrapper of one
+	Root                                 bool   // the scripts run as root
+	Systemd                              int    // version; 0: systemd does not run the host
 	Missing                              []string
 	FailedUnits                          []string                   // the baseline
 	Free                                 map[string]hostscript.Room // in /nix, /boot, /run
@@ -51,6 +53,11 @@ type State struct {
 func (s State) NeedsReboot() bool {
 	return slices.ContainsFunc(s.Differs, func(p string) bool { return p != "systemd" })
 }
+
+// Profiled is the system that the profile is about: what it names, or what
+// deploy-rs's wrapper that it names is around. That wrapper's files are the
+// system's own, so it boots that system.
+func (s State) Profiled() string { return cmp.Or(s.Wrapped, s.Profile) }
 
 // BootDefaultGuess is what the profile names, which is what most hosts boot.
 func (s State) BootDefaultGuess() string { return s.Profile }
@@ -94,7 +101,7 @@ func Preflight(ctx context.Context, r Runner, req Request) (State, error) {
 	s := State{
 		BootID: f.fact("boot-id"), Current: f.fact("current"), Booted: f.fact("booted"), Profile: f.fact("profile"),
 		Generation: f.fact("generation"), Root: f.fact("uid") == "0", Missing: f.facts["missing"],
-		FailedUnits: f.facts["failed"], Pending: f.fact("pending"), Interrupted: f.fact("interrupted"), Rebuild: f.fact("rebuild"),
+		Wrapped: f.fact("wrapped"), FailedUnits: f.facts["failed"], Pending: f.fact("pending"), Interrupted: f.fact("interrupted"), Rebuild: f.fact("rebuild"),
 		Held: f.fact("held"), NoSwitchOld: f.fact("no-switch-old"), Foreign: f.fact("foreign"),
 		New: f.fact("new"), Specialisation: f.fact("specialisation"),
 		Absent: f.facts["absent"], NoSwitch: f.facts["no-switch"], Hollow: f.facts["hollow"], Differs: f.facts["differs"],
@@ -205,7 +212,7 @@ func (s State) warnings(req Request) []string {
 	var w []string
 	if s.Interrupted != "" {
 		w = append(w, "an earlier deployment ("+s.Interrupted+") was cut off by a reboot while it was made permanent; its profile is put right first")
-	} else if s.Profile != "" && s.Profile != s.Current && req.Action != DryActivate && s.Specialisation == "" {
+	} else if s.Profile != "" && s.Profiled() != s.Current && req.Action != DryActivate && s.Specialisation == "" {
 		w = append(w, "the profile names another system than the one that runs: a reboot may lead to "+s.Profile)
 	}
 	return w

@@ -186,6 +186,9 @@ func parse(out string) (f Facts, ended bool) {
 
 // Runs tells whether system runs, itself or as one of its specialisations.
 func (f Facts) Runs(system string) bool {
+	if f.Wrapped != "" && system == f.Profile {
+		system = f.Wrapped
+	}
 	return system == f.Current || f.Specialisation != "" && system == f.Profile
 }
 

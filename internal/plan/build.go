@@ -226,6 +226,9 @@ func notes(h *Host, f *Facts) []Note {
 	if p := f.State.Pending; p != "" {
 		out = append(out, Note{Text: "another deployment is under way (" + p + ")", Warn: true})
 	}
+	if s := f.State; s.Wrapped != "" && s.Wrapped == s.Current {
+		out = append(out, Note{Text: "deployed by deploy-rs before: the profile names its wrapper of the running system, and names the system itself from now on"})
+	}
 	if f.State.Interrupted != "" {
 		out = append(out, Note{Text: "an earlier deployment was cut off by a reboot; its profile is put right first", Warn: true})
 	}

@@ -144,6 +144,12 @@ func TestRisks(t *testing.T) {
 			f.Last.Action, f.Last.New, f.Last.Toplevel = "boot", f.State.Profile, f.State.Profile
 		}},
 		{name: "somebody set the boot default", opt: sw, change: func(f *Facts, _ *Input) { f.State.Profile = sp('z', "x") }, want: []string{UnknownProfile}},
+		{name: "deploy-rs switched it", opt: sw, change: func(f *Facts, _ *Input) {
+			f.State.Profile, f.State.Wrapped, f.Last = sp('z', "activatable-nixos-system-web1-24.05.9"), oldSystem, nil
+		}},
+		{name: "deploy-rs set the boot default", opt: sw, change: func(f *Facts, _ *Input) {
+			f.State.Profile, f.State.Wrapped = sp('z', "activatable-nixos-system-web1-24.05.9"), sp('y', "nixos-system-web1-24.05.9")
+		}, want: []string{UnknownProfile}},
 		{name: "no record, no profile", opt: sw, change: func(f *Facts, _ *Input) { f.State.Profile, f.Last = "", nil }},
 		{name: "a specialisation runs", opt: sw, change: func(f *Facts, _ *Input) { f.State.Current = f.State.Profile + "/specialisation/x" }},
 		{name: "few inodes", opt: sw, change: func(f *Facts, _ *Input) { f.State.Free["/nix"] = hostscript.Room{Bytes: 163 << 20, Inodes: 12} }, want: []string{LowSpace}},

@@ -230,7 +230,7 @@ func accessChanges(h *Host, f *Facts) []string {
 // names, when the host's own record does not say that godwit did it.
 func unknownProfile(f *Facts) string {
 	s := f.State
-	if s.Profile == "" || s.Current == "" || s.Profile == s.Current || strings.HasPrefix(s.Current, s.Profile+"/") || s.Interrupted != "" {
+	if s.Profile == "" || s.Current == "" || s.Profiled() == s.Current || strings.HasPrefix(s.Current, s.Profile+"/") || s.Interrupted != "" {
 		return ""
 	}
 	if l := f.Last; l != nil {
@@ -245,6 +245,9 @@ func unknownProfile(f *Facts) string {
 		case action == "boot" && l.Toplevel == s.Profile: // waits for a reboot
 			return ""
 		}
+	}
+	if s.Wrapped != "" {
+		return fmt.Sprintf("runs %s but would boot %s, which deploy-rs set", storepath.Short(s.Current), storepath.Short(s.Wrapped))
 	}
 	return fmt.Sprintf("runs %s but would boot %s, and godwit did not do that", storepath.Short(s.Current), storepath.Short(s.Profile))
 }

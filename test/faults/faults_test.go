@@ -45,6 +45,13 @@ func killApply(k *kase) {
 for i in 1 2 3 4 5; do systemctl kill -s KILL 'godwit-apply-*.service'; sleep 0.2; done; true`)
 }
 
+// deployRs makes the profile name what deploy-rs makes of the old system: a folder
+// of links to its files (buildEnv), with two programs of its own.
+const deployRs = `export HOME=/root NIX_REMOTE=; old=$(readlink -f /run/current-system); w=$(mktemp -d)/activatable-${old#*-}; mkdir $w
+for f in "$old"/*; do ln -s "$f" $w/; done
+printf '#!/bin/sh\n' >$w/deploy-rs-activate; cp $w/deploy-rs-activate $w/activate-rs; chmod +x $w/*-rs*
+nix-env -p /nix/var/nix/profiles/system --set "$(nix-store --add $w)"`
+
 func ranOnce(action, system string, times int) func(*kase) {
 	return func(k *kase) {
 		if n := strings.Count(k.must("cat /var/log/stc-runs 2>/dev/null || true")+"\n", action+" nixos-system-"+system+"\n"); n != times {
@@ -145,6 +152,26 @@ var cases = []fcase{
 		k.do("systemctl isolate multi-user.target")
 		replug(k, 7*time.Second)
 		return nil
+	}},
+
+	// What deploy-rs leaves: a profile that names its wrapper of the system.
+	{name: "taken over from deploy-rs", before: deployRs, outcome: "changed", checks: func(k *kase) error {
+		if state, _, err := activate.Status(k.ctx, k.r, k.Name); err != nil || !strings.Contains(state.Profile, "activatable") || state.Profiled() != k.systems["old"] {
+			k.t.Errorf("%+v %v", state, err)
+		}
+		return nil
+	}, after: func(k *kase) {
+		if s, left := k.look(), k.settled(5*time.Second); s.current != k.systems["good"] || s.boot != s.current || s.profile != s.current || len(left) > 0 {
+			k.t.Errorf("%+v %q", s, left)
+		}
+	}},
+	{name: "given back to deploy-rs", before: deployRs, outcome: "rolled-back", exit: rolledBack, words: "the boot default could not be set", checks: func(k *kase) error {
+		k.do("touch /var/lib/fault/boot-half")
+		return nil
+	}, after: func(k *kase) {
+		if s, left := k.look(), k.settled(5*time.Second); s.current != k.systems["old"] || s.boot != s.current || !strings.Contains(s.profile, "activatable") || s.generations != 2 || len(left) > 0 {
+			k.t.Errorf("%+v %q", s, left)
+		}
 	}},
 
 	{name: "specialisation", new: "special", req: func(r *activate.Request) { r.Activation = r.NewSystem + "/specialisation/quick" }, outcome: "changed", after: func(k *kase) {

@@ -13,6 +13,11 @@ tell current "$(readlink -f "$CURRENT")"
 tell booted "$(readlink -f /run/booted-system)"
 tell profile "$(readlink -f "$PROFILE")"
 tell generation "$(readlink "$PROFILE")"
+# deploy-rs's profile is a folder of links around the system, beside its own programs.
+if [ -e "$PROFILE/deploy-rs-activate" ]; then
+	wrapped=$(readlink -f "$PROFILE/bin/switch-to-configuration")
+	tell wrapped "${wrapped%/bin/switch-to-configuration}"
+fi
 [ ! -d /run/systemd/system ] || tell systemd "$(systemctl --version 2>/dev/null | sed -n '1s/^systemd \([0-9]*\).*/\1/p')"
 for tool in systemd-run systemctl flock nix-env base64 setsid; do
 	command -v "$tool" >/dev/null || tell missing "$tool"
