@@ -23,7 +23,9 @@ func newConfirm(a *app) *cobra.Command {
 that it runs now becomes the profile's and the boot default. That may be one that
 deploy --reboot has booted once. It works from any machine that may log in, over a
 connection of its own; health checks are not run. Use it when the machine that
-deployed is gone and the hosts are fine.` + "\n" + foundFileHelp + exitStatusHelp,
+deployed is gone and the hosts are fine. They wait 45 seconds without a word from it,
+and for as long as deploy's --confirm-timeout says where that was given; status tells
+what is left.` + "\n" + foundFileHelp + exitStatusHelp,
 		Example: `  godwit status network.nix
   godwit confirm network.nix web1`,
 		Args: cobra.ArbitraryArgs,

@@ -51,7 +51,7 @@ var instantFaults = map[string]string{
 }
 
 // clientFaults are done from here.
-var clientFaults = []string{"network cut", "laptop gone", "power cut", "orderly reboot", "frozen"}
+var clientFaults = []string{"network cut", "laptop gone", "power cut", "orderly reboot", "frozen", "ssh asleep", "deployer asleep", "laptop asleep"}
 
 // TestRandom deploys a random system and lets a random fault strike at a random
 // instant. Whatever it is, the host must end as exactly old or exactly new.
@@ -95,6 +95,7 @@ func TestRandom(t *testing.T) {
 							fault:  names[rnd.IntN(len(names))],
 							at:     time.Duration(rnd.Int64N(int64(4500 * time.Millisecond))),
 							slow:   rnd.IntN(2) == 0,
+							asleep: time.Second + time.Duration(rnd.Int64N(int64(20*time.Second))),
 						}
 						t.Run(fmt.Sprintf("%d %s on %s, %s after %dms", i, c.system, c.old, c.fault, c.at.Milliseconds()), func(t *testing.T) { h.round(t, c) })
 					}
@@ -108,7 +109,8 @@ func TestRandom(t *testing.T) {
 type round struct {
 	system, old, fault string
 	at                 time.Duration
-	slow               bool // the boot loader takes a second
+	slow               bool          // the boot loader takes a second
+	asleep             time.Duration // how long whoever sleeps does so
 }
 
 func pick(r *rand.Rand, of ...string) string { return of[r.IntN(len(of))] }
@@ -153,6 +155,9 @@ func (h *host) round(t *testing.T, c round) {
 			if err := h.Restart(ctx); err != nil {
 				t.Error(err)
 			}
+		case "ssh asleep":
+			stop(sshOf(os.Getpid(), h.KnownHosts), c.asleep)
+		case "deployer asleep", "laptop asleep": // runAsleep
 		case "frozen":
 			_ = h.Freeze(ctx)
 			time.Sleep(3 * time.Second)
@@ -161,7 +166,16 @@ func (h *host) round(t *testing.T, c round) {
 			h.Exec(ctx, instantFaults[c.fault])
 		}
 	})
-	res, err := activate.Run(ctx, n, req, l)
+	var res activate.Result
+	var err error
+	switch c.fault {
+	case "deployer asleep":
+		res, err = h.runAsleep(t, req, "deployer", c.at, c.asleep)
+	case "laptop asleep":
+		res, err = h.runAsleep(t, req, "all", c.at, c.asleep)
+	default:
+		res, err = activate.Run(ctx, n, req, l)
+	}
 	wg.Wait()
 	t.Logf("%s: %v", res.Outcome, err)
 

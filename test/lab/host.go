@@ -27,6 +27,7 @@ import (
 	"testing"
 	"time"
 
+	"godwit/internal/awake"
 	"godwit/test/images"
 )
 
@@ -320,7 +321,7 @@ func (h *Host) waitReady(ctx context.Context) error {
 	if h.Arch != "amd64" {
 		limit = 3 * time.Minute
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := awake.WithTimeout(ctx, limit) // a paused machine is not a silent host
 	defer cancel()
 	var last error
 	for {
