@@ -60,7 +60,10 @@ commit_ended() {
 commit_failed() {
 	say "$1: going back"
 	profile_back
-	boot_back
+	case $2 in
+	137 | 124) boot_back 45 ;; # it hung, so it most likely hangs again
+	*) boot_back "$COMMIT_MAX" ;;
+	esac
 	put commit-failed "$2"
 	put reason "$1"
 	start_rollback "$1"

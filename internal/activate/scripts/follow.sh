@@ -31,6 +31,7 @@ follow() {
 
 # jobs_now: what systemd is busy with, of its jobs the first that runs.
 jobs_now() {
+	[ ! -e "$D/boot-unsure" ] || [ "$(get phase)" = rolling-back ] || { echo 'the boot loader, which is set again for the old system' && return; }
 	[ ! -s "$D/held" ] || { printf 'another switch-to-configuration, process %s' "$(get held)" && return; }
 	systemctl list-jobs --plain --no-legend --no-pager 2>/dev/null | while read -r _ unit job stage; do
 		[ "$stage" != running ] || { printf '%s %s' "$job" "$unit" && break; }

@@ -30,7 +30,7 @@ plain() {
 	if [ "$ACTION/$verdict" = boot/bad ]; then
 		say "setting the boot default failed (exit $rc): going back"
 		profile_back
-		boot_back
+		boot_back "$COMMIT_MAX"
 		put restored 1
 	fi
 	put apply-rc "$rc $verdict"
@@ -60,7 +60,7 @@ plain_ended() {
 		fi
 		if [ "$ACTION" = boot ] && [ ! -e "$D/restored" ]; then
 			profile_back
-			boot_back
+			boot_back "$COMMIT_MAX"
 		fi
 		finish "failed ${rc% *}"
 		;;

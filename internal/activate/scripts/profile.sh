@@ -26,7 +26,8 @@ link_back() {
 	fi
 }
 
-# boot_back: the boot loader again, of the system that the profile names. A
+# boot_back SECONDS: the boot loader again, of the system that the profile names,
+# for no longer than that, nor than it had the first time. A
 # fourth time there is not: who runs this may have been killed because it hung.
 boot_back() {
 	before=$(readlink -f "$PROFILE")
@@ -34,7 +35,9 @@ boot_back() {
 	backs=$(get backs)
 	put backs "$((${backs:-0} + 1))"
 	put boot-unsure 1
-	if [ "${backs:-0}" -lt 3 ] && boot_loader "$before" "$COMMIT_MAX"; then
+	back_max=$1
+	[ "$back_max" -lt "$COMMIT_MAX" ] || back_max=$COMMIT_MAX
+	if [ "${backs:-0}" -lt 3 ] && boot_loader "$before" "$back_max"; then
 		rm -f "$D/boot-unsure"
 	else
 		say "the boot loader could not be set again for $before"
