@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -115,46 +113,12 @@ func (d *deployer) sleep(t testing.TB, who string, how time.Duration) {
 	t.Helper()
 	pids := []int{d.cmd.Process.Pid}
 	if who != "deployer" {
-		pids = append(pids, sshOf(d.cmd.Process.Pid, "")...)
+		pids = append(pids, lab.SSHOf(d.cmd.Process.Pid, "")...)
 	}
 	if who == "ssh" {
 		pids = pids[1:]
 	}
-	stop(pids, how)
-}
-
-// stop stops processes for a while.
-func stop(pids []int, how time.Duration) {
-	for _, pid := range pids {
-		_ = syscall.Kill(pid, syscall.SIGSTOP)
-	}
-	time.Sleep(how)
-	for i := len(pids) - 1; i >= 0; i-- {
-		_ = syscall.Kill(pids[i], syscall.SIGCONT)
-	}
-}
-
-// sshOf lists the ssh processes that a process has started, of those whose
-// command line holds a word.
-func sshOf(parent int, word string) []int {
-	var out []int
-	files, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, f := range files {
-		b, err := os.ReadFile(f)
-		if err != nil {
-			continue
-		}
-		// pid (name) state ppid ...; a name may hold anything.
-		rest := string(b[bytes.LastIndexByte(b, ')')+1:])
-		if fields := strings.Fields(rest); len(fields) < 2 || fields[1] != strconv.Itoa(parent) || !bytes.Contains(b, []byte("(ssh)")) {
-			continue
-		}
-		line, _ := os.ReadFile(filepath.Join(filepath.Dir(f), "cmdline"))
-		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(f))); err == nil && bytes.Contains(line, []byte(word)) {
-			out = append(out, pid)
-		}
-	}
-	return out
+	lab.Sleep(pids, how)
 }
 
 // outcomeHolds compares what a deployer said at its end with the host.

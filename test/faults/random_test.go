@@ -156,7 +156,7 @@ func (h *host) round(t *testing.T, c round) {
 				t.Error(err)
 			}
 		case "ssh asleep":
-			stop(sshOf(os.Getpid(), h.KnownHosts), c.asleep)
+			lab.Sleep(lab.SSHOf(os.Getpid(), h.KnownHosts), c.asleep)
 		case "deployer asleep", "laptop asleep": // runAsleep
 		case "frozen":
 			_ = h.Freeze(ctx)

@@ -1,0 +1,68 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"godwit/test/lab"
+)
+
+// TestAsleep closes the lid of the deployer's laptop for a minute while checks go on,
+// stops only its ssh, and kills it: the host is back within a minute of the loss, or
+// confirmed, and the screen says which.
+func TestAsleep(t *testing.T) {
+	h := host(t, "asleep")
+	w := newWorld(t, h)
+	fleet := func(word string) string {
+		return w.fleetOf(service(word)+`deployment.healthChecks.local = [ { description = "slow"; cmd = [ "sleep" "20" ]; timeout = 60; } ];`, map[string]string{h.Name: amd64})
+	}
+	w.run("deploy", fleet("start"), "switch").exits(0)
+	for _, c := range []struct {
+		name     string
+		back     bool
+		deployer func(p *process)
+	}{
+		{"lid closed for a minute", true, func(p *process) {
+			pid := p.cmd.Process.Pid
+			lab.Sleep(append([]int{pid}, lab.SSHOf(pid, "")...), time.Minute)
+		}},
+		{"ssh stopped for a minute", false, func(p *process) { lab.Sleep(lab.SSHOf(p.cmd.Process.Pid, ""), time.Minute) }},
+		{"killed", true, func(p *process) { _ = p.cmd.Process.Kill(); _ = p.cmd.Wait() }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := w.as(t)
+			old := on(t, h, "readlink -f /run/current-system")
+			p := w.start(t.Context(), nil, "deploy", fleet(strings.Fields(c.name)[0]), "switch", "--json")
+			p.until(`"step":"check","kind":"started"`, 2*time.Minute)
+			begin := time.Now()
+			gone := make(chan time.Duration, 1)
+			go func() {
+				for c.back && time.Since(begin) < 2*time.Minute && on(t, h, "readlink -f /run/current-system; ls -d /run/godwit/current 2>/dev/null || true") != old {
+					time.Sleep(500 * time.Millisecond)
+				}
+				gone <- time.Since(begin)
+			}()
+			c.deployer(p)
+			if c.name != "killed" {
+				r := p.wait()
+				if c.back {
+					r.exits(3).says("did not hear from godwit for 45s")
+				} else {
+					r.exits(0)
+				}
+			}
+			if c.back {
+				if took := <-gone; took > time.Minute {
+					t.Errorf("back on the old system after %s", took)
+				} else {
+					t.Logf("back on the old system after %s", took)
+				}
+			}
+			if now := on(t, h, "readlink -f /run/current-system"); (now == old) != c.back {
+				t.Errorf("the host runs %s, before it was %s", now, old)
+			}
+			isSettled(t, h)
+		})
+	}
+}
