@@ -163,7 +163,7 @@ func TestAsleep(t *testing.T) {
 	}
 	close(queue)
 	var wg sync.WaitGroup
-	for range 4 {
+	for range envInt("GODWIT_FAULT_HOSTS", 4) {
 		wg.Go(func() {
 			t.Run("host", func(t *testing.T) {
 				h := newHost(t, suites()[0])

@@ -242,6 +242,7 @@ func runCases(t *testing.T, of func(suite string) (cases []fcase, hosts int)) {
 	t.Parallel()
 	eachSuite(t, func(t *testing.T, suite string) {
 		cases, hosts := of(suite)
+		hosts = envInt("GODWIT_FAULT_HOSTS", hosts)
 		queue := make(chan fcase, len(cases))
 		for _, c := range cases {
 			queue <- c
