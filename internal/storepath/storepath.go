@@ -25,10 +25,23 @@ const (
 // the name, and no way around by "..", is taken.
 func Check(p string) error {
 	folder, base := path.Split(p)
-	if len(folder) < 2 || folder[0] != '/' || path.Clean(folder)+"/" != folder || !object(base) {
+	if len(folder) < 2 || folder[0] != '/' || path.Clean(folder)+"/" != folder || !plain(folder) || !object(base) {
 		return fmt.Errorf("%q is not a store path", p)
 	}
 	return nil
+}
+
+// plain tells whether a folder has only characters that mean nothing to a shell, in a
+// log or to a terminal.
+func plain(folder string) bool {
+	for i := range len(folder) {
+		switch c := folder[i]; {
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', strings.IndexByte("/+-._?=@:~,%", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // CheckDrv is Check for the path of a derivation.
