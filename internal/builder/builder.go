@@ -46,8 +46,8 @@ type Builder interface {
 	// Build builds what req names as far as it goes. Failures of single items
 	// are in the result; the error is for what concerns all of them.
 	Build(ctx context.Context, req Request, sink event.Sink) (*Built, error)
-	// Store is where the outputs are, to read them from.
-	Store() store.Endpoint
+	// Stores are where outputs may come to be. In which one each is, Built says.
+	Stores() []store.Endpoint
 	// Close ends what the builder holds open; a container keeps running.
 	Close() error
 }
@@ -70,9 +70,17 @@ type Item struct {
 // Built is what became of a request. Every derivation of the request is in one
 // of the two maps.
 type Built struct {
-	Outputs map[string]string // derivation -> output path
+	Outputs map[string]Output // by derivation
 	Failed  map[string]error  // derivation -> *fault.Error
 }
+
+// Output is what became of a derivation.
+type Output struct {
+	Path string
+	In   store.Endpoint // the store that has it, to be read from
+}
+
+func newBuilt() *Built { return &Built{Outputs: map[string]Output{}, Failed: map[string]error{}} }
 
 // drvs are the request's derivations, each once.
 func (r Request) drvs() []string {

@@ -23,7 +23,7 @@ type fake struct {
 func (f fake) Name() string                                             { return f.name }
 func (f fake) Kind() Kind                                               { return f.kind }
 func (fake) Ready(context.Context, event.Sink) error                    { return nil }
-func (fake) Store() store.Endpoint                                      { return store.Endpoint{} }
+func (fake) Stores() []store.Endpoint                                   { return nil }
 func (fake) Close() error                                               { return nil }
 func (fake) Build(context.Context, Request, event.Sink) (*Built, error) { return nil, nil }
 

@@ -64,7 +64,9 @@ func (c *container) Name() string { return "container " + c.system }
 func (c *container) Kind() Kind   { return KindContainer }
 
 // Store reads from, and writes to, the store in the container.
-func (c *container) Store() store.Endpoint {
+func (c *container) Stores() []store.Endpoint { return []store.Endpoint{c.store()} }
+
+func (c *container) store() store.Endpoint {
 	return store.Endpoint{Name: c.Name(), Dial: func(ctx context.Context, write bool) (*store.Stream, error) {
 		if err := c.Ready(ctx, event.Discard); err != nil {
 			return nil, err

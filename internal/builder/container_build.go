@@ -82,14 +82,14 @@ func (c *container) Build(ctx context.Context, req Request, sink event.Sink) (*B
 	if wayFor(c.tool.Version) == wayBridge {
 		built, err = c.buildOverBridge(ctx, req, sink)
 	} else {
-		built, err = buildAt(ctx, c.tool, c.Name(), c, c.Store(), nil, req, sink)
+		built, err = buildAt(ctx, c.tool, c.Name(), c, c.store(), nil, req, sink)
 	}
 	if err != nil {
 		return nil, err
 	}
 	var words []string
 	for _, it := range req.Items {
-		if p := built.Outputs[it.Drv]; p != "" {
+		if p := built.Outputs[it.Drv].Path; p != "" {
 			words = append(words, rootName(it.Host, it.Drv), p)
 		}
 	}
@@ -138,14 +138,14 @@ func (c *container) buildOverBridge(ctx context.Context, req Request, sink event
 	scope := req.scope(sink)
 	drvs := req.drvs()
 	if len(drvs) == 0 {
-		return &Built{Outputs: map[string]string{}, Failed: map[string]error{}}, nil
+		return newBuilt(), nil
 	}
 	prepared, err := prepare(ctx, c.tool, req, scope)
 	if err != nil {
 		return nil, err
 	}
 	if len(prepared) > 0 {
-		if err := copyTo(ctx, localStore(c.tool), c.Store(), prepared, scope); err != nil {
+		if err := copyTo(ctx, localStore(c.tool), c.store(), prepared, scope); err != nil {
 			return nil, err
 		}
 	}
@@ -180,7 +180,7 @@ func (c *container) buildOverBridge(ctx context.Context, req Request, sink event
 		return nil, ctx.Err()
 	}
 	valid := func(paths []string) (map[string]bool, error) { return c.valid(ctx, paths) }
-	return sortOut(drvs, string(out), log, runErr, valid, c.Name(), c.logHint)
+	return sortOut(drvs, string(out), log, runErr, valid, c.Name(), c.store(), c.logHint)
 }
 
 // valid asks the store in the container.

@@ -186,14 +186,14 @@ func TestContainerOfAMac(t *testing.T) {
 		t.Fatal(fault.Render(err))
 	}
 	c := a.Builder.(*container)
-	if got := readOut(t, c, built.Outputs[drv]); got != "aarch64" {
+	if got := readOut(t, c, built.Outputs[drv].Path); got != "aarch64" {
 		t.Errorf("uname -m in the builder: %q", got)
 	}
 	if c.eng.Arch == "x86_64" && !strings.Contains(events(), "are emulated on this x86_64 engine") {
 		t.Errorf("no warning about emulation:\n%s", events())
 	}
 	// The output is read from there, by nix-store --serve.
-	s, err := a.Builder.Store().Dial(ctx, false)
+	s, err := a.Builder.Stores()[0].Dial(ctx, false)
 	if err == nil {
 		_, err = greet(ctx, s, time.Minute, func(rw io.ReadWriter) (struct{}, error) { return struct{}{}, serveHello(rw) })
 	}
@@ -249,10 +249,10 @@ func TestContainerFailuresAndLifecycle(t *testing.T) {
 	if len(built.Outputs) != 2 || len(built.Failed) != 2 {
 		t.Fatalf("%v %v\n%s", built.Outputs, built.Failed, events())
 	}
-	if got := readOut(t, c, built.Outputs[top]); got != "hello" {
+	if got := readOut(t, c, built.Outputs[top].Path); got != "hello" {
 		t.Errorf("top: %q", got)
 	}
-	if got := readOut(t, c, built.Outputs[mixed]); got != "made here" {
+	if got := readOut(t, c, built.Outputs[mixed].Path); got != "made here" {
 		t.Errorf("mixed: %q", got)
 	}
 	for drv, parts := range map[string][]string{
@@ -283,7 +283,7 @@ func TestContainerFailuresAndLifecycle(t *testing.T) {
 	again := newContainer(t, tool, set, system)
 	sink2, events2 := record()
 	built, err = again.Build(ctx, Request{Items: []Item{{Host: "a", Drv: top}}}, sink2)
-	if err != nil || built.Outputs[top] == "" {
+	if err != nil || built.Outputs[top].Path == "" {
 		t.Fatalf("after a stop: %v\n%s", err, events2())
 	}
 	if again.ctr != c.ctr || !strings.Contains(events2(), "started in") || strings.Contains(events2(), "building top") {
@@ -328,7 +328,7 @@ func TestContainerTwoAtOnce(t *testing.T) {
 			built, err := c.Build(ctx, Request{Items: []Item{{Host: "h", Drv: drvs[i]}}}, event.Discard)
 			if err != nil {
 				t.Errorf("%d: %s", i, fault.Render(err))
-			} else if built.Outputs[drvs[i]] == "" {
+			} else if built.Outputs[drvs[i]].Path == "" {
 				t.Errorf("%d: %v", i, built.Failed)
 			}
 		})
@@ -347,7 +347,7 @@ func TestContainerCancelled(t *testing.T) {
 		build func(*container, context.Context, Request, event.Sink) (*Built, error)
 	}{
 		{"relay", func(c *container, ctx context.Context, r Request, s event.Sink) (*Built, error) {
-			return buildAt(ctx, c.tool, c.Name(), c, c.Store(), nil, r, s)
+			return buildAt(ctx, c.tool, c.Name(), c, c.store(), nil, r, s)
 		}},
 		{"bridge", func(c *container, ctx context.Context, r Request, s event.Sink) (*Built, error) {
 			// What a Nix on this machine does over the socket when it is ended.
@@ -355,7 +355,7 @@ func TestContainerCancelled(t *testing.T) {
 			if err != nil {
 				return nil, err
 			}
-			if err := copyTo(ctx, localStore(c.tool), c.Store(), r.drvs(), event.On(s, "", event.StepBuild)); err != nil {
+			if err := copyTo(ctx, localStore(c.tool), c.store(), r.drvs(), event.On(s, "", event.StepBuild)); err != nil {
 				return nil, err
 			}
 			cmd := c.tool.Command(ctx, "nix-store")

@@ -58,7 +58,7 @@ func TestContainerInside(t *testing.T) {
 	x := programs(system)
 	chosen := func(r Request, s event.Sink) (*Built, error) { return c.Build(ctx, r, s) }
 	relay := func(r Request, s event.Sink) (*Built, error) {
-		return buildAt(ctx, tool, c.Name(), c, c.Store(), nil, r, s)
+		return buildAt(ctx, tool, c.Name(), c, c.store(), nil, r, s)
 	}
 	for name, build := range map[string]func(Request, event.Sink) (*Built, error){"chosen": chosen, "relay": relay} {
 		top, bad, host := instantiate(t, tool, x, "top"), instantiate(t, tool, x, "bad"), instantiate(t, tool, x, "host")
@@ -71,16 +71,16 @@ func TestContainerInside(t *testing.T) {
 		if len(built.Outputs) != 2 || len(built.Failed) != 2 {
 			t.Fatalf("%s: %v %v\n%s", name, built.Outputs, built.Failed, events())
 		}
-		if got := readOut(t, c, built.Outputs[top]); got != "hello" {
+		if got := readOut(t, c, built.Outputs[top].Path); got != "hello" {
 			t.Errorf("%s: top: %q", name, got)
 		}
-		if got := readOut(t, c, built.Outputs[mixed]); got != "made here" {
+		if got := readOut(t, c, built.Outputs[mixed].Path); got != "made here" {
 			t.Errorf("%s: mixed: %q", name, got)
 		}
 		if text := fault.Render(built.Failed[host]); !strings.Contains(text, "building inner-bad failed: builder failed with exit code 4") || !strings.Contains(text, "| inner words") {
 			t.Errorf("%s: %s", name, text)
 		}
-		if _, err := os.Stat(built.Outputs[top]); err == nil {
+		if _, err := os.Stat(built.Outputs[top].Path); err == nil {
 			t.Errorf("%s: the output came back to this machine", name)
 		}
 	}
@@ -149,7 +149,7 @@ func TestSSHAndTarget(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s\n%s", fault.Render(err), events())
 			}
-			out := built.Outputs[hosts[0].DrvPath]
+			out := built.Outputs[hosts[0].DrvPath].Path
 			if r := h.Run(ctx, lab.Root, "cat "+out); strings.TrimSpace(r.Stdout) != "hello" {
 				t.Errorf("%s: %v\n%s", out, r, events())
 			}

@@ -31,7 +31,7 @@ func From(ctx context.Context, word string, tool func() (*nix.Tool, error), pool
 		if err != nil {
 			return store.Endpoint{}, none, err
 		}
-		return b.Store(), b.Close, nil
+		return b.Stores()[0], b.Close, nil
 	case strings.Contains(word, "@"):
 		return store.Endpoint{}, none, fault.New("--from %s: there is no such builder", word).Hint("if it is a machine: --from ssh-ng://%s", word)
 	}

@@ -39,16 +39,16 @@ func (l *local) Kind() Kind {
 
 func (l *local) Ready(context.Context, event.Sink) error { return nil }
 func (l *local) Close() error                            { return nil }
-func (l *local) Store() store.Endpoint                   { return localStore(l.tool) }
+func (l *local) Stores() []store.Endpoint                { return []store.Endpoint{localStore(l.tool)} }
 
 // Build realises here. A derivation that two hosts share is built once and
 // linked for both.
 func (l *local) Build(ctx context.Context, req Request, sink event.Sink) (*Built, error) {
-	done := &Built{Outputs: map[string]string{}, Failed: map[string]error{}}
+	done, here := newBuilt(), localStore(l.tool)
 	items := make([]nix.RealiseItem, 0, len(req.Items))
 	for _, it := range req.Items {
 		if out, ok := l.held[it.Drv]; ok && it.Link == "" {
-			done.Outputs[it.Drv] = out
+			done.Outputs[it.Drv] = Output{out, here}
 			continue
 		}
 		items = append(items, nix.RealiseItem{Drv: it.Drv, Link: it.Link})
@@ -57,7 +57,9 @@ func (l *local) Build(ctx context.Context, req Request, sink event.Sink) (*Built
 	if err != nil {
 		return nil, err
 	}
-	maps.Copy(done.Outputs, r.Outputs)
+	for drv, out := range r.Outputs {
+		done.Outputs[drv] = Output{out, here}
+	}
 	maps.Copy(done.Failed, r.Failed)
 	return done, nil
 }

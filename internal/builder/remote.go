@@ -59,7 +59,7 @@ func forwarded(tool *nix.Tool) [][2]string {
 func buildAt(ctx context.Context, tool *nix.Tool, name string, p place, dst store.Endpoint, options [][2]string, req Request, sink event.Sink) (*Built, error) {
 	scope := req.scope(sink)
 	drvs := req.drvs()
-	built := &Built{Outputs: map[string]string{}, Failed: map[string]error{}}
+	built := newBuilt()
 	if len(drvs) == 0 {
 		return built, nil
 	}
@@ -89,7 +89,7 @@ func buildAt(ctx context.Context, tool *nix.Tool, name string, p place, dst stor
 		return nil, fault.New("%w", full)
 	}
 	valid := func(paths []string) (map[string]bool, error) { return validAt(ctx, p, paths) }
-	return sortOut(drvs, out.String(), log, runErr, valid, name, p.logHint)
+	return sortOut(drvs, out.String(), log, runErr, valid, name, dst, p.logHint)
 }
 
 // validAt tells which paths are in the store of a place.
@@ -151,8 +151,8 @@ func prepare(ctx context.Context, tool *nix.Tool, req Request, scope event.Scope
 }
 
 // sortOut makes the result of a build elsewhere, which ended with runErr.
-func sortOut(drvs []string, stdout string, log *nix.BuildLog, runErr error, valid func([]string) (map[string]bool, error), name string, hint func(string) string) (*Built, error) {
-	built := &Built{Outputs: map[string]string{}, Failed: map[string]error{}}
+func sortOut(drvs []string, stdout string, log *nix.BuildLog, runErr error, valid func([]string) (map[string]bool, error), name string, in store.Endpoint, hint func(string) string) (*Built, error) {
+	built := newBuilt()
 	read := nix.CachedReader(nix.ReadDerivation)
 	var paths []string
 	for _, d := range drvs {
@@ -160,11 +160,11 @@ func sortOut(drvs []string, stdout string, log *nix.BuildLog, runErr error, vali
 		if err != nil {
 			return nil, fault.New("%s", err).Because(err)
 		}
-		built.Outputs[d] = drv.OutPath()
+		built.Outputs[d] = Output{drv.OutPath(), in}
 		if p := drv.OutPath(); p != "" {
 			paths = append(paths, p)
 		} else if f := strings.Fields(stdout); runErr == nil && len(drvs) == 1 && len(f) > 0 {
-			built.Outputs[d] = f[0] // content-addressed: only the builder knows the path
+			built.Outputs[d] = Output{f[0], in} // content-addressed: only the builder knows the path
 		}
 	}
 	if runErr == nil {
@@ -177,7 +177,7 @@ func sortOut(drvs []string, stdout string, log *nix.BuildLog, runErr error, vali
 			Detail(event.Message(err)).Hint("run it again: what was built until then is there")
 	}
 	for _, d := range drvs {
-		if p := built.Outputs[d]; p == "" || !ok[p] {
+		if p := built.Outputs[d].Path; p == "" || !ok[p] {
 			delete(built.Outputs, d)
 			built.Failed[d] = nil
 		}

@@ -62,9 +62,10 @@ func NewTarget(tool *nix.Tool, pool *ssh.Pool, h fleet.Host) (Builder, error) {
 	return &sshStore{tool: tool, name: h.Name + " itself", kind: KindTarget, place: sshPlace{host: pool.Host(t), elevate: true}}, nil
 }
 
-func (s *sshStore) Name() string          { return s.name }
-func (s *sshStore) Kind() Kind            { return s.kind }
-func (s *sshStore) Store() store.Endpoint { return endpoint(s.name, s.place) }
+func (s *sshStore) Name() string             { return s.name }
+func (s *sshStore) Kind() Kind               { return s.kind }
+func (s *sshStore) Stores() []store.Endpoint { return []store.Endpoint{s.store()} }
+func (s *sshStore) store() store.Endpoint    { return endpoint(s.name, s.place) }
 
 func (s *sshStore) Close() error {
 	if s.own != nil {
@@ -107,7 +108,7 @@ func (s *sshStore) Build(ctx context.Context, req Request, sink event.Sink) (*Bu
 	if err := s.Ready(ctx, sink); err != nil {
 		return nil, err
 	}
-	return buildAt(ctx, s.tool, s.name, s.place, s.Store(), forwarded(s.tool), req, sink)
+	return buildAt(ctx, s.tool, s.name, s.place, s.store(), forwarded(s.tool), req, sink)
 }
 
 // sshPlace is a place behind ssh.

@@ -222,8 +222,8 @@ func (s *session) buildOne(ctx context.Context, file string, h fleet.Host, refus
 	a := chosen.Of(h.Name)
 	run := &deploy.Run{Options: deploy.Options{Goal: deploy.GoalBuild}, Pool: s.pool, Sink: s.ui, Pushers: s.pushers()}
 	out := run.Hosts(ctx, []deploy.Job{{Host: h, Builder: a.Builder, Needs: a.Needs, Prepare: a.Prepare, Link: links(h.Name)}})
-	if len(out) == 1 && out[0].Err != nil {
+	if out[0].Err != nil {
 		return none, out[0].Err
 	}
-	return a.Builder.Store(), nil
+	return out[0].In, nil
 }

@@ -18,7 +18,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"godwit/internal/activate"
-	"godwit/internal/builder"
 	"godwit/internal/crash"
 	"godwit/internal/deploy"
 	"godwit/internal/event"
@@ -241,7 +240,6 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 		links = roots.link
 	}
 	var outcomes []deploy.Outcome
-	byHost := map[string]builder.Builder{}
 	if len(s.hosts) > 0 {
 		s.callAhead(ctx, s.hosts)
 		chosen, err := s.chooseBuilders(ctx, s.hosts)
@@ -255,7 +253,6 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 				continue
 			}
 			a := chosen.Of(h.Name)
-			byHost[h.Name] = a.Builder
 			jobs = append(jobs, deploy.Job{Host: h, Builder: a.Builder, Needs: a.Needs, Prepare: a.Prepare, Link: links(h.Name)})
 		}
 		d := deploy.Options{Goal: deploy.GoalBuild, Limits: l}
@@ -272,7 +269,7 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 		outcomes = append(outcomes, run.Hosts(ctx, jobs)...)
 	}
 	p.Source = <-source
-	s.lookAt(ctx, p, outcomes, byHost)
+	s.lookAt(ctx, p, outcomes)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -325,7 +322,7 @@ func (s *session) names() []string {
 }
 
 // lookAt makes the parts of a plan of hosts that were built.
-func (s *session) lookAt(ctx context.Context, p *plan.Plan, built []deploy.Outcome, builders map[string]builder.Builder) {
+func (s *session) lookAt(ctx context.Context, p *plan.Plan, built []deploy.Outcome) {
 	by := map[string]deploy.Outcome{}
 	for _, o := range built {
 		by[o.Host] = o
@@ -336,11 +333,7 @@ func (s *session) lookAt(ctx context.Context, p *plan.Plan, built []deploy.Outco
 		part := plan.Host{Name: h.Name, Status: plan.BuildOnly, Drv: h.DrvPath, System: o.System}
 		err := o.Err
 		if err == nil && !h.BuildOnly {
-			var src store.Endpoint
-			if b := builders[h.Name]; b != nil {
-				src = b.Store()
-			}
-			part, err = s.lookAtHost(ctx, p, h, o.System, src, false)
+			part, err = s.lookAtHost(ctx, p, h, o.System, o.In, false)
 		}
 		if err != nil {
 			part = plan.Host{Name: h.Name, Drv: h.DrvPath, System: o.System}

@@ -49,7 +49,7 @@ type slow struct{ now, most atomic.Int32 }
 func (b *slow) Name() string                            { return "slow" }
 func (b *slow) Kind() builder.Kind                      { return builder.KindLocal }
 func (b *slow) Ready(context.Context, event.Sink) error { return nil }
-func (b *slow) Store() store.Endpoint                   { return store.Endpoint{Name: "slow"} }
+func (b *slow) Stores() []store.Endpoint                { return nil }
 func (b *slow) Close() error                            { return nil }
 func (b *slow) Build(_ context.Context, req builder.Request, _ event.Sink) (*builder.Built, error) {
 	n := b.now.Add(1)
@@ -57,9 +57,9 @@ func (b *slow) Build(_ context.Context, req builder.Request, _ event.Sink) (*bui
 	for most := b.most.Load(); n > most && !b.most.CompareAndSwap(most, n); most = b.most.Load() {
 	}
 	time.Sleep(20 * time.Millisecond)
-	built := &builder.Built{Outputs: map[string]string{}}
+	built := &builder.Built{Outputs: map[string]builder.Output{}}
 	for _, i := range req.Items {
-		built.Outputs[i.Drv] = "/nix/store/0c5b9z3s1mxk6d4v8q7rnhfwj2ypal0g-x"
+		built.Outputs[i.Drv] = builder.Output{Path: "/nix/store/0c5b9z3s1mxk6d4v8q7rnhfwj2ypal0g-x"}
 	}
 	return built, nil
 }

@@ -13,6 +13,7 @@ import (
 	"godwit/internal/activate"
 	"godwit/internal/event"
 	"godwit/internal/fault"
+	"godwit/internal/store"
 )
 
 // State is how a host ended.
@@ -36,10 +37,12 @@ const (
 
 // Outcome is how one host ended.
 type Outcome struct {
-	Host     string
-	State    State
-	Detail   string // one line for the summary
-	System   string // the toplevel's store path, when it was built
+	Host   string
+	State  State
+	Detail string // one line for the summary
+	System string // the toplevel's store path, when it was built
+	// In is the store that has System; nothing when it was not built or copied.
+	In       store.Endpoint
 	Previous string // what the host ran before, when it was changed
 	Duration time.Duration
 	Err      error

@@ -81,12 +81,12 @@ type Job struct {
 	Source store.Endpoint
 }
 
-// source is the store that the host's system comes from.
-func (j Job) source() store.Endpoint {
+// sources are the stores that the host's system may come from.
+func (j Job) sources() []store.Endpoint {
 	if len(j.Ready) > 0 {
-		return j.Source
+		return []store.Endpoint{j.Source}
 	}
-	return j.Builder.Store()
+	return j.Builder.Stores()
 }
 
 // Admission is what is known of a host that is about to be changed.
@@ -181,13 +181,15 @@ func Target(h fleet.Host) ssh.Target {
 }
 
 // host is the pipeline of one host. It calls built exactly once.
-func (r *Run) host(ctx context.Context, j Job, built func(system string)) Outcome {
+func (r *Run) host(ctx context.Context, j Job, built func(system string)) (o Outcome) {
 	h := j.Host
 	if r.Goal > GoalBuild && !h.BuildOnly && r.Pushers.Nix != nil {
 		// Not after a long build.
-		if _, err := r.Pushers.Nix.from(j.source(), r.Pool.Host(Target(h))); err != nil {
-			built("")
-			return Outcome{Err: err}
+		for _, src := range j.sources() {
+			if _, err := r.Pushers.Nix.from(src, r.Pool.Host(Target(h))); err != nil {
+				built("")
+				return Outcome{Err: err}
+			}
 		}
 	}
 	// The connection is opened while the host is built: both take time, and a
@@ -197,11 +199,13 @@ func (r *Run) host(ctx context.Context, j Job, built func(system string)) Outcom
 		go func() { defer crash.Catch(); connected <- r.connect(ctx, h) }()
 	}
 
-	system, err := r.build(ctx, j)
+	out, err := r.build(ctx, j)
+	system := out.Path
 	built(system)
 	if err != nil {
 		return Outcome{Err: err}
 	}
+	defer func() { o.In = out.In }()
 	switch {
 	case r.Goal == GoalBuild:
 		return Outcome{State: r.state(Built), System: system, Detail: r.detail("built")}
@@ -222,7 +226,7 @@ func (r *Run) host(ctx context.Context, j Job, built func(system string)) Outcom
 	// change it are for the plan to tell.
 	plannedSecrets := r.Admit != nil && r.UploadSecrets && len(h.Secrets) > 0
 	if !plannedSecrets && r.runsAlready(ctx, conn, system) {
-		o := r.activate(ctx, h, conn, system, true)
+		o = r.activate(ctx, h, conn, system, true)
 		o.System = system
 		return o
 	}
@@ -234,14 +238,14 @@ func (r *Run) host(ctx context.Context, j Job, built func(system string)) Outcom
 	if len(j.Ready) > 0 {
 		roots = j.Ready
 	}
-	if err := r.push(ctx, h, conn, j.source(), roots); err != nil {
+	if err := r.push(ctx, h, conn, out.In, roots); err != nil {
 		return Outcome{Err: err, System: system}
 	}
 	if r.Goal == GoalPush {
 		return Outcome{State: r.state(Pushed), System: system, Detail: r.detail("pushed")}
 	}
 	if r.Admit != nil {
-		if err := r.Admit(ctx, Admission{Host: h, Conn: conn, System: system, Source: j.source()}); err != nil {
+		if err := r.Admit(ctx, Admission{Host: h, Conn: conn, System: system, Source: out.In}); err != nil {
 			r.release(ctx, h, conn)
 			return leftAlone(err, system)
 		}
@@ -252,7 +256,7 @@ func (r *Run) host(ctx context.Context, j Job, built func(system string)) Outcom
 			return leftAlone(err, system)
 		}
 	}
-	o := r.activate(ctx, h, conn, system, false)
+	o = r.activate(ctx, h, conn, system, false)
 	o.System = system
 	r.release(ctx, h, conn)
 	return o
@@ -375,9 +379,10 @@ func (r *Run) connect(ctx context.Context, h fleet.Host) error {
 	return err
 }
 
-func (r *Run) build(ctx context.Context, j Job) (string, error) {
+func (r *Run) build(ctx context.Context, j Job) (builder.Output, error) {
+	var none builder.Output
 	if len(j.Ready) > 0 {
-		return j.Ready[0], nil
+		return builder.Output{Path: j.Ready[0], In: j.Source}, nil
 	}
 	sc := event.On(r.Sink, j.Host.Name, event.StepBuild)
 	if r.DryRun {
@@ -386,11 +391,11 @@ func (r *Run) build(ctx context.Context, j Job) (string, error) {
 			would = "nothing to build for " + j.Host.OutPath
 		}
 		sc.Emit(event.Event{Kind: event.Skipped, Text: "dry run: " + would})
-		return j.Host.OutPath, nil
+		return builder.Output{Path: j.Host.OutPath}, nil
 	}
 	leave, err := r.builds.Enter(ctx)
 	if err != nil {
-		return "", err
+		return none, err
 	}
 	defer leave()
 	sc.Start("on " + j.Builder.Name())
@@ -403,15 +408,15 @@ func (r *Run) build(ctx context.Context, j Job) (string, error) {
 	}
 	if err != nil {
 		sc.End("", err)
-		return "", err
+		return none, err
 	}
 	out := res.Outputs[j.Host.DrvPath]
-	if err := storepath.Check(out); err != nil {
+	if err := storepath.Check(out.Path); err != nil {
 		err = fault.New("%s built something else than a system: %w", j.Builder.Name(), err).On(j.Host.Name)
 		sc.End("", err)
-		return "", err
+		return none, err
 	}
-	sc.Emit(event.Event{Kind: event.Done, Text: "built", Data: map[string]string{"system": out}})
+	sc.Emit(event.Event{Kind: event.Done, Text: "built", Data: map[string]string{"system": out.Path}})
 	return out, nil
 }
 
