@@ -106,8 +106,8 @@ func TestChoose(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := fleet.Host{Name: "router", TargetHost: "r", System: "aarch64-linux", BuildOn: c.buildOn}
-			ch := &chooser{
-				here: c.here, machines: c.machines, stores: c.stores, wanted: c.wanted, standard: c.standard,
+			ch := &chooser{here: c.here, wanted: c.wanted, standard: c.standard, providers: providers(tooling{
+				here: c.here, machines: c.machines, stores: c.stores,
 				probe:      func(context.Context, Machine) error { return c.dead },
 				engine:     func(context.Context) EngineFacts { return c.engine },
 				local:      func() Builder { return fake{"local", KindLocal} },
@@ -115,8 +115,8 @@ func TestChoose(t *testing.T) {
 				container:  func(s string) Builder { return fake{"container " + s, KindContainer} },
 				ssh:        func(u string) (Builder, error) { return fake{u, KindSSH}, nil },
 				target:     func(h fleet.Host) (Builder, error) { return fake{"target " + h.Name, KindTarget}, nil },
-				byName:     map[string]fleet.Host{"router": h, "pi": {Name: "pi", System: "aarch64-linux"}},
-			}
+				hosts:      map[string]fleet.Host{"router": h, "pi": {Name: "pi", System: "aarch64-linux"}},
+			})}
 			a, err := ch.decide(context.Background(), h, c.needs, 0)
 			if c.err != nil {
 				if err == nil {

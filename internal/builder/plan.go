@@ -76,25 +76,22 @@ func Choose(ctx context.Context, in Inputs) (*Plan, error) {
 		event.On(in.Sink, "", event.StepBuilder).Warn("a cache does not answer, so more may be built than is needed: " + m.Warnings[0])
 	}
 
-	c := &chooser{
-		here:     ThisMachine(config),
-		stores:   in.Settings.SSH,
-		wanted:   in.Wanted,
-		standard: in.Settings.Default,
-		probe:    func(ctx context.Context, m Machine) error { return answersNix(ctx, in.Tool, m) },
-		byName:   map[string]fleet.Host{},
+	machines, problems := ParseMachines(config.Builders, config.System)
+	engines, here := &Engines{}, ThisMachine(config)
+	t := tooling{
+		here: here, machines: machines, problems: problems, stores: in.Settings.SSH, hosts: map[string]fleet.Host{},
+		probe:      func(ctx context.Context, m Machine) error { return answersNix(ctx, in.Tool, m) },
+		engine:     func(ctx context.Context) EngineFacts { return engines.Facts(ctx, in.Settings.Engine) },
+		local:      func() Builder { return &local{tool: in.Tool, roots: in.Roots, held: held} },
+		configured: func(uris []string) Builder { return &local{tool: in.Tool, roots: in.Roots, via: uris} },
+		container:  func(system string) Builder { return NewContainer(in.Tool, engines, in.Settings, system) },
+		ssh:        func(uri string) (Builder, error) { return NewSSH(in.Tool, in.SSH, uri) },
+		target:     func(h fleet.Host) (Builder, error) { return NewTarget(in.Tool, in.SSH, h) },
 	}
-	c.machines, c.problems = ParseMachines(config.Builders, config.System)
 	for _, h := range in.Hosts {
-		c.byName[h.Name] = h
+		t.hosts[h.Name] = h
 	}
-	c.local = func() Builder { return &local{tool: in.Tool, roots: in.Roots, held: held} }
-	c.configured = func(uris []string) Builder { return &local{tool: in.Tool, roots: in.Roots, via: uris} }
-	engines := &Engines{}
-	c.engine = func(ctx context.Context) EngineFacts { return engines.Facts(ctx, in.Settings.Engine) }
-	c.container = func(system string) Builder { return NewContainer(in.Tool, engines, in.Settings, system) }
-	c.ssh = func(uri string) (Builder, error) { return NewSSH(in.Tool, in.SSH, uri) }
-	c.target = func(h fleet.Host) (Builder, error) { return NewTarget(in.Tool, in.SSH, h) }
+	c := &chooser{here: here, providers: providers(t), wanted: in.Wanted, standard: in.Settings.Default}
 
 	p := &Plan{Missing: m, Failed: map[string]error{}}
 	for _, h := range in.Hosts {
