@@ -63,7 +63,7 @@ func NewContainer(tool *nix.Tool, engines *Engines, settings Settings, system st
 func (c *container) Name() string { return "container " + c.system }
 func (c *container) Kind() Kind   { return KindContainer }
 
-// Store reads from, and writes to, the store in the container.
+// Stores has the one in the container, which is read from and written to.
 func (c *container) Stores() []store.Endpoint { return []store.Endpoint{c.store()} }
 
 func (c *container) store() store.Endpoint {

@@ -29,7 +29,60 @@ type Engine struct {
 	Version string
 }
 
-var engineNames = map[string]string{"docker": "Docker", "podman": "Podman", "nerdctl": "nerdctl"}
+// engineKind is what differs between engines. All of them take Docker's command line;
+// another one that does so is one more entry.
+type engineKind struct {
+	program string // which is also what --engine calls it
+	name    string // for people
+	// facts are the arguments that print architecture, system and version of where
+	// containers run.
+	facts []string
+	// sandbox are the options with which Nix can make its sandbox in a container
+	// (see securityOptions).
+	sandbox []string
+	// host is the variable that names another engine than the usual one.
+	host string
+	// start is what to type when it does not run: on a Mac, and elsewhere.
+	startMac, start string
+	// denied is what to type when this user may not use it.
+	denied string
+	// rare engines are not named where somebody has none.
+	rare bool
+}
+
+// engineKinds are the engines in the order in which they are tried.
+var engineKinds = []engineKind{
+	{
+		program: "docker", name: "Docker", host: "DOCKER_HOST",
+		facts:    []string{"version", "--format", "{{.Server.Arch}} {{.Server.Os}} {{.Server.Version}}"},
+		sandbox:  []string{"--security-opt", "seccomp=unconfined", "--security-opt", "systempaths=unconfined"},
+		startMac: "open -a Docker (or: colima start, or: orb start)", start: "sudo systemctl start docker",
+		denied: "sudo usermod -aG docker $USER, then log in again",
+	},
+	{
+		program: "podman", name: "Podman",
+		facts:    []string{"info", "--format", "{{.Host.Arch}} {{.Host.OS}} {{.Version.Version}}"},
+		sandbox:  []string{"--security-opt", "seccomp=unconfined", "--security-opt", "unmask=ALL"},
+		startMac: "podman machine start", start: "systemctl --user start podman.socket",
+		denied: "run podman info and see what it may not open",
+	},
+	{
+		program: "nerdctl", name: "nerdctl", rare: true,
+		facts:    []string{"info", "--format", "{{.Architecture}} {{.OSType}} {{.ServerVersion}}"},
+		sandbox:  []string{"--security-opt", "seccomp=unconfined", "--security-opt", "systempaths=unconfined"},
+		startMac: "open -a Docker (or: colima start, or: orb start)", start: "sudo systemctl start containerd",
+		denied: "run nerdctl info and see what it may not open",
+	},
+}
+
+// kindOf is the engine of a program; false for one that is not known.
+func kindOf(program string) (engineKind, bool) {
+	i := slices.IndexFunc(engineKinds, func(k engineKind) bool { return k.program == program })
+	if i < 0 {
+		return engineKind{}, false
+	}
+	return engineKinds[i], true
+}
 
 // Engines finds an engine, once.
 type Engines struct {
@@ -62,22 +115,21 @@ func (e *Engines) Facts(ctx context.Context, want string) EngineFacts {
 	if e.tried {
 		return e.facts
 	}
-	kinds := []string{"docker", "podman", "nerdctl"}
-	if want != "" {
-		kinds = []string{want}
-	}
+	kinds := engineKinds
 	var f EngineFacts
+	if want != "" {
+		k, ok := kindOf(want)
+		if kinds = []engineKind{k}; !ok {
+			kinds = nil
+			f.Lines = append(f.Lines, [2]string{want, "not an engine that godwit knows (" + strings.Join(EngineNames(), ", ") + ")"})
+		}
+	}
 	installed := false
 	for _, kind := range kinds {
-		name := engineNames[kind]
-		if name == "" {
-			f.Lines = append(f.Lines, [2]string{want, "not an engine that godwit knows (docker, podman, nerdctl)"})
-			continue
-		}
-		program, err := exec.LookPath(kind)
+		program, err := exec.LookPath(kind.program)
 		if err != nil {
-			if kind != "nerdctl" || want != "" {
-				f.Lines = append(f.Lines, [2]string{name, "not installed"})
+			if !kind.rare || want != "" {
+				f.Lines = append(f.Lines, [2]string{kind.name, "not installed"})
 			}
 			continue
 		}
@@ -88,10 +140,10 @@ func (e *Engines) Facts(ctx context.Context, want string) EngineFacts {
 		}
 		if eng != nil {
 			e.found = eng
-			f = EngineFacts{Usable: true, Name: name, Arch: eng.Arch}
+			f = EngineFacts{Usable: true, Name: kind.name, Arch: eng.Arch}
 			break
 		}
-		f.Lines = append(f.Lines, [2]string{name, state})
+		f.Lines = append(f.Lines, [2]string{kind.name, state})
 		f.Hints = append(f.Hints, hints...)
 	}
 	if !f.Usable && !installed {
@@ -99,6 +151,14 @@ func (e *Engines) Facts(ctx context.Context, want string) EngineFacts {
 	}
 	e.tried, e.facts = true, f
 	return f
+}
+
+// EngineNames are what --engine takes.
+func EngineNames() (all []string) {
+	for _, k := range engineKinds {
+		all = append(all, k.program)
+	}
+	return all
 }
 
 func installWords() string {
@@ -109,26 +169,19 @@ func installWords() string {
 }
 
 // tryEngine asks an engine for its architecture.
-func tryEngine(ctx context.Context, kind, program string) (eng *Engine, state string, hints []string) {
+func tryEngine(ctx context.Context, kind engineKind, program string) (eng *Engine, state string, hints []string) {
 	ctx, cancel := context.WithTimeout(ctx, engineWait)
 	defer cancel()
-	eng = &Engine{Program: program, Kind: kind, Name: engineNames[kind]}
-	args := []string{"version", "--format", "{{.Server.Arch}} {{.Server.Os}} {{.Server.Version}}"}
-	switch kind {
-	case "podman":
-		args = []string{"info", "--format", "{{.Host.Arch}} {{.Host.OS}} {{.Version.Version}}"}
-	case "nerdctl":
-		args = []string{"info", "--format", "{{.Architecture}} {{.OSType}} {{.ServerVersion}}"}
-	}
-	out, err := eng.output(ctx, args...)
-	if err != nil && kind == "docker" && ctx.Err() == nil && strings.Contains(strings.ToLower(err.Error()), "can't evaluate field") {
+	eng = &Engine{Program: program, Kind: kind.program, Name: kind.name}
+	out, err := eng.output(ctx, kind.facts...)
+	if podman, _ := kindOf("podman"); err != nil && kind.program == "docker" && ctx.Err() == nil && strings.Contains(strings.ToLower(err.Error()), "can't evaluate field") {
 		// Podman answers to the name docker.
-		out, err = eng.output(ctx, "info", "--format", "{{.Host.Arch}} {{.Host.OS}} {{.Version.Version}}")
-		eng.Kind, eng.Name = "podman", "Podman"
+		out, err = eng.output(ctx, podman.facts...)
+		eng.Kind, eng.Name = podman.program, podman.name
 	}
 	if err != nil {
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return nil, "does not answer within " + engineWait.String(), []string{startEngine(kind)}
+			return nil, "does not answer within " + engineWait.String(), []string{kind.starting()}
 		}
 		state, hints = engineTrouble(kind, err.Error())
 		return nil, state, hints
@@ -171,48 +224,41 @@ func platform(system string) string {
 
 // engineTrouble sorts an engine's complaint. The texts are those of Docker 20
 // to 28 and Podman 4 and 5.
-func engineTrouble(kind, said string) (state string, hints []string) {
-	// Docker warns of its own configuration file first; that is not why it fails.
-	said = strings.Join(slices.DeleteFunc(strings.Split(said, "\n"), func(l string) bool { return strings.HasPrefix(l, "WARNING:") }), "\n")
+func engineTrouble(kind engineKind, said string) (state string, hints []string) {
+	// Docker warns of its own configuration file first, Podman of much; that is not
+	// why it fails.
+	said = strings.Join(slices.DeleteFunc(strings.Split(said, "\n"), func(l string) bool {
+		return strings.HasPrefix(l, "WARNING:") || strings.HasPrefix(l, "time=") && strings.Contains(l, " level=warning ")
+	}), "\n")
 	low := strings.ToLower(said)
 	where := ""
-	if h := os.Getenv("DOCKER_HOST"); h != "" && kind == "docker" {
-		where = " (DOCKER_HOST=" + text.Clean(h) + ")"
+	if kind.host != "" && os.Getenv(kind.host) != "" {
+		where = " (" + kind.host + "=" + text.Clean(os.Getenv(kind.host)) + ")"
 	}
 	switch {
 	case strings.Contains(low, "permission denied"):
-		h := "sudo usermod -aG docker $USER, then log in again"
-		if kind != "docker" {
-			h = "run " + kind + " info and see what it may not open"
-		} else if where != "" {
-			h = "check the owner of the socket that DOCKER_HOST names, or unset DOCKER_HOST"
+		h := kind.denied
+		if where != "" {
+			h = fmt.Sprintf("check the owner of the socket that %[1]s names, or unset %[1]s", kind.host)
 		}
 		return "no permission to use it" + where, []string{h}
 	case strings.Contains(low, "cannot connect to") || strings.Contains(low, "is the docker daemon running") || strings.Contains(low, "connection refused") ||
 		strings.Contains(low, "no such file or directory") || strings.Contains(low, "rootless containerd not running") || strings.Contains(low, "failed to connect to the docker api"):
-		h := startEngine(kind)
+		h := kind.starting()
 		if where != "" {
-			h = "start the engine that DOCKER_HOST names, or unset DOCKER_HOST"
+			h = fmt.Sprintf("start the engine that %[1]s names, or unset %[1]s", kind.host)
 		}
 		return "not running" + where, []string{h}
 	}
-	return "does not work: " + firstWords(said), []string{"see what it says: " + kind + " info"}
+	return "does not work: " + firstWords(said), []string{"see what it says: " + kind.program + " info"}
 }
 
-func startEngine(kind string) string {
+// starting is the hint of how to start it.
+func (k engineKind) starting() string {
 	if runtime.GOOS == "darwin" { // what to type depends on the machine
-		if kind == "podman" {
-			return "start it: podman machine start"
-		}
-		return "start it: open -a Docker (or: colima start, or: orb start)"
+		return "start it: " + k.startMac
 	}
-	switch kind {
-	case "podman":
-		return "start it: systemctl --user start podman.socket"
-	case "nerdctl":
-		return "start it: sudo systemctl start containerd"
-	}
-	return "start it: sudo systemctl start docker"
+	return "start it: " + k.start
 }
 
 func firstWords(s string) string {
@@ -290,10 +336,8 @@ func (e *Engine) trouble(doing string, err error) error {
 // runc) and Nix 2.26.3 in the container; without them Nix builds unsandboxed, as
 // root, and says nothing.
 func (e *Engine) securityOptions() []string {
-	if e.Kind == "podman" {
-		return []string{"--security-opt", "seccomp=unconfined", "--security-opt", "unmask=ALL"}
-	}
-	return []string{"--security-opt", "seccomp=unconfined", "--security-opt", "systempaths=unconfined"}
+	k, _ := kindOf(e.Kind)
+	return k.sandbox
 }
 
 func (e *Engine) String() string { return fmt.Sprintf("%s %s (%s)", e.Name, e.Version, e.Arch) }

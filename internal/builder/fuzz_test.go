@@ -69,12 +69,13 @@ func FuzzEngine(f *testing.F) {
 	f.Add(`[{"Name":"/x","State":{"Running":true,"StartedAt":"2026-01-01T00:00:00Z"},"Config":{"Labels":{"a":"b"}}}]`)
 	f.Add("Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?")
 	f.Add("{}\n1\n2\n3\n")
+	docker, _ := kindOf("docker")
 	f.Fuzz(func(t *testing.T, s string) {
 		if err := os.WriteFile(answer, []byte(s), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		ctx := context.Background()
-		eng, state, hints := tryEngine(ctx, "docker", program)
+		eng, state, hints := tryEngine(ctx, docker, program)
 		if eng == nil {
 			eng = &Engine{Program: program, Kind: "docker", Name: "Docker"}
 			if err := texttest.Harmless(fault.Render(fault.New("%s", state).Hint("%s", strings.Join(hints, "\n")))); err != nil {
@@ -86,7 +87,7 @@ func FuzzEngine(f *testing.F) {
 		m := &Manager{}
 		st, err2 := m.inspect(ctx, eng, "godwit-builder")
 		m.ask(ctx, eng, &st, true)
-		state, _ = engineTrouble("docker", s)
+		state, _ = engineTrouble(docker, s)
 		err3 := eng.trouble("pulling", &engineError{s, errors.New("exit status 1")})
 		for _, err := range []error{err1, err2, err3, errors.New(state)} {
 			if err != nil {

@@ -281,6 +281,7 @@ func TestContainerParts(t *testing.T) {
 	}
 	// The words of Docker 20 to 28 and Podman 4 and 5.
 	t.Setenv("DOCKER_HOST", "")
+	docker, _ := kindOf("docker")
 	for text, want := range map[string]string{
 		"permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock: Get \"http://…\": dial unix /var/run/docker.sock: connect: permission denied":                                      "no permission to use it",
 		"Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?":                                                                                                                       "not running",
@@ -289,11 +290,11 @@ func TestContainerParts(t *testing.T) {
 		"WARNING: Error loading config file: /home/x/.docker/config.json: open /home/x/.docker/config.json: permission denied\nCannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?": "not running",
 		"something new": "does not work: something new",
 	} {
-		if got, hints := engineTrouble("docker", text); got != want || len(hints) == 0 {
+		if got, hints := engineTrouble(docker, text); got != want || len(hints) == 0 {
 			t.Errorf("%q: %q %q", text, got, hints)
 		}
 	}
-	if _, hints := engineTrouble("docker", "permission denied"); !slices.Equal(hints, []string{"sudo usermod -aG docker $USER, then log in again"}) {
+	if _, hints := engineTrouble(docker, "permission denied"); !slices.Equal(hints, []string{"sudo usermod -aG docker $USER, then log in again"}) {
 		t.Errorf("%q", hints)
 	}
 	c := &container{eng: &Engine{Name: "Docker", Kind: "docker"}}

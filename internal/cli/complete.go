@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"godwit/internal/builder"
 	"godwit/internal/plan"
 	"godwit/internal/source/morph"
 )
@@ -58,7 +59,7 @@ func completions(a *app, root *cobra.Command) {
 		"progress":    {"auto", "live", "plain"},
 		"builder":     {"auto", "local", "container", "target"},
 		"build-on":    {"auto", "local", "container", "target"},
-		"engine":      {"docker", "podman", "nerdctl"},
+		"engine":      builder.EngineNames(),
 		"elevate":     {"auto", "sudo", "doas", "none"},
 		"accept-risk": risks,
 		"compress":    {"auto", "on", "off", "ssh"},
