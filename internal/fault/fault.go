@@ -30,8 +30,15 @@ func New(format string, args ...any) *Error {
 	return &Error{Msg: err.Error(), Err: errors.Unwrap(err)}
 }
 
-// On names the host.
-func (e *Error) On(host string) *Error { e.Host = host; return e }
+// On names the host. A message made of an error that names it already does not do so
+// twice.
+func (e *Error) On(host string) *Error {
+	if host != "" {
+		e.Msg = strings.TrimPrefix(e.Msg, host+": ")
+	}
+	e.Host = host
+	return e
+}
 
 // Raw is a text that Hint takes as it is: several words, or prose.
 type Raw string

@@ -26,3 +26,10 @@ func TestHintsAreQuoted(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestHostIsNamedOnce(t *testing.T) {
+	inner := fault.New("it is full").On("web1")
+	if got := fault.New("%w", inner).On("web1").Error(); got != "web1: it is full" {
+		t.Error(got)
+	}
+}

@@ -319,7 +319,11 @@ func send(ctx context.Context, r Runner, host string, all []loaded, report *Repo
 		}
 		return nil, answers.truth(f)
 	case errors.As(err, &dropped):
-		return nil, answers.truth(fault.New("the connection was lost while uploading secrets").On(host).Because(err))
+		why := "the connection was lost while uploading secrets"
+		if dropped.Limit > 0 {
+			why = dropped.Bare()
+		}
+		return nil, answers.truth(fault.New("%s", why).On(host).Because(err))
 	case err != nil:
 		return nil, err
 	case !answers.finished:

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"godwit/internal/awake"
 	"godwit/internal/crash"
 	"godwit/internal/fault"
 )
@@ -51,6 +52,21 @@ func (h *Host) elevation(ctx context.Context) (*elevation, error) {
 	if h.elev != nil {
 		return h.elev, nil
 	}
+	// Several commands often want to become root at once: one waits in vain, not each.
+	if h.elevErr != nil && awake.Since(h.elevAt) < silenceHolds {
+		return nil, h.elevErr
+	}
+	h.elevErr = nil
+	e, err := h.becomeRoot(ctx)
+	var dropped *DroppedError
+	if KindOf(err) == Timeout || errors.As(err, &dropped) && dropped.Limit > 0 {
+		h.elevErr, h.elevAt = err, awake.Now()
+	}
+	return e, err
+}
+
+// becomeRoot finds out how. h.elevMu is held.
+func (h *Host) becomeRoot(ctx context.Context) (*elevation, error) {
 	way := h.pool.opts.Elevate
 	if way == ElevateNone {
 		h.elev = &elevation{}
@@ -98,7 +114,7 @@ func (h *Host) elevation(ctx context.Context) (*elevation, error) {
 }
 
 // probe runs nothing as root.
-var probe = Cmd{Argv: []string{"true"}, Elevate: true, Limit: 20 * time.Second, MaxOutput: greetingMax}
+var probe = Cmd{Argv: []string{"true"}, Elevate: true, Name: "becoming root", Limit: 20 * time.Second, MaxOutput: greetingMax}
 
 // trySudo tries sudo without a password, then, if doas may be used too, that,
 // and then sudo with the password.

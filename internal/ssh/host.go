@@ -34,8 +34,10 @@ type Host struct {
 	saidAt  time.Time
 	where   *Where // where ssh goes; nil: not asked yet
 
-	elevMu sync.Mutex
-	elev   *elevation // how to become root; known after the first elevated command
+	elevMu  sync.Mutex
+	elev    *elevation    // how to become root; known after the first elevated command
+	elevErr error         // of the last attempt, when it was waited for in vain
+	elevAt  awake.Instant // when that was
 }
 
 // Target is what the host was made from, with the pool's defaults filled in.

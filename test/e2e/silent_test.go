@@ -112,8 +112,8 @@ func leavesNothing(t *testing.T, word string) {
 func hostVerbsOf(net string) [][]string {
 	return [][]string{
 		{"exec", "--timeout", "20", net, "echo", "hello"}, {"status", net}, {"check-health", net, "--timeout", "20"}, {"upload-secrets", net}, {"push", net}, {"plan", net},
-		{"deploy", net, "switch", "--yes"}, {"deploy", net, "boot", "--reboot", "--yes"}, {"gc", net}, {"confirm", net}, {"rollback", net, "--yes"},
-		{"history", net}, {"diff", net},
+		{"deploy", net, "switch", "--yes"}, {"deploy", net, "boot", "--reboot", "--yes"}, {"gc", net}, {"confirm", net, "--on", "*"}, {"rollback", net, "--on", "*"},
+		{"history", net}, {"diff", net, "odd"},
 	}
 }
 
@@ -296,7 +296,7 @@ func TestSilentInDeploy(t *testing.T) {
 		mu.Lock()
 		silent = part.word
 		mu.Unlock()
-		m := w.start(context.Background(), []string{quick}, "deploy", net, "switch", "--yes").measure(bad)
+		m := w.start(context.Background(), []string{"GODWIT_SSHOPTS=-o ConnectTimeout=7"}, "deploy", net, "switch", "--yes").measure(bad)
 		t.Logf("%s: %.1f s, %d MiB: %s", part.name, m.took.Seconds(), m.rss>>10, lastLineOf(m.stderr))
 		if got := on(t, spare, "cat /run/e2e"); got != fmt.Sprint("spare", i) {
 			t.Errorf("%s: the good host was not changed (%s):\n%s", part.name, got, m.stderr)
