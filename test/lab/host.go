@@ -315,30 +315,61 @@ func freePort() (int, error) {
 }
 
 // waitReady waits for sshd, learns the host's key, makes a real connection and
-// waits for the end of the boot.
+// waits for the end of the boot. It gives up when the host does not run. The
+// limit is one for a busy machine.
 func (h *Host) waitReady(ctx context.Context) error {
-	limit := 60 * time.Second
+	limit := 3 * time.Minute
 	if h.Arch != "amd64" {
-		limit = 3 * time.Minute
+		limit = 6 * time.Minute
 	}
 	ctx, cancel := awake.WithTimeout(ctx, limit) // a paused machine is not a silent host
 	defer cancel()
-	var last error
-	for {
-		if last = h.tryReady(ctx); last == nil {
+	start := time.Now()
+	for try := 1; ; try++ {
+		last := h.tryReady(ctx)
+		if last == nil {
 			return nil
+		}
+		gone := ""
+		if try%10 == 0 {
+			gone = h.notRunning(ctx)
+		}
+		if gone != "" || ctx.Err() != nil {
+			logs, _ := docker(context.WithoutCancel(ctx), "logs", "--tail", "20", h.ContainerID)
+			return fmt.Errorf("host %s does not answer after %.0f s and %d tries%s: %w\n%s",
+				h.Name, time.Since(start).Seconds(), try, gone, last, logs)
 		}
 		select {
 		case <-ctx.Done():
-			logs, _ := docker(context.WithoutCancel(ctx), "logs", "--tail", "20", h.ContainerID)
-			return fmt.Errorf("host %s does not answer: %w\n%s", h.Name, last, logs)
 		case <-time.After(150 * time.Millisecond):
 		}
 	}
 }
 
+// notRunning says how a container that does not run, or ends each time that it
+// is started, ended.
+func (h *Host) notRunning(ctx context.Context) string {
+	state, err := docker(ctx, "inspect", "--format", "{{.State.Status}} {{.State.ExitCode}} {{.RestartCount}}", h.ContainerID)
+	if err != nil {
+		return ""
+	}
+	var status string
+	var code, restarts int
+	if _, err := fmt.Sscan(state, &status, &code, &restarts); err != nil {
+		return ""
+	}
+	if status == "exited" || status == "dead" || status == "restarting" && restarts >= 5 {
+		return fmt.Sprintf(" (its container is %s, exit code %d, %d restarts)", status, code, restarts)
+	}
+	return ""
+}
+
 func (h *Host) tryReady(ctx context.Context) error {
-	conn, err := net.DialTimeout("tcp", "127.0.0.1:"+strconv.Itoa(h.Port), 2*time.Second)
+	// Of its own, so that one that hangs is made again.
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	dialer := net.Dialer{Timeout: 5 * time.Second}
+	conn, err := dialer.DialContext(ctx, "tcp", "127.0.0.1:"+strconv.Itoa(h.Port))
 	if err != nil {
 		return err
 	}

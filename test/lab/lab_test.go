@@ -116,6 +116,19 @@ func TestHostOfEachSuite(t *testing.T) {
 	}
 }
 
+// A host that ends at once is not waited for, and is told how it ended.
+func TestDeadHost(t *testing.T) {
+	ctx := containers(t)
+	h, err := Start(ctx, Spec{RunArgs: []string{"--entrypoint", "/bin/false"}})
+	if err == nil {
+		_ = h.Remove(ctx)
+		t.Fatal("it started")
+	}
+	if !strings.Contains(err.Error(), "exit code 1") || !strings.Contains(err.Error(), "tries") {
+		t.Error(err)
+	}
+}
+
 func TestARM64Host(t *testing.T) {
 	ctx := containers(t)
 	h := New(t, Spec{Arch: "aarch64-linux"})
