@@ -84,20 +84,30 @@ else
 	echo "test.sh: shellcheck is not installed: the scripts are not checked" >&2
 fi
 
-step "every package and test on the other platforms that people deploy from" # vet compiles them, too
-for platform in darwin/arm64 darwin/amd64 linux/arm64; do
-	echo "$platform"
-	GOOS=${platform%/*} GOARCH=${platform#*/} CGO_ENABLED=0 go vet ./...
-done
+# vet compiles them, too.
+other_platforms() {
+	local platform
+	for platform in darwin/arm64 darwin/amd64 linux/arm64; do
+		echo "$platform"
+		GOOS=${platform%/*} GOARCH=${platform#*/} CGO_ENABLED=0 go vet ./... || return
+	done
+}
 
 if [ -n "$short" ]; then
+	step "every package and test on the other platforms that people deploy from"
+	other_platforms
 	step "go test -short"
 	go test -short ./...
 	exit 0
 fi
-
-step "fuzzing: today's third of the parsers"
-test/fuzz.sh
+# Beside the tests, which wait more than they compute, and with the least priority.
+platforms_log=$(mktemp)
+trap 'kill "$some" "$others" "${platforms-}" 2>/dev/null || :; rm -f "$platforms_log"' EXIT
+(
+	renice -n 19 -p "$BASHPID" >/dev/null
+	other_platforms
+) >"$platforms_log" 2>&1 &
+platforms=$!
 
 step "the small NixOS"
 test/nixos/check.sh
@@ -109,5 +119,15 @@ wait "$others"
 step "go test"
 go test -timeout 30m ./cmd/... ./internal/... ./bench/...
 
+step "go test -race, where goroutines meet"
+go test -race -short ./internal/deploy ./internal/builder ./internal/nix ./internal/ui
+
 step "go test on real hosts" # one package at a time: each starts several hosts
 go test -count=1 -timeout 60m -p 1 ./test/...
+
+step "every package and test on the other platforms that people deploy from"
+wait "$platforms" || {
+	cat "$platforms_log" >&2
+	exit 1
+}
+cat "$platforms_log"

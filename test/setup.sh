@@ -2,6 +2,7 @@
 # Makes a Debian machine able to run godwit's tests and demo.
 #
 #   test/setup.sh           install what is missing, start a container engine if none answers
+#   test/setup.sh --demo    the same without what only the tests need
 #   test/setup.sh --check   say what is missing and change nothing
 #   test/setup.sh --stop    stop the container engine that an earlier run started, unless containers run in it
 #
@@ -78,14 +79,18 @@ find_missing() {
 	if ! have nix-store; then
 		missing+=(nix-bin libdbd-sqlite3-perl)
 	fi
-	have shellcheck || missing+=(shellcheck)
+	if [ -z "$demo" ]; then
+		have shellcheck || missing+=(shellcheck)
+		# For go test -race.
+		have gcc || missing+=(gcc libc6-dev)
+		have sshd || missing+=(openssh-server)
+		# Login shells that a user may have on a host.
+		for shell in fish csh zsh; do
+			have "$shell" || missing+=("$shell")
+		done
+	fi
 	have ssh && have ssh-keygen || missing+=(openssh-client)
-	have sshd || missing+=(openssh-server)
 	have ps || missing+=(procps)
-	# Login shells that a user may have on a host.
-	for shell in fish csh zsh; do
-		have "$shell" || missing+=("$shell")
-	done
 	have flock && have unshare || missing+=(util-linux)
 	have tar || missing+=(tar)
 	have git || missing+=(git)
@@ -162,17 +167,19 @@ enable_arm64() {
 	can_run_arm64 || die "arm64 programs do not run: $entry must be enabled with the flags F and C"
 }
 
+demo=
 case ${1:-} in
 '' | --check) ;;
+--demo) demo=1 ;;
 --stop)
 	stop_engine
 	exit 0
 	;;
 -h | --help)
-	sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+	sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
 	exit 0
 	;;
-*) die "unknown option $1: use --check or --stop" ;;
+*) die "unknown option $1: use --demo, --check or --stop" ;;
 esac
 
 find_missing

@@ -49,8 +49,9 @@ func fewOpenFiles(t *testing.T, config string) {
 	}
 	begun := time.Now()
 	most := 0
-	stop := make(chan struct{})
+	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
+		defer close(stopped)
 		for {
 			select {
 			case <-stop:
@@ -96,6 +97,7 @@ func fewOpenFiles(t *testing.T, config string) {
 	}
 	wg.Wait()
 	close(stop)
+	<-stopped
 	pool.Close()
 	t.Logf("%d answered, the last after %.1f s; %d did not; %d files open at most", answered, last.Seconds(), failed, most)
 	if answered != good || failed != holes {

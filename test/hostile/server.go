@@ -120,7 +120,7 @@ func Start(t testing.TB, h Host) *Server {
   IdentitiesOnly yes
   IdentityAgent none
 `, s.KnownHosts, s.IdentityFile), 0o600))
-	go s.accept()
+	s.conns.Go(s.accept) // counted, so that nothing begins after the wait for the end
 	t.Cleanup(func() {
 		s.cancel()
 		s.listener.Close()
