@@ -18,7 +18,10 @@ follow() {
 			tail -c "+$((offset + 1))" "$D/log" | head -c "$((size - offset))"
 			offset=$size
 		elif [ "$((rounds % 10))" = 0 ]; then
-			[ "$((rounds % 50))" != 0 ] || [ "$MODE" = detached ] || busy=$(jobs_now)
+			case $((rounds % 50))/$MODE in
+			*/detached) ;;
+			20/* | 40/*) busy=$(jobs_now) ;; # after a second, then every five
+			esac
 			beat
 		fi
 		[ -z "$reached" ] || break
@@ -34,6 +37,7 @@ jobs_now() {
 	[ ! -e "$D/boot-unsure" ] || [ "$(get phase)" = rolling-back ] || { echo 'the boot loader, which is set again for the old system' && return; }
 	[ ! -s "$D/held" ] || { printf 'another switch-to-configuration, process %s' "$(get held)" && return; }
 	systemctl list-jobs --plain --no-legend --no-pager 2>/dev/null | while read -r _ unit job stage; do
+		case $unit in godwit-*) continue ;; esac # ours
 		[ "$stage" != running ] || { printf '%s %s' "$job" "$unit" && break; }
 	done
 }
