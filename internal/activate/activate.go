@@ -121,7 +121,8 @@ type Request struct {
 	// fail: units, and parts of a switch by the name that the error gives them, such
 	// as "user activation for alice" or "reload of nginx.service".
 	IgnoreUnits []string
-	// SkipUnchanged leaves a host alone that runs and boots NewSystem already.
+	// SkipUnchanged leaves a host alone that runs and boots NewSystem already. With
+	// Switch, one that only boots another system becomes a Boot (Result.BootOnly).
 	SkipUnchanged bool
 	// Checks is run while the new system is activated and not yet confirmed
 	// (Activated), its context bounded by what is left of ConfirmTimeout. An
@@ -149,6 +150,9 @@ type Result struct {
 	OldSystem, NewSystem string
 	// Running is what the host ran when last heard of; empty when not known.
 	Running string
+	// BootOnly tells that the host ran NewSystem already, and that only its boot
+	// default was put right.
+	BootOnly bool
 	// ExitCode is switch-to-configuration's; -1 when there is none. Meaning
 	// says it in words.
 	ExitCode int
@@ -310,9 +314,13 @@ func (d *run) run(ctx context.Context) error {
 	if d.state.New != "" {
 		d.req.Activation = d.state.New
 	}
-	if d.req.SkipUnchanged && d.state.Current == d.req.Activation && (d.req.Action == Test || d.state.Profile == d.req.NewSystem) && d.req.Action != DryActivate {
+	if d.state.unchanged(d.req) {
 		d.res.Outcome, d.res.ExitCode, d.res.Meaning = "unchanged", 0, "the host runs this system already"
 		return nil
+	}
+	if d.req.Action == Switch && d.state.bootOnly(d.req) {
+		d.sc.Note("it runs this system already, but boots " + d.state.BootsOther + " next time: that is put right")
+		d.req.Action, d.res.BootOnly = Boot, true
 	}
 	defer func() { d.lifeline.end() }()
 	if err := d.arm(ctx); err != nil {

@@ -13,6 +13,7 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/hostscript"
 	"godwit/internal/ssh"
+	"godwit/internal/storepath"
 )
 
 // State is what a host looks like before anything is done to it.
@@ -25,19 +26,22 @@ type State struct {
 	// its generation's link (system-41-link).
 	Current, Booted, Profile, Generation string
 	Wrapped                              string // the system in Profile, when that is deploy-rs's wrapper of one
-	Root                                 bool   // the scripts run as root
-	Systemd                              int    // version; 0: systemd does not run the host
-	Missing                              []string
-	FailedUnits                          []string                   // the baseline
-	Free                                 map[string]hostscript.Room // in /nix, /boot, /run
-	Pending                              string                     // ID of a deployment that is under way
-	Holder                               *Deployment                // that one, as it describes itself; may be nil
-	Interrupted                          string                     // ID of a commit that a power cut interrupted
-	Rebuild                              string                     // a nixos-rebuild switch that is under way
-	Held                                 string                     // "PID NAME" of a switch-to-configuration that runs
-	Foreign                              string                     // what the machine runs, when that is no NixOS
-	NoSwitchOld                          string                     // the running system, when it has no switch-to-configuration
-	Specialisation                       string                     // name of the profile's specialisation that runs
+	// BootsOther is what the host boots next when that is another system than the
+	// profile names; empty: it is not, or cannot be told.
+	BootsOther     string
+	Root           bool // the scripts run as root
+	Systemd        int  // version; 0: systemd does not run the host
+	Missing        []string
+	FailedUnits    []string                   // the baseline
+	Free           map[string]hostscript.Room // in /nix, /boot, /run
+	Pending        string                     // ID of a deployment that is under way
+	Holder         *Deployment                // that one, as it describes itself; may be nil
+	Interrupted    string                     // ID of a commit that a power cut interrupted
+	Rebuild        string                     // a nixos-rebuild switch that is under way
+	Held           string                     // "PID NAME" of a switch-to-configuration that runs
+	Foreign        string                     // what the machine runs, when that is no NixOS
+	NoSwitchOld    string                     // the running system, when it has no switch-to-configuration
+	Specialisation string                     // name of the profile's specialisation that runs
 	// About the new system:
 	New              string   // what is to be activated, links resolved
 	Absent, NoSwitch []string // paths that are not there, or have no switch-to-configuration
@@ -58,6 +62,23 @@ func (s State) NeedsReboot() bool {
 // deploy-rs's wrapper that it names is around. That wrapper's files are the
 // system's own, so it boots that system.
 func (s State) Profiled() string { return cmp.Or(s.Wrapped, s.Profile) }
+
+// unchanged tells whether req asks to leave the host alone, because it runs and
+// boots the new system already.
+func (s State) unchanged(req Request) bool {
+	switch {
+	case !req.SkipUnchanged || req.Action == DryActivate || s.Current != req.Activation:
+		return false
+	case req.Action == Test:
+		return true
+	}
+	return s.Profile == req.NewSystem && s.BootsOther == ""
+}
+
+// bootOnly tells whether only the boot default is another system.
+func (s State) bootOnly(req Request) bool {
+	return req.SkipUnchanged && s.Current == req.Activation && s.Profile == req.NewSystem && s.BootsOther != ""
+}
 
 // BootDefaultGuess is what the profile names, which is what most hosts boot.
 func (s State) BootDefaultGuess() string { return s.Profile }
@@ -107,6 +128,9 @@ func Preflight(ctx context.Context, r Runner, req Request) (State, error) {
 		Absent: f.facts["absent"], NoSwitch: f.facts["no-switch"], Hollow: f.facts["hollow"], Differs: f.facts["differs"],
 		InitChanged: f.has("init-changed"), Inhibited: f.has("inhibited"), CheckFailed: f.has("check-failed"), CheckLog: f.facts["check-line"],
 		Free: map[string]hostscript.Room{},
+	}
+	if _, _, ok := storepath.Cut(f.fact("boots")); ok {
+		s.BootsOther = f.fact("boots")
 	}
 	if m := f.fact("machine"); !strings.HasPrefix(m, ":") && !strings.HasSuffix(m, ":") {
 		s.Machine = m

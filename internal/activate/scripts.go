@@ -45,7 +45,7 @@ func compose(v hostscript.Variables, name string) (string, error) {
 // preflightScript looks at a host, also at who switches it right now.
 func preflightScript(v hostscript.Variables) (string, error) {
 	head, err := v.Text()
-	return hostscript.Compound(head, hostscript.Foreign, hostscript.Switching, hostscript.RoomOf, part("preflight")), err
+	return hostscript.Compound(head, hostscript.Foreign, hostscript.Switching, hostscript.RoomOf, hostscript.BootDefault, part("preflight")), err
 }
 
 // places are where the guard keeps its things on the host. Tests of the

@@ -264,13 +264,16 @@ func (r *Run) host(ctx context.Context, j Job, built func(system string)) (o Out
 
 // Greeting is the ssh.Options.Greeting of a pool that Run works with: what the
 // host runs, what its profile names, whether a change of it is pending, whether
-// there is a root of a push, which a deployer that died may have left, and what it is
-// when it is no NixOS.
-const Greeting = hostscript.Foreign + `
+// there is a root of a push, which a deployer that died may have left, what it is when
+// it is no NixOS, and what it boots when that is another system than its profile
+// names ("?" when the user may not know).
+var Greeting = hostscript.Foreign + "\n" + hostscript.BootDefault + `
 readlink -f /run/current-system ` + activate.DefaultProfile + `
 [ ! -L /run/godwit/current ] || echo pending
 [ ! -L ` + pushedRoot + ` ] || echo pushed
-foreign | sed 's/^/foreign /'`
+foreign | sed 's/^/foreign /'
+boots=$(boot_differs "$(boot_files)" ` + activate.DefaultProfile + `)
+[ -z "$boots" ] || echo "boots $boots"`
 
 // freshLook is how old a greeting may be to tell what a host runs: no older than
 // the answer of a slow host to a command.
@@ -291,7 +294,24 @@ func (r *Run) runsAlready(ctx context.Context, conn *ssh.Host, system string) bo
 		}
 	}
 	found := strings.Fields(out)
-	return len(found) == 2 && found[0] == system && (found[1] == system || r.Action == activate.Test)
+	if len(found) < 2 || found[0] != system || found[1] != system && r.Action != activate.Test {
+		return false
+	}
+	switch rest := found[2:]; {
+	case len(rest) == 0:
+		return true
+	case len(rest) != 2 || rest[0] != "boots": // pending
+		return false
+	case r.Action == activate.Test:
+		return true
+	case rest[1] != "?":
+		return false
+	}
+	// Only root may read what boots next. Who cannot become root finds that out when
+	// there is something to do.
+	other, err := conn.Output(ctx, ssh.Cmd{Script: hostscript.Compound(hostscript.BootDefault, `boot_differs "$(boot_default)" `+activate.DefaultProfile),
+		Elevate: true, Name: "the look at what boots next"})
+	return err != nil || strings.Trim(other, "?\n") == ""
 }
 
 // nixos is an error for a machine that is no NixOS: what would be copied to it could
@@ -511,6 +531,14 @@ func (r *Run) activate(ctx context.Context, h fleet.Host, conn *ssh.Host, system
 	}
 	if r.DryRun {
 		return Outcome{State: Skipped, Detail: "dry run: nothing was done"}
+	}
+	if res.BootOnly {
+		if checks := r.guardedChecks(h, after); checks != nil {
+			if err := checks(ctx, activate.Confirmed); err != nil {
+				return Outcome{Err: err}
+			}
+		}
+		return Outcome{State: Changed, Detail: "already ran this system, boots it again" + passed(checked)}
 	}
 	if res.Outcome == string(Unchanged) {
 		if err := after(ctx); err != nil {

@@ -5,7 +5,7 @@ package hostscript
 
 import (
 	"crypto/rand"
-	_ "embed" // switch.sh, bootloader.sh, pushed.sh
+	_ "embed" // switch.sh, bootloader.sh, bootdefault.sh, pushed.sh
 	"encoding/hex"
 	"fmt"
 	"maps"
@@ -30,6 +30,12 @@ var bootLoaderScript string
 // the variables D (a folder with the file log that their output goes to), CURRENT
 // (the link of the running system) and SWITCH_LOCK.
 var Switching = switchScript + "\n" + bootLoaderScript
+
+// BootDefault defines what tells which system boots next: boot_files for any user,
+// boot_default for root, and boot_differs SYSTEM PROFILE.
+//
+//go:embed bootdefault.sh
+var BootDefault string
 
 // Foreign defines the function foreign: what a machine runs when that is no NixOS,
 // by /etc/os-release; nothing on a NixOS. Its switch-to-configuration asks for

@@ -4,10 +4,8 @@
 package hoststate
 
 import (
-	"cmp"
 	"context"
 	_ "embed" // look.sh
-	"encoding/json"
 	"errors"
 	"path"
 	"slices"
@@ -20,6 +18,7 @@ import (
 	"godwit/internal/closure"
 	"godwit/internal/crash"
 	"godwit/internal/fault"
+	"godwit/internal/hostscript"
 	"godwit/internal/reboot"
 	"godwit/internal/ssh"
 	"godwit/internal/storepath"
@@ -124,7 +123,7 @@ func Look(ctx context.Context, r activate.Runner, host string) (Facts, error) {
 
 func look(ctx context.Context, r activate.Runner, host string) (Facts, error) {
 	var out strings.Builder
-	err := r.Run(ctx, ssh.Cmd{Script: lookScript, Args: []string{activate.DefaultProfile}, Elevate: true, Stdout: &out, Name: "the look at the host"})
+	err := r.Run(ctx, ssh.Cmd{Script: hostscript.BootDefault + lookScript, Args: []string{activate.DefaultProfile}, Elevate: true, Stdout: &out, Name: "the look at the host"})
 	f, ended := parse(out.String())
 	if ended {
 		return f, nil
@@ -171,10 +170,8 @@ func parse(out string) (f Facts, ended bool) {
 			if g, ok := generation(value); ok {
 				f.Generations = append(f.Generations, g)
 			}
-		case "bootctl":
-			boot = cmp.Or(boot, bootctl(value))
-		case "default-file", "default-entry":
-			boot = cmp.Or(boot, system(value))
+		case "boots":
+			boot = system(value)
 		case "end":
 			ended = true
 		}
@@ -265,30 +262,6 @@ func generationNumber(link string) (int, bool) {
 	}
 	n, err := strconv.Atoi(words[len(words)-2])
 	return n, err == nil
-}
-
-// bootctl finds the system of the default entry in `bootctl list --json`.
-func bootctl(text string) string {
-	var entries []struct {
-		IsDefault bool   `json:"isDefault"`
-		Options   string `json:"options"`
-	}
-	if json.Unmarshal([]byte(text), &entries) != nil {
-		return ""
-	}
-	for _, e := range entries {
-		if !e.IsDefault {
-			continue
-		}
-		for _, word := range strings.Fields(e.Options) {
-			if init, ok := strings.CutPrefix(word, "init="); ok {
-				if of, ok := strings.CutSuffix(init, "/init"); ok {
-					return system(of)
-				}
-			}
-		}
-	}
-	return ""
 }
 
 // GenerationOf is the number of the generation that has system, the newest one

@@ -27,16 +27,5 @@ for folder in /nix/store /boot; do
 done
 find "${profile%/*}" -maxdepth 1 -name "${profile##*/}-*-link" -printf 'generation %f %T@ %l\n' 2>/dev/null
 
-# The boot default: what the boot loader says itself, or its files.
-tell bootctl "$(timeout 10 bootctl list --json=short --no-pager 2>/dev/null | head -n 1 | head -c 500000)"
-for esp in /boot /efi /boot/efi; do
-	tell default-file "$(first "$esp/loader/default")"
-	entry=$(sed -n 's/^default[[:space:]]*//p' "$esp/loader/loader.conf" 2>/dev/null | head -n 1)
-	for file in "$esp"/loader/entries/${entry:-none}; do
-		tell default-entry "$(sed -n 's/^options.*init=\(\/nix\/store\/[^ ]*\)\/init.*/\1/p' "$file" 2>/dev/null | head -n 1)"
-	done
-done
-for file in /boot/extlinux/extlinux.conf /boot/grub/grub.cfg /boot/cmdline.txt; do
-	tell default-entry "$(grep -o -m 1 'init=/nix/store/[^ ]*/init' "$file" 2>/dev/null | head -n 1 | sed 's/^init=//; s/\/init$//')"
-done
+tell boots "$(boot_default)"
 echo end

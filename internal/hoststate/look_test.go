@@ -33,8 +33,7 @@ generation system-10-link 1762500000.1234567890 ` + sysB + `
 generation system-9-link 1762400000.0 ` + sysA + `
 generation system-x-link 1762400000.0 ` + sysA + `
 generation other
-bootctl [{"type":"type1","id":"nixos-generation-9.conf","isDefault":false,"options":"init=` + sysA + `/init loglevel=4"},{"id":"nixos-generation-10.conf","isDefault":true,"options":"init=` + sysB + `/init root=fstab"}]
-default-entry ` + sysA + `
+boots ` + sysB + `
 end
 `
 
@@ -52,11 +51,10 @@ func TestParse(t *testing.T) {
 	if len(f.Disks) != 3 || f.Disks[2].Inodes != 65536 || f.Disks[2].FreeInodes != 12 || f.Disks[1] != (Disk{Folder: "/boot", Device: "/dev/sda1", Total: 500000 << 10, Free: 400000 << 10}) {
 		t.Errorf("disks %+v", f.Disks)
 	}
-	if f, _ := parse("default-file " + sysC + "\ndefault-entry " + sysA + "\n"); f.BootDefault != sysC {
-		t.Errorf("without bootctl: %q", f.BootDefault)
-	}
-	if f, _ := parse("bootctl not json\nbootctl [{}]\ndefault-file garbage\n"); f.BootDefaultKnown {
-		t.Errorf("garbage: %q", f.BootDefault)
+	for _, boots := range []string{"?", "garbage", "/nix/store/../../etc/passwd"} {
+		if f, _ := parse("boots " + boots + "\n"); f.BootDefaultKnown {
+			t.Errorf("%s: %q", boots, f.BootDefault)
+		}
 	}
 	if _, ended := parse(answer[:len(answer)-4]); ended {
 		t.Error("a cut answer is no answer")

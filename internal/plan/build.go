@@ -58,7 +58,10 @@ func Build(o Options, src Source, in Input) Host {
 	if !o.Reboot && isUnchanged(o.Action, in.System, s) {
 		h.same = true
 		h.Closure = &closure.Difference{}
-		if !slices.ContainsFunc(h.Secrets, Secret.writes) {
+		if o.Action != "test" {
+			h.boots = s.BootsOther
+		}
+		if h.boots == "" && !slices.ContainsFunc(h.Secrets, Secret.writes) {
 			h.Status = Unchanged
 		}
 	}
@@ -220,6 +223,9 @@ func partText(p Part) string {
 
 func notes(h *Host, f *Facts) []Note {
 	var out []Note
+	if h.boots != "" {
+		out = append(out, Note{Text: "boots " + storepath.Short(h.boots) + " next time, not what it runs: that is put right", Warn: true})
+	}
 	if n := len(h.FailedUnits); n > 0 {
 		out = append(out, Note{Text: fmt.Sprintf("failed before already: %s", listing(h.FailedUnits, 4))})
 	}

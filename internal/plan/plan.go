@@ -149,6 +149,7 @@ type Host struct {
 
 	err     error
 	machine string // activate.State.Machine
+	boots   string // what it boots next, when only that is to be put right
 	same    bool   // it runs and boots System already; only secrets may change
 }
 

@@ -369,6 +369,9 @@ func (p *Plan) whole(b *strings.Builder, h *Host, l Layout) {
 	said := status[h.Status]
 	if h.same && h.Status == Change {
 		said = "already runs this system, its secrets change"
+		if h.boots != "" {
+			said = "already runs this system, and boots another"
+		}
 	}
 	fmt.Fprintf(b, "%s: %s\n", h.Name, said)
 	const column = 12

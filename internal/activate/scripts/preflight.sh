@@ -18,6 +18,7 @@ if [ -e "$PROFILE/deploy-rs-activate" ]; then
 	wrapped=$(readlink -f "$PROFILE/bin/switch-to-configuration")
 	tell wrapped "${wrapped%/bin/switch-to-configuration}"
 fi
+[ "$PROFILE" != /nix/var/nix/profiles/system ] || tell boots "$(boot_differs "$(boot_default)" "$PROFILE")"
 [ ! -d /run/systemd/system ] || tell systemd "$(systemctl --version 2>/dev/null | sed -n '1s/^systemd \([0-9]*\).*/\1/p')"
 for tool in systemd-run systemctl flock nix-env base64 setsid; do
 	command -v "$tool" >/dev/null || tell missing "$tool"
