@@ -19,7 +19,8 @@ boot_loader() {
 }
 boot_loader_once() {
 	switch_begin
-	NIXOS_INSTALL_BOOTLOADER=0 setsid "$1/bin/switch-to-configuration" boot </dev/null 8>&- &
+	# Its files get the modes that nixos-rebuild gives them; ours are nobody else's.
+	(umask 022 && NIXOS_INSTALL_BOOTLOADER=0 && export NIXOS_INSTALL_BOOTLOADER && exec setsid "$1/bin/switch-to-configuration" boot) </dev/null 8>&- &
 	loader_pid=$!
 	(trap - TERM HUP INT PIPE && exec setsid "${SH:-/bin/sh}" -c "sleep $2; kill -s KILL -- -$loader_pid") </dev/null >/dev/null 2>&1 8>&- &
 	loader_dog=$!
