@@ -114,6 +114,9 @@ type DroppedError struct {
 
 func (e *DroppedError) Error() string { return e.Host + ": " + e.Bare() }
 
+// TimedOut tells that the command's time was over.
+func (e *DroppedError) TimedOut() bool { return e.Limit > 0 }
+
 // Bare is the message without its host.
 func (e *DroppedError) Bare() string {
 	if e.Killed {

@@ -421,6 +421,11 @@ func (t *transfer) run(ctx context.Context) error {
 		return err
 	}
 	begun, roomErr := room()
+	// A host that is silent there would be waited for again at each further step.
+	var silent interface{ TimedOut() bool }
+	if errors.As(roomErr, &silent) && silent.TimedOut() {
+		return roomErr
+	}
 	if begun.Cut && d.Mend != nil {
 		if c, valid, err = t.mend(ctx, c, paths); err != nil {
 			return err

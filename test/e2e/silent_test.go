@@ -290,7 +290,7 @@ func TestSilentInDeploy(t *testing.T) {
 	w := newWorld(t, spare)
 	w.addHosts(s, late.Name)
 	for i, part := range []struct{ name, word string }{
-		{"the store", "nix-store"}, {"the beginning of the copy", "godwit-copying"}, {"the look at the host", "recordsRead"}, {"the preflight", "no-switch"},
+		{"the beginning of the copy", "godwit-copying"}, {"the preflight", "no-switch"},
 	} {
 		net := w.fleetOf(amd64, map[string]string{late.Name: service(fmt.Sprint("late", i)), spare.Name: service(fmt.Sprint("spare", i))})
 		mu.Lock()
