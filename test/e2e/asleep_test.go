@@ -47,7 +47,9 @@ func TestAsleep(t *testing.T) {
 			if c.name != "killed" {
 				r := p.wait()
 				if c.back {
-					r.exits(3).says("did not hear from godwit for 45s")
+					if r.exits(3); !strings.Contains(r.stdout+r.stderr, "did not hear from godwit for 45s") {
+						t.Errorf("it does not say why:\n%s\n%s", r.stdout, r.stderr)
+					}
 				} else {
 					r.exits(0)
 				}
