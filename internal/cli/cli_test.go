@@ -325,7 +325,7 @@ func TestEnvironment(t *testing.T) {
 		t.Fatal(err)
 	}
 	told := map[string]bool{}
-	for _, line := range regexp.MustCompile("(?m)^\\| .*$").FindAllString(string(guide), -1) {
+	for _, line := range regexp.MustCompile(`(?m)^\| .*$`).FindAllString(string(guide), -1) {
 		cell, _, _ := strings.Cut(line[2:], "|")
 		for _, m := range regexp.MustCompile("`([A-Z][A-Z0-9_]+)`").FindAllStringSubmatch(cell, -1) {
 			told[m[1]] = true

@@ -27,17 +27,18 @@ func panicking(how string) int {
 		event.On(s.ui, "web1", event.StepBuild).Start("linux")
 		time.Sleep(300 * time.Millisecond) // it has been drawn
 		var m map[string]int
+		fail := func(m map[string]int) { m["x"] = 1 }
 		switch how {
 		case "main":
-			m["x"] = 1
+			fail(m)
 		case "goroutine":
-			go func() { defer crash.Catch(); m["x"] = 1 }()
+			go func() { defer crash.Catch(); fail(m) }()
 			for { // and others go on
 				event.On(s.ui, "web1", event.StepBuild).Log("line")
 			}
 		case "held": // what Close waits for is never released
 			s.closers = append(s.closers, func() { select {} })
-			m["x"] = 1
+			fail(m)
 		}
 		return nil
 	}))
