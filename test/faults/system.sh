@@ -56,6 +56,7 @@ set_current
 systemctl daemon-reload 9>&-
 systemctl reset-failed 9>&-
 if [ -n "$ng" ]; then # the user part
+	# shellcheck disable=SC2013 # words
 	for user in $(cat /var/lib/fault/user-fails 2>/dev/null); do
 		echo "warning: user activation for $user failed" >&2
 		status=4

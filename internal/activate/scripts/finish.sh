@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
+# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329,SC2119,SC2120 # a part: names come from, and go to, the others
 # The end of a deployment: its record, then its result, then the traces of it.
 
 # finish RESULT: called once; a killed finish is repeated by whoever comes next.
