@@ -204,7 +204,7 @@ func TestLab(t *testing.T) {
 			data := bytes.Repeat([]byte("0123456789abcde\n"), 1<<18)
 			for _, fresh := range []bool{false, true} {
 				var out, stderr bytes.Buffer
-				err := h.Run(ctx(t), ssh.Cmd{Script: `id -u; cat; exit 5`, Elevate: true, Fresh: fresh, Stdin: bytes.NewReader(data), Stdout: &out, Stderr: &stderr})
+				err := h.Run(ctx(t), ssh.Cmd{Script: `id -u; cat; exit 5`, Elevate: true, Fresh: fresh, Stdin: bytes.NewReader(data), Stdout: &out, Stderr: &stderr, MaxOutput: ssh.NoMaxOutput})
 				var ee *ssh.ExitError
 				if !errors.As(err, &ee) || ee.Code != 5 || out.String() != "0\n"+string(data) || stderr.String() != "" {
 					t.Fatalf("fresh=%v: %v, %d bytes out, err %q", fresh, err, out.Len(), stderr.String())

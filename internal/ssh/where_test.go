@@ -9,12 +9,12 @@ import (
 	"godwit/internal/ssh"
 )
 
-// countingSSH is the real ssh behind a script that counts the questions to it.
+// countingSSH is the real ssh behind a script that counts the questions to it, but for its version.
 func countingSSH(t *testing.T) (program string, count func() int) {
 	t.Helper()
 	dir := t.TempDir()
 	program = filepath.Join(dir, "ssh")
-	if err := os.WriteFile(program, []byte(fmt.Sprintf("#!/bin/sh\necho x >>%s/count\nPATH=%q exec ssh \"$@\"\n", dir, os.Getenv("PATH"))), 0o755); err != nil {
+	if err := os.WriteFile(program, []byte(fmt.Sprintf("#!/bin/sh\n[ \"$1\" = -V ] || echo x >>%s/count\nPATH=%q exec ssh \"$@\"\n", dir, os.Getenv("PATH"))), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return program, func() int {
