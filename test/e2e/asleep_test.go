@@ -12,7 +12,7 @@ import (
 // stops only its ssh, and kills it: the host is back within a minute of the loss, or
 // confirmed, and the screen says which.
 func TestAsleep(t *testing.T) {
-	h := host(t, "late")
+	h := host(t, "lid")
 	w := newWorld(t, h)
 	fleet := func(word string) string {
 		return w.fleetOf(service(word)+`deployment.healthChecks.local = [ { description = "slow"; cmd = [ "sleep" "20" ]; timeout = 60; } ];`, map[string]string{h.Name: amd64})

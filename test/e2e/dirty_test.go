@@ -104,7 +104,7 @@ func TestDirtyWords(t *testing.T) {
 
 // TestDirtyWordsBehind is a host that works, but for some of the lines that it says.
 func TestDirtyWordsBehind(t *testing.T) {
-	h := host(t, "late")
+	h := host(t, "mute")
 	behind := func(ctx context.Context, user, line string) *exec.Cmd {
 		return exec.CommandContext(ctx, "ssh", append(h.SSHArgs(user), line)...)
 	}

@@ -14,7 +14,7 @@ import (
 // before the host is changed that is all there is to do, after that the host
 // goes back by itself first, and once it is confirmed nothing is left to do.
 func TestKilled(t *testing.T) {
-	h := host(t, "late")
+	h := host(t, "calm")
 	w := newWorld(t, h)
 	w.file("k", "secret\n")
 	// Its temporary folders, and the one for sockets, whose path is to be short.

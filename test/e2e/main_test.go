@@ -35,7 +35,11 @@ var hostSpecs = map[string]lab.Spec{
 	"web":   {Suite: "trixie", Arch: "amd64"},
 	"db":    {Suite: "bookworm", Arch: "amd64"},
 	"spare": {Suite: "trixie", Arch: "amd64"},
-	"late":  {Suite: "trixie", Arch: "amd64"}, // of tests that mostly wait
+	// Of tests that mostly wait, for minutes: their queues are short.
+	"late": {Suite: "trixie", Arch: "amd64"},
+	"lid":  {Suite: "trixie", Arch: "amd64"},
+	"mute": {Suite: "trixie", Arch: "amd64"},
+	"calm": {Suite: "trixie", Arch: "amd64"},
 	// What takes part where the emulated host does: nobody else waits for that.
 	"pi":  {Suite: "bookworm", Arch: "arm64"},
 	"www": {Suite: "trixie", Arch: "amd64"},

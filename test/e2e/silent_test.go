@@ -269,7 +269,7 @@ func TestBlackHolesInFront(t *testing.T) {
 // TestSilentInDeploy has a host fall silent in each part of a deploy: the run ends, the
 // host beside it is changed, and the silent one is as it was or as it should be.
 func TestSilentInDeploy(t *testing.T) {
-	both := hosts(t, "late", "spare")
+	both := hosts(t, "mute", "calm")
 	late, spare := both[0], both[1]
 	behind := func(ctx context.Context, user, line string) *exec.Cmd {
 		return exec.CommandContext(ctx, "ssh", append(late.SSHArgs(user), "--", line)...)
