@@ -8,6 +8,7 @@
 package scratch
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -22,6 +23,7 @@ import (
 const (
 	prefix   = "godwit-"
 	lockName = ".godwit-lock"
+	newLock  = lockName + ".new"
 	// Bounds of a sweep: a directory that many share may be full.
 	sweepTime    = 2 * time.Second
 	sweepEntries = 50000
@@ -45,25 +47,32 @@ func In(base, what string) (*Dir, error) {
 		return nil, err
 	}
 	sweepOnce(base)
-	path, err := os.MkdirTemp(base, prefix+what)
-	if err != nil {
-		return nil, err
+	for {
+		path, err := os.MkdirTemp(base, prefix+what)
+		if err != nil {
+			return nil, err
+		}
+		d := &Dir{Path: path}
+		if err = os.Chmod(path, 0o700); err == nil {
+			d.lock, err = lock(path)
+		}
+		switch {
+		case err == nil:
+			return d, nil
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.EWOULDBLOCK):
+			// Another run's sweep took it for one of a killed process: see sweepOne.
+			_ = os.RemoveAll(path)
+		default:
+			_ = os.RemoveAll(path)
+			return nil, err
+		}
 	}
-	d := &Dir{Path: path}
-	if err = os.Chmod(path, 0o700); err == nil {
-		d.lock, err = lock(path)
-	}
-	if err != nil {
-		_ = os.RemoveAll(path)
-		return nil, err
-	}
-	return d, nil
 }
 
 // lock makes the locked file. It gets its name when it is locked, so that a sweep
 // never sees an unlocked one of a process that lives.
 func lock(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, lockName+".new"), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, newLock), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +97,7 @@ func flock(f *os.File) error {
 
 // Remove takes the folder away with all that is in it.
 func (d *Dir) Remove() error {
-	err := os.RemoveAll(d.Path)
+	err := remove(d.Path)
 	d.lock.Close() // only now: nobody else is to begin with it
 	return err
 }
@@ -138,15 +147,39 @@ func sweepOne(path string) {
 	if st, err := os.Lstat(path); err != nil || !st.IsDir() || !ours(st) {
 		return
 	}
-	f, err := os.OpenFile(filepath.Join(path, lockName), os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return // none of this package's, or it is only being made
-	}
-	defer f.Close()
-	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() || !ours(st) || flock(f) != nil {
+	for _, name := range []string{lockName, newLock} {
+		f, err := os.OpenFile(filepath.Join(path, name), os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			defer f.Close()
+			if st, err := f.Stat(); err == nil && st.Mode().IsRegular() && ours(st) && flock(f) == nil {
+				_ = remove(path)
+			}
+		}
 		return
 	}
-	_ = os.RemoveAll(path) // goes by descriptors: it does not leave the folder
+	// None of this package's, or its process was killed when it had just made it. One
+	// that is only being made has another try (In).
+	_ = os.Remove(path) // only an empty one goes
+}
+
+// remove takes a folder away, its lock last: who is killed meanwhile leaves a folder
+// that the next sweep knows. It goes by descriptors and does not leave the folder.
+func remove(path string) error {
+	entries, err := os.ReadDir(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() != lockName {
+			if err := os.RemoveAll(filepath.Join(path, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return os.RemoveAll(path)
 }
 
 func ours(st fs.FileInfo) bool {

@@ -85,6 +85,10 @@ func TestSweep(t *testing.T) {
 	must(os.Mkdir(filepath.Join(base, "godwit-lockless"), 0o700))
 	must(os.Symlink(filepath.Join(other, lockName), filepath.Join(base, "godwit-lockless", lockName)))
 	stay := names(t, base)
+	// Of processes that were killed while they made a folder.
+	must(os.Mkdir(filepath.Join(base, "godwit-just-made"), 0o700))
+	must(os.Mkdir(filepath.Join(base, "godwit-not-yet-locked"), 0o700))
+	must(os.WriteFile(filepath.Join(base, "godwit-not-yet-locked", newLock), nil, 0o600))
 
 	living, _ := child(t, base)
 	_, kill := child(t, base)
