@@ -416,9 +416,9 @@ func (t *transfer) run(ctx context.Context) error {
 
 	paths := pathsOf(closure)
 	room := t.askRoom(ctx)
-	valid, err := c.queryValidPaths(paths, !p.opt.DryRun, false)
+	valid, err := c.queryValidPaths(paths, !p.opt.DryRun, false) // the first answer on that connection
 	if err != nil {
-		return err
+		return t.unopened(ctx, err)
 	}
 	begun, roomErr := room()
 	// A host that is silent there would be waited for again at each further step.
@@ -620,6 +620,28 @@ func (t *transfer) substitute(ctx context.Context, c *conn, need []*Info, paths 
 	}
 	c.idleFor(p.opt.Idle)
 	return c, nil
+}
+
+// Room that Nix itself needs to open a store: its database and its locks have
+// files of their own, beside the paths.
+const (
+	openBytes  = 256 << 10
+	openInodes = 10
+)
+
+// unopened says so when a store that does not open has no room for that.
+func (t *transfer) unopened(ctx context.Context, err error) error {
+	if t.d.Room == nil || ctx.Err() != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	room, roomErr := t.d.Room(ctx)
+	if roomErr != nil || room.Bytes >= openBytes && (room.Inodes < 0 || room.Inodes >= openInodes) {
+		return err
+	}
+	return fault.New("Nix there cannot open its store, which has %s free", room).Because(ErrDiskFull).
+		Detail(text.OneLine(err.Error())).Hint("free space there with `nix-collect-garbage -d`")
 }
 
 // addRoom names the numbers when the host's disk is full.

@@ -143,7 +143,7 @@ func TestBadHosts(t *testing.T) {
 		if now := on(t, spare, "ls /nix/store"); now != was {
 			t.Errorf("the store was written to:\n%s\nbefore:\n%s", now, was)
 		}
-		w.run("plan", good, "switch", "--on", "spare").says("runs no NixOS")
+		w.run("plan", good, "switch", "--on", "spare").outs("runs no NixOS")
 	})
 	t.Run("unknown host key", func(t *testing.T) {
 		w.runEnv(config(fmt.Sprintf("  Port %d\n  IdentityFile %s\n  UserKnownHostsFile /dev/null\n", spare.Port, spare.Identity)),
@@ -187,9 +187,12 @@ func TestNoInodes(t *testing.T) {
 	few := lab.New(t, lab.Spec{Name: "few", Suite: "trixie", NixSize: "400m,nr_inodes=40000"})
 	w := newWorld(t, few)
 	net := w.fleetOf("", map[string]string{"few": amd64 + `environment.etc.few.text = "few";`})
-	// All inodes but three are taken.
-	on(t, few, `mkdir /nix/fill && cd /nix/fill && free=$(stat -f -c %d /nix) && seq "$((free - 3))" | xargs touch`)
 	before := on(t, few, "readlink /run/current-system")
+	// All inodes but one are taken: too few for Nix itself.
+	on(t, few, `mkdir /nix/fill && cd /nix/fill && free=$(stat -f -c %d /nix) && seq "$((free - 1))" | xargs touch`)
+	w.run("deploy", net, "switch").exits(3).says("few: Nix there cannot open its store, which has ", " inode", "nix-collect-garbage")
+	// Enough for Nix, and not for the copy.
+	on(t, few, `cd /nix/fill && ls | head -n 14 | xargs rm -f`)
 	w.run("deploy", net, "switch").exits(3).says("few: needs an inode or more for each of", "MiB and ", " inodes free")
 	w.run("plan", net, "switch").outs("low-space", "inodes (room for files) are free in /nix")
 	w.run("status", net).exits(2).outs("inodes (room for files) free on /nix")

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"godwit/test/lab"
 )
@@ -104,6 +105,10 @@ func isSettled(t *testing.T, h *lab.Host) {
 		t.Errorf("%s: runs %s, boots %s, profile %s", h.Name, current, boot, profile)
 	}
 	left, err := h.GodwitLeftovers(ctx)
+	// What told the end may be at its last line.
+	for end := time.Now().Add(5 * time.Second); err == nil && len(left) > 0 && time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+		left, err = h.GodwitLeftovers(ctx)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
