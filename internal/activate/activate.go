@@ -246,6 +246,8 @@ type run struct {
 	denied   refusals      // what new connections get after the activation
 	// unheard is why the host could not be reached, when last tried in vain.
 	unheard string
+	// reached: a new connection stood after the activation.
+	reached bool
 	// cause are the lines of the log before the host began to go back, and backFrom
 	// when that was; nil: it did not.
 	cause    []string

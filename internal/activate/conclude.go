@@ -162,13 +162,14 @@ func (d *run) why() string {
 	case strings.HasPrefix(reason, "units failed after"):
 		return "units failed after the activation: " + strings.Join(d.res.NewlyFailed, ", ")
 	case strings.HasPrefix(reason, "not confirmed"):
-		if d.unheard != "" {
+		if d.unheard != "" && !d.reached {
 			return "the new system did not answer on a new connection within " + d.confirm.String() + " (" + d.unheard + ")"
 		}
-		if d.dropped != "" { // and the host answered again only when it had gone back
-			return "the new system was not confirmed within " + d.confirm.String() + " (" + d.dropped + ")"
+		why := "the new system was not confirmed within " + d.confirm.String()
+		if said := cmp.Or(d.unheard, d.dropped); said != "" { // and the host answered again only when it had gone back
+			why += " (" + said + ")"
 		}
-		return "the new system was not confirmed within " + d.confirm.String()
+		return why
 	case strings.HasPrefix(reason, "not reached on"):
 		why := "the new system did not answer on a new connection within " + d.silence.String()
 		if said := cmp.Or(d.unheard, d.dropped); said != "" {

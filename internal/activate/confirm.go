@@ -92,7 +92,8 @@ func (d *run) checks(ctx context.Context, until awake.Instant) (over bool, err e
 		}
 		return true, d.follow(ctx, "final")
 	}
-	d.lifeline.end() // a new connection stands
+	d.reached = true // a new connection stands
+	d.lifeline.end()
 	d.lifeline = nil
 
 	checkCtx, cancel := context.WithCancelCause(ctx)
@@ -101,7 +102,7 @@ func (d *run) checks(ctx context.Context, until awake.Instant) (over bool, err e
 		defer crash.Catch()
 		select {
 		case <-seat.lost:
-			cancel(errTakenBack)
+			cancel(seat.why)
 		case <-checkCtx.Done():
 		}
 	}()
@@ -109,7 +110,8 @@ func (d *run) checks(ctx context.Context, until awake.Instant) (over bool, err e
 	err = d.req.Checks(watched, Activated)
 	rebooted := stop()
 	end()
-	taken := errors.Is(context.Cause(checkCtx), errTakenBack)
+	cause := context.Cause(checkCtx)
+	taken := errors.Is(cause, errTakenBack) || errors.Is(cause, reboot.ErrRebooted)
 	cancel(nil)
 	leave()
 	switch {

@@ -12,6 +12,7 @@ import (
 	"godwit/internal/awake"
 	"godwit/internal/crash"
 	"godwit/internal/hostscript"
+	"godwit/internal/reboot"
 	"godwit/internal/ssh"
 )
 
@@ -41,6 +42,7 @@ type attendance struct {
 	lost  chan struct{} // closed when the host has decided, or is gone
 	stop  context.CancelFunc
 	done  chan struct{}
+	why   error       // after lost: errTakenBack, or reboot.ErrRebooted
 	ok    atomic.Bool // it was reached while it waited
 	drops int
 	beat  beat
@@ -51,7 +53,7 @@ type attendance struct {
 // stands.
 func (d *run) present(ctx context.Context, tried func(error)) *attendance {
 	ctx, stop := context.WithCancel(ctx)
-	a := &attendance{first: make(chan struct{}), lost: make(chan struct{}), stop: stop, done: make(chan struct{})}
+	a := &attendance{first: make(chan struct{}), lost: make(chan struct{}), why: errTakenBack, stop: stop, done: make(chan struct{})}
 	script, err := d.req.at.attachScript(d.id, "attend", "0", "")
 	first, lost := sync.OnceFunc(func() { close(a.first) }), sync.OnceFunc(func() { close(a.lost) })
 	go func() {
@@ -75,6 +77,9 @@ func (d *run) present(ctx context.Context, tried func(error)) *attendance {
 				})
 			}
 			if fr.ended { // it has decided, or has forgotten the deployment
+				if fr.has("gone") && fr.fact("boot-id") != d.state.BootID {
+					a.why = reboot.ErrRebooted
+				}
 				return
 			}
 			if ctx.Err() != nil {

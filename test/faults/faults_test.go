@@ -432,7 +432,7 @@ cat /dev/zero >/run/filler 2>/dev/null; put phase rolling-back`)}
 		return &network{inner: k.r, edit: editTarget("put phase committing", `mount -o remount,size=16m /run; rm -f "$D/reserve"
 cat /dev/zero >/run/filler 2>/dev/null; put phase committing`)}
 	}, after: func(k *kase) { ranOnce("boot", "good", 1)(k); k.do("rm /run/filler") }},
-	{name: "full /nix", before: "mount -t tmpfs -o size=128k tmpfs /nix/var/nix/gcroots/auto; dd if=/dev/zero of=/nix/var/nix/gcroots/auto/filler bs=1k 2>/dev/null; true", outcome: "failed", exit: 1, end: "old",
+	{name: "full /nix", before: "mount -t tmpfs -o size=128k,mode=755 tmpfs /nix/var/nix/gcroots/auto; dd if=/dev/zero of=/nix/var/nix/gcroots/auto/filler bs=1k 2>/dev/null; true", outcome: "failed", exit: 1, end: "old",
 		words: "KiB are free in /nix", after: ranOnce("test", "good", 0)},
 	{name: "read-only root", before: "for d in /nix /var /etc /boot /root; do mount --bind $d $d && mount -o remount,bind,ro $d; done", outcome: "failed", exit: 1, end: "old", words: "cannot write to",
 		after: func(k *kase) { k.do("umount -l /nix /var /etc /boot /root"); ranOnce("test", "good", 0)(k) }},
