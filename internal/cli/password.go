@@ -13,6 +13,7 @@ import (
 	"godwit/internal/bounded"
 	"godwit/internal/crash"
 	"godwit/internal/fault"
+	"godwit/internal/shell"
 	"godwit/internal/ui"
 )
 
@@ -24,12 +25,15 @@ type passwords struct {
 
 func passwordFlags(c *cobra.Command, p *passwords) {
 	c.Flags().BoolVar(&p.ask, "passwd", false, "ask once for the sudo password of the hosts")
-	c.Flags().StringVar(&p.command, "passcmd", "", "run `COMMAND` (words, no shell) and take the sudo password from its output")
+	c.Flags().StringVar(&p.command, "passcmd", "", "run `COMMAND` (words and quotes as in a shell, without one) and take the sudo password from its output")
 }
 
 func (s *session) password(ctx context.Context, p *passwords) (string, error) {
 	if p.command != "" {
-		words := strings.Fields(p.command)
+		words, err := shell.Split(p.command)
+		if err != nil {
+			return "", fault.New("--passcmd: %w", err)
+		}
 		if len(words) == 0 {
 			return "", fault.New("--passcmd names no command")
 		}

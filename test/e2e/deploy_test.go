@@ -250,6 +250,18 @@ func TestElevation(t *testing.T) {
 		net := w.fleetOf(service("as-nobody"), map[string]string{"spare": amd64 + fmt.Sprintf(`deployment.targetUser = "%s";`, lab.Nobody)})
 		w.run("deploy", net, "switch").exits(3).says("spare", "hint:")
 	})
+	t.Run("a password command with quotes", func(t *testing.T) {
+		net := w.fleetOf(service("quoted"), map[string]string{"spare": amd64 + fmt.Sprintf(`deployment.targetUser = "%s";`, lab.PasswordUser)})
+		w.run("deploy", net, "switch", "--passcmd", `printf "no end`).exits(3).says("--passcmd: ")
+		w.run("deploy", net, "switch", "--passcmd", `printf '%s %s' "`+strings.ReplaceAll(lab.Password, " ", `" "`)+`"`).exits(0)
+	})
+	// A password would not help there: say what would.
+	t.Run("requiretty", func(t *testing.T) {
+		on(t, spare, "echo 'Defaults requiretty' >/etc/sudoers.d/zz-tty; chmod 440 /etc/sudoers.d/zz-tty")
+		defer on(t, spare, "rm /etc/sudoers.d/zz-tty")
+		net := w.fleetOf(service("tty"), map[string]string{"spare": amd64 + fmt.Sprintf(`deployment.targetUser = "%s";`, lab.Deploy)})
+		w.run("deploy", net, "switch").exits(3).says("cannot become root with sudo", "requiretty").saysNot("password")
+	})
 	isSettled(t, spare)
 }
 
