@@ -122,6 +122,9 @@ go test -timeout 30m ./cmd/... ./internal/... ./bench/...
 step "go test -race, where goroutines meet"
 go test -race -short ./internal/deploy ./internal/builder ./internal/nix ./internal/ui
 
+step "the fuzz targets that are due today"
+test/fuzz.sh
+
 step "go test on real hosts" # one package at a time: each starts several hosts
 go test -count=1 -timeout 60m -p 1 ./test/...
 
