@@ -125,7 +125,7 @@ func TestDirtyWordsBehind(t *testing.T) {
 		t.Run(strconv.Itoa(every), func(t *testing.T) { dirty(t, s, slices.Concat(hostVerbs, moreHostVerbs)) })
 	}
 	w := newWorld(t, h)
-	net := w.fleetOf(service("clean"), map[string]string{"late": amd64})
+	net := w.fleetOf(service("clean"), map[string]string{h.Name: amd64})
 	w.run("rollback", "--pending", "--on", "*", net) // whatever the host was in the midst of
 	w.run("deploy", net, "switch").exits(0)
 	isSettled(t, h)
