@@ -40,6 +40,7 @@ type fcase struct {
 
 // kase is a running fcase.
 type kase struct {
+	lost atomic.Value // time.Time: when the deployer was cut off, where a case says so
 	fcase
 	*host
 	t   *testing.T
