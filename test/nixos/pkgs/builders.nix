@@ -121,7 +121,7 @@ in
   linkFarmFromDrvs = name: drvs: final.linkFarm name (map (d: { inherit (d) name; path = d; }) drvs);
 
   # Directories are joined, files linked; the first path wins, as with buildEnv's lowest priority.
-  buildEnv = { name, paths, pathsToLink ? [ "/" ], ignoreCollisions ? false, postBuild ? "", passthru ? { }, meta ? { }, ... }: raw {
+  buildEnv = lib.makeOverridable ({ name, paths, pathsToLink ? [ "/" ], ignoreCollisions ? false, postBuild ? "", passthru ? { }, meta ? { }, ... }: raw {
     inherit name passthru meta;
     env.paths = map toString (lib.unique (map (p: "${lib.getBin p}") (lib.flatten paths)));
     script = ''
@@ -140,7 +140,7 @@ in
       done
       ${postBuild}
     '';
-  };
+  });
   symlinkJoin = args@{ paths, postBuild ? "", ... }: final.buildEnv {
     name = args.name or "${args.pname}-${args.version}";
     inherit paths postBuild;

@@ -1,0 +1,9 @@
+// Package deployrs reads what deploy-rs deploys.
+package deployrs
+
+import (
+	_ "embed" // deploy.nix
+)
+
+//go:embed deploy.nix
+var deployNix string
