@@ -31,9 +31,9 @@ import (
 	"godwit/internal/awake"
 	"godwit/internal/event"
 	"godwit/internal/fault"
+	"godwit/internal/host"
 	"godwit/internal/hostscript"
 	"godwit/internal/shell"
-	"godwit/internal/ssh"
 )
 
 // DefaultProfile is the profile of a NixOS system.
@@ -55,22 +55,6 @@ const (
 	ExitRolledBack = 3
 	ExitBusy       = 75 // another deployment is pending on the host (EX_TEMPFAIL)
 )
-
-// Runner runs commands on one host; *ssh.Host is one.
-type Runner interface {
-	Run(ctx context.Context, c ssh.Cmd) error
-}
-
-// typed is what a person types to run a command on the host: the name in the
-// configuration need not be one that ssh knows.
-func typed(r Runner, host string, words ...string) fault.Raw {
-	if c, ok := r.(interface {
-		Typed(flags []string, words ...string) fault.Raw
-	}); ok {
-		return c.Typed(nil, words...)
-	}
-	return fault.Raw(shell.Join([]string{"ssh", "--", host}) + " " + ssh.Remote(words...))
-}
 
 // Action is what to do with the new system.
 type Action string
@@ -231,7 +215,7 @@ func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Seco
 
 // run is one deployment as the deployer sees it.
 type run struct {
-	r        Runner
+	r        host.Conn
 	req      Request
 	sc       event.Scope
 	fr       frames
@@ -262,7 +246,7 @@ type run struct {
 
 // Run does what req says on the host behind r. It returns a Result in every
 // case; the error is nil when the host runs (or will boot) the new system.
-func Run(ctx context.Context, r Runner, req Request, sink event.Sink) (Result, error) {
+func Run(ctx context.Context, r host.Conn, req Request, sink event.Sink) (Result, error) {
 	d := &run{r: r, req: req, sc: event.On(sink, req.Host, event.StepActivate), begun: time.Now(), since: awake.Now()}
 	d.res = Result{Outcome: "failed", NewSystem: req.NewSystem, ExitCode: -1}
 	if err := d.req.normalize(); err != nil {
@@ -470,7 +454,7 @@ func (d *run) arm(ctx context.Context) error {
 		d.res.Drops++
 		for n := 1; ; n++ {
 			err := d.attach(ctx, "facts", "", false)
-			var exit *ssh.ExitError
+			var exit *host.ExitError
 			begun := d.fr.has("gone") || d.fr.has("waiting") || d.fr.has("started") || d.fr.has("phase") || d.fr.has("final")
 			if err == nil && (begun || n > 3) {
 				break // n > 3: cut between deadman and activation; nothing will come
@@ -555,7 +539,7 @@ func (d *run) follow(ctx context.Context, until string) error {
 }
 
 func connectionLost(err error) bool {
-	var dropped *ssh.DroppedError
+	var dropped *host.DroppedError
 	return errors.As(err, &dropped)
 }
 

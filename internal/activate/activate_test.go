@@ -13,7 +13,8 @@ import (
 	"godwit/internal/awake"
 	"godwit/internal/event"
 	"godwit/internal/fault"
-	"godwit/internal/ssh"
+	"godwit/internal/host"
+	"godwit/internal/host/hosttest"
 )
 
 // fed tells whether the deployer may say more on such a connection.
@@ -22,8 +23,9 @@ func (k call) fed() bool {
 		strings.Contains(k.want, "VERB='follow'") || strings.Contains(k.want, "VERB='attend'")
 }
 
-// script is a strict fake Runner: it expects exactly these calls, in order.
+// script is a strict fake Conn: it expects exactly these calls, in order.
 type script struct {
+	hosttest.Stub
 	t     *testing.T
 	calls []call
 	n     int
@@ -39,7 +41,7 @@ type call struct {
 	stays bool // the connection stays open for as long as the deployer wants
 }
 
-func (s *script) Run(ctx context.Context, c ssh.Cmd) error {
+func (s *script) Run(ctx context.Context, c host.Cmd) error {
 	s.t.Helper()
 	if s.n >= len(s.calls) {
 		s.t.Fatalf("unexpected call %d:\n%.300s", s.n, c.Script)
@@ -87,7 +89,7 @@ func healthy(kv ...string) string {
 
 func deploy(t *testing.T, req Request, calls ...call) (Result, []event.Event, error) {
 	t.Helper()
-	s := &script{t: t, calls: calls}
+	s := &script{Stub: hosttest.Stub{Host: "web1"}, t: t, calls: calls}
 	if req.NewSystem == "" {
 		req.NewSystem = newSystem
 	}
@@ -127,7 +129,7 @@ func logs(events []event.Event) (lines []string) {
 var (
 	activatedFacts = []string{"phase", "activated", "apply-rc", "0 ok", "old", oldSystem, "current", newSystem, "id", "x"}
 	committedFacts = []string{"phase", "committing", "final", "committed", "apply-rc", "0 ok", "decision", "commit", "old", oldSystem, "current", newSystem}
-	dropped        = &ssh.DroppedError{Host: "web1", Command: "script", Err: errors.New("gone")}
+	dropped        = &host.DroppedError{Host: "web1", Command: "script", Err: errors.New("gone")}
 )
 
 func TestCommitted(t *testing.T) {
@@ -237,7 +239,7 @@ func TestRefusals(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			calls := []call{{want: `CHECK=`, out: healthy(c.state...)}}
 			if c.armed != "" {
-				calls = append(calls, call{want: `MODE=`, out: c.armed, err: &ssh.ExitError{Code: 75}})
+				calls = append(calls, call{want: `MODE=`, out: c.armed, err: &host.ExitError{Code: 75}})
 				if c.code == ExitBusy { // who is it?
 					calls = append(calls, call{want: `VERB='facts'`, out: facts("id", "other", "action", "switch", "phase", "activated", "age", "63", "left", "41",
 						"meta", `{"user":"ana","deployer":"laptop7","commit":"4f2a91c0d"}`)})
@@ -333,7 +335,7 @@ func TestInterrupted(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
-			s := &script{t: t, calls: append([]call{
+			s := &script{Stub: hosttest.Stub{Host: "web1"}, t: t, calls: append([]call{
 				{want: `CHECK=`, out: healthy()},
 				{want: `MODE=`, out: "::godwit fact armed x\n" + data(0, "one\n"), err: dropped, then: cancel},
 			}, c.asked...)}

@@ -10,7 +10,7 @@ import (
 
 	"godwit/internal/awake"
 	"godwit/internal/crash"
-	"godwit/internal/ssh"
+	"godwit/internal/host"
 )
 
 // calling says how a script is to be run.
@@ -41,8 +41,8 @@ func (d *run) call(ctx context.Context, script string, c calling) error {
 		d.lastOK = awake.Now()
 		alarm.Reset(min(c.quiet, patience))
 	}
-	cmd := ssh.Cmd{Script: script, Elevate: true, Fresh: c.fresh, Stdout: &d.fr,
-		Limit: ssh.NoLimit, MaxOutput: ssh.NoMaxOutput} // ctx bounds the time; of the log nothing is kept
+	cmd := host.Cmd{Script: script, Elevate: true, Fresh: c.fresh, Stdout: &d.fr,
+		Limit: host.NoLimit, MaxOutput: host.NoMaxOutput} // ctx bounds the time; of the log nothing is kept
 	var err error
 	if c.hold {
 		err = d.hold(ctx, cancel, cmd)
@@ -55,8 +55,8 @@ func (d *run) call(ctx context.Context, script string, c calling) error {
 	}
 	select {
 	case <-silent:
-		if h, ok := d.r.(interface{ Disconnect() }); ok && !c.fresh {
-			h.Disconnect()
+		if !c.fresh {
+			d.r.Disconnect()
 		}
 	default:
 	}
@@ -83,7 +83,7 @@ type lifeline struct {
 }
 
 // hold runs cmd until its answer is whole, and keeps the connection.
-func (d *run) hold(ctx context.Context, cancel context.CancelFunc, cmd ssh.Cmd) error {
+func (d *run) hold(ctx context.Context, cancel context.CancelFunc, cmd host.Cmd) error {
 	go crash.Func(d.lifeline.end)()
 	in, feed := io.Pipe()
 	h := &lifeline{in: feed, cancel: cancel, done: make(chan error, 1)}

@@ -120,7 +120,7 @@ func (d *run) final(final string) error {
 		}
 		f.Detail("running now   "+d.res.Running, "should run    "+d.res.OldSystem, "the boot default is the old system, and its gc root is kept")
 		d.lastLines(f)
-		return f.Hint("%s", typed(d.r, host, "sudo", d.res.OldSystem+"/bin/switch-to-configuration", "test")).
+		return f.Hint("%s", d.r.Typed(nil, "sudo", d.res.OldSystem+"/bin/switch-to-configuration", "test")).
 			Hint("or reboot %s: it boots the old system", host)
 
 	case "failed": // without the guard
@@ -133,11 +133,11 @@ func (d *run) final(final string) error {
 		case Switch:
 			if d.res.ExitCode == 100 {
 				f.Msg = "the new system is the boot default, but it cannot be switched to: " + ExitMeaning(100)
-				f.Hint("%s", typed(d.r, host, "sudo", "systemctl", "reboot"))
+				f.Hint("%s", d.r.Typed(nil, "sudo", "systemctl", "reboot"))
 			} else {
 				f.Detail("there was no guard: the profile names the new system, and the host may run a mix of both")
 				if d.state.NoSwitchOld == "" {
-					f.Hint("%s goes back", typed(d.r, host, "sudo", d.res.OldSystem+"/bin/switch-to-configuration", "switch"))
+					f.Hint("%s goes back", d.r.Typed(nil, "sudo", d.res.OldSystem+"/bin/switch-to-configuration", "switch"))
 				}
 			}
 		case Test:
@@ -216,9 +216,9 @@ func (d *run) failedUnits(f *fault.Error) {
 	f.Detail("newly failed  " + strings.Join(failed, ", "))
 	name := failed[0]
 	if user, ok := strings.CutPrefix(name, "user activation for "); ok {
-		f.Hint("%s", typed(d.r, d.req.Host, "sudo", "sh", "-c", "journalctl -b _UID=$(id -u "+shell.Word(user)+")"))
+		f.Hint("%s", d.r.Typed(nil, "sudo", "sh", "-c", "journalctl -b _UID=$(id -u "+shell.Word(user)+")"))
 	} else {
-		f.Hint("%s", typed(d.r, d.req.Host, "journalctl", "-b", "-u", name[strings.LastIndex(name, " ")+1:]))
+		f.Hint("%s", d.r.Typed(nil, "journalctl", "-b", "-u", name[strings.LastIndex(name, " ")+1:]))
 	}
 	if parts := d.fr.facts["parts-new"]; len(parts) > 0 && parts[0] != "the activation script" {
 		f.Hint("--accept-failed %s takes the new system as it is", parts[0])
@@ -233,12 +233,12 @@ func (d *run) wentBack(f *fault.Error, status string) {
 	switch {
 	case err == nil && code == 0, code == 4 && len(again) > 0:
 	case code == 4:
-		d.sc.Warn("some units of the old system failed during the rollback", string(typed(d.r, d.req.Host, "systemctl", "--failed")))
+		d.sc.Warn("some units of the old system failed during the rollback", string(d.r.Typed(nil, "systemctl", "--failed")))
 	case err == nil:
 		d.sc.Warn(fmt.Sprintf("the old system runs, though its switch-to-configuration ended with status %d every time: %s", code, ExitMeaning(code)),
-			string(typed(d.r, d.req.Host, "systemctl", "--failed")))
+			string(d.r.Typed(nil, "systemctl", "--failed")))
 	default:
-		d.sc.Warn("the old system runs, though its switch-to-configuration had to be killed every time", string(typed(d.r, d.req.Host, "systemctl", "--failed")))
+		d.sc.Warn("the old system runs, though its switch-to-configuration had to be killed every time", string(d.r.Typed(nil, "systemctl", "--failed")))
 	}
 	if len(again) > 0 {
 		d.sc.Warn("on the way back, too, there failed: " + strings.Join(again, ", "))
@@ -256,7 +256,7 @@ func (d *run) overTime(f *fault.Error) {
 	if busy := d.waits.busy; busy != "" {
 		f.Detail("it waited for " + busy)
 		if _, unit, _ := strings.Cut(busy, " "); strings.Contains(unit, ".") && !strings.ContainsAny(unit, " ?") {
-			f.Hint("%s", typed(d.r, d.req.Host, "systemctl", "status", unit))
+			f.Hint("%s", d.r.Typed(nil, "systemctl", "status", unit))
 		}
 	}
 	f.Hint("--activate-timeout %d gives it twice as long", 2*seconds(d.activate))
@@ -269,7 +269,7 @@ func (d *run) bootUnsure(f *fault.Error) bool {
 		return false
 	}
 	f.Detail("the profile was put back, but the boot loader could not be set again: the host may boot either system, or neither")
-	f.Hint("%s, before it reboots", typed(d.r, d.req.Host, "sudo", cmp.Or(d.state.Profile, d.res.OldSystem)+"/bin/switch-to-configuration", "boot"))
+	f.Hint("%s, before it reboots", d.r.Typed(nil, "sudo", cmp.Or(d.state.Profile, d.res.OldSystem)+"/bin/switch-to-configuration", "boot"))
 	return true
 }
 

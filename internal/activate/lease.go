@@ -11,9 +11,9 @@ import (
 
 	"godwit/internal/awake"
 	"godwit/internal/crash"
+	"godwit/internal/host"
 	"godwit/internal/hostscript"
 	"godwit/internal/reboot"
-	"godwit/internal/ssh"
 )
 
 // The host bears only so much silence while it waits for its confirmation
@@ -121,7 +121,7 @@ func (d *run) attendOnce(ctx context.Context, script string, stands func(beat)) 
 		}
 		_ = feed.Close()
 	}()
-	err := d.r.Run(ctx, ssh.Cmd{Script: script, Elevate: true, Fresh: true, Stdin: in, Stdout: &fr, Limit: ssh.NoLimit})
+	err := d.r.Run(ctx, host.Cmd{Script: script, Elevate: true, Fresh: true, Stdin: in, Stdout: &fr, Limit: host.NoLimit})
 	if !fr.ended && err == nil {
 		err = errors.New("the answer of the host was cut off")
 	}
@@ -141,20 +141,20 @@ type refusals struct {
 // an ssh server may be on its way up. 0: never.
 func certain(kind string) time.Duration {
 	switch kind {
-	case "root", string(ssh.AuthFailed), string(ssh.HostKeyChanged), string(ssh.NoLogin):
+	case "root", string(host.AuthFailed), string(host.HostKeyChanged), string(host.NoLogin):
 		return 8 * time.Second
-	case string(ssh.Refused), string(ssh.Dropped):
+	case string(host.Refused), string(host.Dropped):
 		return 20 * time.Second
 	}
 	return 0
 }
 
 func kindOf(err error) string {
-	var root *ssh.ElevateError
+	var root *host.ElevateError
 	if errors.As(err, &root) {
 		return "root"
 	}
-	return string(ssh.KindOf(err))
+	return string(host.KindOf(err))
 }
 
 // refusedAgain notes that a new connection failed, says so when there is something

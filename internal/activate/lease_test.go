@@ -10,7 +10,8 @@ import (
 	"godwit/internal/awake"
 	"godwit/internal/event"
 	"godwit/internal/fault"
-	"godwit/internal/ssh"
+	"godwit/internal/host"
+	"godwit/internal/host/hosttest"
 )
 
 // listening is a run whose events are kept.
@@ -102,9 +103,9 @@ func TestRefusedAgain(t *testing.T) {
 		}
 		return n
 	}
-	closed := fault.New("closed the connection").On("web1").Because(&ssh.ConnectError{Kind: ssh.Dropped})
-	key := fault.New("did not accept any of our keys").On("web1").Because(&ssh.ConnectError{Kind: ssh.AuthFailed})
-	silent := fault.New("no answer").On("web1").Because(&ssh.ConnectError{Kind: ssh.Timeout})
+	closed := fault.New("closed the connection").On("web1").Because(&host.ConnectError{Kind: host.Dropped})
+	key := fault.New("did not accept any of our keys").On("web1").Because(&host.ConnectError{Kind: host.AuthFailed})
+	silent := fault.New("no answer").On("web1").Because(&host.ConnectError{Kind: host.Timeout})
 
 	d, events := listening(t, Request{})
 	for range 50 {
@@ -161,7 +162,7 @@ func TestOverTime(t *testing.T) {
 	d.fr.begin()
 	_, _ = d.fr.Write([]byte("::godwit beat 50  start home-manager-alice.service\n" +
 		facts("phase", "rolling-back", "final", "rolled-back 0", "started", "1", "apply-result", "timeout killed TERM", "reason", "the activation took longer than 6s", "current", oldSystem, "old", oldSystem)))
-	d.r = &script{t: t}
+	d.r = &script{Stub: hosttest.Stub{Host: "web1"}, t: t}
 	text := fault.Render(d.conclude())
 	for _, want := range []string{"took longer than 6s", "it waited for start home-manager-alice.service", "--activate-timeout 12", "systemctl status home-manager-alice.service"} {
 		if !strings.Contains(text, want) {

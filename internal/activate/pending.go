@@ -14,8 +14,8 @@ import (
 	"godwit/internal/awake"
 	"godwit/internal/event"
 	"godwit/internal/fault"
+	"godwit/internal/host"
 	"godwit/internal/hostscript"
-	"godwit/internal/ssh"
 )
 
 // Deployment is one deployment as the host knows it.
@@ -93,7 +93,7 @@ type Record struct {
 // Status looks at the host and at the deployment that is pending on it, or the
 // last one that ended since it booted (nil if there is none). It works from
 // any machine that may log in.
-func Status(ctx context.Context, r Runner, host string) (State, *Deployment, error) {
+func Status(ctx context.Context, r host.Conn, host string) (State, *Deployment, error) {
 	s, err := Preflight(ctx, r, Request{Host: host})
 	if err != nil {
 		return s, nil, err
@@ -102,7 +102,7 @@ func Status(ctx context.Context, r Runner, host string) (State, *Deployment, err
 	return s, d, err
 }
 
-func deployment(ctx context.Context, r Runner, host, id string) (*Deployment, error) {
+func deployment(ctx context.Context, r host.Conn, host, id string) (*Deployment, error) {
 	d := &run{r: r, req: Request{Host: host, at: hostPlaces}, id: id}
 	if err := d.attach(ctx, "facts", "", false); err != nil {
 		return nil, fault.New("cannot ask for the pending deployment: %s", trimHost(err, host)).On(host).Because(err)
@@ -136,7 +136,7 @@ func (d *run) deployment() *Deployment {
 }
 
 // resume finds the pending deployment of a host so that it can be ended.
-func resume(ctx context.Context, r Runner, host, id string, sink event.Sink) (*run, *Deployment, error) {
+func resume(ctx context.Context, r host.Conn, host, id string, sink event.Sink) (*run, *Deployment, error) {
 	if id == "" {
 		id = "current"
 	}
@@ -161,7 +161,7 @@ func resume(ctx context.Context, r Runner, host, id string, sink event.Sink) (*r
 
 // Confirm makes the pending deployment permanent, over a new connection. An
 // empty id means the one that is pending.
-func Confirm(ctx context.Context, r Runner, host, id string, sink event.Sink) (Result, error) {
+func Confirm(ctx context.Context, r host.Conn, host, id string, sink event.Sink) (Result, error) {
 	d, dep, err := resume(ctx, r, host, id, sink)
 	if err != nil {
 		return Result{Outcome: "failed", ExitCode: -1}, err
@@ -185,14 +185,14 @@ func Confirm(ctx context.Context, r Runner, host, id string, sink event.Sink) (R
 // Rollback ends the pending deployment by going back to the system that ran
 // before it. Success is the outcome "rolled-back", or "failed" with no error
 // when it had not begun to change anything.
-func Rollback(ctx context.Context, r Runner, host, id, reason string, sink event.Sink) (Result, error) {
+func Rollback(ctx context.Context, r host.Conn, host, id, reason string, sink event.Sink) (Result, error) {
 	d, dep, err := resume(ctx, r, host, id, sink)
 	if err != nil {
 		return Result{Outcome: "failed", ExitCode: -1}, err
 	}
 	if !dep.Guarded {
 		return d.res, fault.New("this deployment has no guard, so it cannot be rolled back").On(host).
-			Hint("%s", typed(r, host, "sudo", dep.Old+"/bin/switch-to-configuration", "switch"))
+			Hint("%s", r.Typed(nil, "sudo", dep.Old+"/bin/switch-to-configuration", "switch"))
 	}
 	if reason == "" {
 		reason = "asked for by a person"
@@ -213,10 +213,10 @@ func Rollback(ctx context.Context, r Runner, host, id, reason string, sink event
 }
 
 // History reads the last n records of the host's own history, oldest first.
-func History(ctx context.Context, r Runner, host string, n int) ([]Record, error) {
+func History(ctx context.Context, r host.Conn, name string, n int) ([]Record, error) {
 	var out bytes.Buffer
 	script := hostscript.Compound("tail -n " + strconv.Itoa(n) + " " + hostPlaces.State + "/history.jsonl 2>/dev/null\ntrue")
-	if err := r.Run(ctx, ssh.Cmd{Script: script, Elevate: true, Stdout: &out, Name: "the look at its history"}); err != nil {
+	if err := r.Run(ctx, host.Cmd{Script: script, Elevate: true, Stdout: &out, Name: "the look at its history"}); err != nil {
 		return nil, err
 	}
 	var records []Record

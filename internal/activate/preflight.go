@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"godwit/internal/fault"
+	"godwit/internal/host"
 	"godwit/internal/hostscript"
-	"godwit/internal/ssh"
 	"godwit/internal/storepath"
 )
 
@@ -89,7 +89,7 @@ const preflightLimit = 2 * time.Minute
 // Preflight looks at the host and changes nothing. With req.NewSystem empty
 // only the host itself is looked at. It runs the new system's own pre-switch
 // checks when the action is switch or test and the system can run them alone.
-func Preflight(ctx context.Context, r Runner, req Request) (State, error) {
+func Preflight(ctx context.Context, r host.Conn, req Request) (State, error) {
 	at := req.at.or(hostPlaces)
 	if req.Profile != "" {
 		at.Profile = req.Profile
@@ -108,7 +108,7 @@ func Preflight(ctx context.Context, r Runner, req Request) (State, error) {
 	}
 	var f frames
 	f.begin()
-	err = r.Run(ctx, ssh.Cmd{Script: script, Elevate: true, Stdout: &f, Name: "the preflight", Limit: preflightLimit})
+	err = r.Run(ctx, host.Cmd{Script: script, Elevate: true, Stdout: &f, Name: "the preflight", Limit: preflightLimit})
 	if !f.ended {
 		if err == nil {
 			err = errors.New("the answer of the host was cut off")

@@ -15,12 +15,14 @@ import (
 
 	"godwit/internal/event"
 	"godwit/internal/fault"
-	"godwit/internal/ssh"
+	"godwit/internal/host"
+	"godwit/internal/host/hosttest"
 )
 
 // local is a "host" in a folder: the real scripts under a real shell, with
 // systemd and Nix replaced by testdata/stubs.sh.
 type local struct {
+	hosttest.Stub
 	t     *testing.T
 	root  string
 	shell string
@@ -53,7 +55,7 @@ ln -s "$PWD/old" current; ln -s "$PWD/old" profiles/system-7-link; ln -s system-
 
 func newLocal(t *testing.T, shell string) *local {
 	t.Helper()
-	l := &local{t: t, root: t.TempDir()}
+	l := &local{Stub: hosttest.Stub{Host: "web1"}, t: t, root: t.TempDir()}
 	var err error
 	if l.shell, err = exec.LookPath(shell); err != nil {
 		t.Fatal(err)
@@ -94,7 +96,7 @@ func (l *local) idle() {
 
 // Run feeds the script to the shell, as ssh does. Whatever runs this test, the
 // preflight sees a host with systemd.
-func (l *local) Run(ctx context.Context, c ssh.Cmd) error {
+func (l *local) Run(ctx context.Context, c host.Cmd) error {
 	script := strings.Replace(c.Script, "[ ! -d /run/systemd/system ] || tell systemd", "tell systemd 257; true", 1)
 	script = strings.Replace(script, "tell uid", "tell uid 0; true", 1)
 	cmd := exec.CommandContext(ctx, l.shell, "-c", script)
@@ -114,7 +116,7 @@ func (l *local) Run(ctx context.Context, c ssh.Cmd) error {
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		return &ssh.ExitError{Host: "local", Command: "script", Code: exit.ExitCode(), Stderr: stderr.String()}
+		return &host.ExitError{Host: "local", Command: "script", Code: exit.ExitCode(), Stderr: stderr.String()}
 	}
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/host"
 	"godwit/internal/nix"
 	"godwit/internal/ssh"
 	"godwit/internal/store"
@@ -130,12 +131,12 @@ func (p sshPlace) words(argv []string) []string {
 }
 
 func (p sshPlace) run(ctx context.Context, argv []string, stdout, stderr io.Writer) error {
-	return p.host.Run(ctx, ssh.Cmd{Argv: p.words(argv), Stdout: stdout, Stderr: stderr, KillOnCancel: true, Limit: ssh.NoLimit})
+	return p.host.Run(ctx, host.Cmd{Argv: p.words(argv), Stdout: stdout, Stderr: stderr, KillOnCancel: true, Limit: host.NoLimit})
 }
 
 func (p sshPlace) dial(ctx context.Context, argv []string) (*store.Stream, error) {
 	elevate := p.elevate && len(argv) > 2 && argv[2] == "--write"
-	c, err := p.host.Open(ctx, ssh.Cmd{Argv: p.words(argv), Elevate: elevate, KillOnCancel: true})
+	c, err := p.host.Open(ctx, host.Cmd{Argv: p.words(argv), Elevate: elevate, KillOnCancel: true})
 	if err != nil {
 		return nil, err
 	}

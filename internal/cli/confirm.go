@@ -9,8 +9,8 @@ import (
 	"godwit/internal/deploy"
 	"godwit/internal/event"
 	"godwit/internal/fleet"
+	"godwit/internal/host"
 	"godwit/internal/reboot"
-	"godwit/internal/ssh"
 )
 
 func newConfirm(a *app) *cobra.Command {
@@ -39,7 +39,7 @@ what is left.` + "\n" + foundFileHelp + exitStatusHelp,
 			}
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
 				f.tell(s)
-				return s.onHosts(ctx, f.file, f.selection(sel), &p, nil, nil, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
+				return s.onHosts(ctx, f.file, f.selection(sel), &p, nil, nil, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
 					return s.wet(event.On(s.ui, h.Name, event.StepActivate), "confirm what is pending", func() deploy.Outcome {
 						return s.endPending(ctx, f.file, h, conn, "confirmed", func(p *reboot.Pending) (activate.Result, error) {
 							if p == nil {
@@ -63,7 +63,7 @@ what is left.` + "\n" + foundFileHelp + exitStatusHelp,
 
 // endPending ends what is pending on a host, by end: a system that was booted
 // once, or (nil) a deployment that the guard holds.
-func (s *session) endPending(ctx context.Context, file string, h fleet.Host, conn *ssh.Host, done string, end func(*reboot.Pending) (activate.Result, error)) deploy.Outcome {
+func (s *session) endPending(ctx context.Context, file string, h fleet.Host, conn host.Conn, done string, end func(*reboot.Pending) (activate.Result, error)) deploy.Outcome {
 	p, err := reboot.Find(ctx, conn, h.Name)
 	if err != nil {
 		return deploy.Outcome{State: deploy.Failed, Err: err}

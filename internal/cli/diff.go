@@ -12,8 +12,8 @@ import (
 	"godwit/internal/deploy"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/host"
 	"godwit/internal/hoststate"
-	"godwit/internal/ssh"
 	"godwit/internal/store"
 )
 
@@ -127,7 +127,7 @@ func (s *session) diff(ctx context.Context, f fleetArgs, from, to string, o diff
 		return fault.New("a build-only host has no running system").On(s.hosts[0].Name)
 	}
 	h := s.hosts[0]
-	conn := s.pool.Host(deploy.Target(h))
+	conn := s.pool.Conn(h)
 	facts, err := hoststate.Look(ctx, conn, h.Name)
 	if err != nil {
 		return err
@@ -159,7 +159,7 @@ func (d side) String() string {
 }
 
 // side reads the closure of one system.
-func (s *session) side(ctx context.Context, file string, h fleet.Host, conn *ssh.Host, f hoststate.Facts, word string, o diffOptions) (side, error) {
+func (s *session) side(ctx context.Context, file string, h fleet.Host, conn host.Conn, f hoststate.Facts, word string, o diffOptions) (side, error) {
 	out := side{Name: word}
 	src := deploy.HostStore(conn)
 	switch word {

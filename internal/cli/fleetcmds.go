@@ -17,9 +17,9 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/host"
 	"godwit/internal/secrets"
 	"godwit/internal/source/morph"
-	"godwit/internal/ssh"
 	"godwit/internal/ui"
 	"godwit/internal/ui/text"
 )
@@ -41,7 +41,7 @@ all checks of a host at once, each until it passes or the time is over.` + "\n" 
 			}
 			file = args[0]
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
-				return s.onHosts(ctx, file, sel, &p, s.preflightHealth(ctx), func(h fleet.Host) bool { return h.HealthChecks.Len() > 0 }, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
+				return s.onHosts(ctx, file, sel, &p, s.preflightHealth(ctx), func(h fleet.Host) bool { return h.HealthChecks.Len() > 0 }, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
 					if h.HealthChecks.Len() == 0 {
 						return deploy.Outcome{State: deploy.Skipped, Detail: "no health checks"}
 					}
@@ -95,7 +95,7 @@ those that changed, and then the health checks.` + "\n" + exitStatusHelp,
 					}
 					return preflightSecrets(hosts)
 				}
-				return s.onHosts(ctx, args[0], sel, &p, before, func(h fleet.Host) bool { return len(h.Secrets) > 0 }, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
+				return s.onHosts(ctx, args[0], sel, &p, before, func(h fleet.Host) bool { return len(h.Secrets) > 0 }, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
 					sc := event.On(s.ui, h.Name, event.StepSecrets)
 					if len(h.Secrets) == 0 {
 						return deploy.Outcome{State: deploy.Skipped, Detail: "no secrets"}
@@ -149,7 +149,7 @@ terminal and to a pipe alike; --json has every line as it was, escaped.` + "\n" 
 				return err
 			}
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
-				return s.onHosts(ctx, args[0], sel, &p, nil, nil, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
+				return s.onHosts(ctx, args[0], sel, &p, nil, nil, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
 					return s.wet(event.On(s.ui, h.Name, event.StepExec), "run "+line, func() deploy.Outcome {
 						if timeout > 0 {
 							var cancel context.CancelFunc
@@ -195,14 +195,14 @@ func commandLine(args []string) (string, error) {
 // execLine is the longest line of a command that is passed on whole, in bytes.
 const execLine = 64 << 10
 
-func (s *session) execOn(ctx context.Context, h fleet.Host, conn *ssh.Host, line string) deploy.Outcome {
+func (s *session) execOn(ctx context.Context, h fleet.Host, conn host.Conn, line string) deploy.Outcome {
 	sc := event.On(s.ui, h.Name, event.StepExec)
 	sc.Start(line)
 	out := bounded.NewLineWriter(execLine, sc.Log)
 	errs := bounded.NewLineWriter(execLine, func(l string) {
 		sc.Emit(event.Event{Kind: event.Log, Text: l, Data: map[string]string{"stream": "stderr"}})
 	})
-	cmd := ssh.Cmd{Shell: line, Stdout: out, Stderr: errs, KillOnCancel: true, Limit: ssh.NoLimit}
+	cmd := host.Cmd{Shell: line, Stdout: out, Stderr: errs, KillOnCancel: true, Limit: host.NoLimit}
 	if rest, ok := strings.CutPrefix(line, "sudo "); ok {
 		cmd.Shell, cmd.Elevate = rest, true
 	}
@@ -220,7 +220,7 @@ func (s *session) execOn(ctx context.Context, h fleet.Host, conn *ssh.Host, line
 // the run when the hosts are known and none has been touched.
 //
 // needs tells which hosts a connection is opened to; nil: to all.
-func (s *session) onHosts(ctx context.Context, file string, sel fleet.Selection, p *passwords, before func([]fleet.Host) error, needs func(fleet.Host) bool, fn func(context.Context, fleet.Host, *ssh.Host) deploy.Outcome) error {
+func (s *session) onHosts(ctx context.Context, file string, sel fleet.Selection, p *passwords, before func([]fleet.Host) error, needs func(fleet.Host) bool, fn func(context.Context, fleet.Host, host.Conn) deploy.Outcome) error {
 	l, err := s.app.globals.limits()
 	if err != nil {
 		return err
@@ -241,13 +241,13 @@ func (s *session) onHosts(ctx context.Context, file string, sel fleet.Selection,
 		if h.BuildOnly || s.app.globals.dryRun || needs != nil && !needs(h) {
 			return nil
 		}
-		return s.pool.Host(deploy.Target(h)).Connect(ctx)
+		return s.pool.Conn(h).Connect(ctx)
 	}
 	outcomes = append(outcomes, deploy.Reached(ctx, s.hosts, l.Activate, s.ui, reach, func(ctx context.Context, h fleet.Host) deploy.Outcome {
 		if h.BuildOnly {
 			return deploy.Outcome{State: deploy.Skipped, Detail: "build-only host: not touched"}
 		}
-		return fn(ctx, h, s.pool.Host(deploy.Target(h)))
+		return fn(ctx, h, s.pool.Conn(h))
 	})...)
 	return s.finish(ctx, outcomes)
 }

@@ -13,8 +13,8 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/host"
 	"godwit/internal/hoststate"
-	"godwit/internal/ssh"
 	"godwit/internal/store"
 	"godwit/internal/ui"
 	"godwit/internal/ui/text"
@@ -55,7 +55,7 @@ newest --keep generations. Hosts with a pending deployment are left alone.
 			}
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
 				f.tell(s)
-				return s.onHosts(ctx, f.file, f.selection(sel), &p, nil, nil, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
+				return s.onHosts(ctx, f.file, f.selection(sel), &p, nil, nil, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
 					ctx, cancel := context.WithTimeoutCause(ctx, seconds(or(timeout, 3600)), fmt.Errorf("took longer than %s", seconds(or(timeout, 3600))))
 					defer cancel()
 					return s.collect(ctx, h, conn, rule)
@@ -87,7 +87,7 @@ func parseAge(s string) (time.Duration, error) {
 }
 
 // collect deletes what a host does not need any more.
-func (s *session) collect(ctx context.Context, h fleet.Host, conn *ssh.Host, rule hoststate.KeepRule) deploy.Outcome {
+func (s *session) collect(ctx context.Context, h fleet.Host, conn host.Conn, rule hoststate.KeepRule) deploy.Outcome {
 	sc := event.On(s.ui, h.Name, event.StepGC)
 	sc.Start("")
 	fail := func(err error) deploy.Outcome {
@@ -163,7 +163,7 @@ func generationNumbers(list []hoststate.Generation) string {
 
 // freeable is how much only the systems in drop need. It is a guess: what else
 // is kept on the host is not looked at.
-func freeable(ctx context.Context, conn *ssh.Host, drop []hoststate.Generation, keep []hoststate.Kept) (int64, bool) {
+func freeable(ctx context.Context, conn host.Conn, drop []hoststate.Generation, keep []hoststate.Kept) (int64, bool) {
 	if len(drop) == 0 {
 		return 0, true
 	}

@@ -18,8 +18,8 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/history"
+	"godwit/internal/host"
 	"godwit/internal/hoststate"
-	"godwit/internal/ssh"
 	"godwit/internal/ui"
 )
 
@@ -144,13 +144,13 @@ func (s *session) fleetHistory(ctx context.Context, file string, o historyOption
 		if h.BuildOnly {
 			return nil
 		}
-		return s.pool.Host(deploy.Target(h)).Connect(ctx)
+		return s.pool.Conn(h).Connect(ctx)
 	}
 	outcomes = append(outcomes, deploy.Reached(ctx, s.hosts, l.Look, event.Discard, reach, func(ctx context.Context, h fleet.Host) deploy.Outcome {
 		if h.BuildOnly {
 			return deploy.Outcome{State: deploy.Skipped}
 		}
-		own, err := recordsOf(ctx, s.pool.Host(deploy.Target(h)), h.Name, n)
+		own, err := recordsOf(ctx, s.pool.Conn(h), h.Name, n)
 		mu.Lock()
 		defer mu.Unlock()
 		records = append(records, own...)
@@ -318,7 +318,7 @@ func entryText(e history.Entry) string {
 // afterwards does what the deployer of a deployment that was ended from here
 // may not be able to do any more: it takes the root of its push away, and reads
 // the host's record into the database.
-func (s *session) afterwards(ctx context.Context, file string, conn *ssh.Host, host string, res activate.Result) {
+func (s *session) afterwards(ctx context.Context, file string, conn host.Conn, name string, res activate.Result) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 	defer cancel()
 	if res.ID == "" {
@@ -327,7 +327,7 @@ func (s *session) afterwards(ctx context.Context, file string, conn *ssh.Host, h
 	if res.NewSystem != "" {
 		_ = deploy.ReleasePushed(ctx, conn, res.NewSystem)
 	}
-	if own, err := recordsOf(ctx, conn, host, 3); err == nil {
+	if own, err := recordsOf(ctx, conn, name, 3); err == nil {
 		s.importRecords(ctx, file, own)
 	}
 }

@@ -9,9 +9,9 @@ import (
 	"godwit/internal/deploy"
 	"godwit/internal/fault"
 	"godwit/internal/history"
+	"godwit/internal/host"
 	"godwit/internal/hoststate"
 	"godwit/internal/plan"
-	"godwit/internal/ssh"
 )
 
 // lastSeen is the newest deploy of a host that this machine knows to have ended
@@ -57,9 +57,9 @@ func (s *session) lastText(ctx context.Context, host string) string {
 // tellLast adds to the errors of hosts that do not answer when they last did.
 func (s *session) tellLast(ctx context.Context, outcomes []deploy.Outcome) {
 	for _, o := range outcomes {
-		var no *ssh.ConnectError
+		var no *host.ConnectError
 		var f *fault.Error
-		if o.Err == nil || !errors.As(o.Err, &no) || !ssh.Retryable(o.Err) || !errors.As(o.Err, &f) {
+		if o.Err == nil || !errors.As(o.Err, &no) || !host.Retryable(o.Err) || !errors.As(o.Err, &f) {
 			continue
 		}
 		if last := s.lastText(ctx, o.Host); last != "" {

@@ -18,8 +18,8 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/history"
+	"godwit/internal/host"
 	"godwit/internal/source/morph"
-	"godwit/internal/ssh"
 	"godwit/internal/ui"
 )
 
@@ -259,16 +259,16 @@ func (s *session) importRecords(ctx context.Context, file string, entries []hist
 }
 
 // recordsOf reads a host's own record.
-func recordsOf(ctx context.Context, conn *ssh.Host, host string, n int) ([]history.Entry, error) {
+func recordsOf(ctx context.Context, conn host.Conn, name string, n int) ([]history.Entry, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	records, err := activate.History(ctx, conn, host, n)
+	records, err := activate.History(ctx, conn, name, n)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]history.Entry, len(records))
 	for i, r := range records {
-		out[i] = history.FromRecord(host, r)
+		out[i] = history.FromRecord(name, r)
 	}
 	return out, nil
 }

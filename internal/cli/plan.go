@@ -352,11 +352,11 @@ func (s *session) lookAt(ctx context.Context, p *plan.Plan, built []deploy.Outco
 
 // lookAtHost makes the part of one host that answers.
 func (s *session) lookAtHost(ctx context.Context, p *plan.Plan, h fleet.Host, system string, src store.Endpoint, brief bool) (plan.Host, error) {
-	conn := s.pool.Host(deploy.Target(h))
+	conn := s.pool.Conn(h)
 	if err := conn.Connect(ctx); err != nil {
 		return plan.Host{}, err
 	}
-	t := plan.Target{Host: h, Runner: conn, Store: deploy.HostStore(conn), System: system, Source: src}
+	t := plan.Target{Host: h, Conn: conn, Store: deploy.HostStore(conn), System: system, Source: src}
 	if s.net != nil {
 		t.Fleet = s.net.Names
 	}

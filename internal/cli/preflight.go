@@ -85,7 +85,7 @@ func findTwins(ctx context.Context, pool *ssh.Pool, hosts []fleet.Host) map[stri
 	var targets []ssh.Target
 	for _, h := range hosts {
 		if !h.BuildOnly && h.TargetHost != "" {
-			names, targets = append(names, h.Name), append(targets, deploy.Target(h))
+			names, targets = append(names, h.Name), append(targets, ssh.TargetOf(h))
 		}
 	}
 	if len(names) < 2 {

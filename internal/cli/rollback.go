@@ -14,9 +14,9 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/history"
+	"godwit/internal/host"
 	"godwit/internal/hoststate"
 	"godwit/internal/reboot"
-	"godwit/internal/ssh"
 )
 
 type rollbackOptions struct {
@@ -78,7 +78,7 @@ was booted once, by deploy --reboot, that takes another reboot.` + "\n" + foundF
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
 				f.tell(s)
 				if o.pending {
-					return s.onHosts(ctx, f.file, f.selection(o.selection), &o.passwords, nil, nil, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
+					return s.onHosts(ctx, f.file, f.selection(o.selection), &o.passwords, nil, nil, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
 						return s.wet(event.On(s.ui, h.Name, event.StepActivate), "roll back what is pending", func() deploy.Outcome {
 							why := "asked for by " + a.whoami()
 							return s.endPending(ctx, f.file, h, conn, "went back, ended", func(p *reboot.Pending) (activate.Result, error) {
@@ -123,7 +123,7 @@ func (s *session) rollback(ctx context.Context, f fleetArgs, o rollbackOptions) 
 		}
 		return nil
 	}
-	return s.onHosts(ctx, f.file, f.selection(o.selection), &o.passwords, before, nil, func(ctx context.Context, h fleet.Host, conn *ssh.Host) deploy.Outcome {
+	return s.onHosts(ctx, f.file, f.selection(o.selection), &o.passwords, before, nil, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
 		began := time.Now()
 		out := s.rollbackHost(ctx, h, conn, o, meta)
 		out.Host, out.Duration = h.Name, time.Since(began)
@@ -132,7 +132,7 @@ func (s *session) rollback(ctx context.Context, f fleetArgs, o rollbackOptions) 
 	})
 }
 
-func (s *session) rollbackHost(ctx context.Context, h fleet.Host, conn *ssh.Host, o rollbackOptions, meta map[string]string) deploy.Outcome {
+func (s *session) rollbackHost(ctx context.Context, h fleet.Host, conn host.Conn, o rollbackOptions, meta map[string]string) deploy.Outcome {
 	facts, err := hoststate.Look(ctx, conn, h.Name)
 	if err != nil {
 		return deploy.Outcome{State: deploy.Failed, Err: err}
@@ -155,7 +155,7 @@ func (s *session) rollbackHost(ctx context.Context, h fleet.Host, conn *ssh.Host
 	})
 }
 
-func (s *session) activateGeneration(ctx context.Context, h fleet.Host, conn *ssh.Host, target hoststate.Generation, o rollbackOptions, meta map[string]string) deploy.Outcome {
+func (s *session) activateGeneration(ctx context.Context, h fleet.Host, conn host.Conn, target hoststate.Generation, o rollbackOptions, meta map[string]string) deploy.Outcome {
 	h.HealthChecks.Accepted = o.accepted
 	res, err := activate.Run(ctx, conn, activate.Request{
 		Host: h.Name, NewSystem: target.System, Action: activate.Switch, SkipUnchanged: true, Meta: meta,

@@ -15,6 +15,7 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/host"
 	"godwit/internal/nix"
 	"godwit/internal/paths"
 	"godwit/internal/plan"
@@ -264,7 +265,7 @@ func (s *session) askHosts(ctx context.Context, r loadRequest, res *morph.Result
 		}
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
-		system, err := platformOf(ctx, s.pool.Host(deploy.Target(h)))
+		system, err := platformOf(ctx, s.pool.Conn(h))
 		if err != nil {
 			return deploy.Outcome{Err: err}
 		}
@@ -324,8 +325,8 @@ func (s *session) tempDir(what string) (string, error) {
 
 // platformOf is the Nix system of a live host: that of the system that it
 // runs, or else of its processor.
-func platformOf(ctx context.Context, h *ssh.Host) (string, error) {
-	out, err := h.Output(ctx, ssh.Cmd{Script: `cat /run/current-system/system 2>/dev/null || { uname -m; uname -s; }`})
+func platformOf(ctx context.Context, h host.Conn) (string, error) {
+	out, err := h.Output(ctx, host.Cmd{Script: `cat /run/current-system/system 2>/dev/null || { uname -m; uname -s; }`})
 	if err != nil {
 		return "", err
 	}
@@ -364,7 +365,7 @@ func (s *session) openPool(p *passwords) error {
 // call opens the connection to a host. Its error is met by who needs the connection.
 func (s *session) call(ctx context.Context, h fleet.Host) {
 	if !h.BuildOnly {
-		_ = s.pool.Host(deploy.Target(h)).Connect(ctx)
+		_ = s.pool.Conn(h).Connect(ctx)
 	}
 }
 
@@ -462,7 +463,7 @@ func (a *app) builderSettings() (builder.Settings, error) {
 
 // pushers copies out of stores, with the run's view.
 func (s *session) pushers() *deploy.Pushers {
-	p := &deploy.Pushers{Options: store.Options{Sink: s.ui, DryRun: s.app.globals.dryRun}}
+	p := &deploy.Pushers{SSH: s.pool, Options: store.Options{Sink: s.ui, DryRun: s.app.globals.dryRun}}
 	s.copyInto(p)
 	s.closers = append(s.closers, func() { _ = p.Close() })
 	return p

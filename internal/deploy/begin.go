@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"godwit/internal/fault"
+	"godwit/internal/host"
 	"godwit/internal/hostscript"
-	"godwit/internal/ssh"
 	"godwit/internal/store"
 )
 
@@ -34,12 +34,12 @@ const rootsFunc = `roots() {
 
 // copying is one copy to a host, from its mark to its roots.
 type copying struct {
-	conn  *ssh.Host
+	conn  host.Conn
 	roots []string
 	id    string
 }
 
-func newCopying(conn *ssh.Host, roots []string) *copying {
+func newCopying(conn host.Conn, roots []string) *copying {
 	b := make([]byte, 8)
 	_, _ = rand.Read(b) // never fails (crypto/rand)
 	return &copying{conn: conn, roots: roots, id: hex.EncodeToString(b)}
@@ -66,11 +66,11 @@ const (
 )
 
 func (c *copying) script(ctx context.Context, mode string) (b store.Begun, mended []string, err error) {
-	limit := ssh.DefaultLimit
+	limit := host.DefaultLimit
 	if mode == "mend" {
 		limit = mendLimit
 	}
-	out, err := c.conn.Output(ctx, ssh.Cmd{Script: rootsFunc + hostscript.RoomOf + beginScript, Name: "the beginning of the copy", Limit: limit,
+	out, err := c.conn.Output(ctx, host.Cmd{Script: rootsFunc + hostscript.RoomOf + beginScript, Name: "the beginning of the copy", Limit: limit,
 		Args: append([]string{copyMark, "/nix/store", c.id, mode, pushedRoot}, c.roots...), Elevate: true})
 	if err != nil {
 		return b, nil, err
@@ -110,7 +110,7 @@ func (c *copying) script(ctx context.Context, mode string) (b store.Begun, mende
 // are on the disk: Nix syncs its database, not the files, so that after a power cut it
 // would hold empty files for valid ones (seen on a real kernel, test/realboot).
 func (c *copying) protect(ctx context.Context) error {
-	return c.conn.Run(ctx, ssh.Cmd{Name: "the end of the copy", Limit: syncLimit, Script: rootsFunc + `mark=$1 id=$2; shift 2
+	return c.conn.Run(ctx, host.Cmd{Name: "the end of the copy", Limit: syncLimit, Script: rootsFunc + `mark=$1 id=$2; shift 2
 roots "$@" || exit
 sync -f /nix/store 2>/dev/null || sync
 if read -r _ is 2>/dev/null <"$mark" && [ "$is" = "$id" ]; then rm -f "$mark"; fi`,

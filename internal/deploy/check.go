@@ -8,8 +8,8 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/fleet"
 	"godwit/internal/health"
+	"godwit/internal/host"
 	"godwit/internal/secrets"
-	"godwit/internal/ssh"
 )
 
 func passed(n int) string {
@@ -25,7 +25,7 @@ type checkContext struct {
 	failed []string // units that had failed before
 }
 
-func (r *Run) checks(ctx context.Context, h fleet.Host, conn *ssh.Host, c fleet.Checks, step event.Step, about checkContext) error {
+func (r *Run) checks(ctx context.Context, h fleet.Host, conn host.Conn, c fleet.Checks, step event.Step, about checkContext) error {
 	if c.Len() == 0 {
 		return nil
 	}
@@ -36,11 +36,11 @@ func (r *Run) checks(ctx context.Context, h fleet.Host, conn *ssh.Host, c fleet.
 }
 
 // Check runs the checks of one host and reports them as one step.
-func Check(ctx context.Context, conn *ssh.Host, h fleet.Host, c fleet.Checks, timeout time.Duration, sc event.Scope) error {
+func Check(ctx context.Context, conn host.Conn, h fleet.Host, c fleet.Checks, timeout time.Duration, sc event.Scope) error {
 	return check(ctx, conn, h, c, timeout, sc, checkContext{})
 }
 
-func check(ctx context.Context, conn *ssh.Host, h fleet.Host, c fleet.Checks, timeout time.Duration, sc event.Scope, about checkContext) error {
+func check(ctx context.Context, conn host.Conn, h fleet.Host, c fleet.Checks, timeout time.Duration, sc event.Scope, about checkContext) error {
 	sc.Start(fmt.Sprintf("%d checks", c.Len()))
 	where, _ := conn.Where(ctx) // without it the name of the host counts
 	_, err := health.Run(ctx, conn, h, c, health.Options{Budget: timeout, Before: sc.Step == event.StepPreCheck,
@@ -49,7 +49,7 @@ func check(ctx context.Context, conn *ssh.Host, h fleet.Host, c fleet.Checks, ti
 	return err
 }
 
-func (r *Run) uploadSecrets(ctx context.Context, h fleet.Host, conn *ssh.Host, phase string) error {
+func (r *Run) uploadSecrets(ctx context.Context, h fleet.Host, conn host.Conn, phase string) error {
 	sc := event.On(r.Sink, h.Name, event.StepSecrets)
 	return r.wet(sc, "upload "+phase+" secrets", func() error {
 		_, err := UploadSecrets(ctx, conn, h, secrets.Options{Phase: phase}, sc)
@@ -58,7 +58,7 @@ func (r *Run) uploadSecrets(ctx context.Context, h fleet.Host, conn *ssh.Host, p
 }
 
 // UploadSecrets sends the secrets of one phase as one step.
-func UploadSecrets(ctx context.Context, conn *ssh.Host, h fleet.Host, opt secrets.Options, sc event.Scope) (secrets.Report, error) {
+func UploadSecrets(ctx context.Context, conn host.Conn, h fleet.Host, opt secrets.Options, sc event.Scope) (secrets.Report, error) {
 	if len(secrets.Select(h.Secrets, opt.Phase)) == 0 {
 		return secrets.Report{}, nil
 	}

@@ -12,6 +12,7 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/host"
 	"godwit/internal/nix"
 	"godwit/internal/nixlog"
 	"godwit/internal/ssh"
@@ -28,7 +29,7 @@ type NixCopy struct {
 }
 
 // Push copies the closures of roots from src to the host's store.
-func (n *NixCopy) Push(ctx context.Context, src store.Endpoint, h fleet.Host, conn *ssh.Host, roots []string) error {
+func (n *NixCopy) Push(ctx context.Context, src store.Endpoint, h fleet.Host, conn host.Conn, roots []string) error {
 	sc := event.On(n.Sink, h.Name, event.StepCopy)
 	sc.Start("copying from " + src.Name + " with nix copy")
 	start := time.Now()
@@ -68,7 +69,7 @@ type missing struct {
 
 // measure finds out what is to be copied; nil when that cannot be told: nix copy
 // does not depend on it.
-func (n *NixCopy) measure(ctx context.Context, src store.Endpoint, conn *ssh.Host, roots []string) *missing {
+func (n *NixCopy) measure(ctx context.Context, src store.Endpoint, conn host.Conn, roots []string) *missing {
 	infos, err := store.Closure(ctx, src, roots)
 	if err != nil {
 		return nil
@@ -116,8 +117,9 @@ func (m *missing) watch(sc event.Scope) event.Scope {
 	return sc
 }
 
-func (n *NixCopy) push(ctx context.Context, src store.Endpoint, h fleet.Host, conn *ssh.Host, roots []string, m *missing, sc event.Scope) error {
-	from, err := n.from(src, conn)
+func (n *NixCopy) push(ctx context.Context, src store.Endpoint, h fleet.Host, conn host.Conn, roots []string, m *missing, sc event.Scope) error {
+	there := n.Pool.Host(ssh.TargetOf(h))
+	from, err := n.from(src, h)
 	if err != nil {
 		return err.On(h.Name)
 	}
@@ -133,7 +135,7 @@ func (n *NixCopy) push(ctx context.Context, src store.Endpoint, h fleet.Host, co
 	if err := n.protect(ctx, conn, roots, sc); err != nil {
 		return err
 	}
-	args := []string{"copy", "--log-format", "internal-json", "-v", "--no-check-sigs", "--to", nixURI(conn)}
+	args := []string{"copy", "--log-format", "internal-json", "-v", "--no-check-sigs", "--to", nixURI(there.Target())}
 	if from != "" {
 		args = append(args, "--from", from)
 	}
@@ -142,7 +144,7 @@ func (n *NixCopy) push(ctx context.Context, src store.Endpoint, h fleet.Host, co
 	}
 	cmd := n.Tool.Command(ctx, "nix", append(args, roots...)...)
 	// The user is in the address, so that the options fit the source as well.
-	t := conn.Target()
+	t := there.Target()
 	cmd.Env = append(cmd.Env, "NIX_SSHOPTS="+n.Pool.Host(ssh.Target{Name: t.Name, Host: t.Host, Port: t.Port}).NixSSHOpts())
 	stderr, serr := cmd.StderrPipe()
 	if serr != nil {
@@ -156,14 +158,14 @@ func (n *NixCopy) push(ctx context.Context, src store.Endpoint, h fleet.Host, co
 		if ctx.Err() != nil {
 			return fault.New("the copy was interrupted").On(h.Name).Because(context.Cause(ctx))
 		}
-		return copyFault(conn, log, werr).On(h.Name)
+		return copyFault(there, log, werr).On(h.Name)
 	}
 	return nil
 }
 
 // protect makes the garbage collector roots. A trusted user who cannot become
 // root may copy all the same.
-func (n *NixCopy) protect(ctx context.Context, conn *ssh.Host, roots []string, sc event.Scope) error {
+func (n *NixCopy) protect(ctx context.Context, conn host.Conn, roots []string, sc event.Scope) error {
 	err := newCopying(conn, roots).protect(ctx)
 	if err != nil && ctx.Err() == nil {
 		sc.Warn("what is copied is not protected from the host's garbage collector: " + event.Message(err))
@@ -173,7 +175,7 @@ func (n *NixCopy) protect(ctx context.Context, conn *ssh.Host, roots []string, s
 }
 
 // from is the source as nix copy takes it; "" is this machine's store.
-func (n *NixCopy) from(src store.Endpoint, conn *ssh.Host) (string, *fault.Error) {
+func (n *NixCopy) from(src store.Endpoint, h fleet.Host) (string, *fault.Error) {
 	uri, local := builder.NixURI(src)
 	switch {
 	case local:
@@ -190,7 +192,7 @@ func (n *NixCopy) from(src store.Endpoint, conn *ssh.Host) (string, *fault.Error
 		return "", fault.New("%s cannot use the port in %s: Nix 2.31 is the first that does", n.Tool.Version, uri).
 			Hint("give the builder a name with that port in ~/.ssh/config, or leave out --copy-with nix")
 	}
-	if conn.Target().Port != 0 {
+	if ssh.TargetOf(h).Port != 0 {
 		return "", fault.New("nix copy has one set of ssh options for both ends, and the port of this host would count for %s, too", uri).
 			Hint("give the host a name with that port in ~/.ssh/config, or leave out --copy-with nix")
 	}
@@ -199,16 +201,15 @@ func (n *NixCopy) from(src store.Endpoint, conn *ssh.Host) (string, *fault.Error
 
 // nixURI is the host as a store of Nix's. The port is in NIX_SSHOPTS: Nix before
 // 2.31 does not take it here.
-func nixURI(conn *ssh.Host) string {
-	t := conn.Target()
-	host := t.Host
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
+func nixURI(t ssh.Target) string {
+	name := t.Host
+	if strings.Contains(name, ":") {
+		name = "[" + name + "]"
 	}
 	if t.User != "" {
-		host = t.User + "@" + host
+		name = t.User + "@" + name
 	}
-	return "ssh-ng://" + host
+	return "ssh-ng://" + name
 }
 
 // copyFault is the error of a nix copy that failed.

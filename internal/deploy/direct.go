@@ -7,6 +7,8 @@ import (
 
 	"godwit/internal/builder"
 	"godwit/internal/fault"
+	"godwit/internal/fleet"
+	"godwit/internal/host"
 	"godwit/internal/ssh"
 	"godwit/internal/store"
 )
@@ -66,8 +68,8 @@ func hop(a ssh.Address, script string) []string {
 // direct is the way from an ssh builder to a host past this machine; nil where
 // it is not asked for, or the source is something else. The builder logs in with
 // a key or an agent of its own.
-func (p *Pushers) direct(src store.Endpoint, conn *ssh.Host) *store.Direct {
-	if p.Builders == nil || p.Direct == DirectOff || p.Direct == "" {
+func (p *Pushers) direct(src store.Endpoint, h fleet.Host) *store.Direct {
+	if p.Builders == nil || p.SSH == nil || p.Direct == DirectOff || p.Direct == "" {
 		return nil
 	}
 	u, err := builder.ParseStoreURI(src.Name)
@@ -76,8 +78,8 @@ func (p *Pushers) direct(src store.Endpoint, conn *ssh.Host) *store.Direct {
 	}
 	from := p.Builders.Host(ssh.Target{Name: u.Text, Host: u.Host, User: u.User, Port: u.Port})
 	run := func(ctx context.Context, script, stdin string, args ...string) error {
-		return from.Run(ctx, ssh.Cmd{Argv: append([]string{"/bin/sh", "-c", findNix + script, "sh"}, args...), Stdin: strings.NewReader(stdin), KillOnCancel: true,
-			Name: "the copy from the builder", Limit: ssh.NoLimit})
+		return from.Run(ctx, host.Cmd{Argv: append([]string{"/bin/sh", "-c", findNix + script, "sh"}, args...), Stdin: strings.NewReader(stdin), KillOnCancel: true,
+			Name: "the copy from the builder", Limit: host.NoLimit})
 	}
 	d := &store.Direct{
 		Run: func(ctx context.Context, script, stdin string) error { return run(ctx, script, stdin) },
@@ -86,13 +88,13 @@ func (p *Pushers) direct(src store.Endpoint, conn *ssh.Host) *store.Direct {
 		d.Quiet, d.Least = true, worthDirect
 	}
 	d.Probe = func(ctx context.Context) error {
-		a, err := conn.Address(ctx)
+		a, err := p.SSH.Host(ssh.TargetOf(h)).Address(ctx)
 		if err != nil {
 			return err
 		}
 		d.Import = hop(a, importScript)
 		err = run(ctx, `exec "$@" >/dev/null`, "", hop(a, probeScript)...)
-		if x := (*ssh.ExitError)(nil); errors.As(err, &x) && strings.TrimSpace(x.Stderr) != "" {
+		if x := (*host.ExitError)(nil); errors.As(err, &x) && strings.TrimSpace(x.Stderr) != "" {
 			lines := strings.Split(strings.TrimSpace(x.Stderr), "\n")
 			return fault.New("%s", lines[len(lines)-1])
 		}

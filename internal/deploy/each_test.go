@@ -9,7 +9,7 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
-	"godwit/internal/ssh"
+	"godwit/internal/host"
 )
 
 // TestEachErrors: how a host ended, and that it is named once.
@@ -23,9 +23,9 @@ func TestEachErrors(t *testing.T) {
 		detail string
 		shown  string
 	}{
-		{"a command that failed", Outcome{Err: &ssh.ExitError{Host: "web", Command: "false", Code: 1}}, false, Failed,
+		{"a command that failed", Outcome{Err: &host.ExitError{Host: "web", Command: "false", Code: 1}}, false, Failed,
 			"false ended with status 1", "error: web: false ended with status 1\n"},
-		{"a lost connection", Outcome{Err: &ssh.DroppedError{Host: "web", Command: "x"}}, false, Failed,
+		{"a lost connection", Outcome{Err: &host.DroppedError{Host: "web", Command: "x"}}, false, Failed,
 			"the connection was lost during x", "error: web: the connection was lost during x\nhint: it may or may not have finished; look at the host before running it again\n"},
 		{"any error", Outcome{Err: errors.New("no room")}, false, Failed, "no room", "error: web: no room\n"},
 		{"interrupted", Outcome{Err: fmt.Errorf("x interrupted: %w", stopped)}, true, Interrupted, "", ""},

@@ -7,19 +7,19 @@ import (
 
 	"godwit/internal/event"
 	"godwit/internal/fault"
-	"godwit/internal/ssh"
+	"godwit/internal/host"
 )
 
 // TestNamed checks that an error names its host once and keeps its hints,
 // whoever made it.
 func TestNamed(t *testing.T) {
-	dropped := &ssh.DroppedError{Host: "web", Command: "uptime"}
+	dropped := &host.DroppedError{Host: "web", Command: "uptime"}
 	for _, c := range []struct {
 		err  error
 		want string
 	}{
 		{errors.New("x is bad"), "error: web: x is bad\n"},
-		{&ssh.ExitError{Host: "web", Command: "false", Code: 1}, "error: web: false ended with status 1\n"},
+		{&host.ExitError{Host: "web", Command: "false", Code: 1}, "error: web: false ended with status 1\n"},
 		{fault.New("x is bad").Hint("y"), "error: web: x is bad\nhint: y\n"},
 		{dropped, "error: web: the connection was lost during uptime\nhint: " + dropped.HintLines()[0] + "\n"},
 	} {

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"godwit/internal/fleet"
+	"godwit/internal/host"
 	"godwit/internal/hostscript"
 	"godwit/internal/ssh"
 	"godwit/internal/store"
@@ -17,6 +18,9 @@ type Pushers struct {
 	Options store.Options
 	// Nix copies in place of our own way. May be nil.
 	Nix *NixCopy
+	// SSH has the run's own connections, for the ways that only ssh has. nil: a host is
+	// written to through its Conn alone.
+	SSH *ssh.Pool
 	// Slow has connections that compress, for hosts behind a slow link. nil:
 	// everything goes over the run's own connections.
 	Slow *ssh.Pool
@@ -45,7 +49,7 @@ func (p *Pushers) of(src store.Endpoint) *store.Pusher {
 }
 
 // Push copies the closures of roots from src to the host's store.
-func (p *Pushers) Push(ctx context.Context, src store.Endpoint, h fleet.Host, conn *ssh.Host, roots ...string) error {
+func (p *Pushers) Push(ctx context.Context, src store.Endpoint, h fleet.Host, conn host.Conn, roots ...string) error {
 	if p.Nix != nil {
 		return p.Nix.Push(ctx, src, h, conn, roots)
 	}
@@ -57,7 +61,7 @@ func (p *Pushers) Push(ctx context.Context, src store.Endpoint, h fleet.Host, co
 		Host:       h.Name,
 		Roots:      roots,
 		Substitute: h.SubstituteOnDestination,
-		Direct:     p.direct(src, conn),
+		Direct:     p.direct(src, h),
 		Begin:      copying.begin,
 		Mend:       copying.mend,
 		GCRoot:     copying.protect,
@@ -81,14 +85,14 @@ func (p *Pushers) Close() error {
 const pushedRoot = "/nix/var/nix/gcroots/godwit-pushed"
 
 // release takes that root away again.
-func release(ctx context.Context, conn *ssh.Host) error {
-	return conn.Run(ctx, ssh.Cmd{Script: `rm -f "$1" "$1"-[0-9]*`, Args: []string{pushedRoot}, Elevate: true})
+func release(ctx context.Context, conn host.Conn) error {
+	return conn.Run(ctx, host.Cmd{Script: `rm -f "$1" "$1"-[0-9]*`, Args: []string{pushedRoot}, Elevate: true})
 }
 
 // ReleasePushed takes the root of a push away when it is that of system: what a
 // deployer that died could not do for its own.
-func ReleasePushed(ctx context.Context, conn *ssh.Host, system string) error {
-	return conn.Run(ctx, ssh.Cmd{
+func ReleasePushed(ctx context.Context, conn host.Conn, system string) error {
+	return conn.Run(ctx, host.Cmd{
 		Script:  `[ "$(readlink "$2")" != "$1" ] || rm -f "$2"`,
 		Args:    []string{system, pushedRoot},
 		Elevate: true,
@@ -96,8 +100,8 @@ func ReleasePushed(ctx context.Context, conn *ssh.Host, system string) error {
 }
 
 // roomOf is what is free on the file system of the host's store.
-func roomOf(ctx context.Context, conn *ssh.Host) (store.Room, error) {
-	out, err := conn.Output(ctx, ssh.Cmd{Script: hostscript.RoomOf + `room_of /nix/store`})
+func roomOf(ctx context.Context, conn host.Conn) (store.Room, error) {
+	out, err := conn.Output(ctx, host.Cmd{Script: hostscript.RoomOf + `room_of /nix/store`})
 	if err != nil {
 		return store.Room{}, err
 	}
@@ -107,11 +111,11 @@ func roomOf(ctx context.Context, conn *ssh.Host) (store.Room, error) {
 
 // HostStore is the store of a host, reached with the elevation that writing
 // needs: `nix-store --serve` as root asks for no signature and no trusted user.
-func HostStore(conn *ssh.Host) store.Endpoint {
+func HostStore(conn host.Conn) store.Endpoint {
 	return store.Endpoint{
 		Name: "the store of " + conn.Name(),
 		Dial: func(ctx context.Context, write bool) (*store.Stream, error) {
-			p, err := conn.Open(ctx, ssh.Cmd{Argv: store.Serve(write), Elevate: write})
+			p, err := conn.Open(ctx, host.Cmd{Argv: store.Serve(write), Elevate: write})
 			if err != nil {
 				return nil, err
 			}

@@ -10,8 +10,8 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/health"
+	"godwit/internal/host"
 	"godwit/internal/reboot"
-	"godwit/internal/ssh"
 )
 
 // bootTime is what a new system has from the start of its systemd until it must
@@ -22,7 +22,7 @@ const bootTime = 4 * time.Minute
 type rebooting struct {
 	*Run
 	h      fleet.Host
-	conn   *ssh.Host
+	conn   host.Conn
 	system string
 	// after is what is done when the new system is up: secrets, checks.
 	after   func(context.Context) error
@@ -35,13 +35,13 @@ type rebooting struct {
 // rebootInto is the end of a host with --reboot. The new system is not switched
 // to, but booted once; when it is up and well it becomes the boot default.
 // Where the boot loader cannot do that, it becomes the default first.
-func (r *Run) rebootInto(ctx context.Context, h fleet.Host, conn *ssh.Host, system string, after func(context.Context) error, checked func() int) Outcome {
+func (r *Run) rebootInto(ctx context.Context, h fleet.Host, conn host.Conn, system string, after func(context.Context) error, checked func() int) Outcome {
 	return (&rebooting{Run: r, h: h, conn: conn, system: system, after: after, checked: checked,
 		sc: event.On(r.Sink, h.Name, event.StepReboot)}).outcome(ctx)
 }
 
 // rebootBack takes a host that was rebooted into a new system back to the old one.
-func (r *Run) rebootBack(ctx context.Context, h fleet.Host, conn *ssh.Host, old string) error {
+func (r *Run) rebootBack(ctx context.Context, h fleet.Host, conn host.Conn, old string) error {
 	return (&rebooting{Run: r, h: h, conn: conn, system: old, back: true, sc: event.On(r.Sink, h.Name, event.StepReboot),
 		after: func(context.Context) error { return nil }, checked: func() int { return 0 }}).outcome(ctx).Err
 }

@@ -14,10 +14,10 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/health"
+	"godwit/internal/host"
 	"godwit/internal/hostscript"
 	"godwit/internal/reboot"
 	"godwit/internal/secrets"
-	"godwit/internal/ssh"
 	"godwit/internal/store"
 	"godwit/internal/storepath"
 )
@@ -92,7 +92,7 @@ func (j Job) sources() []store.Endpoint {
 // Admission is what is known of a host that is about to be changed.
 type Admission struct {
 	Host   fleet.Host
-	Conn   *ssh.Host
+	Conn   host.Conn
 	System string // the new toplevel, in the host's store
 	// Source is the store that it came from.
 	Source store.Endpoint
@@ -101,7 +101,7 @@ type Admission struct {
 // Run is one run over several hosts.
 type Run struct {
 	Options
-	Pool *ssh.Pool
+	Pool host.Pool
 	Sink event.Sink
 	// Pushers copies from a builder's store to hosts.
 	Pushers *Pushers
@@ -171,22 +171,13 @@ func (r *Run) Hosts(ctx context.Context, jobs []Job) []Outcome {
 	return outcomes
 }
 
-// Target is the ssh target of a host.
-func Target(h fleet.Host) ssh.Target {
-	t := ssh.Target{Name: h.Name, Host: h.TargetHost, User: h.TargetUser, Port: h.TargetPort}
-	if h.SystemFrom != "fallback" { // else it is only a guess
-		t.System = h.System
-	}
-	return t
-}
-
 // host is the pipeline of one host. It calls built exactly once.
 func (r *Run) host(ctx context.Context, j Job, built func(system string)) (o Outcome) {
 	h := j.Host
 	if r.Goal > GoalBuild && !h.BuildOnly && r.Pushers.Nix != nil {
 		// Not after a long build.
 		for _, src := range j.sources() {
-			if _, err := r.Pushers.Nix.from(src, r.Pool.Host(Target(h))); err != nil {
+			if _, err := r.Pushers.Nix.from(src, h); err != nil {
 				built("")
 				return Outcome{Err: err}
 			}
@@ -214,12 +205,12 @@ func (r *Run) host(ctx context.Context, j Job, built func(system string)) (o Out
 		return Outcome{State: Skipped, System: system, Detail: "build-only host: built, not touched"}
 	}
 	if err := <-connected; err != nil {
-		if r.Unreachable == SkipUnreachable && ssh.Retryable(err) {
+		if r.Unreachable == SkipUnreachable && host.Retryable(err) {
 			return Outcome{State: Skipped, System: system, Detail: "does not answer: " + event.Message(err)}
 		}
 		return Outcome{Err: err, System: system}
 	}
-	conn := r.Pool.Host(Target(h))
+	conn := r.Pool.Conn(h)
 
 	// A host that runs the system already is asked for nothing else: no copy, no
 	// plan, no activation. Its checks are run all the same. Secrets that may
@@ -282,14 +273,14 @@ const freshLook = 5 * time.Second
 // runsAlready tells whether switch or test would change nothing: the host runs
 // the system and, for switch, its profile names it. When the host cannot tell, or
 // there is something to tidy up, the long way does it.
-func (r *Run) runsAlready(ctx context.Context, conn *ssh.Host, system string) bool {
+func (r *Run) runsAlready(ctx context.Context, conn host.Conn, system string) bool {
 	if r.Goal != GoalActivate || r.DryRun || r.Reboot || r.Action != activate.Switch && r.Action != activate.Test {
 		return false
 	}
 	out, age, ok := conn.Greeting()
 	if !ok || age > freshLook {
 		var err error
-		if out, err = conn.Output(ctx, ssh.Cmd{Script: Greeting}); err != nil {
+		if out, err = conn.Output(ctx, host.Cmd{Script: Greeting}); err != nil {
 			return false
 		}
 	}
@@ -309,21 +300,21 @@ func (r *Run) runsAlready(ctx context.Context, conn *ssh.Host, system string) bo
 	}
 	// Only root may read what boots next. Who cannot become root finds that out when
 	// there is something to do.
-	other, err := conn.Output(ctx, ssh.Cmd{Script: hostscript.Compound(hostscript.BootDefault, `boot_differs "$(boot_default)" `+activate.DefaultProfile),
+	other, err := conn.Output(ctx, host.Cmd{Script: hostscript.Compound(hostscript.BootDefault, `boot_differs "$(boot_default)" `+activate.DefaultProfile),
 		Elevate: true, Name: "the look at what boots next"})
 	return err != nil || strings.Trim(other, "?\n") == ""
 }
 
 // nixos is an error for a machine that is no NixOS: what would be copied to it could
 // not be activated. A host that does not tell is found out about later.
-func (r *Run) nixos(ctx context.Context, h fleet.Host, conn *ssh.Host) error {
+func (r *Run) nixos(ctx context.Context, h fleet.Host, conn host.Conn) error {
 	if r.Goal != GoalActivate {
 		return nil
 	}
 	out, _, ok := conn.Greeting()
 	if !ok {
 		var err error
-		if out, err = conn.Output(ctx, ssh.Cmd{Script: Greeting}); err != nil {
+		if out, err = conn.Output(ctx, host.Cmd{Script: Greeting}); err != nil {
 			return nil
 		}
 	}
@@ -338,7 +329,7 @@ func (r *Run) nixos(ctx context.Context, h fleet.Host, conn *ssh.Host) error {
 // release takes the root of the push away; what the host runs and boots is
 // rooted by its profile. A host that cannot be reached keeps it until the next
 // push replaces it.
-func (r *Run) release(ctx context.Context, h fleet.Host, conn *ssh.Host) {
+func (r *Run) release(ctx context.Context, h fleet.Host, conn host.Conn) {
 	if r.DryRun {
 		return
 	}
@@ -390,8 +381,8 @@ func (r *Run) wet(sc event.Scope, would string, fn func() error) error {
 func (r *Run) connect(ctx context.Context, h fleet.Host) error {
 	sc := event.On(r.Sink, h.Name, event.StepConnect)
 	sc.Start("")
-	err := r.reach(ctx, r.Pool.Host(Target(h)), sc)
-	if r.Unreachable == SkipUnreachable && ssh.Retryable(err) {
+	err := r.reach(ctx, r.Pool.Conn(h), sc)
+	if r.Unreachable == SkipUnreachable && host.Retryable(err) {
 		sc.Emit(event.Event{Kind: event.Skipped, Text: "does not answer: " + event.Message(err)})
 		return err
 	}
@@ -440,7 +431,7 @@ func (r *Run) build(ctx context.Context, j Job) (builder.Output, error) {
 	return out, nil
 }
 
-func (r *Run) push(ctx context.Context, h fleet.Host, conn *ssh.Host, src store.Endpoint, roots []string) error {
+func (r *Run) push(ctx context.Context, h fleet.Host, conn host.Conn, src store.Endpoint, roots []string) error {
 	sc := event.On(r.Sink, h.Name, event.StepCopy)
 	return r.wet(sc, "copy "+strings.Join(roots, " "), func() error {
 		leave, err := r.copies.Enter(ctx)
@@ -453,7 +444,7 @@ func (r *Run) push(ctx context.Context, h fleet.Host, conn *ssh.Host, src store.
 }
 
 // activate takes a host that has the system in its store to its end.
-func (r *Run) activate(ctx context.Context, h fleet.Host, conn *ssh.Host, system string, running bool) (out Outcome) {
+func (r *Run) activate(ctx context.Context, h fleet.Host, conn host.Conn, system string, running bool) (out Outcome) {
 	leave, err := r.activations.Enter(ctx)
 	if err != nil {
 		return Outcome{Err: err}
@@ -566,12 +557,12 @@ func (r *Run) takeBack(ctx context.Context, jobs []Job, outcomes []Outcome) {
 	back := each(ctx, hosts, r.activations, r.Sink, nil, func(ctx context.Context, h fleet.Host) Outcome {
 		o := outcomes[index[h.Name]]
 		if r.Reboot {
-			if err := r.rebootBack(ctx, h, r.Pool.Host(Target(h)), o.Previous); err != nil {
+			if err := r.rebootBack(ctx, h, r.Pool.Conn(h), o.Previous); err != nil {
 				return Outcome{Err: err}
 			}
 			return Outcome{State: RolledBack, Err: fault.New("taken back, because %s failed", failed), System: o.System}
 		}
-		_, err := activate.Run(ctx, r.Pool.Host(Target(h)), activate.Request{
+		_, err := activate.Run(ctx, r.Pool.Conn(h), activate.Request{
 			Host: h.Name, NewSystem: o.Previous, Action: r.Action, NoGuard: r.NoGuard,
 			ActivateTimeout: r.ActivateTimeout, ConfirmTimeout: r.ConfirmTimeout, Silence: r.ConfirmTimeout, Meta: r.Meta,
 			IgnoreUnits: h.HealthChecks.Ignored().Whole(),
@@ -639,7 +630,7 @@ func (r *Run) did(res activate.Result) string {
 	return s
 }
 
-func (r *Run) reboot(ctx context.Context, h fleet.Host, conn *ssh.Host) error {
+func (r *Run) reboot(ctx context.Context, h fleet.Host, conn host.Conn) error {
 	sc := event.On(r.Sink, h.Name, event.StepReboot)
 	return r.wet(sc, "reboot", func() error {
 		sc.Start("")

@@ -7,7 +7,7 @@ import (
 
 	"godwit/internal/event"
 	"godwit/internal/fault"
-	"godwit/internal/ssh"
+	"godwit/internal/host"
 )
 
 // Unreachable is what becomes of hosts that do not answer.
@@ -30,9 +30,9 @@ func ParseUnreachable(s string) (Unreachable, error) {
 }
 
 // reach connects, again and again where the policy is to wait.
-func (r *Run) reach(ctx context.Context, conn *ssh.Host, sc event.Scope) error {
+func (r *Run) reach(ctx context.Context, conn host.Conn, sc event.Scope) error {
 	err := conn.Connect(ctx)
-	if r.Unreachable != WaitUnreachable || !ssh.Retryable(err) {
+	if r.Unreachable != WaitUnreachable || !host.Retryable(err) {
 		return err
 	}
 	limit := r.UnreachableTimeout
@@ -51,7 +51,7 @@ func (r *Run) reach(ctx context.Context, conn *ssh.Host, sc event.Scope) error {
 			return err
 		case <-time.After(3 * time.Second):
 		}
-		if err = conn.Connect(wait); err == nil || !ssh.Retryable(err) && wait.Err() == nil {
+		if err = conn.Connect(wait); err == nil || !host.Retryable(err) && wait.Err() == nil {
 			return err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"godwit/internal/crash"
 	"godwit/internal/event"
 	"godwit/internal/fleet"
+	"godwit/internal/host"
 	"godwit/internal/ssh"
 	"godwit/internal/store"
 )
@@ -27,8 +28,8 @@ const worthProbing = 16 << 20
 // compresses, when they are many, the link is slow and a processor here is free
 // for it. What cannot be measured is not compressed. done is called at the end
 // of the copy.
-func (p *Pushers) wire(h fleet.Host, conn *ssh.Host) (choose func(context.Context, int64) *store.Endpoint, done func()) {
-	if p.Slow == nil {
+func (p *Pushers) wire(h fleet.Host, conn host.Conn) (choose func(context.Context, int64) *store.Endpoint, done func()) {
+	if p.Slow == nil || p.SSH == nil {
 		return nil, func() {}
 	}
 	taken := 0.0
@@ -38,7 +39,7 @@ func (p *Pushers) wire(h fleet.Host, conn *ssh.Host) (choose func(context.Contex
 		if missing < worthProbing {
 			return nil
 		}
-		if yes, err := conn.Compresses(ctx); yes || err != nil {
+		if yes, err := p.SSH.Host(ssh.TargetOf(h)).Compresses(ctx); yes || err != nil {
 			return nil
 		}
 		rate, err := linkRate(ctx, conn)
@@ -56,7 +57,7 @@ func (p *Pushers) wire(h fleet.Host, conn *ssh.Host) (choose func(context.Contex
 			return nil
 		}
 		taken = share
-		slow := p.Slow.Host(conn.Target())
+		slow := p.Slow.Host(ssh.TargetOf(h))
 		login, cancel := context.WithTimeout(ctx, secondLogin)
 		defer cancel()
 		if err := slow.Connect(login); err != nil {
@@ -111,10 +112,10 @@ const (
 
 // linkRate measures how many bytes a second the connection carries to the host,
 // with at most 2.25 MiB that nothing on the way can make less.
-func linkRate(ctx context.Context, conn *ssh.Host) (float64, error) {
+func linkRate(ctx context.Context, conn host.Conn) (float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeLimit)
 	defer cancel()
-	p, err := conn.Open(ctx, ssh.Cmd{Script: fmt.Sprintf(`echo; for n in 1 %d %d %d %d %[3]d %[4]d; do head -c "$n" >/dev/null; echo; done`,
+	p, err := conn.Open(ctx, host.Cmd{Script: fmt.Sprintf(`echo; for n in 1 %d %d %d %d %[3]d %[4]d; do head -c "$n" >/dev/null; echo; done`,
 		probeFirst[0], probeFirst[1], probeSecond[0], probeSecond[1])})
 	if err != nil {
 		return 0, err

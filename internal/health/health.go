@@ -27,15 +27,10 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/host"
 	"godwit/internal/secrets"
-	"godwit/internal/ssh"
 	"godwit/internal/ui/text"
 )
-
-// Runner runs commands on a host. *ssh.Host is one.
-type Runner interface {
-	Run(ctx context.Context, cmd ssh.Cmd) error
-}
 
 // DefaultBudget bounds the checks of a host when Options do not.
 const DefaultBudget = 2 * time.Minute
@@ -55,7 +50,7 @@ type Options struct {
 	Before bool
 	// Where is where ssh connects to the host; zero: not known, and the name of
 	// the host in the configuration counts.
-	Where ssh.Where
+	Where host.Where
 	// Failed are the units that had failed before the deploy (FailedUnits).
 	Failed []string
 	// System is the system that is deployed, for local commands; may be empty.
@@ -89,7 +84,7 @@ type check struct {
 // success is a note on scope, and every try that fails in another way than the
 // one before; the step's start and end are the caller's to emit. The error names the checks that did not
 // succeed; it holds ctx's error when that ended it.
-func Run(ctx context.Context, r Runner, host fleet.Host, checks fleet.Checks, opts Options, scope event.Scope) (Report, error) {
+func Run(ctx context.Context, r host.Conn, host fleet.Host, checks fleet.Checks, opts Options, scope event.Scope) (Report, error) {
 	what := "health checks"
 	if opts.Before {
 		what = "pre-deploy checks"
@@ -210,7 +205,7 @@ func (c check) data(result string, r Result) map[string]string {
 }
 
 // prepare makes the list of checks, and refuses those that cannot be run.
-func prepare(r Runner, host fleet.Host, checks fleet.Checks, opts Options) ([]check, error) {
+func prepare(r host.Conn, host fleet.Host, checks fleet.Checks, opts Options) ([]check, error) {
 	list := After
 	if opts.Before {
 		list = Before
@@ -254,16 +249,16 @@ func prepare(r Runner, host fleet.Host, checks fleet.Checks, opts Options) ([]ch
 }
 
 // tryCmd runs a command once. A first word that is exactly "sudo" means root.
-func tryCmd(ctx context.Context, r Runner, c fleet.CmdCheck) (string, bool) {
+func tryCmd(ctx context.Context, r host.Conn, c fleet.CmdCheck) (string, bool) {
 	cmd := secrets.Command(c.Cmd)
 	out := &tailBuffer{}
 	cmd.Stdout, cmd.Stderr, cmd.KillOnCancel = out, out, true
-	cmd.Limit = ssh.NoLimit // the check's own time bounds it
+	cmd.Limit = host.NoLimit // the check's own time bounds it
 	err := r.Run(ctx, cmd)
 	if err == nil {
 		return "", false
 	}
-	var exit *ssh.ExitError
+	var exit *host.ExitError
 	if errors.As(err, &exit) {
 		return "output: " + out.String(), false
 	}
@@ -272,8 +267,8 @@ func tryCmd(ctx context.Context, r Runner, c fleet.CmdCheck) (string, bool) {
 
 // unreached is a check that did not come as far as the host.
 func unreached(err error) (string, bool) {
-	var refused *ssh.ElevateError
-	return "error: " + err.Error(), errors.As(err, &refused) || ssh.WrongKey(err) || ssh.KindOf(err) == ssh.BadConfig
+	var refused *host.ElevateError
+	return "error: " + err.Error(), errors.As(err, &refused) || host.WrongKey(err) || host.KindOf(err) == host.BadConfig
 }
 
 // tailBuffer keeps the end of what is written to it.

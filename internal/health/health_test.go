@@ -21,6 +21,8 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/host"
+	"godwit/internal/host/hosttest"
 	"godwit/internal/ssh"
 	"godwit/internal/ssh/sshtest"
 )
@@ -54,12 +56,12 @@ func page(t *testing.T, s *httptest.Server) fleet.HTTPCheck {
 	return fleet.HTTPCheck{Description: "page", Scheme: u.Scheme, Port: port, Path: "/", Period: 10 * time.Millisecond, Timeout: 2 * time.Second}
 }
 
-var host = fleet.Host{Name: "web1", TargetHost: "127.0.0.1"}
+var web = fleet.Host{Name: "web1", TargetHost: "127.0.0.1"}
 
-func run(t *testing.T, r Runner, c fleet.Checks, o Options) (Report, string, error) {
+func run(t *testing.T, r host.Conn, c fleet.Checks, o Options) (Report, string, error) {
 	t.Helper()
 	n := &notes{}
-	rep, err := Run(t.Context(), r, host, c, o, event.On(n, "web1", event.StepCheck))
+	rep, err := Run(t.Context(), r, web, c, o, event.On(n, "web1", event.StepCheck))
 	return rep, n.String(), err
 }
 
@@ -131,9 +133,14 @@ func TestURL(t *testing.T) {
 	}
 }
 
-type fake func(ctx context.Context, c ssh.Cmd) error
+func fake(run func(ctx context.Context, c host.Cmd) error) host.Conn { return fakeConn{run: run} }
 
-func (f fake) Run(ctx context.Context, c ssh.Cmd) error { return f(ctx, c) }
+type fakeConn struct {
+	hosttest.Stub
+	run func(ctx context.Context, c host.Cmd) error
+}
+
+func (f fakeConn) Run(ctx context.Context, c host.Cmd) error { return f.run(ctx, c) }
 
 func TestCmd(t *testing.T) {
 	s := sshtest.Start(t)
@@ -176,7 +183,7 @@ func TestCmd(t *testing.T) {
 
 func TestCancelLeavesNothingRunning(t *testing.T) {
 	var running atomic.Int32
-	r := fake(func(ctx context.Context, c ssh.Cmd) error {
+	r := fake(func(ctx context.Context, c host.Cmd) error {
 		running.Add(1)
 		defer running.Add(-1)
 		io.WriteString(c.Stdout, "x")
@@ -185,15 +192,15 @@ func TestCancelLeavesNothingRunning(t *testing.T) {
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
-	_, err := Run(ctx, r, host, fleet.Checks{Cmd: []fleet.CmdCheck{{Description: "a", Cmd: []string{"x"}}, {Description: "b", Cmd: []string{"x"}}}}, Options{}, event.On(nil, "", ""))
+	_, err := Run(ctx, r, web, fleet.Checks{Cmd: []fleet.CmdCheck{{Description: "a", Cmd: []string{"x"}}, {Description: "b", Cmd: []string{"x"}}}}, Options{}, event.On(nil, "", ""))
 	if !errors.Is(err, context.Canceled) || running.Load() != 0 {
 		t.Errorf("%v, %d running", err, running.Load())
 	}
 }
 
 func TestHopelessEndsEarly(t *testing.T) {
-	r := fake(func(context.Context, ssh.Cmd) error {
-		return fault.New("sudo needs a password").Because(&ssh.ElevateError{})
+	r := fake(func(context.Context, host.Cmd) error {
+		return fault.New("sudo needs a password").Because(&host.ElevateError{})
 	})
 	start := time.Now()
 	rep, _, err := run(t, r, fleet.Checks{Cmd: []fleet.CmdCheck{{Description: "a", Cmd: []string{"sudo", "x"}, Period: time.Minute}}}, Options{})
@@ -202,12 +209,12 @@ func TestHopelessEndsEarly(t *testing.T) {
 	}
 	// A lost connection is tried again: the host may be restarting its network.
 	n := 0
-	r = func(context.Context, ssh.Cmd) error {
+	r = fake(func(context.Context, host.Cmd) error {
 		if n++; n < 3 {
-			return &ssh.DroppedError{Host: "web1", Command: "x"}
+			return &host.DroppedError{Host: "web1", Command: "x"}
 		}
 		return nil
-	}
+	})
 	if rep, _, err = run(t, r, fleet.Checks{Cmd: []fleet.CmdCheck{{Description: "a", Cmd: []string{"x"}, Period: time.Millisecond}}}, Options{}); err != nil || n != 3 {
 		t.Errorf("%v %+v", err, rep)
 	}

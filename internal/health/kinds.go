@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"godwit/internal/fleet"
-	"godwit/internal/ssh"
+	"godwit/internal/host"
 	"godwit/internal/ui/text"
 )
 
@@ -35,13 +35,13 @@ systemctl show --property=LoadState,ActiveState,SubState,Result -- "$1"
 exit 3
 `
 
-func tryUnit(ctx context.Context, r Runner, unit string) (string, bool) {
+func tryUnit(ctx context.Context, r host.Conn, unit string) (string, bool) {
 	out := &tailBuffer{}
-	err := r.Run(ctx, ssh.Cmd{Script: unitScript, Args: []string{unit}, Stdout: out, Stderr: out, KillOnCancel: true})
+	err := r.Run(ctx, host.Cmd{Script: unitScript, Args: []string{unit}, Stdout: out, Stderr: out, KillOnCancel: true})
 	if err == nil {
 		return "", false
 	}
-	var exit *ssh.ExitError
+	var exit *host.ExitError
 	if !errors.As(err, &exit) {
 		return unreached(err)
 	}
@@ -73,11 +73,11 @@ exec systemctl list-units --state=failed --plain --no-legend --no-pager
 
 // FailedUnits are the units of a host that have failed: the baseline that
 // Options.Failed wants.
-func FailedUnits(ctx context.Context, r Runner) ([]string, error) {
+func FailedUnits(ctx context.Context, r host.Conn) ([]string, error) {
 	var out strings.Builder
 	errs := &tailBuffer{}
-	err := r.Run(ctx, ssh.Cmd{Script: failedScript, Stdout: &out, Stderr: errs, KillOnCancel: true, Name: "the list of failed units"})
-	var exit *ssh.ExitError
+	err := r.Run(ctx, host.Cmd{Script: failedScript, Stdout: &out, Stderr: errs, KillOnCancel: true, Name: "the list of failed units"})
+	var exit *host.ExitError
 	if errors.As(err, &exit) {
 		return nil, fmt.Errorf("cannot list the failed units: %s", errs)
 	}
@@ -90,7 +90,7 @@ func FailedUnits(ctx context.Context, r Runner) ([]string, error) {
 	return units, err
 }
 
-func tryFailedUnits(ctx context.Context, r Runner, ignore fleet.UnitPatterns, before []string) (string, bool) {
+func tryFailedUnits(ctx context.Context, r host.Conn, ignore fleet.UnitPatterns, before []string) (string, bool) {
 	failed, err := FailedUnits(ctx, r)
 	if err != nil {
 		return unreached(err)

@@ -14,7 +14,7 @@ import (
 
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
-	"godwit/internal/ssh"
+	"godwit/internal/host"
 )
 
 func TestTCP(t *testing.T) {
@@ -36,7 +36,7 @@ func TestTCP(t *testing.T) {
 
 func TestUnits(t *testing.T) {
 	failed := "old.service loaded failed failed Old\nnew.service loaded failed failed New\nodd@1.service loaded failed failed Odd\n"
-	r := fake(func(_ context.Context, c ssh.Cmd) error {
+	r := fake(func(_ context.Context, c host.Cmd) error {
 		switch {
 		case c.Script == failedScript:
 			io.WriteString(c.Stdout, failed)
@@ -52,7 +52,7 @@ func TestUnits(t *testing.T) {
 		default:
 			t.Errorf("unexpected %+v", c)
 		}
-		return &ssh.ExitError{Code: 3}
+		return &host.ExitError{Code: 3}
 	})
 	unit := func(name string) fleet.UnitCheck {
 		return fleet.UnitCheck{Description: "U " + name, Unit: name, Period: time.Millisecond}

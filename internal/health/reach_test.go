@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"godwit/internal/fleet"
-	"godwit/internal/ssh"
+	"godwit/internal/host"
 )
 
 // TestReach: checks from this machine go where ssh goes, under the name that the
@@ -27,15 +27,15 @@ func TestReach(t *testing.T) {
 	}
 	for _, c := range []struct {
 		target string
-		where  ssh.Where
+		where  host.Where
 		want   string // the Host that is asked for; empty: it fails
 	}{
-		{"127.0.0.1", ssh.Where{}, "127.0.0.1"},
-		{"web1", ssh.Where{Host: "127.0.0.1"}, "127.0.0.1"},
-		{"web1.nowhere.invalid", ssh.Where{Host: "127.0.0.1"}, "web1.nowhere.invalid"},
-		{"web1.nowhere.invalid", ssh.Where{}, ""},
+		{"127.0.0.1", host.Where{}, "127.0.0.1"},
+		{"web1", host.Where{Host: "127.0.0.1"}, "127.0.0.1"},
+		{"web1.nowhere.invalid", host.Where{Host: "127.0.0.1"}, "web1.nowhere.invalid"},
+		{"web1.nowhere.invalid", host.Where{}, ""},
 		// Behind a jump host the address is somebody else's here.
-		{"web1.nowhere.invalid", ssh.Where{Host: "127.0.0.1", Via: "bastion"}, ""},
+		{"web1.nowhere.invalid", host.Where{Host: "127.0.0.1", Via: "bastion"}, ""},
 	} {
 		asked = ""
 		h := fleet.Host{Name: "web1", TargetHost: c.target}
@@ -59,7 +59,7 @@ func TestReach(t *testing.T) {
 	}
 	// A host that the check names itself is no host of ssh's.
 	own := fleet.Checks{TCP: []fleet.TCPCheck{{Description: "own", Host: "127.0.0.1", Port: port}}}
-	list, err := prepare(nil, fleet.Host{TargetHost: "web1"}, own, Options{Where: ssh.Where{Host: "192.0.2.7", Via: "bastion"}})
+	list, err := prepare(nil, fleet.Host{TargetHost: "web1"}, own, Options{Where: host.Where{Host: "192.0.2.7", Via: "bastion"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,8 +13,8 @@ import (
 	"godwit/internal/bounded"
 	"godwit/internal/event"
 	"godwit/internal/fault"
+	"godwit/internal/host"
 	"godwit/internal/hostscript"
-	"godwit/internal/ssh"
 )
 
 //go:embed gc.sh
@@ -110,7 +110,7 @@ type Collected struct {
 // Collect deletes generations and then what nothing refers to any more. It
 // looks at the host once more, under the lock that arming a deployment takes,
 // so that nothing which came to be used meanwhile is deleted.
-func Collect(ctx context.Context, r activate.Runner, host string, f Facts, drop []Generation, sc event.Scope) (Collected, error) {
+func Collect(ctx context.Context, r host.Conn, name string, f Facts, drop []Generation, sc event.Scope) (Collected, error) {
 	args := []string{activate.DefaultProfile, "keep-menu"}
 	if f.BootDefaultKnown && f.BootDefault == f.Profile && f.Profile == f.Current && len(drop) > 0 {
 		args[1] = "menu" // the boot menu is made anew, so that it names nothing that is gone
@@ -143,15 +143,15 @@ func Collect(ctx context.Context, r activate.Runner, host string, f Facts, drop 
 			}
 		}
 	})
-	err := r.Run(ctx, ssh.Cmd{Script: hostscript.RoomOf + hostscript.PushedDone + gcScript, Args: args, Elevate: true, Stdout: out, KillOnCancel: true,
-		Name: "the garbage collection", Limit: ssh.NoLimit})
+	err := r.Run(ctx, host.Cmd{Script: hostscript.RoomOf + hostscript.PushedDone + gcScript, Args: args, Elevate: true, Stdout: out, KillOnCancel: true,
+		Name: "the garbage collection", Limit: host.NoLimit})
 	switch {
 	case why != "":
-		return c, fault.New("%s; nothing was collected", why).On(host)
+		return c, fault.New("%s; nothing was collected", why).On(name)
 	case err != nil:
 		return c, err
 	case status != "0":
-		f := fault.New("nix-store --gc ended with status %s", status).On(host)
+		f := fault.New("nix-store --gc ended with status %s", status).On(name)
 		return c, f.Detail(tail[max(0, len(tail)-5):]...)
 	}
 	return c, nil

@@ -18,9 +18,9 @@ import (
 	"godwit/internal/closure"
 	"godwit/internal/crash"
 	"godwit/internal/fault"
+	"godwit/internal/host"
 	"godwit/internal/hostscript"
 	"godwit/internal/reboot"
-	"godwit/internal/ssh"
 	"godwit/internal/storepath"
 )
 
@@ -78,14 +78,12 @@ type Facts struct {
 const recordsRead = 100
 
 // Look asks a host for everything.
-func Look(ctx context.Context, r activate.Runner, host string) (Facts, error) {
+func Look(ctx context.Context, r host.Conn, host string) (Facts, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	// One attempt for all: a host that is down should cost one time limit.
-	if c, ok := r.(interface{ Connect(context.Context) error }); ok {
-		if err := c.Connect(ctx); err != nil {
-			return Facts{}, err
-		}
+	if err := r.Connect(ctx); err != nil {
+		return Facts{}, err
 	}
 	var wg sync.WaitGroup
 	var state activate.State
@@ -121,9 +119,9 @@ func Look(ctx context.Context, r activate.Runner, host string) (Facts, error) {
 	return f, nil
 }
 
-func look(ctx context.Context, r activate.Runner, host string) (Facts, error) {
+func look(ctx context.Context, r host.Conn, name string) (Facts, error) {
 	var out strings.Builder
-	err := r.Run(ctx, ssh.Cmd{Script: hostscript.BootDefault + lookScript, Args: []string{activate.DefaultProfile}, Elevate: true, Stdout: &out, Name: "the look at the host"})
+	err := r.Run(ctx, host.Cmd{Script: hostscript.BootDefault + lookScript, Args: []string{activate.DefaultProfile}, Elevate: true, Stdout: &out, Name: "the look at the host"})
 	f, ended := parse(out.String())
 	if ended {
 		return f, nil
@@ -135,7 +133,7 @@ func look(ctx context.Context, r activate.Runner, host string) (Facts, error) {
 	if errors.As(err, &fe) {
 		return f, err
 	}
-	return f, fault.New("cannot look at the host: %s", strings.TrimPrefix(err.Error(), host+": ")).On(host).Because(err)
+	return f, fault.New("cannot look at the host: %s", strings.TrimPrefix(err.Error(), name+": ")).On(name).Because(err)
 }
 
 // parse reads the answer of look.sh.

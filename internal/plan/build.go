@@ -12,7 +12,7 @@ import (
 	"godwit/internal/closure"
 	"godwit/internal/event"
 	"godwit/internal/fleet"
-	"godwit/internal/ssh"
+	"godwit/internal/host"
 	"godwit/internal/storepath"
 )
 
@@ -121,14 +121,14 @@ func Fail(h *Host, err error) {
 		h.Hints = hints.HintLines()
 	}
 	h.Status = Failed
-	switch ssh.KindOf(err) {
-	case ssh.Unreachable, ssh.NameNotFound, ssh.Refused, ssh.Timeout, ssh.Dropped:
+	switch host.KindOf(err) {
+	case host.Unreachable, host.NameNotFound, host.Refused, host.Timeout, host.Dropped:
 		h.Status = Unreachable
 	case "":
 	default:
 		h.Status = Blocked
 	}
-	var dropped *ssh.DroppedError
+	var dropped *host.DroppedError
 	if errors.As(err, &dropped) || errors.Is(err, context.DeadlineExceeded) {
 		h.Status = Unreachable
 	}

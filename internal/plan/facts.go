@@ -16,7 +16,7 @@ import (
 	"godwit/internal/activate"
 	"godwit/internal/crash"
 	"godwit/internal/fault"
-	"godwit/internal/ssh"
+	"godwit/internal/host"
 	"godwit/internal/storepath"
 )
 
@@ -70,7 +70,7 @@ type Ask struct {
 }
 
 // Look reads a host. It changes nothing there.
-func Look(ctx context.Context, r activate.Runner, a Ask) (*Facts, error) {
+func Look(ctx context.Context, r host.Conn, a Ask) (*Facts, error) {
 	f := &Facts{DryExit: -1}
 	// The pre-switch checks of the new system are left to dry-activate and to
 	// the activation itself.
@@ -117,7 +117,7 @@ func (f *Facts) take(state activate.State, a Ask) {
 // lookLimit leaves room for the new system's own dry activation.
 const lookLimit = 2 * time.Minute
 
-func (f *Facts) read(ctx context.Context, r activate.Runner, a Ask, dry bool) error {
+func (f *Facts) read(ctx context.Context, r host.Conn, a Ask, dry bool) error {
 	next := a.System
 	if next != "" {
 		if err := storepath.Check(next); err != nil {
@@ -133,7 +133,7 @@ func (f *Facts) read(ctx context.Context, r activate.Runner, a Ask, dry bool) er
 	// A script that was cut off runs nothing: one compound command.
 	script := fmt.Sprintf("{\nNEW='%s' DRY='%s' UNITS='%s' STATE=/var/lib/godwit\n%s\nexit\n}\n", next, flag(dry), flag(a.Units), factsScript)
 	var out bytes.Buffer
-	err := r.Run(ctx, ssh.Cmd{Script: script, Elevate: true, Stdout: &out, Name: "the look at the host", Limit: lookLimit})
+	err := r.Run(ctx, host.Cmd{Script: script, Elevate: true, Stdout: &out, Name: "the look at the host", Limit: lookLimit})
 	if !f.parse(out.String()) {
 		if err == nil {
 			err = errors.New("the answer of the host was cut off")

@@ -11,6 +11,7 @@ import (
 	"godwit/internal/closure"
 	"godwit/internal/crash"
 	"godwit/internal/fleet"
+	"godwit/internal/host"
 	"godwit/internal/nar"
 	"godwit/internal/reboot"
 	"godwit/internal/secrets"
@@ -21,7 +22,7 @@ import (
 // Target is a host that a plan is made for.
 type Target struct {
 	Host   fleet.Host
-	Runner activate.Runner
+	Conn   host.Conn
 	Store  store.Endpoint // the host's
 	System string         // the new system
 	Source store.Endpoint // that holds the new system
@@ -37,14 +38,14 @@ func Gather(ctx context.Context, o Options, src Source, t Target, brief bool) (H
 	in := Input{Host: t.Host, System: t.System}
 	var beside sync.WaitGroup
 	if o.UploadSecrets {
-		beside.Go(func() { defer crash.Catch(); in.Secrets, in.SecretsErr = compareSecrets(ctx, t.Runner, t.Host) })
+		beside.Go(func() { defer crash.Catch(); in.Secrets, in.SecretsErr = compareSecrets(ctx, t.Conn, t.Host) })
 	}
 	var loader reboot.Loader
 	var loaderErr error
 	if o.Reboot && !o.NoGuard {
-		beside.Go(func() { defer crash.Catch(); loader, loaderErr = reboot.Probe(ctx, t.Runner, t.Host.Name) })
+		beside.Go(func() { defer crash.Catch(); loader, loaderErr = reboot.Probe(ctx, t.Conn, t.Host.Name) })
 	}
-	f, err := Look(ctx, t.Runner, Ask{
+	f, err := Look(ctx, t.Conn, Ask{
 		Host: t.Host.Name, System: t.System, Action: activate.Action(o.Action),
 		Dry: !brief && (o.Action != "boot" || o.Reboot), Units: !brief,
 	})
@@ -115,7 +116,7 @@ func Gather(ctx context.Context, o Options, src Source, t Target, brief bool) (H
 }
 
 // compareSecrets says of every secret what uploading it would do.
-func compareSecrets(ctx context.Context, r secrets.Runner, h fleet.Host) ([]Secret, error) {
+func compareSecrets(ctx context.Context, r host.Conn, h fleet.Host) ([]Secret, error) {
 	found, err := secrets.Compare(ctx, r, h)
 	if err != nil {
 		var all []Secret

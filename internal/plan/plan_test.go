@@ -81,7 +81,7 @@ func facts() *Facts {
 	}
 }
 
-func host(name string) fleet.Host {
+func hostOf(name string) fleet.Host {
 	return fleet.Host{Name: name, TargetHost: name + ".example.org", DrvPath: sp('d', "nixos-system-"+name+".drv")}
 }
 
@@ -164,7 +164,7 @@ func TestRisks(t *testing.T) {
 		{name: "another host's system", opt: sw, change: func(f *Facts, _ *Input) { f.OtherHost = "db1" }, want: []string{WrongHost}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			in := Input{Host: host("web1"), System: newSystem, Facts: facts()}
+			in := Input{Host: hostOf("web1"), System: newSystem, Facts: facts()}
 			if c.change != nil {
 				c.change(in.Facts, &in)
 			}
@@ -202,7 +202,7 @@ func TestStatus(t *testing.T) {
 		{"under way", Options{Action: "switch"}, func(f *Facts) { f.State.Pending = "20260101T000000-abcdef" }, Blocked},
 		{"nixos-rebuild", Options{Action: "switch"}, func(f *Facts) { f.State.Rebuild = "nixos-rebuild-switch-to-configuration.service" }, Blocked},
 	} {
-		in := Input{Host: host("web1"), System: newSystem, Facts: facts()}
+		in := Input{Host: hostOf("web1"), System: newSystem, Facts: facts()}
 		c.change(in.Facts)
 		h := Build(c.opt, Source{}, in)
 		if h.Status != c.want {
@@ -226,7 +226,7 @@ func TestSecretsChange(t *testing.T) {
 		{"changed", Change, "secrets: changed tls (mode)"},
 		{"", Change, "secrets: not compared tls"},
 	} {
-		in := Input{Host: host("web1"), System: newSystem, Facts: facts(), Secrets: []Secret{{Name: "tls", Destination: "/k/tls", State: c.state, Differs: []string{"mode"}}}}
+		in := Input{Host: hostOf("web1"), System: newSystem, Facts: facts(), Secrets: []Secret{{Name: "tls", Destination: "/k/tls", State: c.state, Differs: []string{"mode"}}}}
 		in.Facts.State.Current, in.Facts.State.Profile = newSystem, newSystem
 		if c.state == "" {
 			in.SecretsErr = errors.New("no sha256sum")
@@ -263,14 +263,14 @@ func sample() *Plan {
 			"would reload the following units: dbus.service",
 			"would start the following units: nginx.service",
 		}
-		p.Hosts = append(p.Hosts, Build(p.Options, p.Source, Input{Host: host(name), System: newSystem, Facts: f, Closure: &diff, Copy: &Copy{Paths: 11, Bytes: 9 << 20}}))
+		p.Hosts = append(p.Hosts, Build(p.Options, p.Source, Input{Host: hostOf(name), System: newSystem, Facts: f, Closure: &diff, Copy: &Copy{Paths: 11, Bytes: 9 << 20}}))
 	}
 	f := facts()
 	f.New.Parts["kernel"] = newKernel
 	f.New.Parts["systemd"] = sp('t', "systemd-256.1")
 	f.State.FailedUnits = []string{"backup.service"}
 	kernels := closure.Diff([]closure.Path{{Path: storepath.Top(oldKernel), Size: 100 << 20}}, []closure.Path{{Path: storepath.Top(newKernel), Size: 248 << 20}})
-	db := host("db1")
+	db := hostOf("db1")
 	db.HealthChecks.Cmd = []fleet.CmdCheck{{Description: "x", Cmd: []string{"true"}}}
 	p.Hosts = append(p.Hosts, Build(p.Options, p.Source, Input{Host: db, System: newSystem, Facts: f, Closure: &kernels, Copy: &Copy{Paths: 37, Bytes: 250 << 20},
 		Secrets: []Secret{{Name: "dkim", Destination: "/var/keys/dkim", State: "changed", Differs: []string{"content"}},
@@ -278,9 +278,9 @@ func sample() *Plan {
 			{Name: "tls", Destination: "/var/keys/tls", State: "new"}, {Name: "vpn", Destination: "/var/keys/vpn", State: "changed", Differs: []string{"owner", "mode"}}}}))
 	f = facts()
 	f.State.Current, f.State.Profile = newSystem, newSystem
-	p.Hosts = append(p.Hosts, Build(p.Options, p.Source, Input{Host: host("cache1"), System: newSystem, Facts: f,
+	p.Hosts = append(p.Hosts, Build(p.Options, p.Source, Input{Host: hostOf("cache1"), System: newSystem, Facts: f,
 		Secrets: []Secret{{Name: "old", Destination: "/var/keys/old", State: "unchanged"}}}))
-	p.Hosts = append(p.Hosts, Build(p.Options, Source{Commit: "4f2a91c", Dirty: true}, Input{Host: host("cache2"), System: newSystem, Facts: f,
+	p.Hosts = append(p.Hosts, Build(p.Options, Source{Commit: "4f2a91c", Dirty: true}, Input{Host: hostOf("cache2"), System: newSystem, Facts: f,
 		Secrets: []Secret{{Name: "old", Destination: "/var/keys/old", State: "changed", Differs: []string{"content"}}}}))
 	gone := Host{Name: "pi3"}
 	Fail(&gone, context.DeadlineExceeded)
@@ -289,7 +289,7 @@ func sample() *Plan {
 	p.Hosts = append(p.Hosts, gone)
 	f = facts()
 	f.State.Inhibited = true
-	p.Hosts = append(p.Hosts, Build(p.Options, p.Source, Input{Host: host("old1"), System: newSystem, Facts: f}))
+	p.Hosts = append(p.Hosts, Build(p.Options, p.Source, Input{Host: hostOf("old1"), System: newSystem, Facts: f}))
 	broken := Host{Name: "mail"}
 	Fail(&broken, fault.New("the option `services.openshh' does not exist").On("mail").Hint("did you mean services.openssh?"))
 	p.Hosts = append(p.Hosts, broken)
@@ -644,7 +644,7 @@ func TestRecordedFacts(t *testing.T) {
 	f.parse(string(data))
 	f.State = facts().State
 	f.State.Current, f.State.Booted, f.State.Profile = f.Current.Path, f.Booted.Path, f.Current.Path
-	h := Build(Options{Action: "switch"}, Source{}, Input{Host: host("spare"), System: f.New.Path, Facts: f})
+	h := Build(Options{Action: "switch"}, Source{}, Input{Host: hostOf("spare"), System: f.New.Path, Facts: f})
 	got, _ := json.MarshalIndent(h, "", "  ")
 	golden(t, "facts.golden", append(got, '\n'))
 }
@@ -704,7 +704,7 @@ func TestOneMachine(t *testing.T) {
 	part := func(name, machine string, system string) Host {
 		f := facts()
 		f.State.Machine = machine
-		return Build(Options{Action: "switch"}, Source{}, Input{Host: host(name), System: system, Facts: f})
+		return Build(Options{Action: "switch"}, Source{}, Input{Host: hostOf(name), System: system, Facts: f})
 	}
 	p := &Plan{Options: Options{Action: "switch"}, Hosts: []Host{
 		part("a", "m1", newSystem), part("b", "m1", newSystem), part("c", "m2", newSystem), part("d", "", newSystem), part("e", "", newSystem),

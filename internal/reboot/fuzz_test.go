@@ -4,15 +4,19 @@ import (
 	"context"
 	"testing"
 
-	"godwit/internal/ssh"
+	"godwit/internal/host"
+	"godwit/internal/host/hosttest"
 )
 
 // says is a host that gives the same answer to everything.
-type says string
+type says struct {
+	hosttest.Stub
+	answer string
+}
 
-func (s says) Run(_ context.Context, c ssh.Cmd) error {
+func (s says) Run(_ context.Context, c host.Cmd) error {
 	if c.Stdout != nil {
-		_, _ = c.Stdout.Write([]byte(s))
+		_, _ = c.Stdout.Write([]byte(s.answer))
 	}
 	return nil
 }
@@ -23,6 +27,6 @@ func FuzzFacts(f *testing.F) {
 	f.Add("kind systemd-boot\nentry nixos-generation-4.conf\nwhy none\n")
 	f.Fuzz(func(t *testing.T, s string) {
 		parseFacts(s)
-		_, _ = Probe(t.Context(), says(s), "web")
+		_, _ = Probe(t.Context(), says{answer: s}, "web")
 	})
 }

@@ -13,8 +13,8 @@ import (
 
 	"godwit/internal/event"
 	"godwit/internal/fault"
+	"godwit/internal/host"
 	"godwit/internal/hostscript"
-	"godwit/internal/ssh"
 )
 
 // Loader is what boots a host.
@@ -29,21 +29,21 @@ type Loader struct {
 func (l Loader) Once() bool { return l.Kind != "" }
 
 // Probe looks which boot loader a host has. It changes nothing.
-func Probe(ctx context.Context, r Runner, host string) (Loader, error) {
+func Probe(ctx context.Context, r host.Conn, name string) (Loader, error) {
 	script, err := places().probe()
 	if err != nil {
 		return Loader{}, err
 	}
 	var out strings.Builder
-	if err := r.Run(ctx, ssh.Cmd{Script: script, Elevate: true, Stdout: &out, Name: "the look at the boot loader"}); err != nil {
-		return Loader{}, fault.New("cannot look at its boot loader: %w", plain(err, host)).On(host).Because(err)
+	if err := r.Run(ctx, host.Cmd{Script: script, Elevate: true, Stdout: &out, Name: "the look at the boot loader"}); err != nil {
+		return Loader{}, fault.New("cannot look at its boot loader: %w", plain(err, name)).On(name).Because(err)
 	}
 	word := strings.TrimSpace(out.String())
 	if why, none := strings.CutPrefix(word, "- "); none {
 		return Loader{Why: why}, nil
 	}
 	if word == "" || strings.ContainsAny(word, " \n") {
-		return Loader{}, fault.New("cannot look at its boot loader: it says %q", word).On(host)
+		return Loader{}, fault.New("cannot look at its boot loader: it says %q", word).On(name)
 	}
 	return Loader{Kind: word}, nil
 }
@@ -94,7 +94,7 @@ type OnceResult struct {
 
 // once is one such reboot.
 type once struct {
-	r    Runner
+	r    host.Conn
 	req  Request
 	opts Options
 	sc   event.Scope
@@ -194,7 +194,7 @@ func (o Options) or() Options {
 // machine before, the host ends in the old system: at the next power cycle, or
 // by itself when the new system came as far as its systemd. Notes go to scope;
 // the step's start and end are the caller's to emit.
-func BootOnce(ctx context.Context, r Runner, req Request, opts Options, scope event.Scope) (OnceResult, error) {
+func BootOnce(ctx context.Context, r host.Conn, req Request, opts Options, scope event.Scope) (OnceResult, error) {
 	d := &once{r: r, req: req, opts: opts.or(), sc: scope, watch: true}
 	start := time.Now()
 	d.res = OnceResult{Outcome: Untouched, ID: hostscript.NewID(), Running: req.Old}
@@ -234,7 +234,7 @@ func (d *once) ask(ctx context.Context, verb, reason string, limit time.Duration
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var out, errs strings.Builder
-	err = d.r.Run(ctx, ssh.Cmd{Script: script, Elevate: true, Fresh: fresh, Stdout: &out, Stderr: &errs, Limit: limit})
+	err = d.r.Run(ctx, host.Cmd{Script: script, Elevate: true, Fresh: fresh, Stdout: &out, Stderr: &errs, Limit: limit})
 	f := parseFacts(out.String())
 	if f.ended {
 		return f, nil
@@ -305,12 +305,12 @@ func (d *once) start(ctx context.Context) (facts, error) {
 			return f, nil
 		}
 		last = err
-		var dropped *ssh.DroppedError
+		var dropped *host.DroppedError
 		var e *fault.Error
 		if err != nil && errors.As(err, &e) && !errors.As(err, &dropped) && try == 0 {
 			return f, d.fail("not rebooted: %w", plain(err, d.req.Host)).Because(err) // it never reached the host
 		}
-		if errors.As(err, &dropped) || ssh.Retryable(err) {
+		if errors.As(err, &dropped) || host.Retryable(err) {
 			// Going down already? back finds out, within its limits.
 			if try > 0 {
 				return facts{}, nil
@@ -372,9 +372,7 @@ func (d *once) back(ctx context.Context, before string, deadman bool) (facts, er
 		f, err := d.ask(ctx, "look", "", d.opts.TryTimeout, true)
 		switch {
 		case err == nil && f.boot != before:
-			if h, ok := d.r.(interface{ Disconnect() }); ok {
-				h.Disconnect() // what it had belongs to the old boot
-			}
+			d.r.Disconnect() // what it had belongs to the old boot
 			d.res.Running = f.current
 			return f, nil
 		case err == nil && strings.HasPrefix(f.final, "done"): // the answer to keep was lost
@@ -389,7 +387,7 @@ func (d *once) back(ctx context.Context, before string, deadman bool) (facts, er
 				d.sc.Log("the host does not answer any more")
 			}
 			last = err
-			if ssh.WrongKey(err) {
+			if host.WrongKey(err) {
 				e := d.fail("rebooted, but something else than before answers: %w", plain(err, d.req.Host)).Because(err)
 				return f, d.hopeless(e)
 			}

@@ -13,7 +13,8 @@ import (
 
 	"godwit/internal/event"
 	"godwit/internal/fault"
-	"godwit/internal/ssh"
+	"godwit/internal/host"
+	"godwit/internal/host/hosttest"
 )
 
 var verbOf = regexp.MustCompile(`(?m)^VERB='(\w+)'$`)
@@ -22,6 +23,7 @@ var verbOf = regexp.MustCompile(`(?m)^VERB='(\w+)'$`)
 // next; the last answer is given for ever. "" is no answer, "drop" a lost
 // connection after nothing was said.
 type machine struct {
+	hosttest.Stub
 	t      *testing.T
 	script map[string][]string
 	asked  []string
@@ -29,7 +31,7 @@ type machine struct {
 
 func (m *machine) Disconnect() { m.asked = append(m.asked, "disconnect") }
 
-func (m *machine) Run(ctx context.Context, c ssh.Cmd) error {
+func (m *machine) Run(ctx context.Context, c host.Cmd) error {
 	match := verbOf.FindStringSubmatch(c.Script)
 	if match == nil || !c.Elevate {
 		m.t.Errorf("unexpected %+v", c)
@@ -48,11 +50,11 @@ func (m *machine) Run(ctx context.Context, c ssh.Cmd) error {
 	}
 	switch answer {
 	case "":
-		return fault.New("no answer on h:22 within 10s").On("web1").Because(&ssh.ConnectError{Kind: ssh.Timeout})
+		return fault.New("no answer on h:22 within 10s").On("web1").Because(&host.ConnectError{Kind: host.Timeout})
 	case "drop":
-		return &ssh.DroppedError{Host: "web1", Command: "script"}
+		return &host.DroppedError{Host: "web1", Command: "script"}
 	case "root":
-		return fault.New("sudo needs a password").On("web1").Because(&ssh.ElevateError{})
+		return fault.New("sudo needs a password").On("web1").Because(&host.ElevateError{})
 	}
 	io.WriteString(c.Stdout, answer+"\nend\n")
 	return nil

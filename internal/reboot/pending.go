@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"godwit/internal/event"
+	"godwit/internal/host"
 )
 
 // Pending is a system that is booted once and that nobody has confirmed yet, as
@@ -25,7 +26,7 @@ type Pending struct {
 // Find looks for a reboot that waits for its confirmation; nil: there is none.
 // It works from any machine, as Confirm and GoBack do, because the script of the
 // deadman lies on the host. Where none could be left nothing is found.
-func Find(ctx context.Context, r Runner, host string) (*Pending, error) {
+func Find(ctx context.Context, r host.Conn, host string) (*Pending, error) {
 	_, f, err := find(ctx, r, host, Options{}, event.Scope{})
 	if err != nil || f.id == "" {
 		return nil, err
@@ -38,7 +39,7 @@ func Find(ctx context.Context, r Runner, host string) (*Pending, error) {
 	return p, nil
 }
 
-func find(ctx context.Context, r Runner, host string, opts Options, sc event.Scope) (*once, facts, error) {
+func find(ctx context.Context, r host.Conn, host string, opts Options, sc event.Scope) (*once, facts, error) {
 	d := &once{r: r, req: Request{Host: host}, opts: opts.or(), sc: sc, watch: true}
 	d.script = func(verb, reason string) (string, error) { return places().attach(verb, reason, d.res.ID) }
 	d.res = OnceResult{Outcome: Failed}
@@ -52,7 +53,7 @@ func find(ctx context.Context, r Runner, host string, opts Options, sc event.Sco
 }
 
 // Confirm makes the system that was booted once the boot default.
-func Confirm(ctx context.Context, r Runner, host string, sc event.Scope) (OnceResult, error) {
+func Confirm(ctx context.Context, r host.Conn, host string, sc event.Scope) (OnceResult, error) {
 	began := time.Now()
 	d, f, err := find(ctx, r, host, Options{}, sc)
 	switch {
@@ -74,7 +75,7 @@ func Confirm(ctx context.Context, r Runner, host string, sc event.Scope) (OnceRe
 
 // GoBack reboots a host from the system that was booted once into the one that
 // ran before, and waits for it.
-func GoBack(ctx context.Context, r Runner, host, reason string, opts Options, sc event.Scope) (OnceResult, error) {
+func GoBack(ctx context.Context, r host.Conn, host, reason string, opts Options, sc event.Scope) (OnceResult, error) {
 	began := time.Now()
 	d, f, err := find(ctx, r, host, opts, sc)
 	switch {

@@ -15,14 +15,8 @@ import (
 
 	"godwit/internal/event"
 	"godwit/internal/fault"
-	"godwit/internal/ssh"
+	"godwit/internal/host"
 )
-
-// Runner runs commands on a host. *ssh.Host is one. If it has a method
-// Disconnect(), that is called after the reboot.
-type Runner interface {
-	Run(ctx context.Context, cmd ssh.Cmd) error
-}
 
 // DefaultTimeout bounds the wait when Options do not.
 const DefaultTimeout = 10 * time.Minute
@@ -44,11 +38,11 @@ type Result struct {
 }
 
 // BootID is the id of the host's present boot.
-func BootID(ctx context.Context, r Runner) (string, error) { return bootID(ctx, r, false) }
+func BootID(ctx context.Context, r host.Conn) (string, error) { return bootID(ctx, r, false) }
 
-func bootID(ctx context.Context, r Runner, fresh bool) (string, error) {
+func bootID(ctx context.Context, r host.Conn, fresh bool) (string, error) {
 	var b strings.Builder
-	err := r.Run(ctx, ssh.Cmd{Argv: []string{"cat", "/proc/sys/kernel/random/boot_id"}, Fresh: fresh, Stdout: &b})
+	err := r.Run(ctx, host.Cmd{Argv: []string{"cat", "/proc/sys/kernel/random/boot_id"}, Fresh: fresh, Stdout: &b})
 	if err != nil {
 		return "", err
 	}
@@ -67,7 +61,7 @@ if [ -d /run/systemd/system ]; then exec systemctl reboot; else exec reboot; fi
 
 // Run asks the host to reboot and waits until it runs another boot. Progress
 // goes to scope as notes; the step's start and end are the caller's to emit.
-func Run(ctx context.Context, r Runner, host string, opts Options, scope event.Scope) (Result, error) {
+func Run(ctx context.Context, r host.Conn, name string, opts Options, scope event.Scope) (Result, error) {
 	timeout, poll, try := opts.Timeout, opts.Poll, opts.TryTimeout
 	if timeout <= 0 {
 		timeout = DefaultTimeout
@@ -82,29 +76,29 @@ func Run(ctx context.Context, r Runner, host string, opts Options, scope event.S
 	start := time.Now()
 	before, err := BootID(ctx, r)
 	if err != nil {
-		return res, fault.New("not rebooted: cannot read its boot id, so its return could not be told: %w", plain(err, host)).On(host).Because(err)
+		return res, fault.New("not rebooted: cannot read its boot id, so its return could not be told: %w", plain(err, name)).On(name).Because(err)
 	}
 	res.Before = before
 
 	scope.Note("Asking host to reboot")
 	var stderr strings.Builder
-	err = r.Run(ctx, ssh.Cmd{Script: script, Elevate: true, Stderr: &stderr, Stdout: io.Discard, Name: "the reboot"})
-	var exit *ssh.ExitError
-	var dropped *ssh.DroppedError
+	err = r.Run(ctx, host.Cmd{Script: script, Elevate: true, Stderr: &stderr, Stdout: io.Discard, Name: "the reboot"})
+	var exit *host.ExitError
+	var dropped *host.DroppedError
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
-		return res, fmt.Errorf("%s: interrupted while asking for the reboot: it may or may not reboot: %w", host, context.Cause(ctx))
+		return res, fmt.Errorf("%s: interrupted while asking for the reboot: it may or may not reboot: %w", name, context.Cause(ctx))
 	case errors.As(err, &dropped):
 		scope.Note("Remote host disconnected.")
 	case errors.As(err, &exit):
-		f := fault.New("the host refused to reboot (status %d)", exit.Code).On(host).Because(err)
+		f := fault.New("the host refused to reboot (status %d)", exit.Code).On(name).Because(err)
 		for line := range strings.Lines(stderr.String()) {
 			f.Detail(strings.TrimSpace(line))
 		}
 		return res, f.Detail("it still runs its old boot")
 	default:
-		return res, fault.New("not rebooted: %w", plain(err, host)).On(host).Because(err)
+		return res, fault.New("not rebooted: %w", plain(err, name)).On(name).Because(err)
 	}
 
 	scope.Note("Waiting for host to come online")
@@ -119,9 +113,7 @@ func Run(ctx context.Context, r Runner, host string, opts Options, scope event.S
 		switch {
 		case err == nil && after != before:
 			res.After, res.Took = after, time.Since(start)
-			if d, ok := r.(interface{ Disconnect() }); ok {
-				d.Disconnect() // what it had belongs to the old boot
-			}
+			r.Disconnect() // what it had belongs to the old boot
 			return res, nil
 		case err == nil:
 			last = nil
@@ -131,8 +123,8 @@ func Run(ctx context.Context, r Runner, host string, opts Options, scope event.S
 				scope.Log("the host does not answer any more")
 			}
 			last = err
-			if ssh.WrongKey(err) {
-				return res, fault.New("rebooted, but something else than before answers: %w", plain(err, host)).On(host).Because(err)
+			if host.WrongKey(err) {
+				return res, fault.New("rebooted, but something else than before answers: %w", plain(err, name)).On(name).Because(err)
 			}
 		}
 		select {
@@ -144,19 +136,19 @@ func Run(ctx context.Context, r Runner, host string, opts Options, scope event.S
 	}
 	res.Took = time.Since(start)
 	if ctx.Err() != nil {
-		return res, fmt.Errorf("%s: interrupted while waiting for it to come back: %w", host, context.Cause(ctx))
+		return res, fmt.Errorf("%s: interrupted while waiting for it to come back: %w", name, context.Cause(ctx))
 	}
 	wait := timeout.Round(time.Second)
 	switch {
 	case !down:
-		return res, fault.New("was asked to reboot, but %s later it still runs the same boot", wait).On(host).
+		return res, fault.New("was asked to reboot, but %s later it still runs the same boot", wait).On(name).
 			Hint("look for what holds it up: systemd-inhibit --list; systemctl list-jobs")
 	case last == nil:
-		return res, fault.New("did not reboot: it was away for a while, and %s later it runs the same boot", wait).On(host).
+		return res, fault.New("did not reboot: it was away for a while, and %s later it runs the same boot", wait).On(name).
 			Hint("systemctl list-jobs on the host")
 	}
-	return res, fault.New("went down to reboot and did not come back within %s", wait).On(host).Because(last).
-		Detail("the last try said: " + plain(last, host).Error()).
+	return res, fault.New("went down to reboot and did not come back within %s", wait).On(name).Because(last).
+		Detail("the last try said: " + plain(last, name).Error()).
 		Hint("look at its console; wait longer with --reboot-timeout SECONDS")
 }
 

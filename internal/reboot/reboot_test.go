@@ -13,6 +13,8 @@ import (
 
 	"godwit/internal/event"
 	"godwit/internal/fault"
+	"godwit/internal/host"
+	"godwit/internal/host/hosttest"
 	"godwit/internal/ssh"
 	"godwit/test/lab"
 )
@@ -20,6 +22,7 @@ import (
 // fake is a host: boots are the answers to looks over new connections, the
 // last of them for ever; "" is no answer, "key" another host key.
 type fake struct {
+	hosttest.Stub
 	t            *testing.T
 	boots        []string
 	ask          error
@@ -29,7 +32,7 @@ type fake struct {
 
 func (f *fake) Disconnect() { f.disconnected = true }
 
-func (f *fake) Run(ctx context.Context, c ssh.Cmd) error {
+func (f *fake) Run(ctx context.Context, c host.Cmd) error {
 	switch {
 	case c.Script == script && c.Elevate && !c.Fresh:
 		f.asked++
@@ -50,9 +53,9 @@ func (f *fake) Run(ctx context.Context, c ssh.Cmd) error {
 		}
 		switch id {
 		case "":
-			return fault.New("no answer on h:22 within 10s").On("web1").Because(&ssh.ConnectError{Kind: ssh.Timeout})
+			return fault.New("no answer on h:22 within 10s").On("web1").Because(&host.ConnectError{Kind: host.Timeout})
 		case "key":
-			return fault.New("h:22 shows another host key").On("web1").Because(&ssh.ConnectError{Kind: ssh.HostKeyChanged})
+			return fault.New("h:22 shows another host key").On("web1").Because(&host.ConnectError{Kind: host.HostKeyChanged})
 		}
 		io.WriteString(c.Stdout, id+"\n")
 		return nil
@@ -62,7 +65,7 @@ func (f *fake) Run(ctx context.Context, c ssh.Cmd) error {
 }
 
 func TestRun(t *testing.T) {
-	dropped := &ssh.DroppedError{Host: "web1", Command: "script"}
+	dropped := &host.DroppedError{Host: "web1", Command: "script"}
 	for name, c := range map[string]struct {
 		boots []string
 		ask   error
@@ -75,8 +78,8 @@ func TestRun(t *testing.T) {
 		"never returns":   {[]string{"one", ""}, nil, "error: web1: went down to reboot and did not come back within 0s\n  the last try said: no answer on h:22 within 10s"},
 		"same boot":       {[]string{"", "", "one"}, nil, "error: web1: did not reboot: it was away for a while"},
 		"other machine":   {[]string{"", "key"}, nil, "error: web1: rebooted, but something else than before answers: h:22 shows another host key"},
-		"refused":         {nil, &ssh.ExitError{Code: 1}, "error: web1: the host refused to reboot (status 1)\n  Operation inhibited by \"backup\"\n  it still runs its old boot"},
-		"no root":         {nil, fault.New("sudo needs a password").On("web1").Because(&ssh.ElevateError{}), "error: web1: not rebooted: sudo needs a password"},
+		"refused":         {nil, &host.ExitError{Code: 1}, "error: web1: the host refused to reboot (status 1)\n  Operation inhibited by \"backup\"\n  it still runs its old boot"},
+		"no root":         {nil, fault.New("sudo needs a password").On("web1").Because(&host.ElevateError{}), "error: web1: not rebooted: sudo needs a password"},
 	} {
 		f := &fake{t: t, boots: c.boots, ask: c.ask}
 		res, err := Run(t.Context(), f, "web1", Options{Timeout: 200 * time.Millisecond, Poll: 5 * time.Millisecond}, event.On(nil, "", ""))
@@ -104,11 +107,12 @@ func TestInterrupted(t *testing.T) {
 // boots answers looks at the boot id one by one; "" is no answer. It notes
 // which looks wanted a new connection.
 type boots struct {
+	hosttest.Stub
 	ids   []string
 	fresh []bool
 }
 
-func (b *boots) Run(_ context.Context, c ssh.Cmd) error {
+func (b *boots) Run(_ context.Context, c host.Cmd) error {
 	if len(c.Argv) != 2 || c.Argv[0] != "cat" || c.Elevate {
 		return fmt.Errorf("unexpected command %+v", c)
 	}
@@ -118,7 +122,7 @@ func (b *boots) Run(_ context.Context, c ssh.Cmd) error {
 		b.ids = b.ids[1:]
 	}
 	if id == "" {
-		return &ssh.DroppedError{Host: "web1"}
+		return &host.DroppedError{Host: "web1"}
 	}
 	_, err := io.WriteString(c.Stdout, id+"\n")
 	return err

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"godwit/internal/crash"
+	"godwit/internal/host"
 )
 
 // ErrRebooted is why a context of Watch ended.
@@ -18,11 +19,11 @@ const watchPause = 3 * time.Second
 // runs another boot than boot. What waits for something on the host should not
 // wait for it on another boot, with another system. stop ends the watching and
 // tells whether the host has rebooted.
-func Watch(ctx context.Context, r Runner, boot string) (watched context.Context, stop func() bool) {
+func Watch(ctx context.Context, r host.Conn, boot string) (watched context.Context, stop func() bool) {
 	return watch(ctx, r, boot, watchPause)
 }
 
-func watch(ctx context.Context, r Runner, boot string, wait time.Duration) (watched context.Context, stop func() bool) {
+func watch(ctx context.Context, r host.Conn, boot string, wait time.Duration) (watched context.Context, stop func() bool) {
 	watched, end := context.WithCancelCause(ctx)
 	done := make(chan struct{})
 	rebooted := false
@@ -35,9 +36,7 @@ func watch(ctx context.Context, r Runner, boot string, wait time.Duration) (watc
 			now, err := bootID(try, r, fresh)
 			cancel()
 			if fresh = err != nil; !fresh && now != boot {
-				if h, ok := r.(interface{ Disconnect() }); ok {
-					h.Disconnect() // what it had belongs to the old boot
-				}
+				r.Disconnect() // what it had belongs to the old boot
 				rebooted = true
 				end(ErrRebooted)
 				return

@@ -15,7 +15,7 @@ import (
 	"godwit/internal/bounded"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
-	"godwit/internal/ssh"
+	"godwit/internal/host"
 )
 
 // What may differ between a secret and what is at its destination.
@@ -50,12 +50,12 @@ var compareScript string
 // order of their names. Nothing is changed, and no content leaves either side:
 // what travels are sums with a key that is made here, sent once, and forgotten.
 // They are not part of the result.
-func Compare(ctx context.Context, r Runner, host fleet.Host) ([]Comparison, error) {
-	list := Select(host.Secrets, "")
+func Compare(ctx context.Context, r host.Conn, name fleet.Host) ([]Comparison, error) {
+	list := Select(name.Secrets, "")
 	if len(list) == 0 {
 		return nil, nil
 	}
-	if errs := check(host.Name, list); len(errs) > 0 {
+	if errs := check(name.Name, list); len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
 	random := make([]byte, 32)
@@ -69,25 +69,25 @@ func Compare(ctx context.Context, r Runner, host fleet.Host) ([]Comparison, erro
 	for i, s := range list {
 		sum, size, err := keyedSum(key, s)
 		if err != nil {
-			return nil, err.On(host.Name)
+			return nil, err.On(name.Name)
 		}
 		sums[i] = sum
 		fmt.Fprintf(&in, "%s\n%d\n", s.Destination, size)
 	}
 	var out strings.Builder
-	err := r.Run(ctx, ssh.Cmd{Script: walkScript + compareScript, Elevate: true, Stdin: strings.NewReader(in.String()), Stdout: &out, Name: "the comparison of the secrets"})
+	err := r.Run(ctx, host.Cmd{Script: walkScript + compareScript, Elevate: true, Stdin: strings.NewReader(in.String()), Stdout: &out, Name: "the comparison of the secrets"})
 	found := strings.Split(out.String(), "\n")
 	if len(found) != len(list)+2 || found[len(list)] != "end" {
 		if err == nil {
 			err = errors.New("the answer of the host was cut off")
 		}
-		return nil, fault.New("cannot compare the secrets: %s", strings.TrimPrefix(err.Error(), host.Name+": ")).On(host.Name).Because(err)
+		return nil, fault.New("cannot compare the secrets: %s", strings.TrimPrefix(err.Error(), name.Name+": ")).On(name.Name).Because(err)
 	}
 	all := make([]Comparison, len(list))
 	for i, s := range list {
 		all[i] = Comparison{Name: s.Name, Destination: s.Destination}
 		if w := strings.SplitN(found[i], " ", 4); len(w) == 4 && w[1] == "refused" {
-			return nil, refusal(s, w[2], w[3]).On(host.Name)
+			return nil, refusal(s, w[2], w[3]).On(name.Name)
 		}
 		all[i].Result, all[i].Differs = judge(s, sums[i], found[i])
 	}

@@ -13,24 +13,24 @@ import (
 	"testing"
 
 	"godwit/internal/fleet"
-	"godwit/internal/ssh"
+	"godwit/internal/host"
 )
 
 // tap keeps what goes to the host and what comes back.
 type tap struct {
-	Runner
+	host.Conn
 	in, out bytes.Buffer
 	line    string
 }
 
-func (r *tap) Run(ctx context.Context, c ssh.Cmd) error {
+func (r *tap) Run(ctx context.Context, c host.Cmd) error {
 	r.line = c.Script + strings.Join(c.Args, " ")
 	c.Stdin = io.TeeReader(c.Stdin, &r.in)
 	c.Stdout = io.MultiWriter(c.Stdout, &r.out)
-	return r.Runner.Run(ctx, c)
+	return r.Conn.Run(ctx, c)
 }
 
-func compared(t *testing.T, r Runner, list ...fleet.Secret) string {
+func compared(t *testing.T, r host.Conn, list ...fleet.Secret) string {
 	t.Helper()
 	all, err := Compare(t.Context(), r, fleet.Host{Name: "web1", Secrets: list})
 	if err != nil {
@@ -99,7 +99,7 @@ func TestCompareTellsNothing(t *testing.T) {
 	}
 	var all []string
 	for range 2 {
-		r := &tap{Runner: w.r}
+		r := &tap{Conn: w.r}
 		if got := compared(t, r, a); got != "a=unchanged" {
 			t.Fatal(got)
 		}

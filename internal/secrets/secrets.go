@@ -33,15 +33,10 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/host"
 	"godwit/internal/regular"
-	"godwit/internal/ssh"
 	"godwit/internal/ui/text"
 )
-
-// Runner runs commands on a host. *ssh.Host is one.
-type Runner interface {
-	Run(ctx context.Context, cmd ssh.Cmd) error
-}
 
 // DefaultActionTimeout bounds one action when Options do not.
 const DefaultActionTimeout = 2 * time.Minute
@@ -277,7 +272,7 @@ func hash(data []byte) string {
 // An action that failed, or that was not reached, is due again at the next
 // upload, even if no secret has changed by then. Results go to scope as notes;
 // the step's start and end are the caller's to emit.
-func Upload(ctx context.Context, r Runner, host fleet.Host, opts Options, scope event.Scope) (Report, error) {
+func Upload(ctx context.Context, r host.Conn, host fleet.Host, opts Options, scope event.Scope) (Report, error) {
 	var report Report
 	list := Select(host.Secrets, opts.Phase)
 	if len(list) == 0 {
@@ -303,17 +298,17 @@ func Upload(ctx context.Context, r Runner, host fleet.Host, opts Options, scope 
 }
 
 // send uploads all secrets; due tells which actions are to be run.
-func send(ctx context.Context, r Runner, host string, all []loaded, report *Report, scope event.Scope) (due map[string]bool, err error) {
-	answers := &answers{host: host, all: all, report: report, scope: scope, due: map[string]bool{}}
-	err = r.Run(ctx, ssh.Cmd{Script: walkScript + placeScript, Elevate: true, Stdin: stream(all), Stdout: answers, KillOnCancel: true,
+func send(ctx context.Context, r host.Conn, name string, all []loaded, report *Report, scope event.Scope) (due map[string]bool, err error) {
+	answers := &answers{host: name, all: all, report: report, scope: scope, due: map[string]bool{}}
+	err = r.Run(ctx, host.Cmd{Script: walkScript + placeScript, Elevate: true, Stdin: stream(all), Stdout: answers, KillOnCancel: true,
 		Name: "the upload", Limit: uploadLimit(all)})
-	var exit *ssh.ExitError
-	var dropped *ssh.DroppedError
+	var exit *host.ExitError
+	var dropped *host.DroppedError
 	switch {
 	case answers.failed != nil:
 		return nil, answers.failed.Because(err)
 	case errors.As(err, &exit):
-		f := fault.New("uploading secrets failed on the host with status %d", exit.Code).On(host).Because(err)
+		f := fault.New("uploading secrets failed on the host with status %d", exit.Code).On(name).Because(err)
 		for _, l := range strings.Split(strings.TrimSpace(exit.Stderr), "\n") {
 			f.Detail(l)
 		}
@@ -323,11 +318,11 @@ func send(ctx context.Context, r Runner, host string, all []loaded, report *Repo
 		if dropped.Limit > 0 {
 			why = dropped.Bare()
 		}
-		return nil, answers.truth(fault.New("%s", why).On(host).Because(err))
+		return nil, answers.truth(fault.New("%s", why).On(name).Because(err))
 	case err != nil:
 		return nil, err
 	case !answers.finished:
-		return nil, answers.truth(fault.New("the host did not confirm the upload of the secrets").On(host))
+		return nil, answers.truth(fault.New("the host did not confirm the upload of the secrets").On(name))
 	}
 	return answers.due, nil
 }
@@ -478,12 +473,12 @@ func (a *answers) truth(f *fault.Error) *fault.Error {
 
 // isDropped tells whether the cause of f is a lost connection.
 func isDropped(f *fault.Error) bool {
-	var d *ssh.DroppedError
+	var d *host.DroppedError
 	return errors.As(f.Err, &d)
 }
 
 // act runs the actions that are due.
-func act(ctx context.Context, r Runner, host string, all []loaded, due map[string]bool, opts Options, report *Report, scope event.Scope) error {
+func act(ctx context.Context, r host.Conn, name string, all []loaded, due map[string]bool, opts Options, report *Report, scope event.Scope) error {
 	timeout := opts.ActionTimeout
 	if timeout <= 0 {
 		timeout = DefaultActionTimeout
@@ -497,7 +492,7 @@ func act(ctx context.Context, r Runner, host string, all []loaded, due map[strin
 		}
 		seen[s.id] = true
 		scope.Emit(event.Event{Kind: event.Note, Text: "executing post-upload command: " + text.OneLine(s.action), Data: map[string]string{"action": s.action}})
-		err := runAction(ctx, r, host, s, timeout, scope)
+		err := runAction(ctx, r, name, s, timeout, scope)
 		report.Actions = append(report.Actions, Action{Command: s.action, Err: err})
 		if err != nil {
 			errs = append(errs, err)
@@ -511,7 +506,7 @@ func act(ctx context.Context, r Runner, host string, all []loaded, due map[strin
 		}
 	}
 	if len(done) > 0 {
-		err := r.Run(ctx, ssh.Cmd{Script: doneScript, Args: done, Elevate: true})
+		err := r.Run(ctx, host.Cmd{Script: doneScript, Args: done, Elevate: true})
 		if err != nil && len(errs) == 0 {
 			// The actions have run; at worst they run once more.
 			scope.Warn("cannot note on the host that the actions have run: " + err.Error())
@@ -520,9 +515,9 @@ func act(ctx context.Context, r Runner, host string, all []loaded, due map[strin
 	return errors.Join(errs...)
 }
 
-func runAction(ctx context.Context, r Runner, host string, s loaded, timeout time.Duration, scope event.Scope) error {
+func runAction(ctx context.Context, r host.Conn, name string, s loaded, timeout time.Duration, scope event.Scope) error {
 	cmd := Command(s.Action)
-	cmd.KillOnCancel, cmd.Limit = true, ssh.NoLimit // timeout bounds it
+	cmd.KillOnCancel, cmd.Limit = true, host.NoLimit // timeout bounds it
 	pr, pw := io.Pipe()
 	cmd.Stdout, cmd.Stderr = pw, pw
 	var tail []string
@@ -550,8 +545,8 @@ func runAction(ctx context.Context, r Runner, host string, s loaded, timeout tim
 	if err == nil {
 		return nil
 	}
-	var exit *ssh.ExitError
-	f := fault.New("the action of secret %q failed: %s", s.Name, text.OneLine(s.action)).On(host).Because(err)
+	var exit *host.ExitError
+	f := fault.New("the action of secret %q failed: %s", s.Name, text.OneLine(s.action)).On(name).Because(err)
 	switch {
 	case ctx.Err() != nil:
 		return err
@@ -569,9 +564,9 @@ func runAction(ctx context.Context, r Runner, host string, s loaded, timeout tim
 // Command is the command of words as morph runs it: joined by blanks they are
 // a line for the login shell, except that a first word that is exactly "sudo"
 // becomes godwit's own way to become root.
-func Command(words []string) ssh.Cmd {
+func Command(words []string) host.Cmd {
 	if len(words) > 1 && words[0] == "sudo" {
-		return ssh.Cmd{Shell: strings.Join(words[1:], " "), Elevate: true}
+		return host.Cmd{Shell: strings.Join(words[1:], " "), Elevate: true}
 	}
-	return ssh.Cmd{Shell: strings.Join(words, " ")}
+	return host.Cmd{Shell: strings.Join(words, " ")}
 }

@@ -16,6 +16,7 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/host"
 	"godwit/internal/ssh"
 	"godwit/internal/ssh/sshtest"
 	"godwit/test/lab"
@@ -26,7 +27,7 @@ import (
 type world struct {
 	t     *testing.T
 	s     *sshtest.Server
-	r     Runner
+	r     host.Conn
 	dir   string // on the host
 	local string // on the deployer
 	user  string
@@ -233,15 +234,15 @@ func TestNothingHalfDone(t *testing.T) {
 
 // cutRunner breaks the stream off after n bytes.
 type cutRunner struct {
-	Runner
+	host.Conn
 	n int64
 }
 
-func (r cutRunner) Run(ctx context.Context, c ssh.Cmd) error {
+func (r cutRunner) Run(ctx context.Context, c host.Cmd) error {
 	if c.Stdin != nil {
 		c.Stdin = io.LimitReader(c.Stdin, r.n)
 	}
-	return r.Runner.Run(ctx, c)
+	return r.Conn.Run(ctx, c)
 }
 
 func TestTruncatedStream(t *testing.T) {
@@ -275,10 +276,10 @@ func TestTruncatedStream(t *testing.T) {
 // dropRunner cuts the connection when half of the stream is sent.
 type dropRunner struct {
 	w *world
-	Runner
+	host.Conn
 }
 
-func (r dropRunner) Run(ctx context.Context, c ssh.Cmd) error {
+func (r dropRunner) Run(ctx context.Context, c host.Cmd) error {
 	data, _ := io.ReadAll(c.Stdin)
 	pr, pw := io.Pipe()
 	c.Stdin = pr
@@ -293,14 +294,14 @@ func (r dropRunner) Run(ctx context.Context, c ssh.Cmd) error {
 		r.w.s.Drop()
 		pw.Close()
 	}()
-	return r.Runner.Run(ctx, c)
+	return r.Conn.Run(ctx, c)
 }
 
 func TestDroppedConnection(t *testing.T) {
 	w := newWorld(t)
 	w.r = dropRunner{w, w.r}
 	_, err := w.upload(Options{}, w.secret("a", strings.Repeat("x", 1<<20)), w.secret("b", "second"))
-	var d *ssh.DroppedError
+	var d *host.DroppedError
 	if !errors.As(err, &d) || !strings.Contains(fault.Render(err), "no secret on the host was changed") {
 		t.Errorf("%v", err)
 	}
@@ -315,18 +316,18 @@ func TestDroppedConnection(t *testing.T) {
 
 // spyRunner looks at what goes where.
 type spyRunner struct {
-	Runner
-	cmds []ssh.Cmd
+	host.Conn
+	cmds []host.Cmd
 }
 
-func (r *spyRunner) Run(ctx context.Context, c ssh.Cmd) error {
+func (r *spyRunner) Run(ctx context.Context, c host.Cmd) error {
 	r.cmds = append(r.cmds, c)
-	return r.Runner.Run(ctx, c)
+	return r.Conn.Run(ctx, c)
 }
 
 func TestActions(t *testing.T) {
 	w := newWorld(t)
-	spy := &spyRunner{Runner: w.r}
+	spy := &spyRunner{Conn: w.r}
 	w.r = spy
 	log := filepath.Join(w.dir, "log")
 	restart := []string{"sudo", "echo", "restart", ">>" + log}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"godwit/internal/host"
 	"godwit/internal/ssh"
 	"godwit/internal/ssh/sshtest"
 )
@@ -67,7 +68,7 @@ func TestCipher(t *testing.T) {
 			defer pool.Close()
 			target := s.Target("h")
 			target.System = c.system
-			if out := output(t, pool.Host(target), ssh.Cmd{Script: "echo hello"}); out != "hello\n" {
+			if out := output(t, pool.Host(target), host.Cmd{Script: "echo hello"}); out != "hello\n" {
 				t.Errorf("%q", out)
 			}
 			if m := agreed.FindStringSubmatch(s.Log()); m == nil || m[1] != c.want {

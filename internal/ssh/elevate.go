@@ -10,6 +10,7 @@ import (
 	"godwit/internal/awake"
 	"godwit/internal/crash"
 	"godwit/internal/fault"
+	"godwit/internal/host"
 )
 
 // Ways to become root.
@@ -58,8 +59,8 @@ func (h *Host) elevation(ctx context.Context) (*elevation, error) {
 	}
 	h.elevErr = nil
 	e, err := h.becomeRoot(ctx)
-	var dropped *DroppedError
-	if KindOf(err) == Timeout || errors.As(err, &dropped) && dropped.Limit > 0 {
+	var dropped *host.DroppedError
+	if host.KindOf(err) == host.Timeout || errors.As(err, &dropped) && dropped.Limit > 0 {
 		h.elevErr, h.elevAt = err, awake.Now()
 	}
 	return e, err
@@ -96,7 +97,7 @@ func (h *Host) becomeRoot(ctx context.Context) (*elevation, error) {
 			way = ElevateDoas
 		default:
 			return nil, fault.New("%s is not root, and there is neither sudo nor doas", me.user).On(h.target.Name).
-				Hint("log in as root (deployment.targetUser = \"root\"), or enable security.sudo on the host").Because(&ElevateError{})
+				Hint("log in as root (deployment.targetUser = \"root\"), or enable security.sudo on the host").Because(&host.ElevateError{})
 		}
 	}
 	var e *elevation
@@ -114,19 +115,19 @@ func (h *Host) becomeRoot(ctx context.Context) (*elevation, error) {
 }
 
 // probe runs nothing as root.
-var probe = Cmd{Argv: []string{"true"}, Elevate: true, Name: "becoming root", Limit: 20 * time.Second, MaxOutput: greetingMax}
+var probe = host.Cmd{Argv: []string{"true"}, Elevate: true, Name: "becoming root", Limit: 20 * time.Second, MaxOutput: greetingMax}
 
 // trySudo tries sudo without a password, then, if doas may be used too, that,
 // and then sudo with the password.
 func (h *Host) trySudo(ctx context.Context, me *login, auto bool) (*elevation, error) {
 	sudo := me.sudo
 	if sudo == "" {
-		return nil, fault.New("there is no sudo").On(h.target.Name).Hint("use --elevate=doas or none").Because(&ElevateError{})
+		return nil, fault.New("there is no sudo").On(h.target.Name).Hint("use --elevate=doas or none").Because(&host.ElevateError{})
 	}
 	// No -p: sudo-rs does not know it. -k: an old ticket must not decide.
 	e := &elevation{words: []string{sudo, "-k", "-n", "--"}}
 	err := h.tryElevation(ctx, e)
-	var refused *ElevateError
+	var refused *host.ElevateError
 	if err == nil || !errors.As(err, &refused) {
 		return e, err
 	}
@@ -139,7 +140,7 @@ func (h *Host) trySudo(ctx context.Context, me *login, auto bool) (*elevation, e
 		return nil, err
 	}
 	if h.pool.opts.Password == nil {
-		return nil, fault.New("sudo needs a password for %s", me.user).On(h.target.Name).Detail(refused.lines()...).Because(refused).
+		return nil, fault.New("sudo needs a password for %s", me.user).On(h.target.Name).Detail(refused.Lines()...).Because(refused).
 			Hint("give it with --passwd, or let %s use sudo without (security.sudo.extraRules with NOPASSWD, or security.sudo.wheelNeedsPassword = false)", me.user)
 	}
 	secret, err := h.pool.askPassword(ctx)
@@ -151,7 +152,7 @@ func (h *Host) trySudo(ctx context.Context, me *login, auto bool) (*elevation, e
 	// failed attempt, not three.
 	err = h.tryElevation(ctx, &elevation{words: e.words, password: true, secret: secret, trial: true})
 	if errors.As(err, &refused) {
-		return nil, fault.New("sudo did not accept the password of %s", me.user).On(h.target.Name).Detail(refused.lines()...).Because(refused).
+		return nil, fault.New("sudo did not accept the password of %s", me.user).On(h.target.Name).Detail(refused.Lines()...).Because(refused).
 			Hint("try it on the host: %s", h.CommandLine("-t")+" sudo -k true")
 	}
 	return e, err
@@ -160,14 +161,14 @@ func (h *Host) trySudo(ctx context.Context, me *login, auto bool) (*elevation, e
 func (h *Host) tryDoas(ctx context.Context, me *login) (*elevation, error) {
 	doas := me.doas
 	if doas == "" {
-		return nil, fault.New("there is no doas").On(h.target.Name).Hint("use --elevate=sudo or none").Because(&ElevateError{})
+		return nil, fault.New("there is no doas").On(h.target.Name).Hint("use --elevate=sudo or none").Because(&host.ElevateError{})
 	}
 	e := &elevation{words: []string{doas, "-n"}}
 	err := h.tryElevation(ctx, e)
-	var refused *ElevateError
+	var refused *host.ElevateError
 	if errors.As(err, &refused) {
 		return nil, fault.New("doas does not let %s become root without a password, and it asks for one only on a terminal", me.user).
-			On(h.target.Name).Detail(refused.lines()...).Because(refused).
+			On(h.target.Name).Detail(refused.Lines()...).Because(refused).
 			Hint("add to /etc/doas.conf: permit nopass %s", me.user)
 	}
 	return e, err
@@ -188,18 +189,9 @@ func (h *Host) tryElevation(ctx context.Context, e *elevation) error {
 	p.Stdin.Close()
 	go func() { defer crash.Catch(); io.Copy(io.Discard, p.Stdout) }()
 	err = p.Wait()
-	var exit *ExitError
+	var exit *host.ExitError
 	if e.trial && errors.As(err, &exit) {
 		return nil // it got as far as root's shell, which was told nothing
 	}
 	return err
 }
-
-// ElevateError is the cause of errors that say that root was not to be had.
-type ElevateError struct {
-	Stderr string // what sudo or doas said
-}
-
-func (e *ElevateError) Error() string { return "cannot become root" }
-
-func (e *ElevateError) lines() []string { return lastLines(e.Stderr, 4) }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"godwit/internal/fault"
+	"godwit/internal/host"
 	"godwit/internal/ssh"
 	"godwit/internal/ssh/sshtest"
 	"godwit/test/lab"
@@ -84,23 +85,23 @@ func TestSudoWithPassword(t *testing.T) {
 	h := p.Host(s.Target("web1"))
 	for _, fresh := range []bool{false, true} {
 		var out, stderr bytes.Buffer
-		err := h.Run(ctx(t), ssh.Cmd{Script: `echo "$GODWIT_FAKE_ROOT $1"; cat; echo e >&2; exit 255`, Args: []string{"x y"}, Elevate: true, Fresh: fresh,
+		err := h.Run(ctx(t), host.Cmd{Script: `echo "$GODWIT_FAKE_ROOT $1"; cat; echo e >&2; exit 255`, Args: []string{"x y"}, Elevate: true, Fresh: fresh,
 			Stdin: strings.NewReader("in\nput"), Stdout: &out, Stderr: &stderr})
-		var ee *ssh.ExitError
+		var ee *host.ExitError
 		if !errors.As(err, &ee) || ee.Code != 255 || out.String() != "1 x y\nin\nput" || stderr.String() != "e\n" {
 			t.Errorf("fresh=%v: %v, out %q, err %q", fresh, err, out.String(), stderr.String())
 		}
 	}
 	data := bytes.Repeat([]byte("0123456789abcde\n"), 1<<18)
 	var out bytes.Buffer
-	if err := h.Run(ctx(t), ssh.Cmd{Argv: []string{"cat"}, Elevate: true, Stdin: bytes.NewReader(data), Stdout: &out}); err != nil || !bytes.Equal(out.Bytes(), data) {
+	if err := h.Run(ctx(t), host.Cmd{Argv: []string{"cat"}, Elevate: true, Stdin: bytes.NewReader(data), Stdout: &out}); err != nil || !bytes.Equal(out.Bytes(), data) {
 		t.Errorf("stream: %v, %d bytes", err, out.Len())
 	}
 	if way, err := h.Elevation(ctx(t)); way != "sudo with a password" || err != nil {
 		t.Errorf("%q, %v", way, err)
 	}
 	second := s.Target("web2")
-	if err := p.Host(second).Run(ctx(t), ssh.Cmd{Argv: []string{"true"}, Elevate: true}); err != nil {
+	if err := p.Host(second).Run(ctx(t), host.Cmd{Argv: []string{"true"}, Elevate: true}); err != nil {
 		t.Error(err)
 	}
 	if n != 1 {
@@ -117,7 +118,7 @@ func TestSudoWithPassword(t *testing.T) {
 func TestSudoRefuses(t *testing.T) {
 	s, bin := fakeHost(t, map[string]string{"sudo": fakeSudo})
 	run := func(o ssh.Options) error {
-		return s.HostWith(t, "web1", o).Run(ctx(t), ssh.Cmd{Argv: []string{"touch", bin + "/ran"}, Elevate: true})
+		return s.HostWith(t, "web1", o).Run(ctx(t), host.Cmd{Argv: []string{"touch", bin + "/ran"}, Elevate: true})
 	}
 	o := s.Options()
 	err := run(o)
@@ -127,7 +128,7 @@ func TestSudoRefuses(t *testing.T) {
 	var n int
 	o.Password = asked(&n, "wrong")
 	err = run(o)
-	var refused *ssh.ElevateError
+	var refused *host.ElevateError
 	if text := fault.Render(err); !errors.As(err, &refused) || !strings.Contains(text, "web1: sudo did not accept the password of user") {
 		t.Errorf("%s", text)
 	}
@@ -163,18 +164,18 @@ func TestDoas(t *testing.T) {
 	// The machine of the test may have a sudo of its own.
 	o := s.Options()
 	o.Elevate = ssh.ElevateDoas
-	err := s.HostWith(t, "web1", o).Run(ctx(t), ssh.Cmd{Argv: []string{"true"}, Elevate: true})
+	err := s.HostWith(t, "web1", o).Run(ctx(t), host.Cmd{Argv: []string{"true"}, Elevate: true})
 	if text := fault.Render(err); !strings.Contains(text, "only on a terminal") || !strings.Contains(text, "permit nopass user") {
 		t.Errorf("%s", text)
 	}
 	if err := os.WriteFile(bin+"/nopasswd", nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := output(t, s.HostWith(t, "web1", o), ssh.Cmd{Shell: "echo root=$GODWIT_FAKE_ROOT", Elevate: true}); got != "root=1\n" {
+	if got := output(t, s.HostWith(t, "web1", o), host.Cmd{Shell: "echo root=$GODWIT_FAKE_ROOT", Elevate: true}); got != "root=1\n" {
 		t.Errorf("%q", got)
 	}
 	o.Elevate = ssh.ElevateNone
-	if got := output(t, s.HostWith(t, "web1", o), ssh.Cmd{Argv: []string{"/bin/sh", "-c", "echo root=$GODWIT_FAKE_ROOT"}, Elevate: true}); got != "root=\n" {
+	if got := output(t, s.HostWith(t, "web1", o), host.Cmd{Argv: []string{"/bin/sh", "-c", "echo root=$GODWIT_FAKE_ROOT"}, Elevate: true}); got != "root=\n" {
 		t.Errorf("%q", got)
 	}
 }
@@ -184,9 +185,9 @@ func TestLab(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs Docker")
 	}
-	host := lab.New(t, lab.Spec{})
+	machine := lab.New(t, lab.Spec{})
 	config := filepath.Join(t.TempDir(), "config")
-	if err := lab.WriteSSHConfig(config, host); err != nil {
+	if err := lab.WriteSSHConfig(config, machine); err != nil {
 		t.Fatal(err)
 	}
 	for user, want := range map[string]string{
@@ -200,12 +201,12 @@ func TestLab(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer p.Close()
-			h := p.Host(ssh.Target{Name: "lab", Host: host.Name, User: user})
+			h := p.Host(ssh.Target{Name: "lab", Host: machine.Name, User: user})
 			data := bytes.Repeat([]byte("0123456789abcde\n"), 1<<18)
 			for _, fresh := range []bool{false, true} {
 				var out, stderr bytes.Buffer
-				err := h.Run(ctx(t), ssh.Cmd{Script: `id -u; cat; exit 5`, Elevate: true, Fresh: fresh, Stdin: bytes.NewReader(data), Stdout: &out, Stderr: &stderr, MaxOutput: ssh.NoMaxOutput})
-				var ee *ssh.ExitError
+				err := h.Run(ctx(t), host.Cmd{Script: `id -u; cat; exit 5`, Elevate: true, Fresh: fresh, Stdin: bytes.NewReader(data), Stdout: &out, Stderr: &stderr, MaxOutput: host.NoMaxOutput})
+				var ee *host.ExitError
 				if !errors.As(err, &ee) || ee.Code != 5 || out.String() != "0\n"+string(data) || stderr.String() != "" {
 					t.Fatalf("fresh=%v: %v, %d bytes out, err %q", fresh, err, out.Len(), stderr.String())
 				}
@@ -216,7 +217,7 @@ func TestLab(t *testing.T) {
 			if wantAsked := map[bool]int{true: 1}[user == lab.PasswordUser]; n != wantAsked {
 				t.Errorf("asked for the password %d times", n)
 			}
-			if got := output(t, h, ssh.Cmd{Argv: []string{"id", "-un"}}); got != user+"\n" {
+			if got := output(t, h, host.Cmd{Argv: []string{"id", "-un"}}); got != user+"\n" {
 				t.Errorf("not elevated: %q", got)
 			}
 			if user == lab.PasswordUser {
@@ -226,7 +227,7 @@ func TestLab(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer q.Close()
-				err = q.Host(ssh.Target{Name: "lab", Host: host.Name, User: user}).Run(ctx(t), ssh.Cmd{Argv: []string{"true"}, Elevate: true})
+				err = q.Host(ssh.Target{Name: "lab", Host: machine.Name, User: user}).Run(ctx(t), host.Cmd{Argv: []string{"true"}, Elevate: true})
 				if err == nil || !strings.Contains(err.Error(), "sudo did not accept the password of pwuser") {
 					t.Errorf("wrong password: %v", err)
 				}
@@ -239,8 +240,8 @@ func TestLab(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	err = p.Host(ssh.Target{Name: "lab", Host: host.Name, User: lab.Nobody}).Run(ctx(t), ssh.Cmd{Argv: []string{"true"}, Elevate: true})
-	var refused *ssh.ElevateError
+	err = p.Host(ssh.Target{Name: "lab", Host: machine.Name, User: lab.Nobody}).Run(ctx(t), host.Cmd{Argv: []string{"true"}, Elevate: true})
+	var refused *host.ElevateError
 	if !errors.As(err, &refused) {
 		t.Errorf("nobody: %v", err)
 	}

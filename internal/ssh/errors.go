@@ -12,156 +12,15 @@ import (
 	"time"
 
 	"godwit/internal/fault"
+	"godwit/internal/host"
 	"godwit/internal/shell"
 	"godwit/internal/ui/text"
 )
 
-// Kind is why a host could not be reached.
-type Kind string
-
-// Kinds of connection errors.
-const (
-	Unreachable    Kind = "unreachable"      // no route, network or host down
-	NameNotFound   Kind = "name not found"   // the name has no address
-	Refused        Kind = "refused"          // nothing listens there
-	Timeout        Kind = "timeout"          // no answer in time
-	HostKeyUnknown Kind = "host key unknown" // never seen this host
-	HostKeyChanged Kind = "host key changed" // another machine, or a new key
-	HostKeyRevoked Kind = "host key revoked" // a key that is marked as one nobody may trust
-	AuthFailed     Kind = "authentication"   // our keys are not accepted
-	Dropped        Kind = "dropped"          // closed while connecting
-	BadConfig      Kind = "configuration"    // ssh does not understand its options
-	NoLogin        Kind = "no login"         // logged in, but no shell to be had
-	Other          Kind = "other"
-)
-
-// ConnectError is the cause of a *fault.Error about a connection.
-type ConnectError struct {
-	Kind   Kind
-	Stderr string // what ssh said
-
-	early bool // ssh says Timeout, and less than the time has passed
-}
-
-func (e *ConnectError) Error() string { return string(e.Kind) }
-
-// KindOf is the kind of a connection error; empty when err is none.
-func KindOf(err error) Kind {
-	var c *ConnectError
-	if errors.As(err, &c) {
-		return c.Kind
-	}
-	return ""
-}
-
-// Retryable tells whether trying again can help: the host may be booting or
-// the network in trouble. A wrong host key, a refused login or a wrong
-// configuration stays what it is.
-func Retryable(err error) bool {
-	var d *DroppedError
-	if errors.As(err, &d) {
-		return !d.Killed && d.Limit == 0
-	}
-	switch KindOf(err) {
-	case Unreachable, NameNotFound, Refused, Timeout, Dropped:
-		return true
-	}
-	return false
-}
-
-// WrongKey tells whether a host showed a key that is not the one to be trusted: no
-// waiting changes that.
-func WrongKey(err error) bool {
-	k := KindOf(err)
-	return k == HostKeyChanged || k == HostKeyRevoked
-}
-
 // tooEarly tells whether ssh took a host for silent before its time was over.
 func tooEarly(err error) bool {
-	var c *ConnectError
-	return errors.As(err, &c) && c.early
-}
-
-// ExitError is a command that ran to its end with a status other than 0.
-type ExitError struct {
-	Host    string
-	Command string
-	Code    int
-	Stderr  string // the tail
-}
-
-func (e *ExitError) Error() string { return e.Host + ": " + e.Bare() }
-
-// Bare is the message without its host.
-func (e *ExitError) Bare() string {
-	msg := fmt.Sprintf("%s ended with status %d", e.Command, e.Code)
-	if last := lastLines(e.Stderr, 1); len(last) == 1 {
-		msg += ": " + last[0]
-	}
-	return msg
-}
-
-// DroppedError is a command whose connection went away, or which did not end in its
-// time. Whether it ran to its end is not known.
-type DroppedError struct {
-	Host    string
-	Command string
-	Stderr  string        // the tail
-	Killed  bool          // by us
-	Limit   time.Duration // its time, when that was over; else 0
-	Err     error
-}
-
-func (e *DroppedError) Error() string { return e.Host + ": " + e.Bare() }
-
-// TimedOut tells that the command's time was over.
-func (e *DroppedError) TimedOut() bool { return e.Limit > 0 }
-
-// Bare is the message without its host.
-func (e *DroppedError) Bare() string {
-	if e.Killed {
-		return e.Command + " was broken off"
-	}
-	if e.Limit > 0 {
-		return e.Command + " did not end within " + e.Limit.String()
-	}
-	msg := "the connection was lost during " + e.Command
-	for _, l := range lastLines(e.Stderr, 3) {
-		if ownMessage(l) {
-			return msg + ": " + l
-		}
-	}
-	return msg
-}
-
-func (e *DroppedError) Unwrap() error { return e.Err }
-
-// HintLines says what to do next.
-func (e *DroppedError) HintLines() []string {
-	return []string{"it may or may not have finished; look at the host before running it again"}
-}
-
-// ownMessage tells whether a line looks like one of ssh's own.
-func ownMessage(l string) bool {
-	for _, p := range []string{"client_loop: ", "Timeout, server ", "Connection to ", "Connection closed", "Connection reset", "mux_client_", "Control master ", "Shared connection"} {
-		if strings.HasPrefix(l, p) {
-			return true
-		}
-	}
-	return false
-}
-
-func lastLines(s string, n int) []string {
-	var out []string
-	for _, l := range strings.Split(s, "\n") {
-		if l = clean(l); l != "" {
-			out = append(out, l)
-		}
-	}
-	if len(out) > n {
-		out = out[len(out)-n:]
-	}
-	return out
+	var c *host.ConnectError
+	return errors.As(err, &c) && c.Early
 }
 
 // clean is text.Clean without outer blanks.
@@ -177,36 +36,36 @@ func (h *Host) address() string {
 
 // notStarted explains why a command did not begin to run; code is the local
 // ssh's exit code.
-func (h *Host) notStarted(p *Process, code int) error {
+func (h *Host) notStarted(p *process, code int) error {
 	said := p.said() + p.Stderr()
 	if code == 255 || code < 0 {
 		f := h.classify(said)
 		// A second, because ssh measures in whole ones.
-		if c := new(*ConnectError); p.lane == nil && errors.As(f, c) && (*c).Kind == Timeout {
-			(*c).early = time.Since(p.born) < h.pool.opts.ConnectTimeout-time.Second
+		if c := new(*host.ConnectError); p.lane == nil && errors.As(f, c) && (*c).Kind == host.Timeout {
+			(*c).Early = time.Since(p.born) < h.pool.opts.ConnectTimeout-time.Second
 		}
-		if KindOf(f) == Dropped && p.lane != nil {
-			return &DroppedError{Host: h.target.Name, Command: p.cmd.String(), Stderr: said, Err: f}
+		if host.KindOf(f) == host.Dropped && p.lane != nil {
+			return &host.DroppedError{Host: h.target.Name, Command: p.cmd.String(), Stderr: said, Err: f}
 		}
 		return f
 	}
 	if p.elev != nil && len(p.elev.words) > 0 {
 		f := fault.New("cannot become root with %s", baseName(p.elev.words[0])).On(h.target.Name).
-			Detail(lastLines(said, 4)...).Because(&ElevateError{Stderr: said})
+			Detail(host.LastLines(said, 4)...).Because(&host.ElevateError{Stderr: said})
 		if strings.Contains(said, "must have a tty") {
 			f.Hint("remove requiretty from the host's sudoers")
 		}
 		return f
 	}
 	return fault.New("logged in, but the account runs no commands (its shell ended with status %d)", code).On(h.target.Name).
-		Detail(lastLines(said, 4)...).Because(&ConnectError{Kind: NoLogin, Stderr: said}).
+		Detail(host.LastLines(said, 4)...).Because(&host.ConnectError{Kind: host.NoLogin, Stderr: said}).
 		Hint("%s", h.Typed([]string{"-v"}, "true"))
 }
 
 func baseName(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
 
 // said is what the host, and ssh, said before the command ran, on both outputs.
-func (p *Process) said() string {
+func (p *process) said() string {
 	p.out.mu.Lock()
 	out := string(p.out.said)
 	p.out.mu.Unlock()
@@ -217,24 +76,24 @@ func (p *Process) said() string {
 func (h *Host) check() error {
 	if strings.HasPrefix(h.target.Host, "-") {
 		return fault.New("%q is no address: it begins with a dash", h.target.Host).On(h.target.Name).
-			Because(&ConnectError{Kind: BadConfig}).Hint("look at deployment.targetHost")
+			Because(&host.ConnectError{Kind: host.BadConfig}).Hint("look at deployment.targetHost")
 	}
 	return nil
 }
 
-func (h *Host) slowLogin(p *Process, limit time.Duration) error {
+func (h *Host) slowLogin(p *process, limit time.Duration) error {
 	f := fault.New("connected, but no shell came up within %s", limit.Round(time.Second)).On(h.target.Name)
 	if p.err.started() {
 		f.Msg = fmt.Sprintf("a shell came up, but did not answer within %s", limit.Round(time.Second))
 	}
-	return f.Detail(lastLines(p.said(), 3)...).Because(&ConnectError{Kind: Timeout, Stderr: p.said()}).
+	return f.Detail(host.LastLines(p.said(), 3)...).Because(&host.ConnectError{Kind: host.Timeout, Stderr: p.said()}).
 		Hint("%s", h.Typed([]string{"-v"}, "true")).
 		Hint("a host that is only slow gets longer with GODWIT_SSHOPTS='-o ConnectTimeout=%d': a login may take three times that",
 			2*int(h.pool.opts.ConnectTimeout/time.Second))
 }
 
 // silent is a command that a host did not begin with.
-func (h *Host) silent(p *Process, limit time.Duration) error {
+func (h *Host) silent(p *process, limit time.Duration) error {
 	if p.lane == nil {
 		return h.slowLogin(p, limit)
 	}
@@ -244,22 +103,22 @@ func (h *Host) silent(p *Process, limit time.Duration) error {
 		f.Msg = fmt.Sprintf("%s did not answer within %s", baseName(p.elev.words[0]), limit.Round(time.Second))
 		hint = h.Typed(nil, append(p.elev.words[:len(p.elev.words):len(p.elev.words)], "true")...)
 	}
-	return f.Detail(lastLines(p.said(), 3)...).Because(&ConnectError{Kind: Timeout, Stderr: p.said()}).Hint("try it: %s", hint)
+	return f.Detail(host.LastLines(p.said(), 3)...).Because(&host.ConnectError{Kind: host.Timeout, Stderr: p.said()}).Hint("try it: %s", hint)
 }
 
 // closedOutputs is a session that the host keeps open without a way to hear from it.
-func (h *Host) closedOutputs(p *Process) error {
+func (h *Host) closedOutputs(p *process) error {
 	return fault.New("logged in, but the account runs no commands: it closed its output and stayed").On(h.target.Name).
-		Detail(lastLines(p.said(), 4)...).Because(&ConnectError{Kind: NoLogin, Stderr: p.said()}).
+		Detail(host.LastLines(p.said(), 4)...).Because(&host.ConnectError{Kind: host.NoLogin, Stderr: p.said()}).
 		Hint("%s", h.Typed([]string{"-v"}, "true")).
 		Hint("look for ForceCommand in the host's sshd_config, for command= in its authorized_keys, and for exec in the shell's startup files")
 }
 
 // talks is a host that says so much that it is not listened to.
-func (h *Host) talks(p *Process) *fault.Error {
+func (h *Host) talks(p *process) *fault.Error {
 	said := p.said()
 	return fault.New("the host does not stop talking before it runs a command").On(h.target.Name).
-		Detail(lastLines(said, 2)...).Because(&ConnectError{Kind: NoLogin, Stderr: said}).
+		Detail(host.LastLines(said, 2)...).Because(&host.ConnectError{Kind: host.NoLogin, Stderr: said}).
 		Hint("%s", h.Typed(nil, "true")).
 		Hint("look at what the shell's startup files print there")
 }
@@ -267,7 +126,7 @@ func (h *Host) talks(p *Process) *fault.Error {
 // inputEaten is a login shell that takes the command for an answer.
 func (h *Host) inputEaten() error {
 	return fault.New("logged in, but something that the login shell starts reads from standard input, and so took the command").On(h.target.Name).
-		Because(&ConnectError{Kind: NoLogin}).
+		Because(&host.ConnectError{Kind: host.NoLogin}).
 		Hint("look in the shell's startup files there (~/.bashrc, /etc/profile.d, ~/.zshenv) for what asks a question; it belongs behind: case $- in *i*) ... esac").
 		Hint("it shows itself: echo swallowed | %s", h.Typed(nil, "cat"))
 }
@@ -288,7 +147,7 @@ func cannotStart(err error) *fault.Error {
 
 func (h *Host) noMaster(said string) error {
 	return fault.New("ssh did not make its control socket").On(h.target.Name).
-		Detail(lastLines(said, 3)...).Because(&ConnectError{Kind: Other, Stderr: said}).
+		Detail(host.LastLines(said, 3)...).Because(&host.ConnectError{Kind: host.Other, Stderr: said}).
 		Hint("set XDG_RUNTIME_DIR to a directory that can hold sockets")
 }
 
@@ -303,11 +162,11 @@ var (
 // classify turns what ssh wrote before it gave up into an error.
 func (h *Host) classify(said string) *fault.Error {
 	said = strings.ReplaceAll(said, "\r", "")
-	make := func(kind Kind, format string, args ...any) *fault.Error {
-		return fault.New(format, args...).On(h.target.Name).Because(&ConnectError{Kind: kind, Stderr: said})
+	make := func(kind host.Kind, format string, args ...any) *fault.Error {
+		return fault.New(format, args...).On(h.target.Name).Because(&host.ConnectError{Kind: kind, Stderr: said})
 	}
 	if h.target.Host == "" {
-		return make(BadConfig, "it has no address to connect to").Hint("set deployment.targetHost to one, or leave it out where the name is the address")
+		return make(host.BadConfig, "it has no address to connect to").Hint("set deployment.targetHost to one, or leave it out where the name is the address")
 	}
 	at := h.address()
 	m := connectTo.FindStringSubmatch(said)
@@ -325,7 +184,7 @@ func (h *Host) classify(said string) *fault.Error {
 	}
 	switch {
 	case has("REVOKED HOST KEY", "marked as revoked"):
-		f := make(HostKeyRevoked, "%s shows a host key that is marked as revoked here: not connecting", at)
+		f := make(host.HostKeyRevoked, "%s shows a host key that is marked as revoked here: not connecting", at)
 		if fp := fingerprint.FindStringSubmatch(said); fp != nil {
 			f.Detail("it shows " + fp[1])
 		}
@@ -333,7 +192,7 @@ func (h *Host) classify(said string) *fault.Error {
 			Hint("the host needs a new key; do not remove the mark because of this message").
 			Hint("where it stands: %s", fault.Command("ssh-keygen", "-F", h.knownHostsName()))
 	case has("REMOTE HOST IDENTIFICATION HAS CHANGED", "has changed and you have requested strict checking"):
-		f := make(HostKeyChanged, "%s shows another host key than the one on record: not connecting", at)
+		f := make(host.HostKeyChanged, "%s shows another host key than the one on record: not connecting", at)
 		if fp := fingerprint.FindStringSubmatch(said); fp != nil {
 			f.Detail("it shows " + fp[1])
 		}
@@ -345,14 +204,14 @@ func (h *Host) classify(said string) *fault.Error {
 		}
 		return f
 	case has("Host key verification failed", "host key is known for"):
-		return make(HostKeyUnknown, "the host key of %s is not known here: not connecting", at).
+		return make(host.HostKeyUnknown, "the host key of %s is not known here: not connecting", at).
 			Hint("compare on the host's console: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub").
 			Hint("connect once and accept it: %s", h.Typed(nil, "true")).
 			Hint("or: %s >>~/.ssh/known_hosts", fault.Raw(h.keyscan()))
 	case has("no matching host key type", "no matching key exchange", "no matching cipher", "no matching MAC", "Unable to negotiate"):
-		return make(Other, "%s and this machine's ssh have no algorithm in common", at).Detail(lastLines(said, 2)...).Hint("%s", verbose)
+		return make(host.Other, "%s and this machine's ssh have no algorithm in common", at).Detail(host.LastLines(said, 2)...).Hint("%s", verbose)
 	case has("Permission denied (", "Too many authentication failures"):
-		f := make(AuthFailed, "%s did not accept any of our keys", at)
+		f := make(host.AuthFailed, "%s did not accept any of our keys", at)
 		if d := denied.FindStringSubmatch(said); d != nil {
 			if d[1] != "" {
 				f.Msg = fmt.Sprintf("%s did not accept any of our keys for user %s", at, d[1])
@@ -367,35 +226,35 @@ func (h *Host) classify(said string) *fault.Error {
 		}
 		return f.Hint("ssh-add -l shows the keys of your agent; a key with a passphrase must be in it (ssh-add)").Hint("%s", verbose)
 	case has("exec request failed on channel", "shell request failed on channel", "administratively prohibited"):
-		return make(NoLogin, "logged in, but the account runs no commands: the host refused one").Detail(lastLines(said, 2)...).Hint("%s", verbose)
+		return make(host.NoLogin, "logged in, but the account runs no commands: the host refused one").Detail(host.LastLines(said, 2)...).Hint("%s", verbose)
 	case has("Could not resolve hostname"):
 		name, why := h.target.Host, ""
 		if n := noName.FindStringSubmatch(said); n != nil {
 			name, why = n[1], clean(n[2])
 		}
-		f := make(NameNotFound, "cannot find the address of %q", name)
+		f := make(host.NameNotFound, "cannot find the address of %q", name)
 		if why != "" {
 			f.Detail(strings.ToLower(why[:1]) + why[1:])
 		}
 		return f.Hint("%s", fault.Command(append(lookUp(), name)...)).Hint("deployment.targetHost names the address to connect to")
 	case has("Bad configuration option", "bad configuration option", "Can't open user config file", "Bad owner or permissions on", "keyword ", "unknown option -- ", "unsupported option", "Unsupported option"):
-		return make(BadConfig, "ssh does not accept its configuration").Detail(lastLines(said, 3)...).
+		return make(host.BadConfig, "ssh does not accept its configuration").Detail(host.LastLines(said, 3)...).
 			Hint("%s", fault.Raw(h.CommandLine("-G")))
 	case has("Connection refused"):
-		return make(Refused, "%s refuses connections: no ssh server listens there", at).Hint("%s", verbose)
+		return make(host.Refused, "%s refuses connections: no ssh server listens there", at).Hint("%s", verbose)
 	case has("No route to host", "Network is unreachable", "Host is down", "Network is down"):
 		why := "no route to host"
 		if m != nil {
 			why = strings.ToLower(clean(m[3]))
 		}
-		return make(Unreachable, "no way to %s: %s", at, why).Hint("%s", verbose)
+		return make(host.Unreachable, "no way to %s: %s", at, why).Hint("%s", verbose)
 	case has("timed out", "Timeout, server "):
-		return make(Timeout, "no answer on %s within %s", at, h.pool.opts.ConnectTimeout).Hint("%s", verbose)
+		return make(host.Timeout, "no answer on %s within %s", at, h.pool.opts.ConnectTimeout).Hint("%s", verbose)
 	case has("Connection closed by", "Connection reset", "closed by remote host", "Broken pipe", "kex_exchange_identification",
 		"Control master terminated", "read header failed", "read from master failed", "Connection to "):
-		return make(Dropped, "%s closed the connection before the login", at).Detail(lastLines(said, 2)...).Hint("%s", verbose)
+		return make(host.Dropped, "%s closed the connection before the login", at).Detail(host.LastLines(said, 2)...).Hint("%s", verbose)
 	}
-	f := make(Other, "ssh could not connect to %s", at).Detail(lastLines(said, 4)...)
+	f := make(host.Other, "ssh could not connect to %s", at).Detail(host.LastLines(said, 4)...)
 	return f.Hint("%s", verbose)
 }
 

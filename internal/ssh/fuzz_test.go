@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"godwit/internal/fault"
+	"godwit/internal/host"
 	"godwit/internal/ui/text/texttest"
 )
 
@@ -49,12 +50,12 @@ func FuzzFailure(f *testing.F) {
 	h := pool.Host(Target{Name: "web", Host: "10.0.0.1"})
 	f.Fuzz(func(t *testing.T, said string) {
 		e := h.classify(said)
-		if strings.TrimSpace(e.Error()) == "" || KindOf(e) == "" {
+		if strings.TrimSpace(e.Error()) == "" || host.KindOf(e) == "" {
 			t.Errorf("%q: says nothing", said)
 		}
 		if err := texttest.Harmless(fault.Render(e)); err != nil {
 			t.Error(err)
 		}
-		Retryable(e)
+		host.Retryable(e)
 	})
 }

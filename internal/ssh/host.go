@@ -13,10 +13,11 @@ import (
 	"godwit/internal/awake"
 	"godwit/internal/bounded"
 	"godwit/internal/crash"
+	"godwit/internal/host"
 )
 
-// Host is one host and its connections. Its methods may be called from many
-// goroutines.
+// Host is one host and its connections: a host.Conn. Its methods may be called from
+// many goroutines.
 type Host struct {
 	pool   *Pool
 	target Target
@@ -32,7 +33,7 @@ type Host struct {
 	system  string        // Target.System
 	said    string        // what Options.Greeting printed on the last connection
 	saidAt  time.Time
-	where   *Where // where ssh goes; nil: not asked yet
+	where   *host.Where // where ssh goes; nil: not asked yet
 
 	elevMu  sync.Mutex
 	elev    *elevation    // how to become root; known after the first elevated command
@@ -50,7 +51,7 @@ func (h *Host) Name() string { return h.target.Name }
 type lane struct {
 	host     *Host
 	socket   string
-	proc     *Process
+	proc     *process
 	used     int
 	borrowed bool // not in the host's list: nothing to release
 	freed    time.Time
@@ -82,8 +83,7 @@ type login struct {
 	sudo, doas    string // paths; empty when not there
 }
 
-// Greeting is what Options.Greeting printed when the last connection to the host
-// was opened, and how long ago that was; false where there was none yet.
+// Greeting is host.Conn's: what Options.Greeting printed.
 func (h *Host) Greeting() (said string, age time.Duration, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -104,7 +104,7 @@ func (h *Host) Connect(ctx context.Context) error {
 func (h *Host) acquire(ctx context.Context) (*lane, error) {
 	for {
 		if err := ctx.Err(); err != nil {
-			return nil, &interrupted{host: h.target.Name, cmd: "connecting", err: context.Cause(ctx)}
+			return nil, &host.Interrupted{Host: h.target.Name, Cmd: "connecting", Err: context.Cause(ctx)}
 		}
 		h.mu.Lock()
 		alive := h.lanes[:0]
@@ -157,7 +157,7 @@ func (h *Host) acquire(ctx context.Context) (*lane, error) {
 		l, err := h.openLane(ctx, more)
 		h.mu.Lock()
 		h.dialing, h.silence = nil, nil
-		if KindOf(err) == Timeout {
+		if host.KindOf(err) == host.Timeout {
 			h.silence, h.quiet = err, awake.Now()
 		}
 		d.err = err
@@ -287,12 +287,12 @@ func (h *Host) openLane(ctx context.Context, placed bool) (*lane, error) {
 			}
 		}
 	} else {
-		err = &interrupted{host: h.target.Name, cmd: "connecting", err: context.Cause(ctx)}
+		err = &host.Interrupted{Host: h.target.Name, Cmd: "connecting", Err: context.Cause(ctx)}
 	}
 	if err == nil && !placed {
 		if err = p.lane(ctx, h); err != nil {
 			l.proc.Kill()
-			return nil, &interrupted{host: h.target.Name, cmd: "connecting", err: context.Cause(ctx)}
+			return nil, &host.Interrupted{Host: h.target.Name, Cmd: "connecting", Err: context.Cause(ctx)}
 		}
 	}
 	if err != nil {
@@ -324,8 +324,8 @@ func (h *Host) tryLane(ctx context.Context) (*lane, error) {
 		return nil, err
 	}
 	// The master lives as long as the pool, the attempt as long as ctx.
-	cmd := Cmd{Script: fmt.Sprintf(helloScript, h.pool.opts.Greeting), Limit: NoLimit, MaxOutput: 4 * helloMax, Name: "the login"}
-	p := &Process{host: h, cmd: cmd, ctx: h.pool.ctx, mark: newMark(), done: make(chan struct{})}
+	cmd := host.Cmd{Script: fmt.Sprintf(helloScript, h.pool.opts.Greeting), Limit: host.NoLimit, MaxOutput: 4 * helloMax, Name: "the login"}
+	p := &process{host: h, cmd: cmd, ctx: h.pool.ctx, mark: newMark(), done: make(chan struct{})}
 	if err := p.start(h.pool.ctx, socket, true); err != nil {
 		return nil, err
 	}
@@ -373,9 +373,9 @@ func (h *Host) tryLane(ctx context.Context) (*lane, error) {
 			waiting = false
 		case <-asked:
 			asked, eaten = nil, true
-			go func() { defer crash.Catch(); io.WriteString(p.Stdin, p.cmd.line(p.mark)) }()
+			go func() { defer crash.Catch(); io.WriteString(p.Stdin, line(p.cmd, p.mark)) }()
 		case <-ctx.Done():
-			return fail(&interrupted{host: h.target.Name, cmd: "connecting", err: context.Cause(ctx)})
+			return fail(&host.Interrupted{Host: h.target.Name, Cmd: "connecting", Err: context.Cause(ctx)})
 		case err := <-odd:
 			return fail(err)
 		case <-late:
@@ -411,8 +411,8 @@ func (h *Host) tryLane(ctx context.Context) (*lane, error) {
 }
 
 // prepare finds the connection and the elevation for cmd.
-func (h *Host) prepare(ctx context.Context, cmd Cmd) (*lane, *elevation, error) {
-	if err := cmd.check(); err != nil {
+func (h *Host) prepare(ctx context.Context, cmd host.Cmd) (*lane, *elevation, error) {
+	if err := cmd.Check(); err != nil {
 		return nil, nil, err
 	}
 	if err := h.check(); err != nil {
@@ -432,28 +432,28 @@ func (h *Host) prepare(ctx context.Context, cmd Cmd) (*lane, *elevation, error) 
 	return l, elev, err
 }
 
-// Open starts cmd with its streams in the caller's hands; cmd.Stdin and
-// cmd.Stdout are not used. The caller reads Stdout to its end and calls Wait.
-//
-// Nothing bounds its time unless cmd.Limit does; how long the host may take to begin
-// with it is bounded.
-func (h *Host) Open(ctx context.Context, cmd Cmd) (*Process, error) {
+// Open is host.Conn's.
+func (h *Host) Open(ctx context.Context, cmd host.Cmd) (*host.Process, error) {
 	if cmd.Limit == 0 {
-		cmd.Limit = NoLimit
+		cmd.Limit = host.NoLimit
 	}
-	return h.open(ctx, cmd)
+	p, err := h.open(ctx, cmd)
+	if err != nil {
+		return nil, err
+	}
+	return &host.Process{Stdin: p.Stdin, Stdout: p.Stdout, Stderr: p.Stderr, Wait: p.Wait, Kill: p.Kill}, nil
 }
 
-func (h *Host) open(ctx context.Context, cmd Cmd) (*Process, error) {
+func (h *Host) open(ctx context.Context, cmd host.Cmd) (*process, error) {
 	l, elev, err := h.prepare(ctx, cmd)
 	if err != nil {
 		return nil, err
 	}
 	err = h.session(ctx)
 	if err != nil {
-		err = &interrupted{host: h.target.Name, cmd: cmd.String(), err: context.Cause(ctx)}
+		err = &host.Interrupted{Host: h.target.Name, Cmd: cmd.String(), Err: context.Cause(ctx)}
 	}
-	var p *Process
+	var p *process
 	if err == nil {
 		p, err = h.launch(ctx, cmd, l, elev)
 		if err != nil {
@@ -502,12 +502,8 @@ func (h *Host) sessionOver() {
 	here().sessions.give()
 }
 
-// Run runs cmd to its end, for as long as cmd.Limit lets it. The error is nil for
-// status 0, an *ExitError for another one, a *DroppedError when the connection went
-// away under it or its time was over, a *fault.Error when it could not be started or
-// said too much, that of cmd.Stdout when it could not be written to (which ends the
-// command), and ctx's error, wrapped, when it was cancelled.
-func (h *Host) Run(ctx context.Context, cmd Cmd) error {
+// Run is host.Conn's.
+func (h *Host) Run(ctx context.Context, cmd host.Cmd) error {
 	for n := 1; ; n++ {
 		err := h.run(ctx, cmd)
 		if n == again || !tooEarly(err) || cmd.Stdin != nil || ctx.Err() != nil {
@@ -516,7 +512,7 @@ func (h *Host) Run(ctx context.Context, cmd Cmd) error {
 	}
 }
 
-func (h *Host) run(ctx context.Context, cmd Cmd) error {
+func (h *Host) run(ctx context.Context, cmd host.Cmd) error {
 	p, err := h.open(ctx, cmd)
 	if err != nil {
 		return err
@@ -582,16 +578,15 @@ func (w *watched) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Output runs cmd and gives its standard output.
-func (h *Host) Output(ctx context.Context, cmd Cmd) (string, error) {
+// Output is host.Conn's.
+func (h *Host) Output(ctx context.Context, cmd host.Cmd) (string, error) {
 	var b strings.Builder
 	cmd.Stdout = &b
 	err := h.Run(ctx, cmd)
 	return b.String(), err
 }
 
-// Disconnect ends the shared connections to the host; the next command opens
-// new ones. It is for a host that has just been rebooted.
+// Disconnect is host.Conn's.
 func (h *Host) Disconnect() {
 	h.mu.Lock()
 	lanes := h.lanes

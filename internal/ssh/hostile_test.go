@@ -15,6 +15,7 @@ import (
 
 	"godwit/internal/bounded"
 	"godwit/internal/fault"
+	"godwit/internal/host"
 	"godwit/internal/ssh"
 	"godwit/test/hostile"
 )
@@ -88,7 +89,7 @@ func TestHostileHosts(t *testing.T) {
 				defer func() { <-talkers }()
 			}
 			s, p, h := hostileHostWith(t, k.Alone, login)
-			cmd := ssh.Cmd{Script: "echo hello", Limit: limit, Name: "the question", Elevate: k.Name == "silent under sudo"}
+			cmd := host.Cmd{Script: "echo hello", Limit: limit, Name: "the question", Elevate: k.Name == "silent under sudo"}
 			begun := time.Now()
 			var out bytes.Buffer
 			cmd.Stdout = &out
@@ -106,7 +107,7 @@ func TestHostileHosts(t *testing.T) {
 			if strings.Contains(k.Name, "endless l") && strings.Contains(k.Name, "in a command") && !bounded.Is(err) {
 				t.Errorf("not the error of a limit: %v", err)
 			}
-			if out.Len() > ssh.DefaultMaxOutput {
+			if out.Len() > host.DefaultMaxOutput {
 				t.Errorf("%d bytes were kept", out.Len())
 			}
 			dirty := hostile.Dirty(fault.Render(err), false)
@@ -153,7 +154,7 @@ func TestHostileCancel(t *testing.T) {
 			defer cancel()
 			begun := time.Now()
 			for _, elevate := range []bool{false, true} {
-				if err := h.Run(ctx, ssh.Cmd{Script: "echo hello", Elevate: elevate, KillOnCancel: true, Limit: ssh.NoLimit}); err == nil {
+				if err := h.Run(ctx, host.Cmd{Script: "echo hello", Elevate: elevate, KillOnCancel: true, Limit: host.NoLimit}); err == nil {
 					t.Error("no error")
 				}
 			}
@@ -191,8 +192,8 @@ func TestHostileMemory(t *testing.T) {
 			continue
 		}
 		_, p, h := hostileHostWith(t, k.Alone, 20*time.Second)
-		out, err := h.Output(t.Context(), ssh.Cmd{Script: "echo hello", Limit: 20 * time.Second})
-		if err == nil || len(out) > ssh.DefaultMaxOutput {
+		out, err := h.Output(t.Context(), host.Cmd{Script: "echo hello", Limit: 20 * time.Second})
+		if err == nil || len(out) > host.DefaultMaxOutput {
 			t.Errorf("%s: %d bytes, %v", k.Name, len(out), err)
 		}
 		p.Close()
@@ -207,11 +208,11 @@ func TestHostileMemory(t *testing.T) {
 // Who comes right after an attempt that waited in vain does not wait as long again.
 func TestSilenceIsRemembered(t *testing.T) {
 	s, _, h := hostileHost(t, hostile.Named("silent after the login").Alone)
-	if err := h.Connect(t.Context()); ssh.KindOf(err) != ssh.Timeout {
+	if err := h.Connect(t.Context()); host.KindOf(err) != host.Timeout {
 		t.Fatal(err)
 	}
 	begun := time.Now()
-	if err := h.Connect(t.Context()); ssh.KindOf(err) != ssh.Timeout || time.Since(begun) > time.Second || s.Commands() != 1 {
+	if err := h.Connect(t.Context()); host.KindOf(err) != host.Timeout || time.Since(begun) > time.Second || s.Commands() != 1 {
 		t.Errorf("the second attempt took %s: %v, %d logins", time.Since(begun), err, s.Commands())
 	}
 	time.Sleep(6 * time.Second)
@@ -230,7 +231,7 @@ func TestLoginShellThatReads(t *testing.T) {
 		c.Good()
 	}})
 	err := h.Connect(t.Context())
-	if ssh.KindOf(err) != ssh.NoLogin || !strings.Contains(err.Error(), "reads from standard input") {
+	if host.KindOf(err) != host.NoLogin || !strings.Contains(err.Error(), "reads from standard input") {
 		t.Errorf("%v", err)
 	}
 }
@@ -262,9 +263,9 @@ exec ssh "$@"
 				t.Fatal(err)
 			}
 			h := p.Host(ssh.Target{Name: "web1", Host: "127.0.0.1", Port: s.Port})
-			err = h.Run(t.Context(), ssh.Cmd{Argv: []string{"true"}, Fresh: fresh})
-			var exit *ssh.ExitError // of a host that has no commands
-			if reached := errors.As(err, &exit); reached != good || !good && ssh.KindOf(err) != ssh.Timeout {
+			err = h.Run(t.Context(), host.Cmd{Argv: []string{"true"}, Fresh: fresh})
+			var exit *host.ExitError // of a host that has no commands
+			if reached := errors.As(err, &exit); reached != good || !good && host.KindOf(err) != host.Timeout {
 				t.Errorf("%s jumps, fresh %v: %v", jumps, fresh, err)
 			}
 			p.Close()

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"godwit/internal/host"
 	"godwit/internal/ssh"
 	"godwit/internal/ssh/sshtest"
 )
@@ -43,7 +44,7 @@ func TestIdleMemory(t *testing.T) {
 		if err := h.Connect(ctx(t)); err != nil {
 			t.Fatal(err)
 		}
-		if err := h.Run(ctx(t), ssh.Cmd{Argv: []string{"true"}}); err != nil {
+		if err := h.Run(ctx(t), host.Cmd{Argv: []string{"true"}}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"godwit/internal/fault"
+	"godwit/internal/host"
 	"godwit/internal/regular"
 )
 
@@ -39,7 +40,7 @@ func (h *Host) oddFile(ctx context.Context) error {
 			}
 			if err := regular.Check(f); err != nil {
 				odd = fault.New("ssh would wait for %s without end: %w", f, fault.Reason(err)).On(h.target.Name).
-					Because(&ConnectError{Kind: BadConfig}).Hint("it is the %s of ssh's configuration for this host", key)
+					Because(&host.ConnectError{Kind: host.BadConfig}).Hint("it is the %s of ssh's configuration for this host", key)
 			}
 		}
 	})

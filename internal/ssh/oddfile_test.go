@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"godwit/internal/fault"
-	"godwit/internal/ssh"
+	"godwit/internal/host"
 	"godwit/internal/ssh/sshtest"
 )
 
@@ -27,7 +27,7 @@ func TestOddFile(t *testing.T) {
 		err := h.Connect(t.Context())
 		text := fault.Render(err)
 		if !strings.Contains(text, "web1: ssh would wait for "+fifo+" without end: it is a pipe, not a regular file") ||
-			!strings.Contains(strings.ToLower(text), "it is the "+strings.ToLower(option)) || ssh.KindOf(err) != ssh.BadConfig {
+			!strings.Contains(strings.ToLower(text), "it is the "+strings.ToLower(option)) || host.KindOf(err) != host.BadConfig {
 			t.Errorf("%s: %s", option, text)
 		}
 		if took := time.Since(begin); took > 8*time.Second {

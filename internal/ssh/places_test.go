@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"godwit/internal/event"
+	"godwit/internal/host"
 	"godwit/internal/ssh"
 	"godwit/internal/ssh/sshtest"
 )
@@ -78,14 +79,14 @@ func fewOpenFiles(t *testing.T, config string) {
 			h := pool.Host(t1)
 			var err error
 			for range 2 { // a second command may find its connection gone to others
-				if err = h.Run(ctx, ssh.Cmd{Script: "sleep 0.1"}); err != nil {
+				if err = h.Run(ctx, host.Cmd{Script: "sleep 0.1"}); err != nil {
 					break
 				}
 			}
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
-			case bad && ssh.KindOf(err) == ssh.Timeout:
+			case bad && host.KindOf(err) == host.Timeout:
 				failed++
 			case !bad && err == nil:
 				answered++
@@ -120,7 +121,7 @@ func TestKilledWithHostThatStays(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, fresh := range []bool{false, true} {
-			go h.Run(t.Context(), ssh.Cmd{Script: "x", Fresh: fresh, Limit: ssh.NoLimit})
+			go h.Run(t.Context(), host.Cmd{Script: "x", Fresh: fresh, Limit: host.NoLimit})
 		}
 		time.Sleep(time.Hour)
 	}

@@ -20,57 +20,11 @@ import (
 	"godwit/internal/bounded"
 	"godwit/internal/crash"
 	"godwit/internal/fault"
+	"godwit/internal/host"
 	"godwit/internal/leash"
-	"godwit/internal/shell"
 )
 
-// Cmd is one command on a host: exactly one of Argv, Shell and Script.
-type Cmd struct {
-	// Argv are words, each of which arrives as it is.
-	Argv []string
-	// Shell is a raw line for the login shell; elevated, for root's /bin/sh.
-	Shell string
-	// Script is run by /bin/sh with Args as $1, $2, ... It is never run in part.
-	Script string
-	Args   []string
-	// Elevate runs the command as root, in the way the pool's options say.
-	Elevate bool
-	// Fresh takes a new TCP connection with an authentication of its own.
-	Fresh bool
-	// Stdin is the command's input; nil is an empty one.
-	Stdin io.Reader
-	// Stdout and Stderr get the command's output; nil drops it. Run has
-	// written everything when it returns.
-	Stdout, Stderr io.Writer
-	// KillOnCancel also ends what runs on the host when the context is
-	// cancelled. Without it only the connection's end of it goes away.
-	KillOnCancel bool
-
-	// Name says in messages what the command is for ("the preflight"); empty: its
-	// words.
-	Name string
-	// Limit is how long the command may run: 0 is DefaultLimit for Run and NoLimit for
-	// Open. How long a host may take until the command runs is bounded in any case
-	// (Options.LoginLimit).
-	Limit time.Duration
-	// MaxOutput is how many bytes it may write to each of its outputs: 0 is
-	// DefaultMaxOutput where the command has a limit in time, and no bound elsewhere.
-	// What is more ends it with a *bounded.Error.
-	MaxOutput int64
-}
-
 const (
-	// DefaultLimit is for scripts that look at something or make a small change: on a
-	// slow host they take seconds.
-	DefaultLimit = time.Minute
-	// NoLimit is for commands that something else ends: the caller's context, a
-	// protocol with limits of its own, a person.
-	NoLimit = time.Duration(-1)
-	// DefaultMaxOutput is some ten times the longest honest answer, in bytes.
-	DefaultMaxOutput = 4 << 20
-	// NoMaxOutput is for what is not kept in memory.
-	NoMaxOutput = int64(-1)
-
 	// greetingMax is how much may come before the command's own output, in bytes.
 	greetingMax = 1 << 20
 	// closedGrace is how long a host may take to end a session whose output it closed
@@ -78,49 +32,10 @@ const (
 	closedGrace = 5 * time.Second
 )
 
-// String is the command in one line, for messages.
-func (c Cmd) String() string {
-	switch {
-	case c.Name != "":
-		return c.Name
-	case c.Script != "":
-		return "script"
-	case c.Shell != "":
-		return clip(strings.Join(strings.Fields(c.Shell), " "), 120)
-	}
-	return clip(strings.ReplaceAll(shell.Join(c.Argv), "\n", " "), 120)
-}
-
-func clip(s string, n int) string {
-	r := []rune(s)
-	if len(r) <= n {
-		return s
-	}
-	return string(r[:n-1]) + "…"
-}
-
-func (c Cmd) check() error {
-	n := 0
-	for _, given := range []bool{len(c.Argv) > 0, c.Shell != "", c.Script != ""} {
-		if given {
-			n++
-		}
-	}
-	if n != 1 {
-		return errors.New("ssh: a command needs exactly one of argv, shell and script")
-	}
-	for _, s := range append(append([]string{c.Shell, c.Script}, c.Argv...), c.Args...) {
-		if strings.IndexByte(s, 0) >= 0 {
-			return errors.New("ssh: a command cannot hold a NUL byte")
-		}
-	}
-	return nil
-}
-
 // line is the command as the one line that the remote sh evaluates. It ends
 // with a line break, so a line that arrives cut off is not run. Status 255,
 // which ssh also uses for its own failures, is announced by a mark.
-func (c Cmd) line(mark string) string {
+func line(c host.Cmd, mark string) string {
 	var b strings.Builder
 	b.WriteString(`_n=$(printf '\nx'); _n=${_n%x}; `)
 	switch {
@@ -170,13 +85,13 @@ func bootstrap(elevate []string, mark string, password bool) string {
 	return b.String()
 }
 
-// Process is a running command whose streams are in the caller's hands.
-type Process struct {
+// process is a local ssh: a command on a host, or a master.
+type process struct {
 	Stdin  io.WriteCloser
 	Stdout io.Reader
 
 	host    *Host
-	cmd     Cmd
+	cmd     host.Cmd
 	ctx     context.Context
 	local   *exec.Cmd
 	mark    string
@@ -200,10 +115,10 @@ type Process struct {
 }
 
 // Stderr is the tail of what the command wrote to stderr so far.
-func (p *Process) Stderr() string { return p.err.tailString() }
+func (p *process) Stderr() string { return p.err.tailString() }
 
 // Kill ends the local ssh; Wait then says that the connection was dropped.
-func (p *Process) Kill() {
+func (p *process) Kill() {
 	p.mu.Lock()
 	p.killed = true
 	p.mu.Unlock()
@@ -211,7 +126,7 @@ func (p *Process) Kill() {
 }
 
 // end ends the local ssh for a reason, which Wait then gives.
-func (p *Process) end(reason error) {
+func (p *process) end(reason error) {
 	p.mu.Lock()
 	if p.reason == nil {
 		p.reason = reason
@@ -220,14 +135,14 @@ func (p *Process) end(reason error) {
 	p.cancel()
 }
 
-func (p *Process) ended() error {
+func (p *process) ended() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.reason
 }
 
 // await bounds the time until the command runs.
-func (p *Process) await() {
+func (p *process) await() {
 	limit := p.host.pool.opts.LoginLimit
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -241,7 +156,7 @@ func (p *Process) await() {
 }
 
 // running begins the command's own time.
-func (p *Process) running() {
+func (p *process) running() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.runs {
@@ -256,12 +171,12 @@ func (p *Process) running() {
 	if limit := p.cmd.Limit; limit > 0 && p.reason == nil {
 		p.clock = awake.AfterFunc(limit, func() {
 			defer crash.Catch()
-			p.end(&DroppedError{Host: p.host.target.Name, Command: p.cmd.String(), Limit: limit, Stderr: p.Stderr()})
+			p.end(&host.DroppedError{Host: p.host.target.Name, Command: p.cmd.String(), Limit: limit, Stderr: p.Stderr()})
 		})
 	}
 }
 
-func (p *Process) stopClock() {
+func (p *process) stopClock() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.runs = true
@@ -272,7 +187,7 @@ func (p *Process) stopClock() {
 
 // closed is told when the output has ended before the command ran. A host that ends
 // the session then says why with its status; one that stays would be waited for.
-func (p *Process) closed() {
+func (p *process) closed() {
 	awake.AfterFunc(closedGrace, func() {
 		defer crash.Catch()
 		select {
@@ -285,7 +200,7 @@ func (p *Process) closed() {
 
 // Wait waits for the end of the command. Stdout must have been read to its end
 // before, or not be of interest any more.
-func (p *Process) Wait() error {
+func (p *process) Wait() error {
 	<-p.done
 	p.once.Do(func() {
 		p.Stdin.Close()
@@ -310,7 +225,7 @@ func terminate(c *exec.Cmd, sig syscall.Signal) {
 
 // endSignal ends the local ssh: a master removes its socket on SIGTERM, a
 // client of a master takes no notice of it.
-func (p *Process) endSignal() syscall.Signal {
+func (p *process) endSignal() syscall.Signal {
 	if p.lane != nil {
 		return syscall.SIGKILL
 	}
@@ -345,15 +260,10 @@ func newMark() string {
 }
 
 // launch starts cmd over the given connection (nil: one of its own).
-func (h *Host) launch(ctx context.Context, cmd Cmd, l *lane, elev *elevation) (*Process, error) {
+func (h *Host) launch(ctx context.Context, cmd host.Cmd, l *lane, elev *elevation) (*process, error) {
 	// The one place where a command gets its limits, whoever starts it.
-	if cmd.Limit == 0 {
-		cmd.Limit = DefaultLimit
-	}
-	if cmd.MaxOutput == 0 && cmd.Limit > 0 {
-		cmd.MaxOutput = DefaultMaxOutput
-	}
-	p := &Process{host: h, cmd: cmd, ctx: ctx, lane: l, elev: elev, mark: newMark(), done: make(chan struct{})}
+	cmd = cmd.Bounded()
+	p := &process{host: h, cmd: cmd, ctx: ctx, lane: l, elev: elev, mark: newMark(), done: make(chan struct{})}
 	socket := ""
 	if l != nil {
 		socket = l.socket
@@ -365,7 +275,7 @@ func (h *Host) launch(ctx context.Context, cmd Cmd, l *lane, elev *elevation) (*
 }
 
 // start runs ssh and sends the command. The caller's input follows.
-func (p *Process) start(ctx context.Context, socket string, master bool) error {
+func (p *process) start(ctx context.Context, socket string, master bool) error {
 	h := p.host
 	var elevate []string
 	var password *string
@@ -438,7 +348,7 @@ func (p *Process) start(ctx context.Context, socket string, master bool) error {
 	p.born = time.Now()
 	if err := c.Start(); err != nil {
 		if p.ctx.Err() != nil {
-			return fail(&interrupted{host: h.target.Name, cmd: p.cmd.String(), err: context.Cause(p.ctx)})
+			return fail(&host.Interrupted{Host: h.target.Name, Cmd: p.cmd.String(), Err: context.Cause(p.ctx)})
 		}
 		return fail(cannotStart(err).On(h.target.Name))
 	}
@@ -484,13 +394,13 @@ func (p *Process) start(ctx context.Context, socket string, master bool) error {
 		}
 		io.WriteString(inW, p.mark+"\n")
 	}
-	io.WriteString(inW, p.cmd.line(p.mark))
+	io.WriteString(inW, line(p.cmd, p.mark))
 	return nil
 }
 
 // killRemote ends the command's process group on the host, as far as that can
 // be done in a few seconds: sshd leaves commands without a terminal running.
-func (p *Process) killRemote() {
+func (p *process) killRemote() {
 	if p.lane == nil || p.lane.dead() || p.host.pool.ctx.Err() != nil {
 		return
 	}
@@ -502,7 +412,7 @@ func (p *Process) killRemote() {
 	case <-time.After(time.Second): // it may be about to start
 		return
 	}
-	k := Cmd{Script: killScript, Args: []string{strconv.Itoa(pid)}, Elevate: p.cmd.Elevate}
+	k := host.Cmd{Script: killScript, Args: []string{strconv.Itoa(pid)}, Elevate: p.cmd.Elevate}
 	q, err := p.host.launch(ctx, k, &lane{socket: p.lane.socket, host: p.host, borrowed: true}, p.elev)
 	if err != nil {
 		return
@@ -522,7 +432,7 @@ exit 0
 `
 
 // verdict turns the end of the local ssh into the command's own result.
-func (p *Process) verdict() error {
+func (p *process) verdict() error {
 	h := p.host
 	started := p.err.started()
 	if reason := p.ended(); reason != nil {
@@ -535,7 +445,7 @@ func (p *Process) verdict() error {
 		return nil
 	}
 	if err := p.ctx.Err(); err != nil {
-		return &interrupted{host: h.target.Name, cmd: p.cmd.String(), err: context.Cause(p.ctx)}
+		return &host.Interrupted{Host: h.target.Name, Cmd: p.cmd.String(), Err: context.Cause(p.ctx)}
 	}
 	var ee *exec.ExitError
 	code := -1
@@ -549,38 +459,19 @@ func (p *Process) verdict() error {
 		}
 		return h.notStarted(p, code)
 	case code == 255 && !p.err.own255() || code < 0:
-		d := &DroppedError{Host: h.target.Name, Command: p.cmd.String(), Stderr: p.Stderr(), Err: p.waitErr}
+		d := &host.DroppedError{Host: h.target.Name, Command: p.cmd.String(), Stderr: p.Stderr(), Err: p.waitErr}
 		p.mu.Lock()
 		d.Killed = p.killed || h.pool.ctx.Err() != nil
 		p.mu.Unlock()
 		return d
 	}
-	return &ExitError{Host: h.target.Name, Command: p.cmd.String(), Code: code, Stderr: p.Stderr()}
+	return &host.ExitError{Host: h.target.Name, Command: p.cmd.String(), Code: code, Stderr: p.Stderr()}
 }
-
-// interrupted is the error of a cancelled command.
-type interrupted struct {
-	host, cmd string
-	err       error
-}
-
-func (e *interrupted) Error() string { return e.host + ": " + e.Bare() }
-
-// Bare is the message without its host.
-func (e *interrupted) Bare() string {
-	what := "interrupted"
-	if errors.Is(e.err, context.DeadlineExceeded) {
-		what = "timed out"
-	}
-	return e.cmd + " " + what
-}
-
-func (e *interrupted) Unwrap() error { return e.err }
 
 // markReader gives what comes after the mark, up to the command's MaxOutput.
 type markReader struct {
 	r     *bufio.Reader
-	p     *Process
+	p     *process
 	mark  string
 	pid   chan int // the remote shell's process id
 	found bool
@@ -651,7 +542,7 @@ func (m *markReader) WriteTo(w io.Writer) (int64, error) {
 }
 
 // counts adds n bytes to an output, and ends the command when that is too much.
-func (p *Process) counts(sum *int64, n int, what string) error {
+func (p *process) counts(sum *int64, n int, what string) error {
 	*sum += int64(n)
 	limit := p.cmd.MaxOutput
 	if limit <= 0 || *sum <= limit {
@@ -666,7 +557,7 @@ func (p *Process) counts(sum *int64, n int, what string) error {
 // status 255, and keeps the tail of it; what comes before (ssh's own messages,
 // sudo's prompt, a login shell's greeting) is kept aside.
 type stderrFilter struct {
-	p    *Process
+	p    *process
 	mark string
 	w    io.Writer
 	read int64 // bytes before the mark, then after it

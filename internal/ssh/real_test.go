@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"godwit/internal/fault"
+	"godwit/internal/host"
 	"godwit/internal/ssh"
 	"godwit/internal/ssh/sshtest"
 )
@@ -30,7 +31,7 @@ func ctx(t *testing.T) context.Context {
 	return c
 }
 
-func output(t *testing.T, h *ssh.Host, c ssh.Cmd) string {
+func output(t *testing.T, h *ssh.Host, c host.Cmd) string {
 	t.Helper()
 	var stderr bytes.Buffer
 	c.Stderr = &stderr
@@ -51,15 +52,15 @@ func TestQuotingOfOddWords(t *testing.T) {
 	s := sshtest.Start(t)
 	h := s.Host(t, "web1")
 	argv := append([]string{"printf", "%s\\000"}, odd...)
-	if got := output(t, h, ssh.Cmd{Argv: argv}); got != strings.Join(odd, "\x00")+"\x00" {
+	if got := output(t, h, host.Cmd{Argv: argv}); got != strings.Join(odd, "\x00")+"\x00" {
 		t.Errorf("argv: got %q", got)
 	}
 	script := "# a comment with ' and \"\nprintf '%s\\000' \"$@\"\ncat <<EOF\nhere $#\nEOF\n# no line break at the end"
 	want := strings.Join(odd, "\x00") + fmt.Sprintf("\x00here %d\n", len(odd))
-	if got := output(t, h, ssh.Cmd{Script: script, Args: odd}); got != want {
+	if got := output(t, h, host.Cmd{Script: script, Args: odd}); got != want {
 		t.Errorf("script: got %q", got)
 	}
-	if got := output(t, h, ssh.Cmd{Shell: `x='a  b'; echo "$x" | tr a c; echo $((1+1))`}); got != "c  b\n2\n" {
+	if got := output(t, h, host.Cmd{Shell: `x='a  b'; echo "$x" | tr a c; echo $((1+1))`}); got != "c  b\n2\n" {
 		t.Errorf("shell: got %q", got)
 	}
 }
@@ -71,7 +72,7 @@ func TestExitCodes(t *testing.T) {
 			if fresh && code != 0 && code != 3 && code != 255 {
 				continue
 			}
-			for _, c := range []ssh.Cmd{
+			for _, c := range []host.Cmd{
 				{Argv: []string{"/bin/sh", "-c", fmt.Sprintf("echo out; echo err >&2; exit %d", code)}},
 				{Shell: fmt.Sprintf("echo out; echo err >&2; exit %d", code)},
 				{Script: fmt.Sprintf("echo out; echo err >&2; exit %d\necho never", code)},
@@ -79,7 +80,7 @@ func TestExitCodes(t *testing.T) {
 				var out, stderr bytes.Buffer
 				c.Fresh, c.Stdout, c.Stderr = fresh, &out, &stderr
 				err := h.Run(ctx(t), c)
-				var ee *ssh.ExitError
+				var ee *host.ExitError
 				switch {
 				case code == 0 && err != nil:
 					t.Errorf("%s: %v", c, err)
@@ -108,8 +109,8 @@ func TestWrongAndUnknownHostKey(t *testing.T) {
 		time.Sleep(50 * time.Millisecond)
 		logins := strings.Count(s.Log(), "Connection from")
 		err := s.Host(t, "web1").Connect(ctx(t))
-		if ssh.KindOf(err) != ssh.HostKeyChanged || ssh.Retryable(err) {
-			t.Errorf("%s: changed key: kind %q, error %v", strict, ssh.KindOf(err), err)
+		if host.KindOf(err) != host.HostKeyChanged || host.Retryable(err) {
+			t.Errorf("%s: changed key: kind %q, error %v", strict, host.KindOf(err), err)
 		}
 		text := fault.Render(err)
 		for _, want := range []string{"web1: 127.0.0.1:", "another host key", "it shows SHA256:", "ssh-keygen -f ", name} {
@@ -125,9 +126,9 @@ func TestWrongAndUnknownHostKey(t *testing.T) {
 		if err := os.WriteFile(s.KnownHosts, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		err = s.Host(t, "web1").Run(ctx(t), ssh.Cmd{Argv: []string{"true"}, Fresh: true})
-		if ssh.KindOf(err) != ssh.HostKeyUnknown || ssh.Retryable(err) {
-			t.Errorf("%s: unknown key: kind %q, error %v", strict, ssh.KindOf(err), err)
+		err = s.Host(t, "web1").Run(ctx(t), host.Cmd{Argv: []string{"true"}, Fresh: true})
+		if host.KindOf(err) != host.HostKeyUnknown || host.Retryable(err) {
+			t.Errorf("%s: unknown key: kind %q, error %v", strict, host.KindOf(err), err)
 		}
 		if text := fault.Render(err); !strings.Contains(text, fmt.Sprintf("ssh-keyscan -p %d -- 127.0.0.1 >>", s.Port)) {
 			t.Errorf("no ssh-keyscan in\n%s", text)
@@ -157,17 +158,17 @@ func TestConnectionErrors(t *testing.T) {
 	defer p.Close()
 	for _, c := range []struct {
 		target ssh.Target
-		kind   ssh.Kind
+		kind   host.Kind
 		text   string
 	}{
-		{ssh.Target{Name: "a", Host: "127.0.0.1", Port: 1}, ssh.Refused, "a: 127.0.0.1:1 refuses connections"},
-		{ssh.Target{Name: "b", Host: "no-such-host.invalid"}, ssh.NameNotFound, `b: cannot find the address of "no-such-host.invalid"`},
+		{ssh.Target{Name: "a", Host: "127.0.0.1", Port: 1}, host.Refused, "a: 127.0.0.1:1 refuses connections"},
+		{ssh.Target{Name: "b", Host: "no-such-host.invalid"}, host.NameNotFound, `b: cannot find the address of "no-such-host.invalid"`},
 	} {
 		for _, fresh := range []bool{false, true} {
-			err := p.Host(c.target).Run(ctx(t), ssh.Cmd{Argv: []string{"true"}, Fresh: fresh})
+			err := p.Host(c.target).Run(ctx(t), host.Cmd{Argv: []string{"true"}, Fresh: fresh})
 			var f *fault.Error
-			if !errors.As(err, &f) || ssh.KindOf(err) != c.kind || !strings.HasPrefix(err.Error(), c.text) || len(f.Hints) == 0 {
-				t.Errorf("fresh=%v: kind %q, error %v", fresh, ssh.KindOf(err), err)
+			if !errors.As(err, &f) || host.KindOf(err) != c.kind || !strings.HasPrefix(err.Error(), c.text) || len(f.Hints) == 0 {
+				t.Errorf("fresh=%v: kind %q, error %v", fresh, host.KindOf(err), err)
 			}
 		}
 	}
@@ -176,8 +177,8 @@ func TestConnectionErrors(t *testing.T) {
 	silent := s.Target("c")
 	silent.Port = silentPort(t)
 	start := time.Now()
-	if err := p.Host(silent).Connect(ctx(t)); ssh.KindOf(err) != ssh.Timeout || time.Since(start) > 20*time.Second {
-		t.Errorf("silent port: kind %q, error %v, after %s", ssh.KindOf(err), err, time.Since(start))
+	if err := p.Host(silent).Connect(ctx(t)); host.KindOf(err) != host.Timeout || time.Since(start) > 20*time.Second {
+		t.Errorf("silent port: kind %q, error %v, after %s", host.KindOf(err), err, time.Since(start))
 	}
 
 	o.IdentityFile = filepath.Join(s.Dir, "stranger")
@@ -185,13 +186,13 @@ func TestConnectionErrors(t *testing.T) {
 	s.IdentityFile = o.IdentityFile
 	s.WriteConfig()
 	err = s.HostWith(t, "web1", o).Connect(ctx(t))
-	if ssh.KindOf(err) != ssh.AuthFailed || !strings.Contains(fault.Render(err), "it takes: publickey") {
-		t.Errorf("stranger: kind %q\n%s", ssh.KindOf(err), fault.Render(err))
+	if host.KindOf(err) != host.AuthFailed || !strings.Contains(fault.Render(err), "it takes: publickey") {
+		t.Errorf("stranger: kind %q\n%s", host.KindOf(err), fault.Render(err))
 	}
 
 	s.WriteConfig("NoSuchOption yes")
-	if err := s.Host(t, "web1").Connect(ctx(t)); ssh.KindOf(err) != ssh.BadConfig {
-		t.Errorf("bad configuration: kind %q, error %v", ssh.KindOf(err), err)
+	if err := s.Host(t, "web1").Connect(ctx(t)); host.KindOf(err) != host.BadConfig {
+		t.Errorf("bad configuration: kind %q, error %v", host.KindOf(err), err)
 	}
 }
 
@@ -206,9 +207,9 @@ func TestDroppedConnection(t *testing.T) {
 			s.Drop()
 			io.Copy(io.Discard, r)
 		}()
-		err := h.Run(ctx(t), ssh.Cmd{Script: "echo up; sleep 50", Stdout: w, Fresh: fresh})
-		var d *ssh.DroppedError
-		if !errors.As(err, &d) || d.Killed || !ssh.Retryable(err) {
+		err := h.Run(ctx(t), host.Cmd{Script: "echo up; sleep 50", Stdout: w, Fresh: fresh})
+		var d *host.DroppedError
+		if !errors.As(err, &d) || d.Killed || !host.Retryable(err) {
 			t.Fatalf("fresh=%v: %T %v", fresh, err, err)
 		}
 		if !strings.HasPrefix(err.Error(), "web1: the connection was lost during script") {
@@ -216,16 +217,16 @@ func TestDroppedConnection(t *testing.T) {
 		}
 	}
 	// The next command connects again.
-	if got := output(t, h, ssh.Cmd{Argv: []string{"echo", "back"}}); got != "back\n" {
+	if got := output(t, h, host.Cmd{Argv: []string{"echo", "back"}}); got != "back\n" {
 		t.Errorf("got %q", got)
 	}
 	s.Stop()
 	time.Sleep(100 * time.Millisecond)
-	if err := h.Run(ctx(t), ssh.Cmd{Argv: []string{"true"}}); ssh.KindOf(err) != ssh.Refused {
+	if err := h.Run(ctx(t), host.Cmd{Argv: []string{"true"}}); host.KindOf(err) != host.Refused {
 		t.Errorf("after the end of sshd: %v", err)
 	}
 	s.Restart()
-	output(t, h, ssh.Cmd{Argv: []string{"true"}})
+	output(t, h, host.Cmd{Argv: []string{"true"}})
 }
 
 func TestStreaming(t *testing.T) {
@@ -233,12 +234,12 @@ func TestStreaming(t *testing.T) {
 	data := make([]byte, 50<<20)
 	rand.New(rand.NewSource(1)).Read(data)
 	var out, stderr bytes.Buffer
-	err := h.Run(ctx(t), ssh.Cmd{Argv: []string{"cat"}, Stdin: bytes.NewReader(data), Stdout: &out, Stderr: &stderr, MaxOutput: ssh.NoMaxOutput})
+	err := h.Run(ctx(t), host.Cmd{Argv: []string{"cat"}, Stdin: bytes.NewReader(data), Stdout: &out, Stderr: &stderr, MaxOutput: host.NoMaxOutput})
 	if err != nil || sha256.Sum256(out.Bytes()) != sha256.Sum256(data) {
 		t.Errorf("run: %v, %d of %d bytes", err, out.Len(), len(data))
 	}
 
-	p, err := h.Open(ctx(t), ssh.Cmd{Script: "cat; echo tail >&2; exit 7"})
+	p, err := h.Open(ctx(t), host.Cmd{Script: "cat; echo tail >&2; exit 7"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,7 +249,7 @@ func TestStreaming(t *testing.T) {
 	if want := sha256.Sum256(data); err != nil || n != int64(len(data)) || !bytes.Equal(sum.Sum(nil), want[:]) {
 		t.Errorf("open: %v, %d bytes", err, n)
 	}
-	var ee *ssh.ExitError
+	var ee *host.ExitError
 	if err := p.Wait(); !errors.As(err, &ee) || ee.Code != 7 || p.Stderr() != "tail\n" {
 		t.Errorf("open: %v, stderr %q", err, p.Stderr())
 	}
@@ -263,7 +264,7 @@ func TestParallelRuns(t *testing.T) {
 			wg.Go(func() {
 				want := fmt.Sprintf("%d\n", i)
 				var out, stderr strings.Builder
-				if err := h.Run(ctx(t), ssh.Cmd{Script: `echo "$1"; sleep 0.2`, Args: []string{fmt.Sprint(i)}, Stdout: &out, Stderr: &stderr}); err != nil || out.String() != want || stderr.String() != "" {
+				if err := h.Run(ctx(t), host.Cmd{Script: `echo "$1"; sleep 0.2`, Args: []string{fmt.Sprint(i)}, Stdout: &out, Stderr: &stderr}); err != nil || out.String() != want || stderr.String() != "" {
 					t.Errorf("%v: run %d: %q, %q, %v", lines, i, out.String(), stderr.String(), err)
 				}
 			})
@@ -305,7 +306,7 @@ func TestConnectionLimit(t *testing.T) {
 	defer finish()
 	for range cap(up) {
 		wg.Go(func() {
-			p, err := h.Open(ctx(t), ssh.Cmd{Script: "echo up; read -r _"})
+			p, err := h.Open(ctx(t), host.Cmd{Script: "echo up; read -r _"})
 			if err != nil {
 				t.Error(err)
 				return
@@ -359,7 +360,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := p.Host(s.Target("web1"))
-	output(t, h, ssh.Cmd{Argv: []string{"true"}})
+	output(t, h, host.Cmd{Argv: []string{"true"}})
 	entries, _ := os.ReadDir(runtime)
 	if len(entries) != 1 {
 		t.Fatalf("%d entries in the runtime directory, want the control directory", len(entries))
@@ -371,7 +372,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	c, cancel := context.WithCancel(ctx(t))
 	running := make(chan error, 1)
 	up, w := io.Pipe()
-	go func() { running <- h.Run(c, ssh.Cmd{Script: "echo up; sleep 60", Stdout: w}) }()
+	go func() { running <- h.Run(c, host.Cmd{Script: "echo up; sleep 60", Stdout: w}) }()
 	io.ReadFull(up, make([]byte, 3))
 	cancel() // as after a Ctrl-C
 	if err := <-running; !errors.Is(err, context.Canceled) {
@@ -387,7 +388,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	if entries, _ := os.ReadDir(runtime); len(entries) != 0 {
 		t.Errorf("left behind: %v", entries)
 	}
-	if err := h.Run(ctx(t), ssh.Cmd{Argv: []string{"true"}}); err == nil {
+	if err := h.Run(ctx(t), host.Cmd{Argv: []string{"true"}}); err == nil {
 		t.Error("a closed pool still runs commands")
 	}
 }
@@ -399,7 +400,7 @@ func TestCancelKillsRemote(t *testing.T) {
 	up, w := io.Pipe()
 	running := make(chan error, 1)
 	go func() {
-		running <- h.Run(c, ssh.Cmd{Script: "echo $$; sleep 3127; echo x", Stdout: w, KillOnCancel: true})
+		running <- h.Run(c, host.Cmd{Script: "echo $$; sleep 3127; echo x", Stdout: w, KillOnCancel: true})
 	}()
 	var pid int
 	fmt.Fscan(up, &pid)
@@ -427,12 +428,12 @@ func TestStrangeShells(t *testing.T) {
 			}
 			s := sshtest.Start(t, `ForceCommand echo noise; echo more noise >&2; printf 'no line break'; exec `+shell+` -c "$SSH_ORIGINAL_COMMAND"`)
 			h := s.Host(t, "web1")
-			if got := output(t, h, ssh.Cmd{Argv: append([]string{"printf", "%s\\000"}, odd...)}); got != strings.Join(odd, "\x00")+"\x00" {
+			if got := output(t, h, host.Cmd{Argv: append([]string{"printf", "%s\\000"}, odd...)}); got != strings.Join(odd, "\x00")+"\x00" {
 				t.Errorf("got %q", got)
 			}
 			var stderr strings.Builder
-			err := h.Run(ctx(t), ssh.Cmd{Script: "echo e >&2; exit 255", Stderr: &stderr})
-			var ee *ssh.ExitError
+			err := h.Run(ctx(t), host.Cmd{Script: "echo e >&2; exit 255", Stderr: &stderr})
+			var ee *host.ExitError
 			if !errors.As(err, &ee) || ee.Code != 255 || stderr.String() != "e\n" {
 				t.Errorf("%v, %q", err, stderr.String())
 			}
@@ -440,7 +441,7 @@ func TestStrangeShells(t *testing.T) {
 	}
 	s := sshtest.Start(t, `ForceCommand echo This account is currently not available.; exit 1`)
 	err := s.Host(t, "web1").Connect(ctx(t))
-	if ssh.KindOf(err) != ssh.NoLogin {
+	if host.KindOf(err) != host.NoLogin {
 		t.Errorf("nologin: %v", err)
 	}
 }
@@ -512,7 +513,7 @@ func TestKilledProcessLeavesNoMaster(t *testing.T) {
 func BenchmarkRun(b *testing.B) {
 	h := sshtest.Start(b).Host(b, "web1")
 	for b.Loop() {
-		if err := h.Run(b.Context(), ssh.Cmd{Argv: []string{"true"}}); err != nil {
+		if err := h.Run(b.Context(), host.Cmd{Argv: []string{"true"}}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -525,7 +526,7 @@ func TestSessionsOfAConfiguration(t *testing.T) {
 	s := sshtest.Start(t)
 	for _, lines := range [][]string{{"SessionType none"}, {"StdinNull yes"}, {"ForkAfterAuthentication yes"}, {"RequestTTY force", "RemoteCommand cat"}, {"ForwardAgent yes", "ForwardX11 yes"}} {
 		s.WriteConfig(lines...)
-		if got := output(t, s.Host(t, "web1"), ssh.Cmd{Argv: []string{"echo", "hello"}}); got != "hello\n" {
+		if got := output(t, s.Host(t, "web1"), host.Cmd{Argv: []string{"echo", "hello"}}); got != "hello\n" {
 			t.Errorf("%s: %q", lines, got)
 		}
 	}
@@ -557,8 +558,8 @@ func TestRevokedHostKey(t *testing.T) {
 	}
 	err := s.Host(t, "web1").Connect(ctx(t))
 	text := fault.Render(err)
-	if ssh.KindOf(err) != ssh.HostKeyRevoked || !ssh.WrongKey(err) || ssh.Retryable(err) || !strings.Contains(text, "marked as revoked") || strings.Contains(text, "ssh-keygen -R") {
-		t.Errorf("%s\n%s", ssh.KindOf(err), text)
+	if host.KindOf(err) != host.HostKeyRevoked || !host.WrongKey(err) || host.Retryable(err) || !strings.Contains(text, "marked as revoked") || strings.Contains(text, "ssh-keygen -R") {
+		t.Errorf("%s\n%s", host.KindOf(err), text)
 	}
 }
 

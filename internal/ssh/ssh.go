@@ -27,6 +27,8 @@ import (
 	"godwit/internal/crash"
 	"godwit/internal/event"
 	"godwit/internal/fault"
+	"godwit/internal/fleet"
+	"godwit/internal/host"
 	"godwit/internal/leash"
 	"godwit/internal/regular"
 	"godwit/internal/scratch"
@@ -84,7 +86,16 @@ type Target struct {
 	System string
 }
 
-// Pool owns the connections of one run.
+// TargetOf is the target that a configuration says for a host.
+func TargetOf(h fleet.Host) Target {
+	t := Target{Name: h.Name, Host: h.TargetHost, User: h.TargetUser, Port: h.TargetPort}
+	if h.SystemFrom != "fallback" { // else it is only a guess
+		t.System = h.System
+	}
+	return t
+}
+
+// Pool owns the connections of one run: a host.Pool.
 type Pool struct {
 	opts   Options
 	ctx    context.Context
@@ -201,6 +212,9 @@ func (p *Pool) Host(t Target) *Host {
 	}
 	return h
 }
+
+// Conn is host.Pool's.
+func (p *Pool) Conn(h fleet.Host) host.Conn { return p.Host(TargetOf(h)) }
 
 func cutUser(s string) (user, host string, ok bool) {
 	i := strings.LastIndexByte(s, '@')

@@ -12,6 +12,7 @@ import (
 
 	"godwit/internal/event"
 	"godwit/internal/fault"
+	"godwit/internal/host"
 	"godwit/internal/shell"
 )
 
@@ -128,10 +129,10 @@ func TestOneConfigFile(t *testing.T) {
 // What looks like an option is no address, and a hint is one command whatever the names.
 func TestDashes(t *testing.T) {
 	h := testHost(t, Options{}, Target{Name: "web1", Host: "-oProxyCommand=touch x"})
-	if err := h.Run(t.Context(), Cmd{Argv: []string{"true"}}); KindOf(err) != BadConfig || !strings.Contains(err.Error(), "begins with a dash") {
+	if err := h.Run(t.Context(), host.Cmd{Argv: []string{"true"}}); host.KindOf(err) != host.BadConfig || !strings.Contains(err.Error(), "begins with a dash") {
 		t.Errorf("%v", err)
 	}
-	if _, err := h.Open(t.Context(), Cmd{Argv: []string{"true"}, Fresh: true}); KindOf(err) != BadConfig {
+	if _, err := h.Open(t.Context(), host.Cmd{Argv: []string{"true"}, Fresh: true}); host.KindOf(err) != host.BadConfig {
 		t.Errorf("%v", err)
 	}
 	h = testHost(t, Options{}, Target{Host: "h", User: "-oa; b"})
@@ -181,7 +182,7 @@ func TestCancelledBefore(t *testing.T) {
 	why := errors.New("somebody pressed Ctrl-C")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(why)
-	_, err = pool.Host(Target{Name: "web1", Host: "192.0.2.1"}).launch(ctx, Cmd{Argv: []string{"true"}}, nil, nil)
+	_, err = pool.Host(Target{Name: "web1", Host: "192.0.2.1"}).launch(ctx, host.Cmd{Argv: []string{"true"}}, nil, nil)
 	if !errors.Is(err, why) || err.Error() != "web1: true interrupted" {
 		t.Errorf("%v", err)
 	}
@@ -219,52 +220,52 @@ func TestClassify(t *testing.T) {
 	h := testHost(t, Options{}, Target{Name: "web1", Host: "h", Port: 2222})
 	for _, c := range []struct {
 		said string
-		kind Kind
+		kind host.Kind
 		msg  string
 	}{
-		{"ssh: connect to host h port 2222: Connection refused", Refused, "web1: h:2222 refuses connections: no ssh server listens there"},
-		{"ssh: connect to host 10.0.0.9 port 22: No route to host\r\n", Unreachable, "web1: no way to 10.0.0.9:22: no route to host"},
-		{"ssh: connect to host h port 2222: Network is unreachable", Unreachable, "web1: no way to h:2222: network is unreachable"},
-		{"ssh: connect to host h port 2222: Connection timed out", Timeout, "web1: no answer on h:2222 within 10s"},
-		{"ssh: connect to host h port 2222: Operation timed out", Timeout, ""},
-		{"Connection timed out during banner exchange\nConnection to 127.0.0.1 port 2 timed out", Timeout, ""},
-		{"ssh: Could not resolve hostname h: Name or service not known", NameNotFound, `web1: cannot find the address of "h"`},
-		{"ssh: Could not resolve hostname h: nodename nor servname provided, or not known", NameNotFound, ""},
-		{"ana@h: Permission denied (publickey,password).", AuthFailed, "web1: h:2222 did not accept any of our keys for user ana"},
-		{"Received disconnect from 1.2.3.4 port 22:2: Too many authentication failures\nDisconnected from 1.2.3.4 port 22", AuthFailed, ""},
-		{"Host key verification failed.", HostKeyUnknown, "web1: the host key of h:2222 is not known here: not connecting"},
-		{"No ED25519 host key is known for [h]:2222 and you have requested strict checking.\r\nHost key verification failed.\r\n", HostKeyUnknown, ""},
-		{"@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nSHA256:abc.\nHost key verification failed.", HostKeyChanged, ""},
-		{"@       WARNING: REVOKED HOST KEY DETECTED!               @\nHost key verification failed.", HostKeyRevoked, "web1: h:2222 shows a host key that is marked as revoked here: not connecting"},
-		{"kex_exchange_identification: Connection closed by remote host\nConnection closed by 1.2.3.4 port 22", Dropped, ""},
-		{"kex_exchange_identification: read: Connection reset by peer", Dropped, ""},
-		{"ssh: connect to host bastion port 22: Connection refused\nkex_exchange_identification: Connection closed by remote host\nConnection closed by UNKNOWN port 65535", Refused, "web1: bastion:22 refuses connections: no ssh server listens there"},
-		{"Unable to negotiate with 1.2.3.4 port 22: no matching host key type found. Their offer: ssh-rsa", Other, ""},
-		{"/c: line 2: Bad configuration option: nosuch\n/c: terminating, 1 bad configuration options", BadConfig, ""},
-		{"something new", Other, "web1: ssh could not connect to h:2222"},
-		{"", Other, ""},
+		{"ssh: connect to host h port 2222: Connection refused", host.Refused, "web1: h:2222 refuses connections: no ssh server listens there"},
+		{"ssh: connect to host 10.0.0.9 port 22: No route to host\r\n", host.Unreachable, "web1: no way to 10.0.0.9:22: no route to host"},
+		{"ssh: connect to host h port 2222: Network is unreachable", host.Unreachable, "web1: no way to h:2222: network is unreachable"},
+		{"ssh: connect to host h port 2222: Connection timed out", host.Timeout, "web1: no answer on h:2222 within 10s"},
+		{"ssh: connect to host h port 2222: Operation timed out", host.Timeout, ""},
+		{"Connection timed out during banner exchange\nConnection to 127.0.0.1 port 2 timed out", host.Timeout, ""},
+		{"ssh: Could not resolve hostname h: Name or service not known", host.NameNotFound, `web1: cannot find the address of "h"`},
+		{"ssh: Could not resolve hostname h: nodename nor servname provided, or not known", host.NameNotFound, ""},
+		{"ana@h: Permission denied (publickey,password).", host.AuthFailed, "web1: h:2222 did not accept any of our keys for user ana"},
+		{"Received disconnect from 1.2.3.4 port 22:2: Too many authentication failures\nDisconnected from 1.2.3.4 port 22", host.AuthFailed, ""},
+		{"Host key verification failed.", host.HostKeyUnknown, "web1: the host key of h:2222 is not known here: not connecting"},
+		{"No ED25519 host key is known for [h]:2222 and you have requested strict checking.\r\nHost key verification failed.\r\n", host.HostKeyUnknown, ""},
+		{"@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nSHA256:abc.\nHost key verification failed.", host.HostKeyChanged, ""},
+		{"@       WARNING: REVOKED HOST KEY DETECTED!               @\nHost key verification failed.", host.HostKeyRevoked, "web1: h:2222 shows a host key that is marked as revoked here: not connecting"},
+		{"kex_exchange_identification: Connection closed by remote host\nConnection closed by 1.2.3.4 port 22", host.Dropped, ""},
+		{"kex_exchange_identification: read: Connection reset by peer", host.Dropped, ""},
+		{"ssh: connect to host bastion port 22: Connection refused\nkex_exchange_identification: Connection closed by remote host\nConnection closed by UNKNOWN port 65535", host.Refused, "web1: bastion:22 refuses connections: no ssh server listens there"},
+		{"Unable to negotiate with 1.2.3.4 port 22: no matching host key type found. Their offer: ssh-rsa", host.Other, ""},
+		{"/c: line 2: Bad configuration option: nosuch\n/c: terminating, 1 bad configuration options", host.BadConfig, ""},
+		{"something new", host.Other, "web1: ssh could not connect to h:2222"},
+		{"", host.Other, ""},
 	} {
 		f := h.classify(c.said)
-		if KindOf(f) != c.kind || c.msg != "" && f.Error() != c.msg || len(f.Hints) == 0 {
-			t.Errorf("%q: %s, %q, hints %q", c.said, KindOf(f), f.Error(), f.Hints)
+		if host.KindOf(f) != c.kind || c.msg != "" && f.Error() != c.msg || len(f.Hints) == 0 {
+			t.Errorf("%q: %s, %q, hints %q", c.said, host.KindOf(f), f.Error(), f.Hints)
 		}
 		if strings.Contains(f.Error(), "\n") {
 			t.Errorf("more than a line: %q", f.Error())
 		}
 	}
 	nowhere := testHost(t, Options{}, Target{Name: "web1"})
-	if f := nowhere.classify("ssh: Could not resolve hostname : Name or service not known"); f.Error() != "web1: it has no address to connect to" || Retryable(f) {
+	if f := nowhere.classify("ssh: Could not resolve hostname : Name or service not known"); f.Error() != "web1: it has no address to connect to" || host.Retryable(f) {
 		t.Errorf("%v", f)
 	}
 }
 
 func TestCmdCheck(t *testing.T) {
-	for _, c := range []Cmd{{}, {Argv: []string{"a"}, Shell: "b"}, {Argv: []string{"a\x00b"}}, {Script: "x", Args: []string{"\x00"}}} {
-		if c.check() == nil {
+	for _, c := range []host.Cmd{{}, {Argv: []string{"a"}, Shell: "b"}, {Argv: []string{"a\x00b"}}, {Script: "x", Args: []string{"\x00"}}} {
+		if c.Check() == nil {
 			t.Errorf("%+v passes", c)
 		}
 	}
-	if line := (Cmd{Script: "a\nb\n", Args: []string{"c\nd"}}).line("m"); strings.Count(line, "\n") != 1 || !strings.HasSuffix(line, "\n") {
+	if line := line(host.Cmd{Script: "a\nb\n", Args: []string{"c\nd"}}, "m"); strings.Count(line, "\n") != 1 || !strings.HasSuffix(line, "\n") {
 		t.Errorf("%q is not one line", line)
 	}
 	if b := bootstrap([]string{"sudo", "-n"}, "m", true); strings.ContainsAny(b, "\\\n!") || strings.Count(b, "'") != 2 {
@@ -289,17 +290,17 @@ func TestStderrFilter(t *testing.T) {
 
 func TestErrorTexts(t *testing.T) {
 	for err, want := range map[error]string{
-		&ExitError{Host: "a", Command: "false", Code: 3, Stderr: "one\ntwo\x1b\n\n"}:                     "a: false ended with status 3: two\\u001b",
-		&ExitError{Host: "a", Command: "false", Code: 3}:                                                 "a: false ended with status 3",
-		&DroppedError{Host: "a", Command: "x", Stderr: "noise\nTimeout, server 1.2.3.4 not responding."}: "a: the connection was lost during x: Timeout, server 1.2.3.4 not responding.",
-		&interrupted{host: "a", cmd: "x", err: context.DeadlineExceeded}:                                 "a: x timed out",
-		&interrupted{host: "a", cmd: "x", err: context.Canceled}:                                         "a: x interrupted",
+		&host.ExitError{Host: "a", Command: "false", Code: 3, Stderr: "one\ntwo\x1b\n\n"}:                     "a: false ended with status 3: two\\u001b",
+		&host.ExitError{Host: "a", Command: "false", Code: 3}:                                                 "a: false ended with status 3",
+		&host.DroppedError{Host: "a", Command: "x", Stderr: "noise\nTimeout, server 1.2.3.4 not responding."}: "a: the connection was lost during x: Timeout, server 1.2.3.4 not responding.",
+		&host.Interrupted{Host: "a", Cmd: "x", Err: context.DeadlineExceeded}:                                 "a: x timed out",
+		&host.Interrupted{Host: "a", Cmd: "x", Err: context.Canceled}:                                         "a: x interrupted",
 	} {
 		if err.Error() != want {
 			t.Errorf("got  %q\nwant %q", err.Error(), want)
 		}
 	}
-	if KindOf(errors.New("x")) != "" || Retryable(errors.New("x")) || Retryable(fault.New("x")) {
+	if host.KindOf(errors.New("x")) != "" || host.Retryable(errors.New("x")) || host.Retryable(fault.New("x")) {
 		t.Error("an ordinary error is no connection error")
 	}
 }

@@ -3,7 +3,6 @@ package ssh
 import (
 	"cmp"
 	"context"
-	"net/netip"
 	"regexp"
 	"runtime"
 	"slices"
@@ -13,52 +12,12 @@ import (
 	"time"
 
 	"godwit/internal/crash"
+	"godwit/internal/host"
 	"godwit/internal/regular"
 )
 
-// Where is where ssh's configuration takes a connection.
-type Where struct {
-	// Host is the name or address that ssh connects to, Port its port ("22").
-	Host, Port string
-	// Via is the ProxyJump or ProxyCommand on the way; empty: there is none, and
-	// Host is what this machine itself connects to.
-	Via string
-	// alias tells apart what Via tells apart: the name that was asked for.
-	alias string
-}
-
-// Address is equal for connections that end at one address, so at one sshd. The
-// same private address behind different jump hosts is not one. Names and addresses
-// are compared as they are; DNS is not asked.
-func (w Where) Address() string {
-	return strings.Join([]string{plainAddress(w.Host), w.Port, w.Via, w.alias}, "\x00")
-}
-
-// String is "192.0.2.7 port 22".
-func (w Where) String() string {
-	s := w.Host + " port " + w.Port
-	if w.Via != "" {
-		s += " by way of " + w.Via
-	}
-	return s
-}
-
-func plainAddress(s string) string {
-	s = strings.TrimSuffix(strings.ToLower(s), ".")
-	if s == "localhost" {
-		s = "127.0.0.1"
-	}
-	if a, err := netip.ParseAddr(s); err == nil {
-		if a = a.Unmap(); a == netip.IPv6Loopback() {
-			a = netip.AddrFrom4([4]byte{127, 0, 0, 1})
-		}
-		return a.String()
-	}
-	return s
-}
-
-// read takes a line of `ssh -G`.
-func (w *Where) read(key, value string) {
+// readWhere takes a line of `ssh -G`.
+func readWhere(w *host.Where, key, value string) {
 	switch key {
 	case "hostname":
 		w.Host = value
@@ -81,8 +40,8 @@ const whereMax = 5 * time.Second
 // targets. Where no file of the configuration says anything about that, one
 // question does for all of them. A target for which ssh fails has no entry;
 // connecting to it tells why.
-func (p *Pool) Where(ctx context.Context, targets []Target) map[Target]Where {
-	found := map[Target]Where{}
+func (p *Pool) Where(ctx context.Context, targets []Target) map[Target]host.Where {
+	found := map[Target]host.Where{}
 	if len(targets) == 0 {
 		return found
 	}
@@ -96,7 +55,7 @@ func (p *Pool) Where(ctx context.Context, targets []Target) map[Target]Where {
 	gate := make(chan struct{}, 2*runtime.NumCPU())
 	for i, h := range hosts {
 		if plain {
-			h.goes(Where{Host: h.target.Host, Port: strconv.Itoa(cmp.Or(h.target.Port, 22))})
+			h.goes(host.Where{Host: h.target.Host, Port: strconv.Itoa(cmp.Or(h.target.Port, 22))})
 		}
 		wg.Go(func() {
 			defer crash.Catch()
@@ -114,7 +73,7 @@ func (p *Pool) Where(ctx context.Context, targets []Target) map[Target]Where {
 }
 
 // Where is the same for one host; ssh is asked once.
-func (h *Host) Where(ctx context.Context) (Where, error) {
+func (h *Host) Where(ctx context.Context) (host.Where, error) {
 	h.mu.Lock()
 	known := h.where
 	h.mu.Unlock()
@@ -123,10 +82,10 @@ func (h *Host) Where(ctx context.Context) (Where, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, whereMax)
 	defer cancel()
-	var w Where
-	err := h.configuration(ctx, w.read)
+	var w host.Where
+	err := h.configuration(ctx, func(key, value string) { readWhere(&w, key, value) })
 	if viaName.MatchString(w.Via) {
-		w.alias = h.target.Host
+		w.Alias = h.target.Host
 	}
 	if err == nil {
 		h.goes(w)
@@ -134,7 +93,7 @@ func (h *Host) Where(ctx context.Context) (Where, error) {
 	return w, err
 }
 
-func (h *Host) goes(w Where) {
+func (h *Host) goes(w host.Where) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.where = &w

@@ -47,7 +47,7 @@ func TestDeployer(t *testing.T) {
 	if err := json.Unmarshal([]byte(os.Getenv(deployerEnv)), &d); err != nil {
 		t.Fatal(err)
 	}
-	h := &host{t: t, Host: &lab.Host{Name: d.Name, Port: d.Port, Identity: d.Identity, KnownHosts: d.KnownHosts}}
+	h := &machine{t: t, Host: &lab.Host{Name: d.Name, Port: d.Port, Identity: d.Identity, KnownHosts: d.KnownHosts}}
 	req := activate.Request{Host: d.Name, NewSystem: d.System, Action: activate.Switch, ActivateTimeout: d.Activate, ConfirmTimeout: d.Confirm, Silence: d.Silence}
 	if d.Checks > 0 {
 		req.Checks = func(ctx context.Context, _ activate.Phase) error {
@@ -77,7 +77,7 @@ func TestDeployer(t *testing.T) {
 }
 
 // deployer starts one for the request.
-func (h *host) deployer(req activate.Request, checks time.Duration) *deployer {
+func (h *machine) deployer(req activate.Request, checks time.Duration) *deployer {
 	h.t.Helper()
 	d := &deployer{Name: h.Name, Identity: h.Identity, KnownHosts: h.KnownHosts, Port: h.Port, System: req.NewSystem,
 		Activate: req.ActivateTimeout, Confirm: req.ConfirmTimeout, Silence: req.Silence, Checks: checks}
@@ -122,7 +122,7 @@ func (d *deployer) sleep(t testing.TB, who string, how time.Duration) {
 }
 
 // outcomeHolds compares what a deployer said at its end with the host.
-func (h *host) outcomeHolds(t *testing.T, e ended, old, new string) {
+func (h *machine) outcomeHolds(t *testing.T, e ended, old, new string) {
 	t.Helper()
 	switch e.Outcome {
 	case "changed":
@@ -177,7 +177,7 @@ func TestAsleep(t *testing.T) {
 						withChecks(&req)
 						begin := time.Now()
 						d := h.deployer(req, 20*time.Second)
-						k := &kase{host: h, t: t, ctx: t.Context()}
+						k := &kase{machine: h, t: t, ctx: t.Context()}
 						k.waitFor(c.when, c.when)
 						d.sleep(t, c.who, c.how)
 						e := d.wait(t)
@@ -199,7 +199,7 @@ func TestAsleep(t *testing.T) {
 
 // runAsleep is a round of TestRandom with a deployer that is stopped at some
 // moment, alone or with its ssh.
-func (h *host) runAsleep(t *testing.T, req activate.Request, who string, at, how time.Duration) (activate.Result, error) {
+func (h *machine) runAsleep(t *testing.T, req activate.Request, who string, at, how time.Duration) (activate.Result, error) {
 	d := h.deployer(req, 0)
 	time.Sleep(at)
 	d.sleep(t, who, how)

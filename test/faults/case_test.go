@@ -14,7 +14,7 @@ import (
 
 	"godwit/internal/activate"
 	"godwit/internal/fault"
-	"godwit/internal/ssh"
+	"godwit/internal/host"
 )
 
 // fcase is one failure: what is deployed on what, what goes wrong, and how the
@@ -24,7 +24,7 @@ type fcase struct {
 	old, new string                             // systems; default old and good
 	req      func(*activate.Request)            // changes to the request
 	before   string                             // script on the host before the deploy
-	runner   func(*kase) activate.Runner        // default: godwit's ssh as deploy
+	runner   func(*kase) host.Conn              // default: godwit's ssh as deploy
 	armed    func(*kase)                        // called when the deadman is set
 	running  func(*kase)                        // called while the activation runs
 	checks   func(*kase) error                  // Checks
@@ -42,7 +42,7 @@ type fcase struct {
 type kase struct {
 	lost atomic.Value // time.Time: when the deployer was cut off, where a case says so
 	fcase
-	*host
+	*machine
 	t   *testing.T
 	ctx context.Context
 	l   *listener
@@ -53,20 +53,20 @@ type kase struct {
 	wg  sync.WaitGroup
 }
 
-// network is a Runner whose connections can be cut, and stay cut.
+// network is a host.Conn whose connections can be cut, and stay cut.
 type network struct {
-	inner activate.Runner
-	down  atomic.Bool
-	mu    sync.Mutex
-	cuts  map[int]context.CancelFunc
-	next  int
-	edit  func(script string) string
+	host.Conn
+	down atomic.Bool
+	mu   sync.Mutex
+	cuts map[int]context.CancelFunc
+	next int
+	edit func(script string) string
 }
 
-func (n *network) Run(ctx context.Context, c ssh.Cmd) error {
+func (n *network) Run(ctx context.Context, c host.Cmd) error {
 	if n.down.Load() {
 		time.Sleep(50 * time.Millisecond)
-		return &ssh.DroppedError{Host: "test", Command: "cut", Err: errors.New("the network is down")}
+		return &host.DroppedError{Host: "test", Command: "cut", Err: errors.New("the network is down")}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -82,7 +82,7 @@ func (n *network) Run(ctx context.Context, c ssh.Cmd) error {
 	if n.edit != nil {
 		c.Script = n.edit(c.Script)
 	}
-	return n.inner.Run(ctx, c)
+	return n.Conn.Run(ctx, c)
 }
 
 // cut breaks every connection; with down set it stays that way.
@@ -135,7 +135,7 @@ const (
 	activated = `grep -q activated /run/godwit/current/phase`
 )
 
-func (h *host) runCase(t *testing.T, c fcase) {
+func (h *machine) runCase(t *testing.T, c fcase) {
 	if c.old == "" {
 		c.old = "old"
 	}
@@ -154,12 +154,12 @@ func (h *host) runCase(t *testing.T, c fcase) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
-	k := &kase{fcase: c, host: h, t: t, ctx: ctx, l: &listener{t: t}}
-	var inner activate.Runner = h.r
+	k := &kase{fcase: c, machine: h, t: t, ctx: ctx, l: &listener{t: t}}
+	var inner host.Conn = h.r
 	if c.runner != nil {
 		inner = c.runner(k)
 	}
-	k.net = &network{inner: inner}
+	k.net = &network{Conn: inner}
 	if n, ok := inner.(*network); ok {
 		k.net = n
 	}

@@ -11,6 +11,7 @@ import (
 
 	"godwit/internal/activate"
 	"godwit/internal/event"
+	"godwit/internal/host"
 	"godwit/internal/reboot"
 	"godwit/internal/ssh"
 	"godwit/test/lab"
@@ -135,9 +136,9 @@ var cases = []fcase{
 	}},
 	{name: "no guard", req: func(r *activate.Request) { r.NoGuard = true }, new: "dropssh", outcome: "changed", end: "new", after: ranOnce("switch", "dropssh", 1)},
 	{name: "no guard, fails", req: func(r *activate.Request) { r.NoGuard = true }, new: "fail2", outcome: "failed", exit: 1, words: "there was no guard"},
-	{name: "as root", outcome: "changed", end: "new", runner: func(k *kase) activate.Runner { return k.client(k.t, lab.Root) }},
-	{name: "with doas", outcome: "changed", end: "new", runner: func(k *kase) activate.Runner { return k.clientBy(k.t, lab.DoasUser, "doas") }},
-	{name: "nobody", outcome: "failed", exit: 1, end: "old", runner: func(k *kase) activate.Runner { return k.client(k.t, lab.Nobody) }},
+	{name: "as root", outcome: "changed", end: "new", runner: func(k *kase) host.Conn { return k.client(k.t, lab.Root) }},
+	{name: "with doas", outcome: "changed", end: "new", runner: func(k *kase) host.Conn { return k.clientBy(k.t, lab.DoasUser, "doas") }},
+	{name: "nobody", outcome: "failed", exit: 1, end: "old", runner: func(k *kase) host.Conn { return k.client(k.t, lab.Nobody) }},
 	{name: "unit that was broken before", new: "fail4old", before: "systemctl start fault-known.service; true", outcome: "changed", end: "new"},
 	{name: "unit that failed again and again before", ages: true, new: "fail4loop", before: "systemctl start fault-loop.service; sleep 0.5", outcome: "changed", end: "new", after: func(k *kase) { k.do("systemctl stop fault-loop.service") }},
 	{name: "unit that is ignored", new: "fail4", req: func(r *activate.Request) { r.IgnoreUnits = []string{"x.service", "fault-br*"} }, outcome: "changed", end: "new"},
@@ -210,8 +211,8 @@ var cases = []fcase{
 	}, words: "asked for by a person"},
 	{name: "it and its watcher are killed", ages: true, new: "hang", req: brief, outcome: "rolled-back", exit: rolledBack, end: "old", running: killApply},
 	// PID 1 is not told what to start when the activation fails.
-	{name: "only the deadman is left", new: "hang", req: brief, outcome: "rolled-back", exit: rolledBack, end: "old", running: killApply, runner: func(k *kase) activate.Runner {
-		return &network{inner: k.r, edit: editTarget(`unit_apply() {
+	{name: "only the deadman is left", new: "hang", req: brief, outcome: "rolled-back", exit: rolledBack, end: "old", running: killApply, runner: func(k *kase) host.Conn {
+		return &network{Conn: k.r, edit: editTarget(`unit_apply() {
 	run_unit godwit-apply "$1" --no-block -p Type=exec -p "OnFailure=godwit-rollback-$ID.service"`, `unit_apply() {
 	run_unit godwit-apply "$1" --no-block -p Type=exec`)}
 	}},
@@ -285,16 +286,16 @@ var cases = []fcase{
 
 	// Somebody else's switch holds the lock, for which the newer switch-to-configuration does not wait.
 	{name: "locked from the beginning", ages: true, before: lockFor("1000"), outcome: "failed", exit: activate.ExitBusy, end: "old", words: "another switch-to-configuration is running on this host (process ", after: ranOnce("test", "good", 0)},
-	{name: "locked after the preflight", ages: true, outcome: "failed", exit: activate.ExitBusy, end: "old", words: "another switch-to-configuration is running on this host (process ", runner: func(k *kase) activate.Runner {
-		return &network{inner: k.r, edit: func(s string) string {
+	{name: "locked after the preflight", ages: true, outcome: "failed", exit: activate.ExitBusy, end: "old", words: "another switch-to-configuration is running on this host (process ", runner: func(k *kase) host.Conn {
+		return &network{Conn: k.r, edit: func(s string) string {
 			if strings.Contains(s, "RUN_SH=") {
 				k.do(lockFor("1000"))
 			}
 			return s
 		}}
 	}, after: ranOnce("test", "good", 0)},
-	{name: "locked for a moment", ages: true, outcome: "changed", end: "new", runner: func(k *kase) activate.Runner {
-		return &network{inner: k.r, edit: func(s string) string {
+	{name: "locked for a moment", ages: true, outcome: "changed", end: "new", runner: func(k *kase) host.Conn {
+		return &network{Conn: k.r, edit: func(s string) string {
 			if strings.Contains(s, "RUN_SH=") {
 				k.do(lockFor("1.5"))
 			}
@@ -306,8 +307,8 @@ var cases = []fcase{
 		k.do(lockFor("12")) // longer than one attempt waits
 		return errors.New("no")
 	}, after: ranOnce("test", "old", 1)},
-	{name: "locked on the way back, by whom nobody sees", outcome: "rolled-back", exit: rolledBack, end: "old", words: "checks failed", runner: func(k *kase) activate.Runner {
-		return &network{inner: k.r, edit: editTarget("done </proc/locks", "done </dev/null")}
+	{name: "locked on the way back, by whom nobody sees", outcome: "rolled-back", exit: rolledBack, end: "old", words: "checks failed", runner: func(k *kase) host.Conn {
+		return &network{Conn: k.r, edit: editTarget("done </proc/locks", "done </dev/null")}
 	}, checks: func(k *kase) error {
 		k.do(lockFor("5"))
 		return errors.New("no")
@@ -316,8 +317,8 @@ var cases = []fcase{
 		k.do(lockFor("4"))
 		return nil
 	}, after: ranOnce("boot", "good", 1)},
-	{name: "locked by a user who may not switch", outcome: "changed", end: "new", runner: func(k *kase) activate.Runner {
-		return &network{inner: k.r, edit: func(s string) string {
+	{name: "locked by a user who may not switch", outcome: "changed", end: "new", runner: func(k *kase) host.Conn {
+		return &network{Conn: k.r, edit: func(s string) string {
 			if strings.Contains(s, "RUN_SH=") {
 				k.do(`setsid -f setpriv --reuid nobody --clear-groups flock /run/nixos/switch-to-configuration.lock sleep 60; sleep 0.3`)
 			}
@@ -347,7 +348,7 @@ var cases = []fcase{
 			}
 			k.invariant(k.t, k.systems["old"], k.systems["good"])
 			k.do("rm /var/lib/fault/user-fails")
-			k.host.reset("old")
+			k.machine.reset("old")
 		}},
 	{name: "the users' part fails, accepted", before: userWorks, req: func(r *activate.Request) { r.IgnoreUnits = []string{"user activation for deploy"} }, outcome: "changed", end: "new"},
 	{name: "a reload fails with the users' part", new: "fail4reload", before: userWorks, req: func(r *activate.Request) { r.IgnoreUnits = []string{"user activation for *"} }, outcome: "rolled-back", exit: rolledBack, end: "old", words: "reload of fault-known.service"},
@@ -376,8 +377,8 @@ var cases = []fcase{
 	{name: "boot loader broken half way", outcome: "rolled-back", exit: rolledBack, end: "old", before: "touch /var/lib/fault/boot-half", words: "the boot default could not be set"},
 	// For good: also when the old system is to be set again.
 	{name: "boot loader hangs", ages: true, before: "echo 1000 >/var/lib/fault/boot-slow", outcome: "rolled-back", exit: rolledBack, end: "old", words: "the boot loader could not be set again",
-		runner: func(k *kase) activate.Runner {
-			return &network{inner: k.r, edit: func(s string) string { return strings.Replace(s, "COMMIT_MAX='20'", "COMMIT_MAX='3'", 1) }}
+		runner: func(k *kase) host.Conn {
+			return &network{Conn: k.r, edit: func(s string) string { return strings.Replace(s, "COMMIT_MAX='20'", "COMMIT_MAX='3'", 1) }}
 		}},
 	{name: "boot hangs", req: func(r *activate.Request) { boot(r); brief(r) }, before: "echo 1000 >/var/lib/fault/boot-slow", outcome: "failed", exit: 1, end: "old", within: 2 * time.Minute,
 		words: "the boot loader could not be set again"},
@@ -412,24 +413,24 @@ for i in 1 2 3; do systemctl kill -s KILL 'godwit-commit-*.service'; systemctl s
 		k.invariant(k.t, k.systems["old"], k.systems["initchange"])
 		k.do("ln -sfn " + k.systems["initchange"] + " /run/current-system")
 	}},
-	{name: "init changed, found out late", new: "initchange", outcome: "failed", exit: 1, end: "old", words: "boot --reboot", runner: func(k *kase) activate.Runner {
-		return &network{inner: k.r, edit: func(s string) string { return strings.Replace(s, "tell init-changed yes", ":", 1) }}
+	{name: "init changed, found out late", new: "initchange", outcome: "failed", exit: 1, end: "old", words: "boot --reboot", runner: func(k *kase) host.Conn {
+		return &network{Conn: k.r, edit: func(s string) string { return strings.Replace(s, "tell init-changed yes", ":", 1) }}
 	}},
 	{name: "inhibited", new: "inhibited", before: "ln -sfn $(readlink -f /run/current-system) /run/booted-system", outcome: "failed", exit: 1, end: "old", words: "boot --reboot"},
 	{name: "pre-switch check fails", new: "checkfails", outcome: "failed", exit: 1, end: "old", words: "pre-switch check says no"},
 	{name: "no such system", req: func(r *activate.Request) { r.NewSystem = "/nix/store/00000000000000000000000000000000-none" }, outcome: "failed", exit: 1, end: "old", words: "godwit push"},
 	{name: "full /run", ages: true, before: "mount -o remount,size=16m /run; dd if=/dev/zero of=/run/filler bs=1M 2>/dev/null; true", outcome: "failed", exit: 1, end: "old", words: "nothing was changed",
 		after: func(k *kase) { ranOnce("test", "good", 0)(k); k.do("rm /run/filler") }},
-	{name: "no room at the end", new: "term", outcome: "rolled-back", exit: rolledBack, end: "old", runner: func(k *kase) activate.Runner {
-		return &network{inner: k.r, edit: editTarget(`put final "$1"`, `mount -o remount,size=16m /run; rm -f "$D/reserve"; : >"$D/log"
+	{name: "no room at the end", new: "term", outcome: "rolled-back", exit: rolledBack, end: "old", runner: func(k *kase) host.Conn {
+		return &network{Conn: k.r, edit: editTarget(`put final "$1"`, `mount -o remount,size=16m /run; rm -f "$D/reserve"; : >"$D/log"
 cat /dev/zero >/run/filler 2>/dev/null; put final "$1"`)}
 	}, after: func(k *kase) { ranOnce("test", "old", 1)(k); k.do("rm /run/filler") }},
-	{name: "no room from the rollback on", new: "fail2", outcome: "rolled-back", exit: rolledBack, end: "old", runner: func(k *kase) activate.Runner {
-		return &network{inner: k.r, edit: editTarget("put phase rolling-back", `mount -o remount,size=16m /run; rm -f "$D/reserve"
+	{name: "no room from the rollback on", new: "fail2", outcome: "rolled-back", exit: rolledBack, end: "old", runner: func(k *kase) host.Conn {
+		return &network{Conn: k.r, edit: editTarget("put phase rolling-back", `mount -o remount,size=16m /run; rm -f "$D/reserve"
 cat /dev/zero >/run/filler 2>/dev/null; put phase rolling-back`)}
 	}, after: func(k *kase) { k.do("rm /run/filler") }},
-	{name: "no room from the commit on", outcome: "changed", end: "new", runner: func(k *kase) activate.Runner {
-		return &network{inner: k.r, edit: editTarget("put phase committing", `mount -o remount,size=16m /run; rm -f "$D/reserve"
+	{name: "no room from the commit on", outcome: "changed", end: "new", runner: func(k *kase) host.Conn {
+		return &network{Conn: k.r, edit: editTarget("put phase committing", `mount -o remount,size=16m /run; rm -f "$D/reserve"
 cat /dev/zero >/run/filler 2>/dev/null; put phase committing`)}
 	}, after: func(k *kase) { ranOnce("boot", "good", 1)(k); k.do("rm /run/filler") }},
 	{name: "full /nix", before: "mount -t tmpfs -o size=128k,mode=755 tmpfs /nix/var/nix/gcroots/auto; dd if=/dev/zero of=/nix/var/nix/gcroots/auto/filler bs=1k 2>/dev/null; true", outcome: "failed", exit: 1, end: "old",
@@ -438,25 +439,25 @@ cat /dev/zero >/run/filler 2>/dev/null; put phase committing`)}
 		after: func(k *kase) { k.do("umount -l /nix /var /etc /boot /root"); ranOnce("test", "good", 0)(k) }},
 
 	// Arming is cut off.
-	{name: "arming cut between deadman and activation", outcome: "failed", exit: 1, end: "old", words: "nothing was changed", runner: func(k *kase) activate.Runner {
-		return &network{inner: k.r, edit: editTarget("unit_apply apply ||", "kill -9 $$; false ||")}
+	{name: "arming cut between deadman and activation", outcome: "failed", exit: 1, end: "old", words: "nothing was changed", runner: func(k *kase) host.Conn {
+		return &network{Conn: k.r, edit: editTarget("unit_apply apply ||", "kill -9 $$; false ||")}
 	}, after: ranOnce("test", "good", 0)},
-	{name: "arming cut before the deadman", outcome: "failed", exit: 1, end: "old", words: "nothing was changed", runner: func(k *kase) activate.Runner {
-		return &network{inner: k.r, edit: editTarget("elif ! unit_deadman", "elif kill -9 $$")}
+	{name: "arming cut before the deadman", outcome: "failed", exit: 1, end: "old", words: "nothing was changed", runner: func(k *kase) host.Conn {
+		return &network{Conn: k.r, edit: editTarget("elif ! unit_deadman", "elif kill -9 $$")}
 	}, after: ranOnce("test", "good", 0)},
-	{name: "arming cut and the laptop gone", req: brief, outcome: "failed", exit: 1, end: "old", runner: func(k *kase) activate.Runner {
-		return &network{inner: k.r, edit: editTarget("unit_apply apply ||", "kill -9 $$; false ||")}
+	{name: "arming cut and the laptop gone", req: brief, outcome: "failed", exit: 1, end: "old", runner: func(k *kase) host.Conn {
+		return &network{Conn: k.r, edit: editTarget("unit_apply apply ||", "kill -9 $$; false ||")}
 	}, armed: func(k *kase) { unplug(k); replug(k, 16*time.Second) }, after: ranOnce("test", "good", 0)},
-	{name: "the deadman cannot be set", outcome: "failed", exit: 1, end: "old", words: "deadman", runner: func(k *kase) activate.Runner {
-		return &network{inner: k.r, edit: editTarget("elif ! unit_deadman", "elif true")}
+	{name: "the deadman cannot be set", outcome: "failed", exit: 1, end: "old", words: "deadman", runner: func(k *kase) host.Conn {
+		return &network{Conn: k.r, edit: editTarget("elif ! unit_deadman", "elif true")}
 	}, after: ranOnce("test", "good", 0)},
-	{name: "the confirmation deadline cannot be set", outcome: "rolled-back", exit: rolledBack, end: "old", runner: func(k *kase) activate.Runner {
-		return &network{inner: k.r, edit: editTarget("try 6 unit_confirm", "false")}
+	{name: "the confirmation deadline cannot be set", outcome: "rolled-back", exit: rolledBack, end: "old", runner: func(k *kase) host.Conn {
+		return &network{Conn: k.r, edit: editTarget("try 6 unit_confirm", "false")}
 	}},
 
 	// Other people.
 	{name: "second deployer", before: "echo 2 >/var/lib/fault/good-slow", outcome: "changed", end: "new", running: func(k *kase) {
-		res, err := activate.Run(k.ctx, k.client(k.t, lab.Root), k.host.request("sshrestart"), event.Discard)
+		res, err := activate.Run(k.ctx, k.client(k.t, lab.Root), k.machine.request("sshrestart"), event.Discard)
 		if err == nil || !strings.Contains(err.Error(), "another deployment") || res.Outcome != "failed" {
 			k.t.Errorf("%+v %v", res, err)
 		}
@@ -528,7 +529,7 @@ cat /dev/zero >/run/filler 2>/dev/null; put phase committing`)}
 		}
 		// The next deployment puts it right, even one that fails.
 		k.do("rm -f /var/lib/fault/boot-slow")
-		if res, err := activate.Run(k.ctx, k.r, k.host.request("fail2"), k.l); err == nil || res.Outcome != "rolled-back" {
+		if res, err := activate.Run(k.ctx, k.r, k.machine.request("fail2"), k.l); err == nil || res.Outcome != "rolled-back" {
 			k.t.Errorf("%+v %v", res, err)
 		}
 		k.invariant(k.t, k.systems["old"], k.systems["old"])

@@ -15,8 +15,8 @@ import (
 	"godwit/test/lab"
 )
 
-// host is a lab host with the suite's systems in its store.
-type host struct {
+// machine is a lab host with the suite's systems in its store.
+type machine struct {
 	*lab.Host
 	t       testing.TB
 	systems map[string]string
@@ -62,9 +62,9 @@ func perl(suite string) bool {
 	return suite == "bookworm"
 }
 
-func newHost(t testing.TB, suite string, runArgs ...string) *host {
+func newHost(t testing.TB, suite string, runArgs ...string) *machine {
 	t.Helper()
-	h := &host{t: t, systems: map[string]string{}}
+	h := &machine{t: t, systems: map[string]string{}}
 	h.Host = lab.New(t, lab.Spec{Suite: suite, RunArgs: runArgs})
 	out := h.must(installScript(perl(suite)))
 	for line := range strings.Lines(out) {
@@ -77,12 +77,12 @@ func newHost(t testing.TB, suite string, runArgs ...string) *host {
 }
 
 // client is godwit's own ssh to the host.
-func (h *host) client(t testing.TB, user string) *ssh.Host {
+func (h *machine) client(t testing.TB, user string) *ssh.Host {
 	t.Helper()
 	return h.clientBy(t, user, "auto")
 }
 
-func (h *host) clientBy(t testing.TB, user, elevate string) *ssh.Host {
+func (h *machine) clientBy(t testing.TB, user, elevate string) *ssh.Host {
 	t.Helper()
 	timeout := 15 * time.Second
 	if h.pool == nil { // the deployer's own: its host will vanish
@@ -103,7 +103,7 @@ func (h *host) clientBy(t testing.TB, user, elevate string) *ssh.Host {
 	return pool.Host(ssh.Target{Name: h.Name, Host: "127.0.0.1", User: user, Port: h.Port})
 }
 
-func (h *host) must(script string) string {
+func (h *machine) must(script string) string {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
@@ -115,7 +115,7 @@ func (h *host) must(script string) string {
 }
 
 // reset brings the host back to system old, with no trace of earlier cases.
-func (h *host) reset(old string) {
+func (h *machine) reset(old string) {
 	h.t.Helper()
 	h.must(`for d in /nix /var /etc /boot /root; do mountpoint -q $d && umount -l $d; done
 export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -135,7 +135,7 @@ type seen struct {
 	generations                    int
 }
 
-func (h *host) look() seen {
+func (h *machine) look() seen {
 	h.t.Helper()
 	out := strings.Split(h.must(`readlink -f /run/current-system; head -n1 /boot/loader/default; readlink -f /nix/var/nix/profiles/system
 readlink -f /run/booted-system; ls -d /nix/var/nix/profiles/system-*-link | wc -l`), "\n")
@@ -145,7 +145,7 @@ readlink -f /run/booted-system; ls -d /nix/var/nix/profiles/system-*-link | wc -
 }
 
 // settled waits until nothing of a deployment is left and returns what stays.
-func (h *host) settled(wait time.Duration) []string {
+func (h *machine) settled(wait time.Duration) []string {
 	ctx, cancel := context.WithTimeout(context.Background(), wait+20*time.Second)
 	defer cancel()
 	end := time.Now().Add(wait)
@@ -172,7 +172,7 @@ for d in /run/godwit/*/; do [ ! -d "$d" ] || [ -e "$d/final" ] || echo "unfinish
 }
 
 // invariant checks from outside that the host is exactly old or exactly new.
-func (h *host) invariant(t testing.TB, old, want string) {
+func (h *machine) invariant(t testing.TB, old, want string) {
 	t.Helper()
 	left := h.settled(10 * time.Second)
 	s := h.look()
@@ -226,7 +226,7 @@ func (l *listener) warned(words string) int {
 	return n
 }
 
-func (h *host) request(name string) activate.Request {
+func (h *machine) request(name string) activate.Request {
 	return activate.Request{
 		Host: h.Name, NewSystem: h.systems[name], Action: activate.Switch,
 		ActivateTimeout: 12 * time.Second, ConfirmTimeout: 5 * time.Second,

@@ -17,6 +17,7 @@ import (
 	"godwit/internal/activate"
 	"godwit/internal/event"
 	"godwit/internal/fault"
+	"godwit/internal/host"
 	"godwit/test/lab"
 )
 
@@ -115,7 +116,7 @@ type round struct {
 
 func pick(r *rand.Rand, of ...string) string { return of[r.IntN(len(of))] }
 
-func (h *host) round(t *testing.T, c round) {
+func (h *machine) round(t *testing.T, c round) {
 	saved := h.t
 	h.t = t
 	defer func() { h.t = saved }()
@@ -128,7 +129,7 @@ func (h *host) round(t *testing.T, c round) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
-	n := &network{inner: h.r}
+	n := &network{Conn: h.r}
 	l := &listener{t: t}
 	req := h.request(c.system)
 	req.ActivateTimeout, req.ConfirmTimeout = 8*time.Second, 5*time.Second
@@ -252,7 +253,7 @@ wait`)
 	t.Log(won)
 
 	// Two people at the same moment: one deploys, the other is told so.
-	runners := []activate.Runner{h.r, h.client(t, lab.Root)}
+	runners := []host.Conn{h.r, h.client(t, lab.Root)}
 	for range 3 {
 		h.reset("old")
 		h.must("echo 2 >/var/lib/fault/good-slow")
@@ -327,10 +328,10 @@ func deployChild(t *testing.T) {
 	stage := os.Getenv("GODWIT_FAULT_CHILD")
 	f := strings.Split(os.Getenv("GODWIT_FAULT_CHILD_HOST"), "|")
 	port, _ := strconv.Atoi(f[1])
-	h := &host{t: t, systems: map[string]string{"good": f[4]}}
+	h := &machine{t: t, systems: map[string]string{"good": f[4]}}
 	h.Host = &lab.Host{Name: f[0], Port: port, Identity: f[2], KnownHosts: f[3]}
 	die := func() { p, _ := os.FindProcess(os.Getpid()); _ = p.Kill(); select {} }
-	r := &network{inner: h.client(t, "deploy")}
+	r := &network{Conn: h.client(t, "deploy")}
 	calls := 0
 	r.edit = func(s string) string {
 		calls++

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"godwit/internal/host"
 	"godwit/internal/ssh"
 	"godwit/test/hostile"
 )
@@ -26,7 +27,7 @@ func TestAlone(t *testing.T) {
 	if err := h.Connect(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := h.Output(ctx, ssh.Cmd{Argv: []string{"hostname"}}); err == nil || !strings.Contains(err.Error(), "127") {
+	if out, err := h.Output(ctx, host.Cmd{Argv: []string{"hostname"}}); err == nil || !strings.Contains(err.Error(), "127") {
 		t.Errorf("a command gave %q, %v", out, err)
 	}
 	if s.Connections() != 1 || s.Commands() != 2 {

@@ -29,7 +29,7 @@ func TestReaders(t *testing.T) {
 	if err := os.WriteFile(source, []byte("s"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	host := fleet.Host{Name: "web1", Secrets: []fleet.Secret{{Name: "s", Source: source, Destination: "/run/s", User: "root", Group: "root", Permissions: "0400"}}}
+	hostname := fleet.Host{Name: "web1", Secrets: []fleet.Secret{{Name: "s", Source: source, Destination: "/run/s", User: "root", Group: "root", Permissions: "0400"}}}
 	const system = "/nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-nixos"
 	scope := event.On(event.Discard, "web1", event.StepSecrets)
 	readers := map[string]func(ctx context.Context, h *ssh.Host) error{
@@ -49,9 +49,9 @@ func TestReaders(t *testing.T) {
 		},
 		"failed units": func(ctx context.Context, h *ssh.Host) error { _, err := health.FailedUnits(ctx, h); return err },
 		"boot loader":  func(ctx context.Context, h *ssh.Host) error { _, err := reboot.Probe(ctx, h, "web1"); return err },
-		"compare":      func(ctx context.Context, h *ssh.Host) error { _, err := secrets.Compare(ctx, h, host); return err },
+		"compare":      func(ctx context.Context, h *ssh.Host) error { _, err := secrets.Compare(ctx, h, hostname); return err },
 		"upload": func(ctx context.Context, h *ssh.Host) error {
-			_, err := secrets.Upload(ctx, h, host, secrets.Options{}, scope)
+			_, err := secrets.Upload(ctx, h, hostname, secrets.Options{}, scope)
 			return err
 		},
 	}
