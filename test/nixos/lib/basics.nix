@@ -221,6 +221,11 @@ rec {
     escapeNixString = s: escape [ "$" ] (toJSON s);
     escapeNixIdentifier = s: if match "[a-zA-Z_][a-zA-Z0-9_'-]*" s != null && !(elem s keywords) then s else escapeNixString s;
     keywords = [ "if" "then" "else" "assert" "with" "let" "in" "rec" "inherit" "or" ];
+    # Snippets of the activation.
+    noDepEntry = text: { inherit text; deps = [ ]; };
+    fullDepEntry = text: deps: { inherit text deps; };
+    packEntry = deps: { inherit deps; text = ""; };
+    stringAfter = deps: text: { inherit deps text; };
     isValidPosixName = name: match "[a-zA-Z_][a-zA-Z0-9_]*" name != null;
     toShellVar = name: value:
       if isList value then throw "toShellVar: lists need bash" else "${name}=${escapeShellArg value}";

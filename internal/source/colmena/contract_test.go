@@ -1,0 +1,263 @@
+package colmena
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"godwit/internal/fault"
+	"godwit/internal/nix"
+)
+
+// nixos is the small NixOS that stands for nixpkgs.
+func nixos(t testing.TB) string {
+	t.Helper()
+	dir, err := filepath.Abs("../../../test/nixos")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func tool(t testing.TB) *nix.Tool {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs Nix")
+	}
+	t.Setenv("NIX_CONFIG", "build-users-group =\nsubstituters =\nsandbox = false\nexperimental-features = nix-command flakes\n")
+	t.Setenv("NIX_PATH", "nixpkgs="+nixos(t))
+	tool, err := nix.Find(context.Background(), nix.Settings{})
+	if err != nil {
+		t.Fatal(fault.Render(err))
+	}
+	return tool
+}
+
+// write makes a repository of one file, and what files name.
+func write(t testing.TB, name, text string, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	put := func(name, text string) {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(name, text)
+	for name, text := range files {
+		put(name, text)
+	}
+	return filepath.Join(dir, name)
+}
+
+// fact is one statement of what a hive means. Numbers are those of the sections of
+// docs/colmena.md.
+type fact struct {
+	is    string
+	hive  string            // hive.nix; or
+	flake string            // the outputs of a flake.nix, a function of { nixpkgs }
+	attr  string            // of the flake; Raw when empty
+	files map[string]string // beside it
+	ask   string            // an expression of h, the dialect's answer
+	want  string            // as JSON; or
+	err   []string          // what the error says
+}
+
+// simple is a host that needs nothing.
+const simple = `{ boot.isContainer = true; }`
+
+// facts are batched by the test: those that want a value are one evaluation.
+var facts = []fact{
+	// 2.1 shape
+	{is: "2.1 a set", hive: `{ a = {}; meta = {}; defaults = {}; }`, ask: "h.summary.names", want: `["a"]`},
+	{is: "2.1 a function", hive: `{ x ? "b", ... }: { ${x} = {}; }`, ask: "h.summary.names", want: `["b"]`},
+	{is: "2.1 a set that can be called", hive: `{ __functor = self: { ... }: { inherit (self) c; }; c = {}; }`, ask: "h.summary.names", want: `["c"]`},
+	{is: "2.1 no nixpkgs is needed for names", hive: `{ meta.nixpkgs = throw "no"; "h1.example.org" = throw "no"; }`, ask: "h.summary.names", want: `["h1.example.org"]`},
+	{is: "2.1 no set", hive: `[ ]`, ask: "h.summary", err: []string{"is a list; a hive must evaluate to an attribute set"}},
+	{is: "2.1 a function that wants arguments", hive: `{ x, y ? 1 }: { }`, ask: "h.summary.other", want: `{"args":["x","y"],"kind":"function"}`},
+	{is: "2.1 a morph network", hive: `{ network.pkgs = import <nixpkgs> { }; a = {}; }`, ask: "h.summary.other.kind", want: `"network"`},
+	{is: "2.1 a flake", hive: `{ inputs = {}; outputs = { self }: { }; }`, ask: "h.summary.other.kind", want: `"flake"`},
+	{is: "2.1 a module", hive: `{ imports = [ ]; services.nginx.enable = true; }`, ask: "h.summary.other.kind", want: `"module"`},
+	{is: "2.1 network is meta", hive: `{ network.description = "d"; a = {}; }`, ask: "h.summary", want: `{"applyAll":true,"description":"d","names":["a"],"nixConfig":{}}`},
+	{is: "2.1 network and meta", hive: `{ network = {}; meta = {}; a = {}; }`, ask: "h.summary", err: []string{"has both `network' and `meta'"}},
+	{is: "2.1 defaults, then the host", hive: `{ defaults = { lib, ... }: { networking.hostName = lib.mkDefault "d"; networking.domain = lib.mkDefault "d"; deployment.tags = [ "d" ]; };
+		a = { networking.hostName = "a"; deployment.tags = [ "a" ]; }; }`,
+		ask: `let c = h.nodes.a.config; in [ c.networking.hostName c.networking.domain (host "a").tags ]`, want: `["a","d",["d","a"]]`},
+	{is: "2.1 a value in both conflicts", hive: `{ defaults.networking.hostName = "d"; a.networking.hostName = "a"; }`, ask: `h.nodes.a.config.networking.hostName`,
+		err: []string{"networking.hostName", "several values that do not go together"}},
+	{is: "2.1 a list of modules", hive: `{ a = [ { deployment.tags = [ "x" ]; } ./m.nix ]; }`, files: map[string]string{"m.nix": `{ deployment.targetHost = "m"; }`},
+		ask: `[ (host "a").tags (host "a").at.host ]`, want: `[["x"],"m"]`},
+	{is: "2.1 name and nodes", hive: `{ a = { name, nodes, ... }: { deployment.tags = [ name nodes.b.config.networking.hostName ]; }; b = { nodes, ... }: { networking.hostName = "bb"; environment.etc.x.text = nodes.a.config.deployment.targetHost; }; }`,
+		ask: `[ (host "a").tags h.nodes.b.config.environment.etc.x.text ]`, want: `[["a","bb"],"a"]`},
+	{is: "2.1 nodes are not checked", hive: `{ a = { nodes, ... }: { deployment.tags = [ nodes.b.config.networking.hostName ]; }; b = { networking.hostName = "bb"; no.such.option = 1; }; }`,
+		ask: `(host "a").tags`, want: `["bb"]`},
+	{is: "2.1 0.5: specialArgs may replace name", hive: `{ meta.specialArgs.name = "z"; a = {}; }`, ask: `(host "a").at.host`, want: `"z"`},
+	{is: "2.1 0.4: they may not", flake: `{ colmena = { meta = { nixpkgs = import nixpkgs { system = "x86_64-linux"; }; specialArgs.name = "z"; }; a = {}; }; }`, ask: `(host "a").at.host`, want: `"a"`},
+	{is: "2.1 no host name is set", hive: `{ "a.b" = { boot.isContainer = true; }; }`, ask: `h.nodes."a.b".config.networking.hostName`, want: `"nixos"`},
+
+	// 2.1 package sets of hosts
+	{is: "2.1 overlays of both, those of meta first", hive: `{ meta.nixpkgs = import <nixpkgs> { overlays = [ (f: p: { one = "m"; two = "m"; }) ]; };
+		a.nixpkgs.overlays = [ (f: p: { two = p.two + "a"; }) ]; b = {}; }`,
+		ask: `map (n: let p = h.nodes.${n}.pkgs; in [ p.one p.two ]) [ "a" "b" ]`, want: `[["m","ma"],["m","m"]]`},
+	{is: "2.1 config of both, the host wins", hive: `{ meta.nixpkgs = import <nixpkgs> { config = { allowUnfree = true; allowBroken = true; }; }; a.nixpkgs.config.allowUnfree = false; b = {}; }`,
+		ask: `map (n: let c = h.nodes.${n}.pkgs.config; in [ c.allowUnfree c.allowBroken ]) [ "a" "b" ]`, want: `[[false,true],[true,true]]`},
+	{is: "2.1 the platform is that of meta.nixpkgs", hive: `{ meta.nixpkgs = import <nixpkgs> { system = "aarch64-linux"; }; a = ` + simple + `;
+		b.nixpkgs.hostPlatform = "x86_64-linux"; c.nixpkgs.system = "x86_64-linux"; d.nixpkgs.localSystem.system = "i686-linux"; }`,
+		ask:  `map (n: let p = (host n).platform; in [ p.system p.from ]) [ "a" "b" "c" "d" ]`,
+		want: `[["aarch64-linux","pkgs"],["x86_64-linux","hostPlatform"],["x86_64-linux","system"],["i686-linux","localSystem"]]`},
+	{is: "2.1 a host that is found to be another platform", hive: `{ meta.nixpkgs = <nixpkgs>; told = ` + simple + `; a = ` + simple + `; }`,
+		ask: `map (n: [ (host n).platform.from h.nodes.${n}.pkgs.stdenv.hostPlatform.system ]) [ "a" "told" ]`, want: `[["fallback","x86_64-linux"],["fallback","aarch64-linux"]]`},
+
+	{is: "2.1 a system without keys is that of the plain configuration", hive: `{ a = { boot.isContainer = true; networking.hostName = "a"; system.stateVersion = "25.05"; }; }`,
+		ask: `(builtins.head (h.host { } "a").profiles).drv == (import <nixpkgs/nixos/lib/eval-config.nix> { system = "x86_64-linux"; modules = [
+			{ boot.isContainer = true; networking.hostName = "a"; system.stateVersion = "25.05"; } ]; }).config.system.build.toplevel.drvPath`, want: `true`},
+
+	// 2.2 meta
+	{is: "2.2 defaults", hive: `{ a = {}; }`, ask: `h.summary`, want: `{"applyAll":true,"description":"A Colmena Hive","names":["a"],"nixConfig":{}}`},
+	{is: "2.2 all of it", hive: `{ meta = { name = "n"; description = "d"; machinesFile = ./machines; allowApplyAll = false; nixpkgs = <nixpkgs>; nodeNixpkgs = {}; specialArgs = {}; nodeSpecialArgs = {}; }; a = {}; }`,
+		ask: `let s = h.summary; in [ s.description s.applyAll (builtins.match "@/.*/machines" s.nixConfig.builders) ]`, want: `["d",false,[]]`},
+	{is: "2.2 an option that does not exist", hive: `{ meta.allowApplyAl = false; a = {}; }`, ask: `h.summary`, err: []string{"allowApplyAl", "does not exist"}},
+	{is: "2.2 of another type", hive: `{ meta.allowApplyAll = "no"; a = {}; }`, ask: `h.summary`, err: []string{"allowApplyAll", "takes a value of type"}},
+	{is: "2.2 with a priority", hive: `{ meta.allowApplyAll = (import <nixpkgs/lib>).mkForce false; a = {}; }`, ask: `h.summary.applyAll`, want: `false`},
+	{is: "2.2 a function is no meta", hive: `{ meta = { lib, ... }: { }; a = {}; }`, ask: `h.summary`, err: []string{"`meta' of", "is a lambda"}},
+	{is: "2.2 nixpkgs: path, store path, function, set, set of a path, none", hive: `{ meta.nodeNixpkgs = rec { a = <nixpkgs>; b = { outPath = <nixpkgs>; }; c = import <nixpkgs>; d = import <nixpkgs> { }; e = ./instance.nix; g = toString <nixpkgs>; };
+		a = {}; b = {}; c = {}; d = {}; e = {}; f = {}; g = {}; }`, files: map[string]string{"instance.nix": `import <nixpkgs> { system = "aarch64-linux"; }`},
+		ask: `map (n: (host n).platform.from) h.names`, want: `["fallback","fallback","fallback","pkgs","fallback","fallback","fallback"]`},
+	{is: "2.2 nixpkgs of another sort", hive: `{ meta.nixpkgs = 7; a = {}; }`, ask: `host "a"`, err: []string{"meta.nixpkgs is a int"}},
+	{is: "2.2 nodeNixpkgs is named", hive: `{ meta.nodeNixpkgs.a = 7; a = {}; }`, ask: `host "a"`, err: []string{"meta.nodeNixpkgs.a is a int"}},
+	{is: "2.2 specialArgs", hive: `{ meta.specialArgs = { x = "1"; y = "1"; }; meta.nodeSpecialArgs.b.x = "2"; defaults = { x, y, ... }: { deployment.tags = [ x y ]; }; a = {}; b = {}; }`,
+		ask: `map (n: (host n).tags) h.names`, want: `[["1","1"],["2","1"]]`},
+
+	// 2.3 deployment
+	{is: "2.3 defaults", hive: `{ a = {}; }`, ask: `let x = host "a"; in { inherit (x) at tags buildOnly buildOn replaceUnknown secrets substituteOnDestination; }`,
+		want: `{"at":{"become":null,"host":"a","local":false,"options":[],"port":0,"user":"root"},"buildOn":null,"buildOnly":false,"replaceUnknown":true,"secrets":{},"substituteOnDestination":true,"tags":[]}`},
+	{is: "2.3 all of it", hive: `{ a.deployment = { targetHost = "h"; targetPort = 22; targetUser = "u"; allowLocalDeployment = true; buildOnTarget = true; tags = [ "x" ]; replaceUnknownProfiles = false;
+		privilegeEscalationCommand = [ "doas" ]; sshOptions = [ "-o" "Compression=yes" ]; }; }`,
+		ask:  `let x = host "a"; in { inherit (x) at tags buildOnly buildOn replaceUnknown; }`,
+		want: `{"at":{"become":["doas"],"host":"h","local":true,"options":["-o","Compression=yes"],"port":22,"user":"u"},"buildOn":"target","buildOnly":false,"replaceUnknown":false,"tags":["x"]}`},
+	{is: "2.3 no address, no user", hive: `{ a.deployment = { targetHost = null; targetUser = null; }; }`, ask: `let x = host "a"; in [ x.at.host x.at.user x.buildOnly ]`, want: `["","",true]`},
+	{is: "2.3 a port that is none", hive: `{ a.deployment.targetPort = 70000; }`, ask: `host "a"`, err: []string{"deployment.targetPort is 70000; a port is a number from 1 to 65535"}},
+	{is: "2.3 an option that does not exist", hive: `{ a.deployment.healthChecks = {}; }`, ask: `host "a"`, err: []string{"deployment.healthChecks", "does not exist"}},
+	{is: "2.3 the names beside it", hive: `{ a = {}; }`, ask: `h.siblings "a" [ "deployment" ]`,
+		want: `["allowLocalDeployment","buildOnTarget","keys","privilegeEscalationCommand","replaceUnknownProfiles","sshOptions","tags","targetHost","targetPort","targetUser"]`},
+
+	// 2.4 keys
+	{is: "2.4 defaults", hive: `{ a.deployment.keys.k.text = "t"; }`, ask: `(host "a").secrets`,
+		want: `{"k":{"action":[],"destination":"/run/keys/k","from":{"text":"t"},"group":"root","lateOwner":true,"mkDirs":true,"permissions":"0600","uploadAt":"pre-activation","user":"root"}}`},
+	{is: "2.4 all of it", hive: `{ a.deployment.keys.k = { name = "n"; keyCommand = [ "c" "d" ]; destDir = "/x"; user = "u_1"; group = "g"; permissions = "0640"; uploadAt = "post-activation"; }; }`, ask: `(host "a").secrets.k`,
+		want: `{"action":[],"destination":"/x/n","from":{"command":["c","d"]},"group":"g","lateOwner":false,"mkDirs":true,"permissions":"0640","uploadAt":"post-activation","user":"u_1"}`},
+	{is: "2.4 a file is not copied to the store", hive: `{ a.deployment.keys = { p.keyFile = ./secret; q.keyFile = "/etc/secret"; }; }`, files: map[string]string{"secret": "s"},
+		ask: `let s = (host "a").secrets; in [ (builtins.match "/nix/store.*" s.p.from.file) (builtins.match ".*/secret" s.p.from.file) s.q.from.file ]`, want: `[null,[],"/etc/secret"]`},
+	{is: "2.4 no source", hive: `{ a.deployment.keys.k = { }; }`, ask: `host "a"`, err: []string{"deployment.keys.k: exactly one of `text', `keyCommand' and `keyFile' must be set; none is"}},
+	{is: "2.4 two sources", hive: `{ a.deployment.keys.k = { text = "hush"; keyFile = "/x"; }; }`, ask: `host "a"`, err: []string{"deployment.keys.k: exactly one of", "text and keyFile are"}},
+	{is: "2.4 a command is a list", hive: `{ a.deployment.keys.k.keyCommand = "pass show x"; }`, ask: `host "a"`, err: []string{"deployment.keys.k.keyCommand", "takes a value of type"}},
+	{is: "2.4 an option of keys that does not exist", hive: `{ a.deployment.keys.k = { text = ""; mode = "1"; }; }`, ask: `host "a"`, err: []string{"deployment.keys.k.mode", "does not exist"}},
+	{is: "2.4 units", hive: `{ a.deployment.keys.k = { name = "n"; text = "t"; }; }`,
+		ask: `let c = h.nodes.a.config.systemd; s = c.services.k-key; p = c.paths.k-key; in
+			[ p.wantedBy p.pathConfig.PathExists s.serviceConfig.Restart s.serviceConfig.RestartSec s.serviceConfig.TimeoutStartSec (map (x: x.pname) (builtins.filter (x: x ? pname) s.path)) ]`,
+		want: `[["paths.target"],"/run/keys/n","always","100ms","infinity",["inotify-tools"]]`},
+	{is: "2.4 owners", hive: `{ a.deployment.keys = { k = { text = "t"; user = "u"; }; l = { text = "t"; uploadAt = "post-activation"; }; }; b.deployment.keys.l = { text = "t"; uploadAt = "post-activation"; }; }`,
+		ask: `let s = n: h.nodes.${n}.config.system.activationScripts; in
+			[ (s "a").colmena-chown-keys.deps (builtins.match ".*chown -h u:root /run/keys/k .*" (builtins.replaceStrings [ "\n" ] [ " " ] (s "a").colmena-chown-keys.text)) ((s "b") ? colmena-chown-keys) ]`,
+		want: `[["groups"],[],false]`},
+
+	// 2.5 flakes
+	{is: "2.5 a raw hive, purely", flake: `{ colmena = { meta = { nixpkgs = import nixpkgs { system = "aarch64-linux"; }; description = "raw"; }; a = { boot.isContainer = true; deployment.tags = [ "x" ]; }; }; }`,
+		ask: `[ h.summary (host "a").tags (host "a").platform ]`, want: `[{"applyAll":true,"description":"raw","names":["a"],"nixConfig":{}},["x"],{"from":"pkgs","system":"aarch64-linux"}]`},
+	{is: "2.5 no package set", flake: `{ colmena.a = {}; }`, ask: `host "a"`, err: []string{"meta.nixpkgs must be set in a flake"}},
+	{is: "2.5 an input", flake: `{ colmena = { meta.nixpkgs = nixpkgs; a = {}; }; }`, ask: `host "a"`, err: []string{"meta.nixpkgs is an input that is not initialised", "import inputs.nixpkgs"}},
+	{is: "2.5 a path", flake: `{ colmena = { meta.nixpkgs = ./.; a = {}; }; }`, ask: `host "a"`, err: []string{"meta.nixpkgs is a path to nixpkgs"}},
+	{is: "2.5 a function", flake: `{ colmena = { meta.nodeNixpkgs.a = import nixpkgs; a = {}; }; }`, ask: `host "a"`, err: []string{"meta.nodeNixpkgs.a is a function"}},
+	// What makeHive gives has colmena's own modules in it; a stand-in has one option of them.
+	{is: "2.5 an evaluated hive", attr: Made, flake: `{ colmenaHive = {
+			__schema = "v0.5"; metaConfig = { name = "n"; description = "made"; machinesFile = "/m"; allowApplyAll = false; };
+			introspect = f: f { lib = 1; pkgs = 2; nodes = 3; };
+			nodes.a = import (nixpkgs.outPath + "/nixos/lib/eval-config.nix") { system = "x86_64-linux"; modules = [
+				({ lib, ... }: { options.deployment = lib.mkOption { type = lib.types.anything; }; })
+				{ deployment = { targetHost = "h"; targetUser = null; tags = [ "t" ]; keys = { }; targetPort = null; }; boot.isContainer = true; } ]; }; }; }`,
+		ask:  `[ h.summary (host "a").at (host "a").tags (host "a").platform.system (h.introspect (x: x)) ]`,
+		want: `[{"applyAll":false,"description":"made","names":["a"],"nixConfig":{"builders":"@/m"}},{"become":null,"host":"h","local":false,"options":[],"port":0,"user":""},["t"],"x86_64-linux",{"lib":1,"nodes":3,"pkgs":2}]`},
+	{is: "2.5 an evaluated hive of a kind that nobody knows", attr: Made, flake: `{ colmenaHive = { __schema = "v9"; }; }`, ask: `h.summary`, err: []string{"has the schema v9 of colmena's, without nodes and metaConfig"}},
+
+	// 1.6 eval -E
+	{is: "1.6 eval", hive: `{ a.networking.hostName = "x"; }`, ask: `h.introspect ({ nodes, pkgs, lib, ... }: [ (lib.attrNames nodes) nodes.a.config.networking.hostName pkgs.hello.pname ])`, want: `[["a"],"x","hello"]`},
+}
+
+// answer is the expression of what a fact asks, in Nix.
+func (f fact) answer(t testing.TB) string {
+	t.Helper()
+	var call string
+	if f.flake == "" {
+		call = expr(write(t, "hive.nix", f.hive, f.files), "", "")
+	} else {
+		attr := f.attr
+		if attr == "" {
+			attr = Raw
+		}
+		file := write(t, "flake.nix", "{ outputs = { self }: let nixpkgs = { outPath = ./nixpkgs; outputs = { }; }; in "+f.flake+"; }", f.files)
+		if err := os.CopyFS(filepath.Join(filepath.Dir(file), "nixpkgs"), os.DirFS(nixos(t))); err != nil {
+			t.Fatal(err)
+		}
+		call = expr("", "path:"+filepath.Dir(file), attr)
+	}
+	return fmt.Sprintf("(let h = %s { systems.told = \"aarch64-linux\"; fallback = \"x86_64-linux\"; }; host = h.host { system = false; }; in %s)", call, f.ask)
+}
+
+// TestContract: each fact of sections 1 and 2 that a hive can show.
+func TestContract(t *testing.T) {
+	tl := tool(t)
+	eval := func(expr string) ([]byte, error) { return tl.Eval(t.Context(), nix.Evaluation{Expr: expr}) }
+	var all strings.Builder
+	var values []fact
+	for _, f := range facts {
+		if f.err == nil {
+			values = append(values, f)
+			fmt.Fprintf(&all, "%s\n", f.answer(t))
+			continue
+		}
+		t.Run(f.is, func(t *testing.T) {
+			out, err := eval(f.answer(t))
+			if err == nil {
+				t.Fatalf("no error: %s", out)
+			}
+			said := fault.Render(err)
+			for _, want := range f.err {
+				if !strings.Contains(said, want) {
+					t.Errorf("%s\nlacks %q", said, want)
+				}
+			}
+			if strings.Contains(said, "hush") {
+				t.Errorf("the error holds the secret:\n%s", said)
+			}
+		})
+	}
+	out, err := eval("[ " + all.String() + " ]")
+	if err != nil { // which one?
+		for _, f := range values {
+			if _, err := eval(f.answer(t)); err != nil {
+				t.Errorf("%s:\n%s", f.is, fault.Render(err))
+			}
+		}
+		t.FailNow()
+	}
+	var got []json.RawMessage
+	if err := json.Unmarshal(out, &got); err != nil || len(got) != len(values) {
+		t.Fatal(err, len(got))
+	}
+	for i, f := range values {
+		t.Run(f.is, func(t *testing.T) {
+			var b bytes.Buffer
+			if err := json.Compact(&b, got[i]); err != nil || b.String() != f.want {
+				t.Errorf("got  %s\nwant %s", b.String(), f.want)
+			}
+		})
+	}
+}
