@@ -17,7 +17,7 @@ import (
 	"godwit/internal/fleet"
 	"godwit/internal/plan"
 	"godwit/internal/regular"
-	"godwit/internal/source/morph"
+	"godwit/internal/source"
 	"godwit/internal/ui/text"
 	"io/fs"
 )
@@ -288,10 +288,17 @@ func (s *session) deploy(ctx context.Context, o buildOptions, d deploy.Options, 
 			return err
 		}
 	}
+	targets, err := source.TargetsIn(o.targetFile)
+	if err != nil {
+		return err
+	}
+	if targets == "" {
+		targets = source.TargetOf(o.target)
+	}
 	err = s.load(ctx, loadRequest{
 		file: o.file, selection: o.selection, systems: true, header: true, probe: true,
 		call:    d.Goal > deploy.GoalBuild && !d.DryRun,
-		options: morph.Options{Target: o.target, TargetFile: o.targetFile},
+		targets: targets,
 	})
 	if err != nil {
 		return err
@@ -304,15 +311,21 @@ func (s *session) deploy(ctx context.Context, o buildOptions, d deploy.Options, 
 			return err
 		}
 	}
-	if o.target != "" || o.targetFile != "" {
+	if targets != "" {
 		return s.buildTargets(ctx, o.file, d)
 	}
-	if s.net.BuildShell && g.allowBuildShell {
-		if s.tool, err = s.net.InBuildShell(ctx, s.tool); err != nil {
-			return err
-		}
+	if err := s.buildShell(ctx); err != nil {
+		return err
 	}
 	return s.runJobs(ctx, o.file, d, s.hosts, nil)
+}
+
+// buildShell puts builds into the configuration's own shell, when that was allowed.
+func (s *session) buildShell(ctx context.Context) (err error) {
+	if sh, ok := s.source.(source.Sheller); ok && s.source.About().Shell && s.app.globals.allowBuildShell {
+		s.tool, err = sh.InShell(ctx, s.tool)
+	}
+	return err
 }
 
 // runJobs chooses a builder for each host and takes all through their stages.

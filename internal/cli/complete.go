@@ -8,7 +8,7 @@ import (
 
 	"godwit/internal/builder"
 	"godwit/internal/plan"
-	"godwit/internal/source/morph"
+	"godwit/internal/source/reader"
 )
 
 // completions says what a shell offers: files where a deployment file or a plan
@@ -84,5 +84,5 @@ func (a *app) hostsOf(c *cobra.Command, args []string) []string {
 	if err != nil {
 		return nil
 	}
-	return slices.DeleteFunc(morph.Remembered(memory(), f.file), func(name string) bool { return slices.Contains(args, name) })
+	return slices.DeleteFunc(reader.Remembered(memory(), located(f.file)), func(name string) bool { return slices.Contains(args, name) })
 }

@@ -19,7 +19,7 @@ import (
 	"godwit/internal/fleet"
 	"godwit/internal/host"
 	"godwit/internal/secrets"
-	"godwit/internal/source/morph"
+	"godwit/internal/source"
 	"godwit/internal/ui"
 	"godwit/internal/ui/text"
 )
@@ -269,9 +269,9 @@ func newListSecrets(a *app) *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.listing(c.Context(), loadRequest{file: args[0], selection: sel, header: true}, func(hosts []fleet.Host) (string, error) {
 				if a.globals.json {
-					return morph.SecretsJSON(hosts)
+					return secretsJSON(hosts)
 				}
-				return morph.SecretsText(hosts), nil
+				return secretsText(hosts), nil
 			})
 		},
 	}
@@ -378,11 +378,14 @@ with dots needs quotes: '"h1.example.org".config.networking.hostName'.` + "\n" +
 			if err := s.findNix(c.Context()); err != nil {
 				return err
 			}
-			net, err := morph.Open(c.Context(), s.tool, args[0], morph.Options{Sink: s.ui})
-			if err != nil {
+			if err := s.openSource(c.Context(), args[0], source.Options{}); err != nil {
 				return err
 			}
-			out, err := net.Eval(c.Context(), args[1], a.globals.json)
+			e, ok := s.source.(source.Evaluator)
+			if !ok {
+				return fault.New("%s has no nodes to evaluate", s.source.About().At)
+			}
+			out, err := e.Eval(c.Context(), args[1], a.globals.json)
 			if err != nil {
 				return err
 			}

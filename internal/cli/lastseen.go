@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"time"
 
 	"godwit/internal/deploy"
@@ -26,8 +25,8 @@ func (s *session) lastSeen(ctx context.Context, host string) *history.Entry {
 	switch {
 	case s.saved != nil:
 		f.File = s.saved.File
-	case s.net != nil:
-		f.File, _ = filepath.Abs(s.net.File)
+	case s.source != nil:
+		f.File = s.source.About().At.Key()
 	}
 	entries, err := db.Entries(ctx, f)
 	if err != nil {

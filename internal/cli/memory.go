@@ -19,7 +19,7 @@ import (
 	"godwit/internal/fleet"
 	"godwit/internal/history"
 	"godwit/internal/host"
-	"godwit/internal/source/morph"
+	"godwit/internal/source"
 	"godwit/internal/ui"
 )
 
@@ -229,7 +229,7 @@ func (s *session) unevaluated(ctx context.Context) map[string]fleet.Host {
 	if len(on) == 0 {
 		return out
 	}
-	res, err := s.net.Load(ctx, morph.Request{Selection: fleet.Selection{On: on, Every: 1}})
+	res, err := s.source.Load(ctx, source.Request{Selection: fleet.Selection{On: on, Every: 1}})
 	if err == nil {
 		for _, h := range res.Fleet.Hosts {
 			out[h.Name] = h

@@ -209,12 +209,10 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 			return err
 		}
 	}
-	if s.net.BuildShell && g.allowBuildShell {
-		if s.tool, err = s.net.InBuildShell(ctx, s.tool); err != nil {
-			return err
-		}
+	if err := s.buildShell(ctx); err != nil {
+		return err
 	}
-	fleetAccepts, err := plan.ParseAccept(s.net.Settings.AcceptRisks)
+	fleetAccepts, err := plan.ParseAccept(s.source.About().Settings.AcceptRisks)
 	if err != nil {
 		return err
 	}
@@ -357,8 +355,8 @@ func (s *session) lookAtHost(ctx context.Context, p *plan.Plan, h fleet.Host, sy
 		return plan.Host{}, err
 	}
 	t := plan.Target{Host: h, Conn: conn, Store: deploy.HostStore(conn), System: system, Source: src}
-	if s.net != nil {
-		t.Fleet = s.net.Names
+	if s.source != nil {
+		t.Fleet = s.source.About().Names
 	}
 	t.Twin = s.twins(ctx, s.hosts)[h.Name]
 	if brief {

@@ -7,7 +7,7 @@ import (
 	"godwit/internal/deploy"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
-	"godwit/internal/source/morph"
+	"godwit/internal/source"
 )
 
 // scheduleFlags are the flags of rolling deploys.
@@ -42,14 +42,13 @@ func (s *session) roll(ctx context.Context, file string, d *deploy.Options) erro
 	if s.rolling.given == nil { // not a deploy
 		return nil
 	}
-	net := s.net
-	if net == nil {
-		var err error
-		if net, err = morph.Open(ctx, s.tool, file, morph.Options{Sink: s.ui}); err != nil {
+	if s.source == nil {
+		if err := s.openSource(ctx, file, source.Options{}); err != nil {
 			return err
 		}
 	}
-	rolling := s.rolling.with(net.Settings)
+	settings := s.source.About().Settings
+	rolling := s.rolling.with(settings)
 	var err error
 	if d.Schedule, err = rolling.schedule(); err != nil {
 		return err
@@ -57,7 +56,7 @@ func (s *session) roll(ctx context.Context, file string, d *deploy.Options) erro
 	if d.Unreachable, err = deploy.ParseUnreachable(rolling.unreachable); err != nil {
 		return err
 	}
-	s.approval.accept = slices.Concat(net.Settings.AcceptRisks, s.approval.accept)
+	s.approval.accept = slices.Concat(settings.AcceptRisks, s.approval.accept)
 	return nil
 }
 

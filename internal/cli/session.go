@@ -21,10 +21,13 @@ import (
 	"godwit/internal/plan"
 	"godwit/internal/regular"
 	"godwit/internal/scratch"
+	"godwit/internal/source"
+	"godwit/internal/source/all"
 	"godwit/internal/source/morph"
 	"godwit/internal/ssh"
 	"godwit/internal/store"
 	"godwit/internal/ui"
+	"godwit/internal/ui/text"
 )
 
 // session is one run of a verb: the view, Nix, the loaded configuration, and
@@ -36,11 +39,11 @@ type session struct {
 
 	tool      *nix.Tool
 	buildArgs []string // of --build-arg
-	net       *morph.Network
+	source    source.Source
 	// hosts are the selected hosts that could be evaluated; broken the others.
 	hosts  []fleet.Host
-	broken []morph.HostError
-	result *morph.Result
+	broken []source.HostError
+	result *source.Result
 
 	// approval is how a plan is agreed to; saved is the plan that is applied.
 	approval  planFlags
@@ -159,7 +162,8 @@ type loadRequest struct {
 	file      string
 	selection fleet.Selection
 	systems   bool // the derivations too, not just metadata
-	options   morph.Options
+	// targets take the place of the systems (source.Request).
+	targets string
 	// probe asks hosts that do not say their platform what they are.
 	probe bool
 	// header prints morph's list of selected hosts.
@@ -173,40 +177,31 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 	if err := s.findNix(ctx); err != nil {
 		return err
 	}
-	r.options.Sink = s.ui
-	r.options.KeepGCRoot, r.options.AllowBuildShell = s.app.globals.keepResult, s.app.globals.allowBuildShell
-	request := morph.Request{Selection: r.selection, Systems: r.systems}
+	request := source.Request{Selection: r.selection, Outputs: r.systems, Targets: r.targets}
 	if r.call {
 		var stop func()
 		request.OnHost, stop = s.callEvaluated(ctx)
 		defer stop()
 	}
-	options := r.options
-	options.Ahead, options.Memory = &request, memory()
-	options.Named = func(all []string) {
+	err := s.openSource(ctx, r.file, source.Options{Ahead: &request, Memory: memory(), Named: func(all []string) {
 		if names, err := r.selection.Names(all); err == nil {
 			s.ui.Announce(names)
 		}
-	}
-	net, err := morph.Open(ctx, s.tool, r.file, options)
+	}})
 	if err != nil {
 		return err
-	}
-	s.net = net
-	if len(net.Names) == 0 {
-		return fault.New("%s describes no hosts", r.file).Hint("every attribute of the file but network, defaults, resources and require is a host")
 	}
 	if r.systems { // roots of derivations, while the run goes on
 		if request.RootDir, err = s.tempDir("drvs-"); err != nil {
 			return err
 		}
 	}
-	res, err := s.rooting(net.Load(ctx, request))
+	res, err := s.rooting(s.source.Load(ctx, request))
 	if err != nil {
 		return err
 	}
 	if r.probe {
-		if res, err = s.askHosts(ctx, r, res); err != nil {
+		if res, err = s.askHosts(ctx, request, res); err != nil {
 			return err
 		}
 	}
@@ -221,7 +216,7 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 	}
 	s.ui.Announce(names)
 	if r.header {
-		s.println(strings.TrimSuffix(fleet.Header(s.hosts, res.Counts), "\n"))
+		s.println(strings.TrimSuffix(s.header(res.Counts), "\n"))
 		s.println("")
 	}
 	if len(names) == 0 {
@@ -233,7 +228,41 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 	return nil
 }
 
-// memory is where morph.Open remembers what files hold; empty: nowhere.
+// located is the place of a deployment file.
+func located(file string) source.Location {
+	at := source.Location{Dialect: morph.Dialect.Name, File: file, Given: file}
+	if abs, err := filepath.Abs(file); err == nil {
+		at.File = abs
+	}
+	return at
+}
+
+// openSource opens the configuration.
+func (s *session) openSource(ctx context.Context, file string, o source.Options) error {
+	g := s.app.globals
+	o.Sink, o.KeepGCRoot, o.AllowBuildShell = s.ui, g.keepResult, g.allowBuildShell
+	src, err := all.Open(ctx, s.tool, located(file), o)
+	if err != nil {
+		return err
+	}
+	s.source = src
+	if len(src.About().Names) == 0 {
+		return fault.New("%s describes no hosts", file).Hint("every attribute of the file but network, defaults, resources and require is a host")
+	}
+	return nil
+}
+
+// header is the list of selected hosts: as the tool of the dialect prints it, if it does.
+func (s *session) header(c fleet.Counts) string {
+	if p, ok := s.source.(source.Presenter); ok {
+		if text := p.Header(s.hosts, c); text != "" {
+			return text
+		}
+	}
+	return fmt.Sprintf("%d of %s", c.Chosen, text.Count(c.Total, "host"))
+}
+
+// memory is where opening a source remembers what it holds; empty: nowhere.
 func memory() string {
 	dir, err := paths.State()
 	if err != nil {
@@ -245,7 +274,7 @@ func memory() string {
 // askHosts settles the platform of hosts whose configuration does not say it:
 // the live host knows best; where it does not answer, the fallback that they
 // were evaluated with stays. Either way a line says which option to set.
-func (s *session) askHosts(ctx context.Context, r loadRequest, res *morph.Result) (*morph.Result, error) {
+func (s *session) askHosts(ctx context.Context, r source.Request, res *source.Result) (*source.Result, error) {
 	var unsure []fleet.Host
 	for _, h := range res.Fleet.Hosts {
 		if h.SystemFrom == "fallback" {
@@ -293,22 +322,17 @@ func (s *session) askHosts(ctx context.Context, r loadRequest, res *morph.Result
 	if len(systems) == 0 {
 		return res, nil
 	}
-	r.options.Systems = systems
-	net, err := morph.Open(ctx, s.tool, r.file, r.options)
-	if err != nil {
-		return nil, err
-	}
-	s.net = net
 	roots, err := s.tempDir("drvs-")
 	if err != nil {
 		return nil, err
 	}
-	return s.rooting(net.Load(ctx, morph.Request{Selection: r.selection, Systems: r.systems, RootDir: roots}))
+	r.Platforms, r.RootDir, r.OnHost = systems, roots, nil
+	return s.rooting(s.source.Load(ctx, r))
 }
 
 // rooting has the end of the session wait for links that are being made, before
 // their directory goes away.
-func (s *session) rooting(res *morph.Result, err error) (*morph.Result, error) {
+func (s *session) rooting(res *source.Result, err error) (*source.Result, error) {
 	s.closers = append(s.closers, func() { _ = res.Rooted() })
 	return res, err
 }

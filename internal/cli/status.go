@@ -137,7 +137,7 @@ func (s *session) status(ctx context.Context, f fleetArgs, o statusOptions) erro
 	}
 	s.close()
 
-	out := statusJSON{File: s.net.File, Commit: src.Commit, Tree: src.State(), OK: true, Hosts: []hoststate.Status{}}
+	out := statusJSON{File: s.source.About().At.Key(), Commit: src.Commit, Tree: src.State(), OK: true, Hosts: []hoststate.Status{}}
 	for _, h := range hosts {
 		if st, ok := got[h.Name]; ok {
 			out.Hosts = append(out.Hosts, st)

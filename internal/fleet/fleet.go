@@ -90,11 +90,8 @@ type Checks struct {
 
 // Len is the number of checks.
 func (c Checks) Len() int {
-	return c.Morph() + len(c.TCP) + len(c.Unit) + len(c.FailedUnits) + len(c.Local)
+	return len(c.Cmd) + len(c.HTTP) + len(c.TCP) + len(c.Unit) + len(c.FailedUnits) + len(c.Local)
 }
-
-// Morph is the number of checks of the kinds that morph has.
-func (c Checks) Morph() int { return len(c.Cmd) + len(c.HTTP) }
 
 // With is c and more.
 func (c Checks) With(more Checks) Checks {

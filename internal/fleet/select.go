@@ -204,18 +204,6 @@ func Select(f *Fleet, s Selection) ([]Host, Counts, error) {
 	return hosts, c, nil
 }
 
-// Header is morph's list of selected hosts, with a line break after each line
-// and without the empty line that morph prints next. As in morph, hosts that
-// tags left out count as "limits", and preDeployChecks are not counted.
-func Header(hosts []Host, c Counts) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "Selected %d/%d hosts (name filter:-%d, limits:-%d):\n", c.Chosen, c.Total, c.Total-c.Named, c.Named-c.Chosen)
-	for i, h := range hosts {
-		fmt.Fprintf(&b, "\t%3d: %s (secrets: %d, health checks: %d, tags: %s)\n", i, h.Name, len(h.Secrets), h.HealthChecks.Morph(), strings.Join(h.Tags, ","))
-	}
-	return b.String()
-}
-
 // Nearest is the candidate that was most likely meant by word, or "" when none
 // is close: one slip in four letters, at most three.
 func Nearest(word string, candidates []string) string {

@@ -192,21 +192,6 @@ func TestSelectRefuses(t *testing.T) {
 	}
 }
 
-// The header as morph prints it (reference/morph.md 1.7, measured with cat -A).
-func TestHeader(t *testing.T) {
-	hosts := []Host{
-		{Name: "web02", Secrets: make([]Secret, 1), HealthChecks: Checks{HTTP: make([]HTTPCheck, 1)}, Tags: []string{"b"}},
-		{Name: "web01", HealthChecks: Checks{Cmd: make([]CmdCheck, 2)}, PreDeployChecks: Checks{Cmd: make([]CmdCheck, 5)}, Tags: []string{"a", "x"}},
-	}
-	got := Header(hosts, Counts{Total: 7, Named: 4, Chosen: 2})
-	want := "Selected 2/7 hosts (name filter:-3, limits:-2):\n" +
-		"\t  0: web02 (secrets: 1, health checks: 1, tags: b)\n" +
-		"\t  1: web01 (secrets: 0, health checks: 2, tags: a,x)\n"
-	if got != want {
-		t.Errorf("got %q\nwant %q", got, want)
-	}
-}
-
 func TestNearest(t *testing.T) {
 	names := []string{"openssh", "nginx", "postgresql", "web01", "db"}
 	for word, want := range map[string]string{

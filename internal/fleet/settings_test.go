@@ -19,12 +19,12 @@ func TestSettings(t *testing.T) {
 	}
 	web := Host{Name: "web2", HealthChecks: Checks{TCP: []TCPCheck{{Port: 1}}}}
 	s.Apply(&web)
-	if c := web.HealthChecks; len(c.TCP) != 3 || len(c.Unit) != 0 || len(c.Local) != 1 || c.Len() != 4 || c.Morph() != 0 ||
+	if c := web.HealthChecks; len(c.TCP) != 3 || len(c.Unit) != 0 || len(c.Local) != 1 || c.Len() != 4 || len(c.Cmd)+len(c.HTTP) != 0 ||
 		c.TCP[1] != (TCPCheck{"port 22", "", 22, 2 * time.Second, 5 * time.Second}) || c.TCP[2] != (TCPCheck{"page", "example.org", 80, time.Second, 9 * time.Second}) ||
 		c.Local[0].Dir != "/etc/fleet" || c.Local[0].Description != "./a b" {
 		t.Errorf("%+v", c)
 	}
-	if c := web.PreDeployChecks; c.Len() != 3 || c.Morph() != 2 || c.HTTP[0].Path != "/" || c.HTTP[0].Scheme != "http" || c.FailedUnits[0].Description != "no newly failed units" {
+	if c := web.PreDeployChecks; c.Len() != 3 || len(c.Cmd)+len(c.HTTP) != 2 || c.HTTP[0].Path != "/" || c.HTTP[0].Scheme != "http" || c.FailedUnits[0].Description != "no newly failed units" {
 		t.Errorf("%+v", c)
 	}
 	db := Host{Name: "db"}

@@ -19,104 +19,34 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/nix"
+	"godwit/internal/source"
+	"godwit/internal/source/reader"
+	"godwit/internal/source/sourcetest"
 )
 
-// nixos is the small NixOS that stands for nixpkgs.
-func nixos(t testing.TB) string {
-	t.Helper()
-	dir, err := filepath.Abs("../../../test/nixos")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
-// tool is this machine's Nix with the small NixOS as <nixpkgs>. system is what
-// Nix is to believe of this machine; empty: the truth.
-func tool(t testing.TB, system string) *nix.Tool {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("needs Nix")
-	}
-	config := "build-users-group =\nsubstituters =\nsandbox = false\n"
-	if system != "" {
-		config += "system = " + system + "\nextra-platforms =\n"
-	}
-	t.Setenv("NIX_CONFIG", config)
-	t.Setenv("NIX_PATH", "nixpkgs="+nixos(t))
-	t.Setenv("MORPH_NIX_EVAL_MACHINES", "")
-	tool, err := nix.Find(context.Background(), nix.Settings{})
-	if err != nil {
-		t.Fatal(fault.Render(err))
-	}
-	return tool
-}
+func tool(t testing.TB, system string) *nix.Tool { t.Helper(); return sourcetest.Tool(t, system) }
 
 // write makes the files of a repository and gives the path of its network.nix.
 func write(t testing.TB, files map[string]string) string {
 	t.Helper()
-	dir := t.TempDir()
-	for name, text := range files {
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return filepath.Join(dir, "network.nix")
+	return filepath.Join(sourcetest.Write(t, files), "network.nix")
 }
 
 func network(t testing.TB, text string) string {
 	return write(t, map[string]string{"network.nix": text})
 }
 
-func open(t testing.TB, tool *nix.Tool, file string, opts Options) *Network {
+func open(t testing.TB, tool *nix.Tool, file string, opts source.Options) *reader.Reader {
 	t.Helper()
-	n, err := Open(context.Background(), tool, file, opts)
-	if err != nil {
-		t.Fatal(fault.Render(err))
-	}
-	return n
+	return sourcetest.Open(t, tool, Dialect, source.Location{File: file}, opts)
 }
 
-func load(t testing.TB, n *Network, r Request) *Result {
+func load(t testing.TB, s source.Source, r source.Request) *source.Result {
 	t.Helper()
-	if r.Selection.Every == 0 {
-		r.Selection.Every = 1
-	}
-	res, err := n.Load(context.Background(), r)
-	if err != nil {
-		t.Fatal(fault.Render(err))
-	}
-	return res
+	return sourcetest.Load(t, s, r)
 }
 
-// failures joins the errors of the hosts that failed.
-func failures(r *Result) error {
-	var errs []error
-	for _, f := range r.Failed {
-		errs = append(errs, f.Err)
-	}
-	return errors.Join(errs...)
-}
-
-func good(t testing.TB, res *Result) []fleet.Host {
-	t.Helper()
-	if err := failures(res); err != nil {
-		t.Fatal(fault.Render(err))
-	}
-	return res.Fleet.Hosts
-}
-
-func names(hosts []fleet.Host) []string {
-	var out []string
-	for _, h := range hosts {
-		out = append(out, h.Name)
-	}
-	return out
-}
+func good(t testing.TB, res *source.Result) []fleet.Host { t.Helper(); return sourcetest.Good(t, res) }
 
 // Every attribute and option of morph, and the defaults of what is not said.
 func TestEverything(t *testing.T) {
@@ -165,13 +95,13 @@ func TestEverything(t *testing.T) {
 		}`,
 		"module.nix": `{ environment.etc.x.text = "y"; }`,
 	})
-	n := open(t, tl, file, Options{})
-	if n.Description != "all of it" || !reflect.DeepEqual(n.Names, []string{"db", "h1.example.org", "web"}) ||
-		!reflect.DeepEqual(n.NixConfig, map[string]string{"max-jobs": "3", "extra-sandbox-paths": ""}) || n.BuildShell {
+	n := open(t, tl, file, source.Options{})
+	if n.About().Description != "all of it" || !reflect.DeepEqual(n.About().Names, []string{"db", "h1.example.org", "web"}) ||
+		!reflect.DeepEqual(n.About().NixConfig, map[string]string{"max-jobs": "3", "extra-sandbox-paths": ""}) || n.About().Shell {
 		t.Errorf("%+v", n)
 	}
-	hosts := good(t, load(t, n, Request{Systems: true}))
-	if got := names(hosts); !reflect.DeepEqual(got, []string{"db", "web", "h1.example.org"}) {
+	hosts := good(t, load(t, n, source.Request{Outputs: true}))
+	if got := sourcetest.Names(hosts); !reflect.DeepEqual(got, []string{"db", "web", "h1.example.org"}) {
 		t.Fatal(got)
 	}
 	db, web, h1 := hosts[0], hosts[1], hosts[2]
@@ -217,73 +147,26 @@ func TestEverything(t *testing.T) {
 		t.Error(string(out), err)
 	}
 	// Metadata alone says the same, without systems.
-	for _, h := range good(t, load(t, n, Request{})) {
+	for _, h := range good(t, load(t, n, source.Request{})) {
 		full := hosts[slices.IndexFunc(hosts, func(x fleet.Host) bool { return x.Name == h.Name })]
 		full.DrvPath, full.OutPath = "", ""
 		if !reflect.DeepEqual(h, full) {
 			t.Errorf("metadata alone: %+v\nwant %+v", h, full)
 		}
 	}
-
-	text := SecretsText(hosts[1:])
-	wantText := "Secrets for host web:\n" +
-		"one:\n- `./a file` -> `/run/one`, with:\n\tPermissions: root:root, 0400\n\tCreate remote directories: true\n\tUpload at: pre-activation\n" +
-		"two:\n- `/abs/<two>` -> `/run/two`, with:\n\tPermissions: u:g, 0440\n\tCreate remote directories: false\n\tUpload at: post-activation\n\tAction: `systemctl restart x y`\n" +
-		"\nSecrets for host h1.example.org:\n\n"
-	if text != wantText {
-		t.Errorf("got %q\nwant %q", text, wantText)
-	}
-	js, err := SecretsJSON(hosts[1:])
-	wantJSON := `{
-  "h1.example.org": {},
-  "web": {
-    "one": {
-      "Source": "` + dir + `/a file",
-      "Destination": "/run/one",
-      "Owner": {
-        "Group": "root",
-        "User": "root"
-      },
-      "Permissions": "0400",
-      "Action": [],
-      "MkDirs": true,
-      "UploadAt": "pre-activation"
-    },
-    "two": {
-      "Source": "/abs/\u003ctwo\u003e",
-      "Destination": "/run/two",
-      "Owner": {
-        "Group": "g",
-        "User": "u"
-      },
-      "Permissions": "0440",
-      "Action": [
-        "systemctl",
-        "restart",
-        "x y"
-      ],
-      "MkDirs": false,
-      "UploadAt": "post-activation"
-    }
-  }
-}
-`
-	if err != nil || js != wantJSON {
-		t.Errorf("got %s\nwant %s", js, wantJSON)
-	}
 }
 
 // Networks of the shapes that morph's own examples have load unmodified.
 func TestExamples(t *testing.T) {
 	tl := tool(t, "")
-	files, _ := filepath.Glob(filepath.Join(nixos(t), "examples", "*.nix"))
+	files, _ := filepath.Glob(filepath.Join(sourcetest.Nixpkgs(t), "examples", "*.nix"))
 	for _, file := range files {
 		base := filepath.Base(file)
 		if base == "nixpkgs.nix" || base == "morph-eval.nix" {
 			continue
 		}
-		n := open(t, tl, file, Options{})
-		for _, h := range good(t, load(t, n, Request{Systems: true})) {
+		n := open(t, tl, file, source.Options{})
+		for _, h := range good(t, load(t, n, source.Request{Outputs: true})) {
 			if h.DrvPath == "" || h.System == "" || strings.HasSuffix(h.System, "darwin") {
 				t.Errorf("%s: %+v", base, h)
 			}
@@ -304,7 +187,7 @@ func TestOddPaths(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "m.nix"), []byte(`{ deployment.tags = [ "m" ]; }`), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	hosts := good(t, load(t, open(t, tl, file, Options{}), Request{Systems: true}))
+	hosts := good(t, load(t, open(t, tl, file, source.Options{}), source.Request{Outputs: true}))
 	if hosts[0].Tags[0] != "m" || hosts[0].Secrets[0].Source != filepath.Join(filepath.Dir(dir), "s") {
 		t.Errorf("%+v", hosts[0])
 	}
@@ -312,19 +195,23 @@ func TestOddPaths(t *testing.T) {
 	if err := os.WriteFile(target, []byte(`{ top = n: n.config.system.build.toplevel; x = n: n.pkgs.writeText "x" n.config.networking.hostName; }`), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	res := load(t, open(t, tl, file, Options{TargetFile: target}), Request{Systems: true})
+	in, err := source.TargetsIn(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res := load(t, open(t, tl, file, source.Options{}), source.Request{Outputs: true, Targets: in})
 	if ts := res.Targets["a"]; len(ts) != 2 || ts[0].Name != "top" || ts[0].DrvPath != hosts[0].DrvPath || !strings.HasSuffix(ts[1].OutPath, "-x") {
 		t.Errorf("%+v", ts)
 	}
-	res = load(t, open(t, tl, file, Options{Target: "n: n.config.system.build.toplevel # the system"}), Request{Systems: true})
+	res = load(t, open(t, tl, file, source.Options{}), source.Request{Outputs: true, Targets: source.TargetOf("n: n.config.system.build.toplevel # the system")})
 	if ts := res.Targets["a"]; len(ts) != 1 || ts[0].Name != "out" || ts[0].OutPath != hosts[0].OutPath {
 		t.Errorf("%+v", ts)
 	}
-	res = load(t, open(t, tl, file, Options{Target: "n:n.config.system.build.toplevel"}), Request{Systems: true})
+	res = load(t, open(t, tl, file, source.Options{}), source.Request{Outputs: true, Targets: source.TargetOf("n:n.config.system.build.toplevel")})
 	if len(res.Failed) != 1 || !strings.Contains(res.Failed[0].Err.Error(), "the target out is a string; a target is a function of a node") {
 		t.Errorf("%+v", res.Failed)
 	}
-	if _, err := Open(context.Background(), tl, file, Options{TargetFile: filepath.Join(dir, "no targets.nix")}); err == nil || !strings.Contains(err.Error(), "no targets.nix': no such file") {
+	if _, err := source.TargetsIn(filepath.Join(dir, "no targets.nix")); err == nil || !strings.Contains(err.Error(), "no targets.nix': no such file") {
 		t.Error(err)
 	}
 }
@@ -356,17 +243,17 @@ func TestSelection(t *testing.T) {
 		{fleet.Selection{Tagged: []string{"x"}}, "a b", "bad", "Selected 2/5 hosts (name filter:-0, limits:-3):"},
 	} {
 		for _, systems := range []bool{true, false} {
-			n := open(t, tl, file, Options{})
+			n := open(t, tl, file, source.Options{})
 			seen := map[string]bool{}
-			res := load(t, n, Request{Selection: c.sel, Systems: systems, OnHost: func(h fleet.Host) { seen[h.Name] = true }})
+			res := load(t, n, source.Request{Selection: c.sel, Outputs: systems, OnHost: func(h fleet.Host) { seen[h.Name] = true }})
 			var failed []string
 			for _, f := range res.Failed {
 				failed = append(failed, f.Host)
 			}
-			if got := strings.Join(names(res.Fleet.Hosts), " "); got != c.want || strings.Join(failed, " ") != c.failed {
+			if got := strings.Join(sourcetest.Names(res.Fleet.Hosts), " "); got != c.want || strings.Join(failed, " ") != c.failed {
 				t.Errorf("%+v: %s; failed %v", c.sel, got, failed)
 			}
-			if got, _, _ := strings.Cut(fleet.Header(res.Fleet.Hosts, res.Counts), "\n"); got != c.header {
+			if got, _, _ := strings.Cut(header(res.Fleet.Hosts, res.Counts), "\n"); got != c.header {
 				t.Errorf("%+v: %s", c.sel, got)
 			}
 			for _, h := range res.Fleet.Hosts {
@@ -382,11 +269,11 @@ func TestSelection(t *testing.T) {
 	}
 	// Without ordering tags the limits are a matter of names: bad is not evaluated.
 	plain := network(t, `{ a = { }; b = { }; c = throw "x"; }`)
-	res := load(t, open(t, tl, plain, Options{}), Request{Selection: fleet.Selection{Limit: 2}, Systems: true})
+	res := load(t, open(t, tl, plain, source.Options{}), source.Request{Selection: fleet.Selection{Limit: 2}, Outputs: true})
 	if len(good(t, res)) != 2 {
 		t.Error(res)
 	}
-	_, err := open(t, tl, file, Options{}).Load(context.Background(), Request{Selection: fleet.Selection{On: []string{"aa"}, Every: 1}})
+	_, err := open(t, tl, file, source.Options{}).Load(context.Background(), source.Request{Selection: fleet.Selection{On: []string{"aa"}, Every: 1}})
 	var f *fault.Error
 	if !errors.As(err, &f) || len(f.Hints) == 0 {
 		t.Error(err)
@@ -427,15 +314,15 @@ func TestFailing(t *testing.T) {
 	dir := filepath.Dir(file)
 	var mu sync.Mutex
 	ended := map[string]event.Kind{}
-	n := open(t, tl, file, Options{Sink: event.SinkFunc(func(e event.Event) {
+	n := open(t, tl, file, source.Options{Sink: event.SinkFunc(func(e event.Event) {
 		mu.Lock()
 		defer mu.Unlock()
 		if e.Kind == event.Done || e.Kind == event.Failed {
 			ended[e.Host] = e.Kind
 		}
 	})})
-	res := load(t, n, Request{Systems: true})
-	if got := names(res.Fleet.Hosts); !reflect.DeepEqual(got, []string{"afirst", "zlast"}) {
+	res := load(t, n, source.Request{Outputs: true})
+	if got := sourcetest.Names(res.Fleet.Hosts); !reflect.DeepEqual(got, []string{"afirst", "zlast"}) {
 		t.Error(got)
 	}
 	want := map[string]string{
@@ -517,7 +404,7 @@ func TestOpenErrors(t *testing.T) {
 		"config.nix":   "nix option 'max-jobs' must have a string typed value",
 		"broken.nix":   "D/broken.nix:1:25: undefined variable 'nothing'",
 	} {
-		_, err := Open(ctx, tl, filepath.Join(dir, name), Options{})
+		_, err := reader.Open(ctx, tl, Dialect, source.Location{File: filepath.Join(dir, name)}, source.Options{})
 		if err == nil {
 			t.Errorf("%s: opened", name)
 			continue
@@ -562,9 +449,9 @@ func TestPlatforms(t *testing.T) {
 			}
 			linux = c.System
 		}
-		n := open(t, tl, file, Options{Systems: map[string]string{"asked": "armv7l-linux"}})
+		n := open(t, tl, file, source.Options{})
 		got := map[string]string{}
-		for _, h := range good(t, load(t, n, Request{Systems: true})) {
+		for _, h := range good(t, load(t, n, source.Request{Outputs: true, Platforms: map[string]string{"asked": "armv7l-linux"}})) {
 			got[h.Name] = h.System + " " + h.SystemFrom
 			drv, err := nix.ReadDerivation(h.DrvPath)
 			if err != nil || drv.System != h.System {
@@ -580,15 +467,15 @@ func TestPlatforms(t *testing.T) {
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("on %s: got %v\nwant %v", here, got, want)
 		}
-		n = open(t, tl, given, Options{})
-		for _, h := range good(t, load(t, n, Request{Systems: true})) {
+		n = open(t, tl, given, source.Options{})
+		for _, h := range good(t, load(t, n, source.Request{Outputs: true})) {
 			if h.System != linux || h.SystemFrom != "pkgs" {
 				t.Errorf("network.pkgs on %s: %s %s %s", here, h.Name, h.System, h.SystemFrom)
 			}
 		}
 		// On a Mac and on the Linux that it stands for the same words give the same systems.
-		n = open(t, tl, given, Options{Fallback: "aarch64-linux"})
-		for _, h := range good(t, load(t, n, Request{Systems: true})) {
+		n = open(t, tl, given, source.Options{Fallback: "aarch64-linux"})
+		for _, h := range good(t, load(t, n, source.Request{Outputs: true})) {
 			if h.System != "aarch64-linux" {
 				t.Errorf("fallback on %s: %s", here, h.System)
 			}
@@ -624,7 +511,7 @@ func TestOldNixOS(t *testing.T) {
 		}`,
 	})
 	got := map[string]string{}
-	for _, h := range good(t, load(t, open(t, tl, file, Options{}), Request{Systems: true})) {
+	for _, h := range good(t, load(t, open(t, tl, file, source.Options{}), source.Request{Outputs: true})) {
 		got[h.Name] = h.System + " " + h.SystemFrom
 	}
 	want := map[string]string{"a": "aarch64-linux fallback", "b": "riscv64-linux pkgs", "c": "x86_64-linux localSystem", "d": "x86_64-linux system"}
@@ -635,7 +522,7 @@ func TestOldNixOS(t *testing.T) {
 
 func TestEval(t *testing.T) {
 	tl := tool(t, "aarch64-darwin")
-	n := open(t, tl, network(t, `{ web = { }; "h1.example.org" = { networking.hostName = "h1"; networking.domain = "x"; }; }`), Options{})
+	n := open(t, tl, network(t, `{ web = { }; "h1.example.org" = { networking.hostName = "h1"; networking.domain = "x"; }; }`), source.Options{})
 	ctx := context.Background()
 	for _, c := range []struct {
 		attr, want string
@@ -670,8 +557,8 @@ func TestEval(t *testing.T) {
 // A network that wants Linux before it says anything can be read on a Mac.
 func TestAssertingNetwork(t *testing.T) {
 	tl := tool(t, "aarch64-darwin")
-	n := open(t, tl, network(t, `assert builtins.currentSystem == "aarch64-linux"; { a = { }; }`), Options{})
-	if h := good(t, load(t, n, Request{Systems: true})); h[0].System != "aarch64-linux" {
+	n := open(t, tl, network(t, `assert builtins.currentSystem == "aarch64-linux"; { a = { }; }`), source.Options{})
+	if h := good(t, load(t, n, source.Request{Outputs: true})); h[0].System != "aarch64-linux" {
 		t.Error(h)
 	}
 }
@@ -699,11 +586,12 @@ func TestEvalMachines(t *testing.T) {
 		  }) net;
 		}`,
 	})
-	n := open(t, tl, file, Options{EvalMachines: filepath.Join(filepath.Dir(file), "my eval machines.nix")})
-	res := load(t, n, Request{Systems: true})
+	t.Setenv("MORPH_NIX_EVAL_MACHINES", filepath.Join(filepath.Dir(file), "my eval machines.nix"))
+	n := open(t, tl, file, source.Options{})
+	res := load(t, n, source.Request{Outputs: true})
 	h := res.Fleet.Hosts
-	if !reflect.DeepEqual(names(h), []string{"b", "a"}) || h[0].TargetHost != "ssh-b" || h[0].Release != "24.05" || !strings.HasSuffix(h[0].DrvPath, "-b.drv") ||
-		h[0].Secrets[0].User != "u" || n.NixConfig["k"] != "v" || n.Description != "mine" || len(res.Failed) != 1 || res.Failed[0].Host != "c" {
+	if !reflect.DeepEqual(sourcetest.Names(h), []string{"b", "a"}) || h[0].TargetHost != "ssh-b" || h[0].Release != "24.05" || !strings.HasSuffix(h[0].DrvPath, "-b.drv") ||
+		h[0].Secrets[0].User != "u" || n.About().NixConfig["k"] != "v" || n.About().Description != "mine" || len(res.Failed) != 1 || res.Failed[0].Host != "c" {
 		t.Errorf("%+v %+v", res.Fleet, res.Failed)
 	}
 	if got, err := n.Eval(context.Background(), "a.config.system.build.toplevel.name", false); err != nil || got != `"a"` {
@@ -715,8 +603,8 @@ func TestEvalMachines(t *testing.T) {
 func TestRoots(t *testing.T) {
 	tl := tool(t, "")
 	dir := filepath.Join(t.TempDir(), "roots of a run")
-	n := open(t, tl, network(t, `{ a = { }; b = { }; }`), Options{})
-	res := load(t, n, Request{Systems: true, RootDir: dir})
+	n := open(t, tl, network(t, `{ a = { }; b = { }; }`), source.Options{})
+	res := load(t, n, source.Request{Outputs: true, RootDir: dir})
 	if err := res.Rooted(); err != nil {
 		t.Fatal(err)
 	}
@@ -732,12 +620,12 @@ func TestRoots(t *testing.T) {
 // A derivation that evaluation needs built, of another platform.
 func TestForeignImport(t *testing.T) {
 	tl := tool(t, "aarch64-darwin")
-	n := open(t, tl, network(t, `{ a = { deployment.tags = import (derivation { name = "made-up"; system = "riscv64-linux"; builder = "/bin/sh"; }); }; }`), Options{})
-	res := load(t, n, Request{})
+	n := open(t, tl, network(t, `{ a = { deployment.tags = import (derivation { name = "made-up"; system = "riscv64-linux"; builder = "/bin/sh"; }); }; }`), source.Options{})
+	res := load(t, n, source.Request{})
 	if len(res.Failed) != 1 || !strings.HasPrefix(res.Failed[0].Err.Error(), "a: made-up has to be built on riscv64-linux, and this machine builds ") {
-		t.Fatal(failures(res))
+		t.Fatal(sourcetest.Failures(res))
 	}
-	if text := fault.Render(failures(res)); !strings.Contains(text, "import from derivation") || strings.Contains(text, "with features") {
+	if text := fault.Render(sourcetest.Failures(res)); !strings.Contains(text, "import from derivation") || strings.Contains(text, "with features") {
 		t.Error(text)
 	}
 }
@@ -745,7 +633,7 @@ func TestForeignImport(t *testing.T) {
 func TestMorphArgs(t *testing.T) {
 	tl := tool(t, "")
 	file := network(t, `let args = builtins.fromJSON (builtins.getEnv "MORPH_ARGS"); in { a = { deployment.tags = args.Names ++ [ (baseNameOf args.DeploymentPath) (builtins.toJSON [ args.NixContext.KeepGCRoot args.NixContext.AllowBuildShell ]) ]; }; b = { }; }`)
-	hosts := good(t, load(t, open(t, tl, file, Options{KeepGCRoot: true}), Request{Systems: true}))
+	hosts := good(t, load(t, open(t, tl, file, source.Options{KeepGCRoot: true}), source.Request{Outputs: true}))
 	if got := hosts[0].Tags; !reflect.DeepEqual(got, []string{"a", "b", "network.nix", "[true,false]"}) {
 		t.Error(got)
 	}
@@ -762,11 +650,11 @@ func TestBuildShell(t *testing.T) {
 	  };
 	  a = { };
 	}`)
-	n := open(t, tl, file, Options{})
-	if !n.BuildShell {
+	n := open(t, tl, file, source.Options{})
+	if !n.About().Shell {
 		t.Fatal("no shell")
 	}
-	in, err := n.InBuildShell(context.Background(), tl)
+	in, err := n.InShell(context.Background(), tl)
 	if err != nil {
 		t.Fatal(fault.Render(err))
 	}
@@ -798,8 +686,8 @@ func BenchmarkTenHosts(b *testing.B) {
 	file := network(b, tenHosts())
 	b.Run("load", func(b *testing.B) {
 		for range b.N {
-			n := open(b, tl, file, Options{})
-			if len(good(b, load(b, n, Request{Systems: true}))) != 10 {
+			n := open(b, tl, file, source.Options{})
+			if len(good(b, load(b, n, source.Request{Outputs: true}))) != 10 {
 				b.Fatal("hosts")
 			}
 		}
@@ -826,11 +714,26 @@ func TestHostNames(t *testing.T) {
 	for name := range want {
 		text += fmt.Sprintf("%q = { };\n", name)
 	}
-	n := open(t, tl, network(t, text+"}"), Options{})
+	n := open(t, tl, network(t, text+"}"), source.Options{})
 	for name, host := range want {
 		got, err := n.Eval(t.Context(), fmt.Sprintf("%q.config.networking.hostName", name), true)
 		if err != nil || strings.TrimSpace(got) != fmt.Sprintf("%q", host) {
 			t.Errorf("%s is called %s, not %s (%v)", name, got, host, err)
 		}
+	}
+}
+
+// The header as morph prints it (reference/morph.md 1.7, measured with cat -A).
+func TestHeader(t *testing.T) {
+	hosts := []fleet.Host{
+		{Name: "web02", Secrets: make([]fleet.Secret, 1), HealthChecks: fleet.Checks{HTTP: make([]fleet.HTTPCheck, 1)}, Tags: []string{"b"}},
+		{Name: "web01", HealthChecks: fleet.Checks{Cmd: make([]fleet.CmdCheck, 2)}, PreDeployChecks: fleet.Checks{Cmd: make([]fleet.CmdCheck, 5)}, Tags: []string{"a", "x"}},
+	}
+	got := header(hosts, fleet.Counts{Total: 7, Named: 4, Chosen: 2})
+	want := "Selected 2/7 hosts (name filter:-3, limits:-2):\n" +
+		"\t  0: web02 (secrets: 1, health checks: 1, tags: b)\n" +
+		"\t  1: web01 (secrets: 0, health checks: 2, tags: a,x)\n"
+	if got != want {
+		t.Errorf("got %q\nwant %q", got, want)
 	}
 }

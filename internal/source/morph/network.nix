@@ -5,7 +5,7 @@
 # names. The module below is evaluated by each host's own eval-config.nix with
 # that one's own lib.
 #
-# It gives a function of one set:
+# It is a dialect's side of the contract in docs/dialects.md, a function of one set:
 #   file      the deployment file, an absolute path as a string
 #   systems   host -> platform, for hosts whose configuration says none
 #   fallback  the platform of all other such hosts
@@ -177,11 +177,12 @@ let
   metadata = name: node:
     let d = node.config.deployment; in {
       inherit name;
-      inherit (d) targetHost targetPort targetUser buildOnly substituteOnDestination tags buildOn;
+      inherit (d) buildOnly substituteOnDestination tags buildOn;
+      at = { host = d.targetHost; user = d.targetUser; port = d.targetPort; };
       secrets = mapAttrs
         (_: s: {
           inherit (s) destination permissions action mkDirs uploadAt;
-          source = toString s.source;
+          from.file = toString s.source;
           user = s.owner.user;
           group = s.owner.group;
         })
@@ -190,6 +191,8 @@ let
       preDeployChecks = checks d.preDeployChecks;
       release = node.config.system.nixos.release or "";
       platform = platform name node;
+      profiles = [ ];
+      targets = { };
     };
 
   # Not named drvPath and outPath: toJSON takes a set with an outPath for a string.
@@ -198,7 +201,7 @@ let
   isDarwin = system: match ".*-darwin" system != null;
 
   # wanted: tags that a host must have for its system to be of interest.
-  host = { system ? true, wanted ? [ ] }: name:
+  host = { system ? true, wanted ? [ ], only ? null }: name:
     let
       node = evaluate true name;
       data = metadata name node;
@@ -206,7 +209,7 @@ let
       toplevel = node.config.system.build.toplevel;
       # pkgs of a darwin machine cannot make a NixOS: what makes it so is said
       # by the caller, instead of an assertion deep in nixpkgs.
-      buildable = ! isDarwin data.platform.system;
+      buildable = ! isDarwin data.platform.system && (only == null || elem "system" only);
       # A module may have put pkgs in place by force; then that one counts.
       real = platformOf node.pkgs;
       platform =
@@ -217,7 +220,7 @@ let
     if ! system || ! selected || ! buildable then data // { inherit selected; }
     else data // {
       inherit selected platform;
-      toplevel = if targets == null then output toplevel else null;
+      profiles = if targets == null then [ ({ name = "system"; kind = "nixos"; } // output toplevel) ] else [ ];
       targets = if targets == null then { } else mapAttrs (name: f: output (target name f node)) targets;
     };
 

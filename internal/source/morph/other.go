@@ -7,11 +7,13 @@ import (
 	"strings"
 
 	"godwit/internal/fault"
+	"godwit/internal/source"
 )
 
 // notANetwork says what a file is that is no morph network, and what to do with
 // it. kind is network.nix's word; args are the names that a function wants.
-func notANetwork(file, kind string, args []string) error {
+func notANetwork(at source.Location, kind string, args []string) error {
+	file := at.File
 	is := func(format string, a ...any) *fault.Error {
 		return fault.New("`%s' is %s; godwit takes a morph network, an attribute set of machines", file, fmt.Sprintf(format, a...))
 	}

@@ -1,4 +1,4 @@
-package morph
+package reader_test
 
 import (
 	"context"
@@ -13,12 +13,22 @@ import (
 
 	"godwit/internal/event"
 	"godwit/internal/fleet"
+	"godwit/internal/source"
+	"godwit/internal/source/morph"
+	"godwit/internal/source/reader"
+	"godwit/internal/source/sourcetest"
 )
+
+// network makes a deployment file of morph's, the dialect that these tests read.
+func network(t testing.TB, text string) string {
+	t.Helper()
+	return filepath.Join(sourcetest.Write(t, map[string]string{"network.nix": text}), "network.nix")
+}
 
 // What Open begins on a guess gives what an evaluation without one gives, and is
 // thrown away where the guess was wrong.
 func TestAhead(t *testing.T) {
-	tl := tool(t, "")
+	tl := sourcetest.Tool(t, "")
 	memory := t.TempDir()
 	const first = `{
 	  network.ordering.tags = [ "x" ]; network.description = "DESCRIPTION";
@@ -65,22 +75,22 @@ func TestAhead(t *testing.T) {
 				}
 			}
 			c.sel.Every = 1
-			request := Request{Selection: c.sel, Systems: true}
-			run := func(opts Options) (got string, ahead bool) {
-				n, err := Open(context.Background(), tl, file, opts)
+			request := source.Request{Selection: c.sel, Outputs: true}
+			run := func(opts source.Options) (got string, ahead bool) {
+				n, err := reader.Open(context.Background(), tl, morph.Dialect, source.Location{File: file}, opts)
 				if err != nil {
 					return err.Error(), false
 				}
-				ahead = n.ahead != nil
+				ahead = reader.Began(n) != nil
 				res, err := n.Load(context.Background(), request)
 				if err != nil {
 					return err.Error(), ahead
 				}
-				return fmt.Sprintf("%+v\n%+v\n%v\n%v", res.Fleet, res.Counts, failures(res), n.Names), ahead
+				return fmt.Sprintf("%+v\n%+v\n%v\n%v", res.Fleet, res.Counts, sourcetest.Failures(res), n.About().Names), ahead
 			}
-			want, _ := run(Options{})
+			want, _ := run(source.Options{})
 			var named []string
-			got, ahead := run(Options{Ahead: &request, Memory: memory, Named: func(names []string) { named = names }})
+			got, ahead := run(source.Options{Ahead: &request, Memory: memory, Named: func(names []string) { named = names }})
 			if got != want {
 				t.Errorf("got  %s\nwant %s", got, want)
 			}
@@ -98,17 +108,17 @@ func TestAhead(t *testing.T) {
 func TestAheadOfAnotherSystem(t *testing.T) {
 	memory := t.TempDir()
 	file := network(t, `{ a = { environment.etc.here.text = builtins.currentSystem; }; }`)
-	request := Request{Selection: fleet.Selection{Every: 1}, Systems: true}
+	request := source.Request{Selection: fleet.Selection{Every: 1}, Outputs: true}
 	systems := map[string]bool{}
 	for i, system := range []string{"x86_64-linux", "x86_64-linux", "aarch64-darwin", "aarch64-darwin", "aarch64-linux"} {
-		tl := tool(t, system)
-		n := open(t, tl, file, Options{Ahead: &request, Memory: memory})
-		if began := n.ahead != nil; began != (i == 1 || i == 3) {
+		tl := sourcetest.Tool(t, system)
+		n := sourcetest.Open(t, tl, morph.Dialect, source.Location{File: file}, source.Options{Ahead: &request, Memory: memory})
+		if began := reader.Began(n) != nil; began != (i == 1 || i == 3) {
 			t.Errorf("%d: began on a guess: %t", i, began)
 		}
-		h := good(t, load(t, n, request))
+		h := sourcetest.Good(t, sourcetest.Load(t, n, request))
 		systems[h[0].System+" "+h[0].DrvPath] = true
-		want := good(t, load(t, open(t, tl, file, Options{}), request))
+		want := sourcetest.Good(t, sourcetest.Load(t, sourcetest.Open(t, tl, morph.Dialect, source.Location{File: file}, source.Options{}), request))
 		if !reflect.DeepEqual(h, want) {
 			t.Errorf("%d: got %+v, want %+v", i, h, want)
 		}
@@ -121,10 +131,10 @@ func TestAheadOfAnotherSystem(t *testing.T) {
 
 // What was begun ends with the run, and the events of a guess are those of any run.
 func TestAheadEvents(t *testing.T) {
-	tl := tool(t, "")
+	tl := sourcetest.Tool(t, "")
 	memory := t.TempDir()
 	file := network(t, `{ a = { }; b = { }; }`)
-	request := Request{Selection: fleet.Selection{Every: 1}, Systems: true}
+	request := source.Request{Selection: fleet.Selection{Every: 1}, Outputs: true}
 	runs := make([]map[string]int, 3)
 	for i := range runs {
 		if i == 2 { // another guess is wrong
@@ -133,12 +143,12 @@ func TestAheadEvents(t *testing.T) {
 			}
 		}
 		seen := map[string]int{}
-		n := open(t, tl, file, Options{Ahead: &request, Memory: memory, Sink: event.SinkFunc(func(e event.Event) {
+		n := sourcetest.Open(t, tl, morph.Dialect, source.Location{File: file}, source.Options{Ahead: &request, Memory: memory, Sink: event.SinkFunc(func(e event.Event) {
 			if e.Kind == event.Started || e.Kind == event.Done || e.Kind == event.Failed {
 				seen[e.Host+" "+string(e.Kind)]++
 			}
 		})})
-		load(t, n, request)
+		sourcetest.Load(t, n, request)
 		runs[i] = seen
 	}
 	want := map[string]int{" started": 1, " done": 1, "a started": 1, "a done": 1, "b started": 1, "b done": 1}
@@ -151,28 +161,28 @@ func TestAheadEvents(t *testing.T) {
 	}
 
 	ctx, cancel := context.WithCancel(context.Background())
-	n, err := Open(ctx, tl, file, Options{Ahead: &request, Memory: memory})
-	if err != nil || n.ahead == nil {
+	n, err := reader.Open(ctx, tl, morph.Dialect, source.Location{File: file}, source.Options{Ahead: &request, Memory: memory})
+	if err != nil || reader.Began(n) == nil {
 		t.Fatal(n, err)
 	}
-	begun := n.ahead
+	begun := reader.Began(n)
 	cancel()
 	if _, err := n.Load(ctx, request); err != nil && !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	<-begun.done
+	<-begun
 }
 
 func TestMemoryIsBounded(t *testing.T) {
 	dir := t.TempDir()
-	for i := range memories + 20 {
+	for i := range reader.Memories + 20 {
 		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.json", i)), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	forget(dir)
+	reader.Forget(dir)
 	left, err := os.ReadDir(dir)
-	if err != nil || len(left) != memories-1 {
+	if err != nil || len(left) != reader.Memories-1 {
 		t.Error(len(left), err)
 	}
 }
@@ -180,24 +190,24 @@ func TestMemoryIsBounded(t *testing.T) {
 // TestRemembered: names are known without Nix after a run, and of its last one.
 func TestRemembered(t *testing.T) {
 	memory := t.TempDir()
-	tl := tool(t, "x86_64-linux")
-	request := Request{Selection: fleet.Selection{Every: 1}}
+	tl := sourcetest.Tool(t, "x86_64-linux")
+	request := source.Request{Selection: fleet.Selection{Every: 1}}
 	file := network(t, `{ a = { }; b = { }; }`)
-	if got := Remembered(memory, file); got != nil {
+	if got := reader.Remembered(memory, source.Location{File: file}); got != nil {
 		t.Errorf("before any run: %q", got)
 	}
-	open(t, tl, file, Options{Ahead: &request, Memory: memory})
-	if got := Remembered(memory, file); !slices.Equal(got, []string{"a", "b"}) {
+	sourcetest.Open(t, tl, morph.Dialect, source.Location{File: file}, source.Options{Ahead: &request, Memory: memory})
+	if got := reader.Remembered(memory, source.Location{File: file}); !slices.Equal(got, []string{"a", "b"}) {
 		t.Errorf("%q", got)
 	}
 	if err := os.WriteFile(file, []byte(`{ a = { }; c = { }; }`), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	open(t, tl, file, Options{Ahead: &request, Memory: memory})
-	if got := Remembered(memory, file); !slices.Equal(got, []string{"a", "c"}) {
+	sourcetest.Open(t, tl, morph.Dialect, source.Location{File: file}, source.Options{Ahead: &request, Memory: memory})
+	if got := reader.Remembered(memory, source.Location{File: file}); !slices.Equal(got, []string{"a", "c"}) {
 		t.Errorf("%q", got)
 	}
-	if got := Remembered(memory, network(t, `{ }`)); got != nil {
+	if got := reader.Remembered(memory, source.Location{File: network(t, `{ }`)}); got != nil {
 		t.Errorf("of another file: %q", got)
 	}
 }

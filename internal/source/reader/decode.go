@@ -1,8 +1,9 @@
-package morph
+package reader
 
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"path"
 	"path/filepath"
@@ -12,31 +13,68 @@ import (
 	"time"
 
 	"godwit/internal/fleet"
+	"godwit/internal/source"
 	"godwit/internal/storepath"
 )
 
-// hostJSON is what network.nix says about a host.
-type hostJSON struct {
-	Name                    string
-	TargetHost              string
-	TargetPort              *int
-	TargetUser              string
-	BuildOnly               bool
-	SubstituteOnDestination bool
-	Tags                    []string
-	BuildOn                 *string
-	Secrets                 map[string]struct {
-		Destination, Source, User, Group, Permissions, UploadAt string
-		Action                                                  []string
-		MkDirs                                                  bool
+// summaryJSON is what a dialect's Nix says of a configuration.
+type summaryJSON struct {
+	Names        []string
+	Description  string
+	OrderingTags []string
+	NixConfig    map[string]string
+	Godwit       json.RawMessage
+	BuildShell   bool
+	Notes        []string
+	Other        *struct {
+		Kind string
+		Args []string
 	}
-	HealthChecks    checksJSON
-	PreDeployChecks checksJSON
-	Release         string
-	Platform        struct{ System, From string }
-	Selected        bool
-	Toplevel        *drvJSON
-	Targets         map[string]drvJSON
+}
+
+func decodeSummary(b []byte) (s summaryJSON, err error) {
+	err = json.Unmarshal(b, &s)
+	return s, err
+}
+
+// hostJSON is what it says of a host.
+type hostJSON struct {
+	Name string
+	At   struct {
+		Host, User      string
+		Port            int
+		Options, Become []string
+		Local           bool
+	}
+	Platform                struct{ System, From string }
+	Tags                    []string
+	BuildOnly               bool
+	BuildOn                 string
+	SubstituteOnDestination bool
+	Selected                bool
+	Secrets                 map[string]secretJSON
+	HealthChecks            checksJSON
+	PreDeployChecks         checksJSON
+	Release                 string
+	Profiles                []profileJSON
+	Targets                 map[string]drvJSON
+}
+
+type secretJSON struct {
+	Destination, User, Group, Permissions, UploadAt string
+	Action                                          []string
+	MkDirs                                          bool
+	From                                            struct {
+		File    *string
+		Text    *string
+		Command []string
+	}
+}
+
+type profileJSON struct {
+	Name, Kind, User, Link, Version string
+	Activate                        []string
+	drvJSON
 }
 
 type drvJSON struct{ Drv, Out string }
@@ -124,47 +162,49 @@ func (c checksJSON) checks(dir string) fleet.Checks {
 
 func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
 
-func (n *Network) decode(value json.RawMessage) (fleet.Host, []Target, bool, error) {
+// decode reads what Nix said of a host; selected tells whether its tags are those that
+// were wanted.
+func (r *Reader) decode(value json.RawMessage) (h fleet.Host, targets []source.Target, selected bool, err error) {
 	var j hostJSON
 	if err := json.Unmarshal(value, &j); err != nil {
 		return fleet.Host{}, nil, false, err
 	}
-	h := fleet.Host{
-		Name: j.Name, TargetHost: j.TargetHost, TargetUser: j.TargetUser,
-		BuildOnly: j.BuildOnly, SubstituteOnDestination: j.SubstituteOnDestination,
-		Tags: j.Tags, HealthChecks: j.HealthChecks.checks(filepath.Dir(n.File)), PreDeployChecks: j.PreDeployChecks.checks(filepath.Dir(n.File)),
+	dir := r.about.At.Dir()
+	h = fleet.Host{
+		Name: j.Name, TargetHost: j.At.Host, TargetUser: j.At.User, TargetPort: j.At.Port,
+		BuildOnly: j.BuildOnly, SubstituteOnDestination: j.SubstituteOnDestination, BuildOn: j.BuildOn,
+		Tags: j.Tags, HealthChecks: j.HealthChecks.checks(dir), PreDeployChecks: j.PreDeployChecks.checks(dir),
 		System: j.Platform.System, SystemFrom: j.Platform.From, Release: j.Release,
 	}
-	if j.TargetPort != nil {
-		h.TargetPort = *j.TargetPort
-	}
-	if j.BuildOn != nil {
-		h.BuildOn = *j.BuildOn
-	}
-	if j.Toplevel != nil {
-		h.DrvPath, h.OutPath = j.Toplevel.Drv, j.Toplevel.Out
+	if len(j.Profiles) > 0 {
+		h.DrvPath, h.OutPath = j.Profiles[0].Drv, j.Profiles[0].Out
 	}
 	for _, name := range slices.Sorted(maps.Keys(j.Secrets)) {
 		s := j.Secrets[name]
-		source := s.Source
-		if !filepath.IsAbs(source) { // relative to the deployment file, not to the module
-			source = filepath.Join(filepath.Dir(n.File), source)
+		if s.From.File == nil {
+			return h, nil, false, fmt.Errorf("the secret %s comes from no file", name)
+		}
+		path := *s.From.File
+		if !filepath.IsAbs(path) { // relative to the deployment file, not to the module
+			path = filepath.Join(dir, path)
 		}
 		h.Secrets = append(h.Secrets, fleet.Secret{
-			Name: name, Source: source, SourceGiven: s.Source, Destination: plainPath(s.Destination),
+			Name: name, Source: path, SourceGiven: *s.From.File, Destination: plainPath(s.Destination),
 			User: s.User, Group: s.Group, Permissions: s.Permissions, Action: s.Action,
 			MkDirs: s.MkDirs, UploadAt: s.UploadAt,
 		})
 	}
-	n.Settings.Apply(&h)
+	r.about.Settings.Apply(&h)
 	return h, j.targets(), j.Selected, j.check()
 }
 
 // check looks at the store paths that Nix gave.
 func (j hostJSON) check() error {
 	var errs []error
-	if j.Toplevel != nil {
-		errs = append(errs, j.Toplevel.check())
+	for _, p := range j.Profiles {
+		if p.Drv != "" || p.Out != "" {
+			errs = append(errs, p.check())
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(j.Targets)) {
 		errs = append(errs, j.Targets[name].check())
@@ -194,10 +234,10 @@ func plainPath(p string) string {
 	return path.Clean(p)
 }
 
-func (j hostJSON) targets() []Target {
-	var out []Target
+func (j hostJSON) targets() []source.Target {
+	var out []source.Target
 	for _, name := range slices.Sorted(maps.Keys(j.Targets)) {
-		out = append(out, Target{name, j.Targets[name].Drv, j.Targets[name].Out})
+		out = append(out, source.Target{Name: name, DrvPath: j.Targets[name].Drv, OutPath: j.Targets[name].Out})
 	}
 	return out
 }

@@ -1,4 +1,4 @@
-package morph
+package reader
 
 import (
 	"cmp"
@@ -18,17 +18,18 @@ import (
 	"godwit/internal/fleet"
 	"godwit/internal/paths"
 	"godwit/internal/regular"
+	"godwit/internal/source"
 )
 
 // A process that reads the names of the hosts knows, when it ends, half of what
 // the first evaluating process has to find out again. So Open begins to evaluate
-// at once, on the guess that the file holds the hosts that it held the last time,
-// and that process says first what the names are. When the guess was wrong, its
-// work is thrown away and the names are read as on the first run.
+// at once, on the guess that the configuration holds the hosts that it held the
+// last time, and that process says first what the names are. When the guess was
+// wrong, its work is thrown away and the names are read as on the first run.
 
-// memory is what Open saw in a deployment file.
+// memory is what Open saw in a configuration.
 type memory struct {
-	File         string   `json:"file,omitempty"` // with its whole path
+	File         string   `json:"file,omitempty"` // the key of its location
 	Names        []string `json:"names"`
 	OrderingTags []string `json:"orderingTags,omitempty"`
 	// Fallback is the platform that hosts were evaluated with, and Args what made
@@ -37,21 +38,21 @@ type memory struct {
 	Args     []string `json:"args,omitempty"`
 }
 
-// memories is how many files Options.Memory holds before the oldest go.
+// memories is how many configurations Options.Memory holds before the oldest go.
 const memories = 100
 
-// memoryFile is where the memory of this network is kept; empty: nowhere.
-func (n *Network) memoryFile() string {
-	if n.opts.Memory == "" {
+// memoryFile is where the memory of this configuration is kept; empty: nowhere.
+func (r *Reader) memoryFile() string {
+	if r.opts.Memory == "" {
 		return ""
 	}
 	h := sha256.New()
-	fmt.Fprintf(h, "%q %q", n.File, n.tool.Settings().Options)
-	return filepath.Join(n.opts.Memory, hex.EncodeToString(h.Sum(nil)[:16])+".json")
+	fmt.Fprintf(h, "%q %q %q", r.dialect.Name, r.about.At.Key(), r.tool.Settings().Options)
+	return filepath.Join(r.opts.Memory, hex.EncodeToString(h.Sum(nil)[:16])+".json")
 }
 
 // remembered is what was kept; nil when there is nothing.
-func (n *Network) remembered() *memory { return recall(n.memoryFile()) }
+func (r *Reader) remembered() *memory { return recall(r.memoryFile()) }
 
 func recall(file string) *memory {
 	b, err := regular.Read(file, 16<<20)
@@ -64,29 +65,26 @@ func recall(file string) *memory {
 
 // remember keeps what Open saw, which knew before. It may fail: the next run takes
 // a little longer then.
-func (n *Network) remember(ctx context.Context, before *memory) {
-	file := n.memoryFile()
-	args, err := n.systemArgs(ctx)
-	m := memory{File: n.File, Names: n.Names, OrderingTags: n.OrderingTags, Fallback: n.opts.Fallback, Args: args}
+func (r *Reader) remember(ctx context.Context, before *memory) {
+	file := r.memoryFile()
+	args, err := r.tool.SystemOption(ctx, r.opts.Fallback)
+	a := r.about
+	m := memory{File: a.At.Key(), Names: a.Names, OrderingTags: a.OrderingTags, Fallback: r.opts.Fallback, Args: args}
 	if file == "" || err != nil || before != nil && reflect.DeepEqual(*before, m) {
 		return
 	}
 	b, err := json.Marshal(m)
-	if err != nil || os.MkdirAll(n.opts.Memory, 0o700) != nil {
+	if err != nil || os.MkdirAll(r.opts.Memory, 0o700) != nil {
 		return
 	}
-	forget(n.opts.Memory)
+	forget(r.opts.Memory)
 	_ = paths.Write(file, b)
 }
 
-// Remembered are the names of the hosts that a deployment file had when Open last kept
+// Remembered are the names of the hosts that a configuration had when Open last kept
 // them in the directory memory (Options.Memory), whatever the options were. Nothing is
 // evaluated; nil when nothing is known.
-func Remembered(memory, file string) []string {
-	path, err := filepath.Abs(file)
-	if err != nil {
-		return nil
-	}
+func Remembered(memory string, at source.Location) []string {
 	var names []string
 	var newest time.Time
 	entries, _ := os.ReadDir(memory)
@@ -95,7 +93,7 @@ func Remembered(memory, file string) []string {
 		if err != nil || !st.ModTime().After(newest) {
 			continue
 		}
-		if m := recall(filepath.Join(memory, e.Name())); m != nil && m.File == path {
+		if m := recall(filepath.Join(memory, e.Name())); m != nil && m.File == at.Key() {
 			names, newest = m.Names, st.ModTime()
 		}
 	}
@@ -122,37 +120,37 @@ func forget(dir string) {
 
 // ahead is an evaluation that began before the names were known.
 type ahead struct {
-	request Request
-	net     *Network // as guessed; described by what the file holds when led says so
+	request source.Request
+	guess   *Reader // described by what the configuration holds when led says so
 	cancel  context.CancelCauseFunc
 	led     chan bool // whether the guess of the names was right
 	done    chan struct{}
 	hosts   []fleet.Host
-	res     *Result
+	res     *source.Result
 	err     error
 }
 
 // errGuess ends an evaluation that began on a wrong guess.
-var errGuess = errors.New("the network is not what it was on the last run")
+var errGuess = errors.New("the configuration is not what it was on the last run")
 
-// begin starts the evaluation of r with the names of m; nil when the selection
+// begin starts the evaluation of req with the names of m; nil when the selection
 // wants the metadata of all hosts first, or nothing of what is remembered.
-func (n *Network) begin(ctx context.Context, r Request, m *memory) *ahead {
-	if m == nil || len(n.opts.Systems) > 0 || n.opts.Fallback != "" && n.opts.Fallback != m.Fallback {
+func (r *Reader) begin(ctx context.Context, req source.Request, m *memory) *ahead {
+	if m == nil || len(req.Platforms) > 0 || r.opts.Fallback != "" && r.opts.Fallback != m.Fallback {
 		return nil
 	}
-	guess := &Network{File: n.File, Names: m.Names, OrderingTags: m.OrderingTags, tool: n.tool, opts: n.opts}
+	guess := &Reader{about: source.About{At: r.about.At, Names: m.Names, OrderingTags: m.OrderingTags}, tool: r.tool, dialect: r.dialect, opts: r.opts}
 	guess.opts.Fallback = m.Fallback
-	first, err := guess.first(r)
+	first, err := guess.first(req)
 	if err != nil || first.twice || len(first.names) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	a := &ahead{request: r, net: guess, cancel: cancel, led: make(chan bool, 1), done: make(chan struct{}), res: &Result{Targets: map[string][]Target{}}}
+	a := &ahead{request: req, guess: guess, cancel: cancel, led: make(chan bool, 1), done: make(chan struct{}), res: &source.Result{Targets: map[string][]source.Target{}}}
 	q := first.query
-	q.args = m.Args
+	q.system = m.Args
 	q.lead = func(summary json.RawMessage) error {
-		if err := guess.describe(summary); err != nil || !slices.Equal(guess.Names, m.Names) || !slices.Equal(guess.OrderingTags, m.OrderingTags) {
+		if err := guess.describe(summary); err != nil || !slices.Equal(guess.about.Names, m.Names) || !slices.Equal(guess.about.OrderingTags, m.OrderingTags) {
 			return errGuess
 		}
 		guess.named()
@@ -174,22 +172,21 @@ func (a *ahead) stop() {
 	<-a.done
 }
 
-// result waits for the evaluation of r, and adds to res; false when it is of
+// result waits for the evaluation of req, and adds to res; false when it is of
 // another request.
-func (a *ahead) result(r Request, res *Result) ([]fleet.Host, bool, error) {
-	if r.Systems != a.request.Systems || (r.OnHost == nil) != (a.request.OnHost == nil) || !reflect.DeepEqual(r.Selection, a.request.Selection) {
+func (a *ahead) result(req source.Request, res *source.Result) ([]fleet.Host, bool, error) {
+	b := a.request
+	if (req.OnHost == nil) != (b.OnHost == nil) {
+		a.stop()
+		return nil, false, nil
+	}
+	// Where roots are made and who is told of hosts does not change what is evaluated.
+	b.OnHost, b.RootDir, req.OnHost, req.RootDir = nil, "", nil, ""
+	if !reflect.DeepEqual(req, b) {
 		a.stop()
 		return nil, false, nil
 	}
 	<-a.done
 	res.Failed, res.Targets = a.res.Failed, a.res.Targets
 	return a.hosts, true, a.err
-}
-
-// systemArgs make builtins.currentSystem what hosts are evaluated with.
-func (n *Network) systemArgs(ctx context.Context) ([]string, error) {
-	if n.opts.Fallback == "" {
-		return nil, nil
-	}
-	return n.tool.SystemOption(ctx, n.opts.Fallback)
 }

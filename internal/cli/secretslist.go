@@ -1,0 +1,55 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"godwit/internal/fleet"
+)
+
+// secretsText is morph's plain `list-secrets': hosts in their order, secrets by
+// name (morph's own order is random).
+func secretsText(hosts []fleet.Host) string {
+	var b strings.Builder
+	for _, h := range hosts {
+		fmt.Fprintf(&b, "Secrets for host %s:\n", h.Name)
+		for _, s := range h.Secrets {
+			fmt.Fprintf(&b, "%s:\n- `%s` -> `%s`, with:\n", s.Name, s.SourceGiven, s.Destination)
+			fmt.Fprintf(&b, "\tPermissions: %s:%s, %s\n", s.User, s.Group, s.Permissions)
+			fmt.Fprintf(&b, "\tCreate remote directories: %t\n", s.MkDirs)
+			fmt.Fprintf(&b, "\tUpload at: %s\n", s.UploadAt)
+			if len(s.Action) > 0 {
+				fmt.Fprintf(&b, "\tAction: `%s`\n", strings.Join(s.Action, " "))
+			}
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+// secretsJSON is morph's `list-secrets --json': two spaces a level, keys as Go
+// names them and sorted, sources absolute, `<>&' escaped, a line break at the end.
+func secretsJSON(hosts []fleet.Host) (string, error) {
+	type owner struct{ Group, User string }
+	type secret struct {
+		Source, Destination string
+		Owner               owner
+		Permissions         string
+		Action              []string
+		MkDirs              bool
+		UploadAt            string
+	}
+	all := map[string]map[string]secret{}
+	for _, h := range hosts {
+		all[h.Name] = map[string]secret{}
+		for _, s := range h.Secrets {
+			all[h.Name][s.Name] = secret{
+				Source: s.Source, Destination: s.Destination, Owner: owner{s.Group, s.User},
+				Permissions: s.Permissions, Action: append([]string{}, s.Action...), MkDirs: s.MkDirs, UploadAt: s.UploadAt,
+			}
+		}
+	}
+	b, err := json.MarshalIndent(all, "", "  ")
+	return string(b) + "\n", err
+}
