@@ -57,6 +57,13 @@ func Tool(t testing.TB, system string) *nix.Tool {
 func Write(t testing.TB, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
+	WriteIn(t, dir, files)
+	return dir
+}
+
+// WriteIn makes files in a directory.
+func WriteIn(t testing.TB, dir string, files map[string]string) {
+	t.Helper()
 	for name, text := range files {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -66,7 +73,6 @@ func Write(t testing.TB, files map[string]string) string {
 			t.Fatal(err)
 		}
 	}
-	return dir
 }
 
 // Open opens a configuration that must open.
