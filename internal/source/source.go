@@ -98,6 +98,10 @@ type Options struct {
 	// KeepGCRoot and AllowBuildShell are only told to configurations whose own tool
 	// tells them.
 	KeepGCRoot, AllowBuildShell bool
+	// Above are settings in the dialect's own words that stand above all that the
+	// configuration says: texts, numbers, truths and lists of texts. They come from
+	// the command line.
+	Above map[string]any
 	// Workers limits evaluating processes; 0: cores and memory decide.
 	Workers int
 	// Ahead, when set, is the request that Load will be called with: opening then

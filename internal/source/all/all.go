@@ -9,12 +9,14 @@ import (
 	"godwit/internal/fleet"
 	"godwit/internal/nix"
 	"godwit/internal/source"
+	"godwit/internal/source/deployrs"
 	"godwit/internal/source/morph"
 	"godwit/internal/source/reader"
 )
 
 // Dialects are all that there are.
 var Dialects = []*source.Dialect{
+	deployrs.Dialect,
 	morph.Dialect,
 }
 

@@ -81,8 +81,8 @@ func at(v any, path string) any {
 	return v
 }
 
-// A case is a fact about deploy-rs's `deploy' that a person can see. Its number is that of the section in
-// docs/deploy-rs.md; want names values of what the node `web' gives, as JSON.
+// A case is a fact about deploy-rs's 'deploy' that a person can see. Its number is that of the section in
+// docs/deploy-rs.md; want names values of what the node 'web' gives, as JSON.
 var cases = []struct {
 	name, expr string
 	args       string // of host; empty: { }
@@ -198,18 +198,18 @@ func TestCommandLineIsAbove(t *testing.T) {
 func TestRefused(t *testing.T) {
 	tool := tool(t)
 	for _, c := range []struct{ name, expr, want string }{
-		{"no hostname", `{ nodes.web.profiles.a = hello; }`, "deploy.nodes.web has no `hostname'"},
-		{"no profiles", `{ nodes.web.hostname = "w"; }`, "deploy.nodes.web has no `profiles'"},
+		{"no hostname", `{ nodes.web.profiles.a = hello; }`, "deploy.nodes.web has no 'hostname'"},
+		{"no profiles", `{ nodes.web.hostname = "w"; }`, "deploy.nodes.web has no 'profiles'"},
 		{"empty profiles", `one { } { }`, "deploy.nodes.web has no profiles"},
-		{"no path", `one { } { a.user = "root"; }`, "deploy.nodes.web.profiles.a has no `path'"},
+		{"no path", `one { } { a.user = "root"; }`, "deploy.nodes.web.profiles.a has no 'path'"},
 		{"nobody's", `one { } { a.path = pkgs.hello; }`, "deploy.nodes.web.profiles.a says not whose it is"},
-		{"no such profile in the order", `one { profilesOrder = [ "b" ]; } { a = hello; }`, "deploy.nodes.web.profilesOrder names `b'"},
+		{"no such profile in the order", `one { profilesOrder = [ "b" ]; } { a = hello; }`, "deploy.nodes.web.profilesOrder names 'b'"},
 		{"a text for words of ssh", `one { sshOpts = "-p 22"; } { a = hello; }`, "deploy.nodes.web.sshOpts is a string; it takes a list of strings"},
 		{"a text for a number", `one { } { a = hello // { confirmTimeout = "30"; }; }`, "deploy.nodes.web.profiles.a.confirmTimeout is a string; it takes whole seconds"},
 		{"a number that is too large", `one { activationTimeout = 70000; } { a = hello; }`, "deploy.nodes.web.activationTimeout is an int; it takes whole seconds, 0 to 65535"},
 		{"a text for a truth", `{ autoRollback = "yes"; } // one { } { a = hello; }`, "deploy.autoRollback is a string; it takes true or false"},
-		{"a port that is none", `one { sshOpts = [ "-p" "ssh" ]; } { a = hello; }`, "`-p ssh' among sshOpts names no port"},
-		{"a port that is missing", `one { sshOpts = [ "-p" ]; } { a = hello; }`, "`-p' among sshOpts wants a port after it"},
+		{"a port that is none", `one { sshOpts = [ "-p" "ssh" ]; } { a = hello; }`, "'-p ssh' among sshOpts names no port"},
+		{"a port that is missing", `one { sshOpts = [ "-p" ]; } { a = hello; }`, "'-p' among sshOpts wants a port after it"},
 		{"a set for a path", `one { } { a = { user = "root"; path = web; }; }`, "deploy.nodes.web.profiles.a.path is a set; it takes a derivation"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

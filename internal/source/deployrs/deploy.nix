@@ -1,4 +1,4 @@
-# godwit's reading of deploy-rs's `deploy': which nodes there are, what they say,
+# godwit's reading of deploy-rs's 'deploy': which nodes there are, what they say,
 # and the derivation of each of their profiles.
 #
 # Only builtins, and what the repository itself names. What deploy-rs makes of a
@@ -8,12 +8,12 @@
 #
 # It gives a function of one set:
 #   flake     a flake, that is its outputs; or
-#   file      a file: a set with `deploy', or a function of { } to one
-#   attr      the name of the output, where it is not `deploy'
+#   file      a file: a set with 'deploy', or a function of { } to one
+#   attr      the name of the output, where it is not 'deploy'
 #   systems   node -> platform, for nodes where it cannot be seen
 #   fallback  the platform of all other such nodes
-#   targets   what `--target' asks for: name -> function of a node; or null
-#   cli       settings above all others, and `hostname' and `profileUser'
+#   targets   what '--target' asks for: name -> function of a node; or null
+#   cli       settings above all others, and 'hostname' and 'profileUser'
 { flake ? null, file ? null, attr ? "deploy", systems ? { }, fallback, targets ? null, cli ? { } }:
 
 let
@@ -39,8 +39,8 @@ let
     else if isAttrs (value.network or null) then { kind = "network"; args = [ ]; }
     else { kind = "nothing"; args = [ ]; };
 
-  deploy = set "deploy" (value.${output'} or (throw "${where} has no `${output'}'"));
-  nodes = set "deploy.nodes" (deploy.nodes or (throw "`deploy' in ${where} has no `nodes'"));
+  deploy = set "deploy" (value.${output'} or (throw "${where} has no '${output'}'"));
+  nodes = set "deploy.nodes" (deploy.nodes or (throw "'deploy' in ${where} has no 'nodes'"));
 
   a = what: if elem (substring 0 1 what) [ "a" "e" "i" "o" "u" ] then "an ${what}" else "a ${what}";
   typed = type: is: place: v: if is v then v else throw "${place} is ${a (typeOf v)}; it takes ${type}";
@@ -82,11 +82,11 @@ let
     let
       place = "deploy.nodes.${name}";
       self = set place nodes.${name};
-      given = set "${place}.profiles" (self.profiles or (throw "${place} has no `profiles'"));
+      given = set "${place}.profiles" (self.profiles or (throw "${place} has no 'profiles'"));
       wished = strings "${place}.profilesOrder" (self.profilesOrder or [ ]);
       unique = foldl' (done: p: if elem p done then done else done ++ [ p ]) [ ];
       known = map
-        (p: if given ? ${p} then p else throw "${place}.profilesOrder names `${p}', and ${place}.profiles has no such profile")
+        (p: if given ? ${p} then p else throw "${place}.profilesOrder names '${p}', and ${place}.profiles has no such profile")
         (unique wished);
       rest = filter (p: ! elem p known) (attrNames given);
       # deploy-rs leaves the order of the rest to chance. A system makes the users of the others.
@@ -96,7 +96,7 @@ let
     in
     {
       inherit name place self order;
-      hostname = cli.hostname or (string "${place}.hostname" (self.hostname or (throw "${place} has no `hostname'")));
+      hostname = cli.hostname or (string "${place}.hostname" (self.hostname or (throw "${place} has no 'hostname'")));
       profile = p: profile { node = name; inherit upper above; name = p; place = "${place}.profiles.${p}"; self = set "${place}.profiles.${p}" given.${p}; };
     };
 
@@ -104,12 +104,12 @@ let
     let
       settings = merge ([ above (read place self) ] ++ upper);
       user = cli.profileUser or settings.user or settings.sshUser
-        or (throw "${place} says not whose it is: set `user' or `sshUser', there, in the node or in `deploy'");
+        or (throw "${place} says not whose it is: set 'user' or 'sshUser', there, in the node or in 'deploy'");
     in
     {
       inherit name place settings user;
       root = user == "root";
-      path = self.path or (throw "${place} has no `path'");
+      path = self.path or (throw "${place} has no 'path'");
       link = if self.profilePath or null == null then "" else string "${place}.profilePath" self.profilePath;
     };
 
@@ -142,9 +142,9 @@ let
       rest = filter (l: ! frame l) (lines text);
       only = patterns: rest != [ ] && all (l: any (p: match p l != null) patterns) rest;
     in
-    if only [ "[$]PROFILE/bin/switch-to-configuration (switch|boot|dry-activate)" "sed -i '/.default /d' [^ ;&|]+/loader/loader.conf" ]
+    if only [ "([$]PROFILE|[.])/bin/switch-to-configuration (switch|boot|dry-activate)" "sed -i '/.default /d' [^ ;&|]+/loader/loader.conf" ]
       && any (l: match ".* switch" l != null) rest then "nixos"
-    else if only [ "[$]PROFILE/activate" ] then "home"
+    else if only [ "([$]PROFILE|[.])/activate" ] then "home"
     else if only [ "HOME=/var/root [$]PROFILE/activate" ] then "darwin"
     else if only [ ":" ] then "noop"
     else "custom";
@@ -156,7 +156,7 @@ let
   # Not named drvPath and outPath: toJSON takes a set with an outPath for a string.
   output = place: drv:
     if isAttrs drv && drv ? drvPath then { drv = drv.drvPath; out = drv.outPath; }
-    # `path' may be the text of a path in the store that is there already.
+    # 'path' may be the text of a path in the store that is there already.
     else if isString drv || builtins.isPath drv then { drv = ""; out = toString drv; }
     else throw "${place}.path is ${a (typeOf drv)}; it takes a derivation, such as deploy-rs.lib.x86_64-linux.activate.nixos self.nixosConfigurations.HOST";
 
@@ -210,7 +210,7 @@ let
     if profiles != [ ] && seen.success && seen.value != null then { system = seen.value; from = "system"; }
     else { system = systems.${name} or fallback; from = "fallback"; };
 
-  # Port and user may stand among the words for ssh: `-p 22', `-p' `22', `-o Port=22'.
+  # The port may stand among the words for ssh: '-p 22', or '-p' and '22'.
   ssh = options:
     let
       step = state: word:
@@ -219,10 +219,10 @@ let
         else if word == "-p" then state // { next = true; }
         else if glued != null then state // { port = if state.port == 0 then number (head glued) else state.port; }
         else state // { rest = state.rest ++ [ word ]; };
-      number = text: let m = match "0*([1-9][0-9]{0,4})" text; in if m == null then throw "`-p ${text}' among sshOpts names no port" else builtins.fromJSON (head m);
+      number = text: let m = match "0*([1-9][0-9]{0,4})" text; in if m == null then throw "'-p ${text}' among sshOpts names no port" else builtins.fromJSON (head m);
       end = foldl' step { rest = [ ]; next = false; port = 0; } options;
     in
-    if end.next then throw "`-p' among sshOpts wants a port after it" else { inherit (end) port rest; };
+    if end.next then throw "'-p' among sshOpts wants a port after it" else { inherit (end) port rest; };
 
   noChecks = { cmd = [ ]; http = [ ]; tcp = [ ]; unit = [ ]; failedUnits = [ ]; local = [ ]; };
 
@@ -233,7 +233,7 @@ let
       missing = filter (p: ! elem p n.order) (if names == null then [ ] else names);
     in
     if names == null then n.order
-    else if isAttrs only && missing != [ ] then throw "${n.place} has no profile `${head missing}'; it has ${concatStringsSep ", " n.order}"
+    else if isAttrs only && missing != [ ] then throw "${n.place} has no profile '${head missing}'; it has ${concatStringsSep ", " n.order}"
     else filter (p: elem p names) n.order;
 
   host = { system ? true, wanted ? [ ], only ? null }: name:
@@ -291,7 +291,7 @@ let
       targets = if targets == null then { } else mapAttrs (name: f: output name (target name f n.self)) targets;
     };
 
-  # `n:n.path' without a blank is a URL to Nix, that is a string.
+  # 'n:n.path' without a blank is a URL to Nix, that is a string.
   target = name: f:
     if isFunction f || f ? __functor then f
     else throw "the target ${name} is ${a (typeOf f)}; a target is a function of a node, such as n: n.profiles.system.path";
