@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -23,14 +22,6 @@ func (k call) fed() bool {
 		strings.Contains(k.want, "VERB='follow'") || strings.Contains(k.want, "VERB='attend'")
 }
 
-// script is a strict fake Conn: it expects exactly these calls, in order.
-type script struct {
-	hosttest.Stub
-	t     *testing.T
-	calls []call
-	n     int
-}
-
 // call expects a script that matches want and answers it.
 type call struct {
 	want  string // regular expression on the script
@@ -41,29 +32,17 @@ type call struct {
 	stays bool // the connection stays open for as long as the deployer wants
 }
 
-func (s *script) Run(ctx context.Context, c host.Cmd) error {
-	s.t.Helper()
-	if s.n >= len(s.calls) {
-		s.t.Fatalf("unexpected call %d:\n%.300s", s.n, c.Script)
+// web1 is a host that expects exactly these calls, each as root.
+func web1(t *testing.T, calls ...call) *hosttest.Host {
+	t.Helper()
+	expected := make([]hosttest.Call, len(calls))
+	for i, k := range calls {
+		expected[i] = hosttest.Call{Want: k.want, Root: true, Fresh: k.fresh, Fed: k.fed(), Out: k.out, Err: k.err, Stays: k.stays}
+		if k.then != nil {
+			expected[i].Then = func(host.Cmd) { k.then() }
+		}
 	}
-	k := s.calls[s.n]
-	s.n++
-	if !regexp.MustCompile(k.want).MatchString(c.Script) {
-		s.t.Fatalf("call %d is not %s:\n%.600s", s.n, k.want, c.Script)
-	}
-	if !c.Elevate || c.Argv != nil || c.Shell != "" || len(c.Args) > 0 || (c.Stdin != nil) != k.fed() || c.Fresh != k.fresh {
-		s.t.Errorf("call %d (%s): %+v", s.n, k.want, c)
-	}
-	for _, b := range []byte(k.out) { // one byte at a time: any cut will do
-		_, _ = c.Stdout.Write([]byte{b})
-	}
-	if k.then != nil {
-		k.then()
-	}
-	if k.stays {
-		<-ctx.Done()
-	}
-	return k.err
+	return hosttest.New(t, "web1", expected...)
 }
 
 const (
@@ -89,7 +68,7 @@ func healthy(kv ...string) string {
 
 func deploy(t *testing.T, req Request, calls ...call) (Result, []event.Event, error) {
 	t.Helper()
-	s := &script{Stub: hosttest.Stub{Host: "web1"}, t: t, calls: calls}
+	s := web1(t, calls...)
 	if req.NewSystem == "" {
 		req.NewSystem = newSystem
 	}
@@ -99,8 +78,8 @@ func deploy(t *testing.T, req Request, calls ...call) (Result, []event.Event, er
 	req.Host = "web1"
 	var events []event.Event
 	res, err := Run(t.Context(), s, req, event.SinkFunc(func(e event.Event) { events = append(events, e) }))
-	if s.n != len(calls) {
-		t.Errorf("%d calls were made, want %d (%v)", s.n, len(calls), err)
+	if n := len(s.Made()); n != len(calls) {
+		t.Errorf("%d calls were made, want %d (%v)", n, len(calls), err)
 	}
 	var last []event.Kind
 	for _, e := range events {
@@ -308,7 +287,7 @@ func TestBadRequests(t *testing.T) {
 		if r.Action == "" {
 			r.Action = Switch
 		}
-		if _, err := Run(t.Context(), &script{t: t}, r, nil); err == nil {
+		if _, err := Run(t.Context(), web1(t), r, nil); err == nil {
 			t.Errorf("%+v was accepted", r)
 		}
 	}
@@ -335,14 +314,15 @@ func TestInterrupted(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
-			s := &script{Stub: hosttest.Stub{Host: "web1"}, t: t, calls: append([]call{
+			calls := append([]call{
 				{want: `CHECK=`, out: healthy()},
 				{want: `MODE=`, out: "::godwit fact armed x\n" + data(0, "one\n"), err: dropped, then: cancel},
-			}, c.asked...)}
+			}, c.asked...)
+			s := web1(t, calls...)
 			begin := time.Now()
 			res, err := Run(ctx, s, Request{Host: "web1", NewSystem: newSystem, Action: Switch}, nil)
-			if res.Outcome != "interrupted" || !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), c.words) || s.n != len(s.calls) || time.Since(begin) > 30*time.Second {
-				t.Errorf("%d calls, %+v %v", s.n, res, err)
+			if res.Outcome != "interrupted" || !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), c.words) || len(s.Made()) != len(calls) || time.Since(begin) > 30*time.Second {
+				t.Errorf("%d calls, %+v %v", len(s.Made()), res, err)
 			}
 		})
 	}

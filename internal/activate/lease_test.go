@@ -11,7 +11,6 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/host"
-	"godwit/internal/host/hosttest"
 )
 
 // listening is a run whose events are kept.
@@ -162,7 +161,7 @@ func TestOverTime(t *testing.T) {
 	d.fr.begin()
 	_, _ = d.fr.Write([]byte("::godwit beat 50  start home-manager-alice.service\n" +
 		facts("phase", "rolling-back", "final", "rolled-back 0", "started", "1", "apply-result", "timeout killed TERM", "reason", "the activation took longer than 6s", "current", oldSystem, "old", oldSystem)))
-	d.r = &script{Stub: hosttest.Stub{Host: "web1"}, t: t}
+	d.r = web1(t)
 	text := fault.Render(d.conclude())
 	for _, want := range []string{"took longer than 6s", "it waited for start home-manager-alice.service", "--activate-timeout 12", "systemctl status home-manager-alice.service"} {
 		if !strings.Contains(text, want) {

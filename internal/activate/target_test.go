@@ -22,7 +22,6 @@ import (
 // local is a "host" in a folder: the real scripts under a real shell, with
 // systemd and Nix replaced by testdata/stubs.sh.
 type local struct {
-	hosttest.Stub
 	t     *testing.T
 	root  string
 	shell string
@@ -55,7 +54,7 @@ ln -s "$PWD/old" current; ln -s "$PWD/old" profiles/system-7-link; ln -s system-
 
 func newLocal(t *testing.T, shell string) *local {
 	t.Helper()
-	l := &local{Stub: hosttest.Stub{Host: "web1"}, t: t, root: t.TempDir()}
+	l := &local{t: t, root: t.TempDir()}
 	var err error
 	if l.shell, err = exec.LookPath(shell); err != nil {
 		t.Fatal(err)
@@ -94,9 +93,9 @@ func (l *local) idle() {
 	}
 }
 
-// Run feeds the script to the shell, as ssh does. Whatever runs this test, the
+// run feeds the script to the shell, as ssh does. Whatever runs this test, the
 // preflight sees a host with systemd.
-func (l *local) Run(ctx context.Context, c host.Cmd) error {
+func (l *local) run(ctx context.Context, c host.Cmd) error {
 	script := strings.Replace(c.Script, "[ ! -d /run/systemd/system ] || tell systemd", "tell systemd 257; true", 1)
 	script = strings.Replace(script, "tell uid", "tell uid 0; true", 1)
 	cmd := exec.CommandContext(ctx, l.shell, "-c", script)
@@ -127,7 +126,7 @@ func (l *local) deploy(action Action, change func(*Request)) (Result, error) {
 	if change != nil {
 		change(&req)
 	}
-	return Run(l.t.Context(), l, req, event.Discard)
+	return Run(l.t.Context(), hosttest.Func{Host: "web1", Do: l.run}, req, event.Discard)
 }
 
 // TestTargetScripts runs the whole exchange under each shell.

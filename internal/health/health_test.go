@@ -133,15 +133,6 @@ func TestURL(t *testing.T) {
 	}
 }
 
-func fake(run func(ctx context.Context, c host.Cmd) error) host.Conn { return fakeConn{run: run} }
-
-type fakeConn struct {
-	hosttest.Stub
-	run func(ctx context.Context, c host.Cmd) error
-}
-
-func (f fakeConn) Run(ctx context.Context, c host.Cmd) error { return f.run(ctx, c) }
-
 func TestCmd(t *testing.T) {
 	s := sshtest.Start(t)
 	o := s.Options()
@@ -182,40 +173,27 @@ func TestCmd(t *testing.T) {
 }
 
 func TestCancelLeavesNothingRunning(t *testing.T) {
-	var running atomic.Int32
-	r := fake(func(ctx context.Context, c host.Cmd) error {
-		running.Add(1)
-		defer running.Add(-1)
-		io.WriteString(c.Stdout, "x")
-		<-ctx.Done()
-		return ctx.Err()
-	})
+	try := hosttest.Call{Want: `^x$`, Out: "x", Stays: true, Err: context.Canceled}
+	r := hosttest.New(t, "web1", try, try)
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
 	_, err := Run(ctx, r, web, fleet.Checks{Cmd: []fleet.CmdCheck{{Description: "a", Cmd: []string{"x"}}, {Description: "b", Cmd: []string{"x"}}}}, Options{}, event.On(nil, "", ""))
-	if !errors.Is(err, context.Canceled) || running.Load() != 0 {
-		t.Errorf("%v, %d running", err, running.Load())
+	if !errors.Is(err, context.Canceled) || r.Running() != 0 {
+		t.Errorf("%v, %d running", err, r.Running())
 	}
 }
 
 func TestHopelessEndsEarly(t *testing.T) {
-	r := fake(func(context.Context, host.Cmd) error {
-		return fault.New("sudo needs a password").Because(&host.ElevateError{})
-	})
+	r := hosttest.New(t, "web1", hosttest.Call{Want: `^x$`, Root: true, Err: fault.New("sudo needs a password").Because(&host.ElevateError{})})
 	start := time.Now()
 	rep, _, err := run(t, r, fleet.Checks{Cmd: []fleet.CmdCheck{{Description: "a", Cmd: []string{"sudo", "x"}, Period: time.Minute}}}, Options{})
 	if err == nil || time.Since(start) > 5*time.Second || rep.Results[0].Failure != "error: sudo needs a password" {
 		t.Errorf("%v %+v", err, rep)
 	}
 	// A lost connection is tried again: the host may be restarting its network.
-	n := 0
-	r = fake(func(context.Context, host.Cmd) error {
-		if n++; n < 3 {
-			return &host.DroppedError{Host: "web1", Command: "x"}
-		}
-		return nil
-	})
-	if rep, _, err = run(t, r, fleet.Checks{Cmd: []fleet.CmdCheck{{Description: "a", Cmd: []string{"x"}, Period: time.Millisecond}}}, Options{}); err != nil || n != 3 {
+	lost := hosttest.Call{Want: `^x$`, Err: &host.DroppedError{Host: "web1", Command: "x"}}
+	r = hosttest.New(t, "web1", lost, lost, hosttest.Call{Want: `^x$`})
+	if rep, _, err = run(t, r, fleet.Checks{Cmd: []fleet.CmdCheck{{Description: "a", Cmd: []string{"x"}, Period: time.Millisecond}}}, Options{}); err != nil {
 		t.Errorf("%v %+v", err, rep)
 	}
 	if rep, _, err = run(t, nil, fleet.Checks{}, Options{}); err != nil || len(rep.Results) != 0 {

@@ -1,11 +1,10 @@
 package health
 
 import (
-	"context"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,6 +14,7 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/host"
+	"godwit/internal/host/hosttest"
 )
 
 func TestTCP(t *testing.T) {
@@ -36,24 +36,16 @@ func TestTCP(t *testing.T) {
 
 func TestUnits(t *testing.T) {
 	failed := "old.service loaded failed failed Old\nnew.service loaded failed failed New\nodd@1.service loaded failed failed Odd\n"
-	r := fake(func(_ context.Context, c host.Cmd) error {
-		switch {
-		case c.Script == failedScript:
-			io.WriteString(c.Stdout, failed)
-			return nil
-		case c.Script == unitScript && c.Args[0] == "good":
-			return nil
-		case c.Script == unitScript && c.Args[0] == "bad":
-			io.WriteString(c.Stdout, "LoadState=loaded\nActiveState=failed\nSubState=failed\nResult=exit-code\n")
-		case c.Script == unitScript && c.Args[0] == "later":
-			io.WriteString(c.Stdout, "LoadState=loaded\nActiveState=activating\nSubState=auto-restart\nResult=success\n")
-		case c.Script == unitScript:
-			io.WriteString(c.Stdout, "LoadState=not-found\nActiveState=inactive\nSubState=dead\nResult=success\n")
-		default:
-			t.Errorf("unexpected %+v", c)
-		}
-		return &host.ExitError{Code: 3}
-	})
+	asks := func(unit, out string) hosttest.Call {
+		return hosttest.Call{Want: "^" + regexp.QuoteMeta(unitScript+"\n-- "+unit) + "$", Out: out, Err: &host.ExitError{Code: 3}, Again: true}
+	}
+	r := hosttest.New(t, "web1",
+		hosttest.Call{Want: "^" + regexp.QuoteMeta(failedScript) + "$", Out: failed, Again: true},
+		hosttest.Call{Want: "^" + regexp.QuoteMeta(unitScript+"\n-- good") + "$"},
+		asks("bad", "LoadState=loaded\nActiveState=failed\nSubState=failed\nResult=exit-code\n"),
+		asks("later", "LoadState=loaded\nActiveState=activating\nSubState=auto-restart\nResult=success\n"),
+		asks("gone", "LoadState=not-found\nActiveState=inactive\nSubState=dead\nResult=success\n"),
+	).AnyOrder()
 	unit := func(name string) fleet.UnitCheck {
 		return fleet.UnitCheck{Description: "U " + name, Unit: name, Period: time.Millisecond}
 	}

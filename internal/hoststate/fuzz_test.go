@@ -1,36 +1,21 @@
 package hoststate
 
 import (
-	"context"
 	"encoding/json"
 	"testing"
 
 	"godwit/internal/fault"
 	"godwit/internal/history"
-	"godwit/internal/host"
 	"godwit/internal/host/hosttest"
 	"godwit/internal/ui/text/texttest"
 )
-
-// says is a host that gives the same answer to everything.
-type says struct {
-	hosttest.Stub
-	answer []byte
-}
-
-func (s says) Run(_ context.Context, c host.Cmd) error {
-	if c.Stdout != nil {
-		_, _ = c.Stdout.Write(s.answer)
-	}
-	return nil
-}
 
 // FuzzLook reads what a host says of what it runs, boots, keeps and did.
 func FuzzLook(f *testing.F) {
 	f.Add([]byte("version 24.05\nclock 1730628000\ndiffers kernel\nkernel /nix/store/x-linux-6.6.51/bzImage\ndisk /nix/store /dev/vda1 1000 10\ngeneration system-41-link 1730628000.0000000000 /nix/store/a\nbootctl Current Entry: nixos-generation-41.conf\ndefault-file /nix/store/a\nend\n"))
 	f.Add([]byte("::godwit fact current /nix/store/a\n::godwit fact profile /nix/store/b\n::godwit end\nend\n{\"id\":\"x\",\"new\":\"/nix/store/a\"}\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		facts, err := Look(t.Context(), says{answer: b}, "web")
+		facts, err := Look(t.Context(), hosttest.Says("web", b), "web")
 		if err != nil {
 			if err := texttest.Harmless(fault.Render(err)); err != nil {
 				t.Error(err)

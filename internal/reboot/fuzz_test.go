@@ -1,25 +1,10 @@
 package reboot
 
 import (
-	"context"
 	"testing"
 
-	"godwit/internal/host"
 	"godwit/internal/host/hosttest"
 )
-
-// says is a host that gives the same answer to everything.
-type says struct {
-	hosttest.Stub
-	answer string
-}
-
-func (s says) Run(_ context.Context, c host.Cmd) error {
-	if c.Stdout != nil {
-		_, _ = c.Stdout.Write([]byte(s.answer))
-	}
-	return nil
-}
 
 // FuzzFacts reads what a host says of its boots and of its boot loader.
 func FuzzFacts(f *testing.F) {
@@ -27,6 +12,6 @@ func FuzzFacts(f *testing.F) {
 	f.Add("kind systemd-boot\nentry nixos-generation-4.conf\nwhy none\n")
 	f.Fuzz(func(t *testing.T, s string) {
 		parseFacts(s)
-		_, _ = Probe(t.Context(), says{answer: s}, "web")
+		_, _ = Probe(t.Context(), hosttest.Says("web", []byte(s)), "web")
 	})
 }

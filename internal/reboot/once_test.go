@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -17,47 +15,28 @@ import (
 	"godwit/internal/host/hosttest"
 )
 
-var verbOf = regexp.MustCompile(`(?m)^VERB='(\w+)'$`)
-
-// machine is a host in the mind: script tells, for each verb, what it answers
-// next; the last answer is given for ever. "" is no answer, "drop" a lost
-// connection after nothing was said.
-type machine struct {
-	hosttest.Stub
-	t      *testing.T
-	script map[string][]string
-	asked  []string
-}
-
-func (m *machine) Disconnect() { m.asked = append(m.asked, "disconnect") }
-
-func (m *machine) Run(ctx context.Context, c host.Cmd) error {
-	match := verbOf.FindStringSubmatch(c.Script)
-	if match == nil || !c.Elevate {
-		m.t.Errorf("unexpected %+v", c)
-		return errors.New("unexpected")
+// machine is a host that is asked verbs: answers tells, for each, what it answers next; the
+// last answer is given for ever. "" is no answer, "drop" a lost connection after nothing was
+// said, "root" that root is not to be had.
+func machine(t *testing.T, answers map[string][]string) *hosttest.Host {
+	calls := []hosttest.Call{{Want: hosttest.Disconnect, Name: "disconnect", Again: true}}
+	for verb, list := range answers {
+		for i, answer := range list {
+			c := hosttest.Call{Want: `(?m)^VERB='` + verb + `'$`, Name: verb, Root: true, EitherWay: true, Again: i == len(list)-1}
+			switch answer {
+			case "":
+				c.Err = fault.New("no answer on h:22 within 10s").On("web1").Because(&host.ConnectError{Kind: host.Timeout})
+			case "drop":
+				c.Err = &host.DroppedError{Host: "web1", Command: "script"}
+			case "root":
+				c.Err = fault.New("sudo needs a password").On("web1").Because(&host.ElevateError{})
+			default:
+				c.Out = answer + "\nend\n"
+			}
+			calls = append(calls, c)
+		}
 	}
-	verb := match[1]
-	m.asked = append(m.asked, verb)
-	answers := m.script[verb]
-	if len(answers) == 0 {
-		m.t.Errorf("unexpected verb %s", verb)
-		return errors.New("unexpected")
-	}
-	answer := answers[0]
-	if len(answers) > 1 {
-		m.script[verb] = answers[1:]
-	}
-	switch answer {
-	case "":
-		return fault.New("no answer on h:22 within 10s").On("web1").Because(&host.ConnectError{Kind: host.Timeout})
-	case "drop":
-		return &host.DroppedError{Host: "web1", Command: "script"}
-	case "root":
-		return fault.New("sudo needs a password").On("web1").Because(&host.ElevateError{})
-	}
-	io.WriteString(c.Stdout, answer+"\nend\n")
-	return nil
+	return hosttest.New(t, "web1", calls...).AnyOrder()
 }
 
 func TestBootOnce(t *testing.T) {
@@ -98,7 +77,7 @@ func TestBootOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := &machine{t: t, script: c.script}
+			m := machine(t, c.script)
 			req := Request{Host: "web1", New: "/new", Old: "/old", Profile: "/p/system", Link: "system-1-link", Loader: Loader{Kind: "lab"}, Action: "boot",
 				Limit: time.Second, Failed: []string{"known.service"}, Checks: func(context.Context) error { return c.checks }}
 			res, err := BootOnce(t.Context(), m, req, Options{Timeout: 300 * time.Millisecond, Poll: 10 * time.Millisecond, TryTimeout: time.Second}, event.On(nil, "", ""))
@@ -108,7 +87,7 @@ func TestBootOnce(t *testing.T) {
 			if (err == nil) != (c.want == "") || err != nil && !strings.HasPrefix(fault.Render(err), c.want) {
 				t.Errorf("%v", fault.Render(err))
 			}
-			verbs := slices.DeleteFunc(m.asked, func(v string) bool { return v == "look" })
+			verbs := slices.DeleteFunc(m.Made(), func(v string) bool { return v == "look" })
 			if got := strings.Join(verbs, " "); got != c.verbs {
 				t.Errorf("asked %q, not %q", got, c.verbs)
 			}
@@ -118,7 +97,7 @@ func TestBootOnce(t *testing.T) {
 
 func TestBootOnceInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	m := &machine{t: t, script: map[string][]string{"look": {"boot 1\nbooted /old", ""}, "go": {"boot 1\ngoing 1"}}}
+	m := machine(t, map[string][]string{"look": {"boot 1\nbooted /old", ""}, "go": {"boot 1\ngoing 1"}})
 	time.AfterFunc(50*time.Millisecond, cancel)
 	res, err := BootOnce(ctx, m, Request{Host: "web1", New: "/new", Old: "/old", Profile: "/p", Limit: time.Minute}, Options{Poll: 10 * time.Millisecond}, event.On(nil, "", ""))
 	if !errors.Is(err, context.Canceled) || res.Outcome != Failed || !strings.Contains(fault.Render(err), "1m0s after its boot the host goes back") {
@@ -147,7 +126,7 @@ func TestBootOnceGivenUp(t *testing.T) {
 			if c.during == "keep" {
 				script["look"] = append(script["look"], c.answer)
 			}
-			m := &machine{t: t, script: script}
+			m := machine(t, script)
 			checks := func(ctx context.Context) error {
 				if c.during == "back" {
 					cancel()
@@ -159,7 +138,7 @@ func TestBootOnceGivenUp(t *testing.T) {
 			req := Request{Host: "web1", New: "/new", Old: "/old", Profile: "/p", Limit: time.Minute, Checks: checks}
 			_, err := BootOnce(ctx, m, req, Options{Poll: 10 * time.Millisecond}, event.On(nil, "", ""))
 			if !errors.Is(err, context.Canceled) || !strings.Contains(fault.Render(err), c.want) {
-				t.Errorf("%v: %s", m.asked, fault.Render(err))
+				t.Errorf("%v: %s", m.Made(), fault.Render(err))
 			}
 		})
 	}

@@ -3,10 +3,8 @@ package reboot
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"path/filepath"
-	"slices"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -19,49 +17,37 @@ import (
 	"godwit/test/lab"
 )
 
-// fake is a host: boots are the answers to looks over new connections, the
-// last of them for ever; "" is no answer, "key" another host key.
-type fake struct {
-	hosttest.Stub
-	t            *testing.T
-	boots        []string
-	ask          error
-	asked        int
-	disconnected bool
+const bootIDs = `^cat /proc/sys/kernel/random/boot_id$`
+
+// look is a look at the boot id; "" is no answer, "key" another host key.
+func look(id string, fresh bool) hosttest.Call {
+	c := hosttest.Call{Want: bootIDs, Fresh: fresh, Out: id + "\n"}
+	switch id {
+	case "":
+		c.Out, c.Err = "", fault.New("no answer on h:22 within 10s").On("web1").Because(&host.ConnectError{Kind: host.Timeout})
+	case "key":
+		c.Out, c.Err = "", fault.New("h:22 shows another host key").On("web1").Because(&host.ConnectError{Kind: host.HostKeyChanged})
+	}
+	return c
 }
 
-func (f *fake) Disconnect() { f.disconnected = true }
-
-func (f *fake) Run(ctx context.Context, c host.Cmd) error {
-	switch {
-	case c.Script == script && c.Elevate && !c.Fresh:
-		f.asked++
-		if f.ask != nil && c.Stderr != nil {
-			io.WriteString(c.Stderr, "Operation inhibited by \"backup\"\n")
-		}
-		return f.ask
-	case len(c.Argv) == 2 && c.Argv[0] == "cat" && !c.Elevate:
-		id := "one"
-		if c.Fresh {
-			if f.asked == 0 {
-				f.t.Error("looked before it asked")
-			}
-			id = f.boots[0]
-			if len(f.boots) > 1 {
-				f.boots = f.boots[1:]
-			}
-		}
-		switch id {
-		case "":
-			return fault.New("no answer on h:22 within 10s").On("web1").Because(&host.ConnectError{Kind: host.Timeout})
-		case "key":
-			return fault.New("h:22 shows another host key").On("web1").Because(&host.ConnectError{Kind: host.HostKeyChanged})
-		}
-		io.WriteString(c.Stdout, id+"\n")
-		return nil
+// rebooting is a host that runs boot one and is asked to reboot. boots are the answers to
+// the looks after that, over new connections: the last of them for ever, unless it tells.
+func rebooting(t *testing.T, ask error, boots ...string) *hosttest.Host {
+	asked := hosttest.Call{Want: "^" + regexp.QuoteMeta(script) + "$", Root: true, Err: ask}
+	if ask != nil {
+		asked.Stderr = "Operation inhibited by \"backup\"\n"
 	}
-	f.t.Errorf("unexpected command %+v", c)
-	return errors.New("unexpected")
+	calls := []hosttest.Call{look("one", false), asked}
+	for i, id := range boots {
+		c := look(id, true)
+		c.Again = i == len(boots)-1 && id != "two" && id != "key"
+		calls = append(calls, c)
+		if id == "two" {
+			calls = append(calls, hosttest.Call{Want: hosttest.Disconnect})
+		}
+	}
+	return hosttest.New(t, "web1", calls...)
 }
 
 func TestRun(t *testing.T) {
@@ -81,10 +67,9 @@ func TestRun(t *testing.T) {
 		"refused":         {nil, &host.ExitError{Code: 1}, "error: web1: the host refused to reboot (status 1)\n  Operation inhibited by \"backup\"\n  it still runs its old boot"},
 		"no root":         {nil, fault.New("sudo needs a password").On("web1").Because(&host.ElevateError{}), "error: web1: not rebooted: sudo needs a password"},
 	} {
-		f := &fake{t: t, boots: c.boots, ask: c.ask}
-		res, err := Run(t.Context(), f, "web1", Options{Timeout: 200 * time.Millisecond, Poll: 5 * time.Millisecond}, event.On(nil, "", ""))
+		res, err := Run(t.Context(), rebooting(t, c.ask, c.boots...), "web1", Options{Timeout: 200 * time.Millisecond, Poll: 5 * time.Millisecond}, event.On(nil, "", ""))
 		if c.want == "" {
-			if err != nil || res.Before != "one" || res.After != "two" || !f.disconnected {
+			if err != nil || res.Before != "one" || res.After != "two" {
 				t.Errorf("%s: %v %+v", name, err, res)
 			}
 			continue
@@ -98,38 +83,17 @@ func TestRun(t *testing.T) {
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(30*time.Millisecond, cancel)
-	_, err := Run(ctx, &fake{t: t, boots: []string{""}}, "web1", Options{Poll: time.Minute}, event.On(nil, "", ""))
+	_, err := Run(ctx, rebooting(t, nil, ""), "web1", Options{Poll: time.Minute}, event.On(nil, "", ""))
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 }
 
-// boots answers looks at the boot id one by one; "" is no answer. It notes
-// which looks wanted a new connection.
-type boots struct {
-	hosttest.Stub
-	ids   []string
-	fresh []bool
-}
-
-func (b *boots) Run(_ context.Context, c host.Cmd) error {
-	if len(c.Argv) != 2 || c.Argv[0] != "cat" || c.Elevate {
-		return fmt.Errorf("unexpected command %+v", c)
-	}
-	b.fresh = append(b.fresh, c.Fresh)
-	id := b.ids[0]
-	if len(b.ids) > 1 {
-		b.ids = b.ids[1:]
-	}
-	if id == "" {
-		return &host.DroppedError{Host: "web1"}
-	}
-	_, err := io.WriteString(c.Stdout, id+"\n")
-	return err
-}
-
 func TestWatch(t *testing.T) {
-	b := &boots{ids: []string{"one", "", "", "one", "two"}}
+	// What was connected may hang: after a look without an answer the next ones are over
+	// new connections, until one answers.
+	b := hosttest.New(t, "web1", look("one", false), look("", false), look("", true), look("one", true), look("two", false),
+		hosttest.Call{Want: hosttest.Disconnect})
 	ctx, stop := watch(t.Context(), b, "one", time.Millisecond)
 	select {
 	case <-ctx.Done():
@@ -139,11 +103,10 @@ func TestWatch(t *testing.T) {
 	if !errors.Is(context.Cause(ctx), ErrRebooted) || !stop() {
 		t.Errorf("cause %v", context.Cause(ctx))
 	}
-	if want := []bool{false, false, true, true, false}; !slices.Equal(b.fresh, want) {
-		t.Errorf("new connections: %v, want %v", b.fresh, want)
-	}
 
-	ctx, stop = watch(t.Context(), &boots{ids: []string{"one"}}, "one", time.Millisecond)
+	same := look("one", false)
+	same.Again = true
+	ctx, stop = watch(t.Context(), hosttest.New(t, "web1", same), "one", time.Millisecond)
 	time.Sleep(20 * time.Millisecond)
 	if ctx.Err() != nil || stop() || ctx.Err() == nil {
 		t.Errorf("the same boot all the time: %v", ctx.Err())
@@ -155,7 +118,7 @@ func TestWatch(t *testing.T) {
 	}
 	early, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, stop = watch(early, &boots{ids: []string{"two"}}, "one", time.Millisecond); stop() {
+	if _, stop = watch(early, hosttest.New(t, "web1"), "one", time.Millisecond); stop() {
 		t.Error("looked after the end")
 	}
 }
