@@ -22,3 +22,27 @@ func FuzzSettings(f *testing.F) {
 		}
 	})
 }
+
+// FuzzExpr reads --on.
+func FuzzExpr(f *testing.F) {
+	for _, s := range []string{"web*", "@web,!@canary", "(a,b)&!{c,d[,]}", `a\,b & @x`, "!!(a", "a+(b)"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		e, err := ParseExpr([]string{s}, nil)
+		if err != nil {
+			return
+		}
+		for _, name := range []string{"web", "a"} {
+			for _, tags := range [][]string{nil, {"x"}, {"web", "canary"}} {
+				if e.Match(name, tags) && !e.May(name) {
+					t.Errorf("%q matches %s %v, and may not", s, name, tags)
+				}
+			}
+		}
+		rest, wanted, simple := Selection{On: []string{s}}.Named([]string{"web", "a"}, []string{"a"})
+		if match := rest.rest.Match("a", wanted); simple && e.May("a") && !match {
+			t.Errorf("%q wants %q, which does not match", s, wanted)
+		}
+	})
+}

@@ -5,15 +5,12 @@ import (
 	"slices"
 	"sort"
 	"strings"
-
-	"godwit/internal/shell"
 )
 
 // Selection is which hosts of a fleet a run is about, as the selector flags
 // say. The zero value is not valid: Every is 1 for all hosts; start from All.
 type Selection struct {
-	// On are glob patterns on names; a host is in when one of them matches.
-	// None stands for "*".
+	// On are the words of an Expr: names, globs, tags. None stands for "*".
 	On []string
 	// Tagged are tags that a host must all have.
 	Tagged []string
@@ -23,6 +20,9 @@ type Selection struct {
 	// OrderByTags orders the hosts, in place of the configuration's own
 	// ordering tags.
 	OrderByTags []string
+
+	// rest is what remains of On when names have been looked at: see Named.
+	rest *Expr
 }
 
 // Counts say what a selection left out, for the header.
@@ -51,19 +51,41 @@ func (s Selection) Check() error {
 	if s.Skip < 0 {
 		return &SelectionError{Msg: fmt.Sprintf("--skip=%d: cannot skip less than no host", s.Skip)}
 	}
-	for _, p := range s.On {
-		if _, err := CompileGlob(p); err != nil {
-			return &SelectionError{Msg: fmt.Sprintf("--on '%s' is not a pattern: %s", p, err), Hints: []string{`* ? [abc] [!a] {a,b} have a meaning in patterns; write \[ for the character itself`}}
-		}
-	}
-	return nil
+	_, err := ParseExpr(s.On, nil)
+	return err
 }
 
 // NeedsTags says whether the selection depends on more than names: then the
 // metadata of every host whose name matches must be known. ordering are the
 // configuration's own ordering tags.
 func (s Selection) NeedsTags(ordering []string) bool {
-	return len(s.Tagged) > 0 || s.Positional() && len(s.order(ordering)) > 0
+	if len(s.Tagged) > 0 || s.Positional() && len(s.order(ordering)) > 0 {
+		return true
+	}
+	e, err := s.expr(nil)
+	return err == nil && e.tags()
+}
+
+// expr is what On says, or what is left of it.
+func (s Selection) expr(names []string) (*Expr, error) {
+	if s.rest != nil {
+		return s.rest, nil
+	}
+	return ParseExpr(s.On, names)
+}
+
+// Named is the selection that remains for hosts whose names Names gave out of all:
+// what their tags and places decide. wanted are tags that each of the hosts must
+// have, and which alone decide; simple is false when it takes more to know a host's tags by.
+func (s Selection) Named(all, names []string) (rest Selection, wanted []string, simple bool) {
+	rest = s
+	e, err := s.expr(all)
+	if err != nil {
+		return rest, nil, false
+	}
+	rest.On, rest.rest = nil, e
+	wanted, simple = e.required(names)
+	return rest, slices.Concat(s.Tagged, wanted), simple
 }
 
 // Positional says whether the place of a host in the order decides.
@@ -76,51 +98,25 @@ func (s Selection) order(ordering []string) []string {
 	return ordering
 }
 
-// Names gives the names that the patterns match, in the order of names. A
-// pattern that matches nothing is an error; so is a plain name that no host has.
+// Names gives the names of hosts that may be selected, in the order of names:
+// where tags decide, those that may have them. A pattern on names that matches
+// nothing is an error; so is a plain name that no host has.
 func (s Selection) Names(names []string) ([]string, error) {
 	if err := s.Check(); err != nil {
 		return nil, err
 	}
-	if len(s.On) == 0 {
-		return slices.Clone(names), nil
+	e, err := s.expr(names)
+	if err != nil {
+		return nil, err
 	}
-	in := map[string]bool{}
-	for _, p := range s.On {
-		g, err := CompileGlob(p)
-		if err != nil {
+	if s.rest == nil {
+		if err := e.check(names); err != nil {
 			return nil, err
 		}
-		n := 0
-		for _, name := range names {
-			if g.Match(name) {
-				in[name] = true
-				n++
-			}
-		}
-		if n > 0 || p == "*" {
-			continue
-		}
-		e := &SelectionError{Msg: fmt.Sprintf("no host matches --on '%s'", p)}
-		if g.Literal() {
-			e.Msg = fmt.Sprintf("there is no host `%s'", p)
-			if near := Nearest(p, names); near != "" {
-				e.Msg += fmt.Sprintf(" (did you mean %s?)", near)
-			}
-		}
-		if strings.Contains(p, ",") && g.Literal() {
-			hint := "several hosts:"
-			for _, name := range strings.Split(p, ",") {
-				hint += " --on " + shell.Word(name)
-			}
-			e.Hints = append(e.Hints, hint)
-		}
-		e.Hints = append(e.Hints, hostsHint(names))
-		return nil, e
 	}
 	var out []string
 	for _, name := range names {
-		if in[name] {
+		if e.May(name) {
 			out = append(out, name)
 		}
 	}
@@ -199,7 +195,15 @@ func Select(f *Fleet, s Selection) ([]Host, Counts, error) {
 			hosts = append(hosts, h)
 		}
 	}
-	hosts = Limits(s, Order(Tagged(hosts, s.Tagged), s.order(f.OrderingTags)))
+	e, err := s.expr(names)
+	if err != nil {
+		return nil, c, err
+	}
+	chosen := slices.DeleteFunc(slices.Clone(hosts), func(h Host) bool { return !e.Match(h.Name, h.Tags) })
+	if len(chosen) == 0 && len(hosts) > 0 {
+		return nil, c, e.nobody(hosts)
+	}
+	hosts = Limits(s, Order(Tagged(chosen, s.Tagged), s.order(f.OrderingTags)))
 	c.Chosen = len(hosts)
 	return hosts, c, nil
 }
