@@ -107,16 +107,15 @@ func byHost(entries []history.Entry, patterns []string) ([]history.Entry, error)
 	if len(patterns) == 0 {
 		return entries, nil
 	}
-	var globs []*fleet.Glob
-	for _, p := range patterns {
-		g, err := fleet.CompileGlob(p)
-		if err != nil {
-			return nil, fault.New("`%s' is not a pattern: %s", p, err)
-		}
-		globs = append(globs, g)
+	expr, err := fleet.ParseExpr(patterns, nil)
+	if err != nil {
+		return nil, err
+	}
+	if expr.Tags() {
+		return nil, fault.New("the history does not know which tags a host had").Hint("name hosts: --on 'web*'")
 	}
 	return slices.DeleteFunc(entries, func(e history.Entry) bool {
-		return !slices.ContainsFunc(globs, func(g *fleet.Glob) bool { return g.Match(e.Host) })
+		return !expr.Match(e.Host, nil)
 	}), nil
 }
 

@@ -6,10 +6,10 @@ import (
 	"godwit/internal/fleet"
 )
 
-// selectFlags adds morph's host selection to a verb.
+// selectFlags adds the selection of hosts to a verb.
 func selectFlags(c *cobra.Command, s *fleet.Selection) {
 	f := c.Flags()
-	f.StringArrayVar(&s.On, "on", nil, "glob of host names (may be repeated): --on 'web*'")
+	f.StringArrayVar(&s.On, "on", nil, "hosts: names, globs, @TAG, a,b any, a&b both, !a not (may be repeated): --on 'web*,!@canary'")
 	f.StringSliceVar(&s.Tagged, "tagged", nil, "comma-separated tags that a host must all have")
 	f.IntVar(&s.Every, "every", 1, "keep each `N`th host")
 	f.IntVar(&s.Skip, "skip", 0, "skip the first `N` hosts")

@@ -238,8 +238,8 @@ end:
 	return word
 }
 
-// tags says whether tags matter.
-func (e *Expr) tags() bool {
+// Tags says whether tags matter.
+func (e *Expr) Tags() bool {
 	return slices.ContainsFunc(e.terms, func(t *term) bool { return t.tag })
 }
 
@@ -365,7 +365,7 @@ func (e *Expr) nobody(hosts []Host) error {
 		}
 	}
 	slices.Sort(known)
-	f := &SelectionError{Msg: fmt.Sprintf("no host matches --on '%s'", strings.Join(e.words, ","))}
+	f := &SelectionError{Msg: fmt.Sprintf("no host matches --on '%s'", strings.Join(e.words, ",")), Nobody: true}
 	for _, t := range e.terms {
 		if !t.tag || t.not || slices.ContainsFunc(known, t.glob.Match) {
 			continue

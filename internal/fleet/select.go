@@ -36,6 +36,8 @@ type Counts struct {
 type SelectionError struct {
 	Msg   string
 	Hints []string
+	// Nobody says that no host has the tags, which is true of the hosts that are known.
+	Nobody bool
 }
 
 func (e *SelectionError) Error() string { return e.Msg }
@@ -63,7 +65,7 @@ func (s Selection) NeedsTags(ordering []string) bool {
 		return true
 	}
 	e, err := s.expr(nil)
-	return err == nil && e.tags()
+	return err == nil && e.Tags()
 }
 
 // expr is what On says, or what is left of it.

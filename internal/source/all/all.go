@@ -9,6 +9,7 @@ import (
 	"godwit/internal/fleet"
 	"godwit/internal/nix"
 	"godwit/internal/source"
+	"godwit/internal/source/colmena"
 	"godwit/internal/source/deployrs"
 	"godwit/internal/source/morph"
 	"godwit/internal/source/reader"
@@ -16,6 +17,7 @@ import (
 
 // Dialects are all that there are.
 var Dialects = []*source.Dialect{
+	colmena.Dialect,
 	deployrs.Dialect,
 	morph.Dialect,
 }

@@ -1,15 +1,21 @@
-// Package colmena reads the hives that zhaofengli/colmena (now
+// Package colmena is the dialect of the hives that zhaofengli/colmena (now
 // nix-community/colmena) deploys: hive.nix, the output colmenaHive that its
 // makeHive makes, and the raw output colmena of older flakes. Its Nix code
-// (hive.nix beside this file) is godwit's own.
+// (hive.nix beside this file) is godwit's own. docs/colmena.md says what of
+// colmena's contract is kept, and what is different and why.
 package colmena
 
 import (
 	_ "embed" // hive.nix
 	"fmt"
+	"path/filepath"
+	"slices"
 	"strings"
 
+	"godwit/internal/fault"
+	"godwit/internal/fleet"
 	"godwit/internal/nix"
+	"godwit/internal/source"
 	"godwit/internal/source/common"
 )
 
@@ -22,20 +28,83 @@ const (
 	Raw  = "colmena"     // as colmena 0.4 takes it
 )
 
-// expr is a function in Nix of { systems, fallback, targets }. A hive is a file, or
-// the output attr of a flake.
-func expr(file, flake, attr string) string {
-	var at strings.Builder
-	if flake == "" {
-		fmt.Fprintf(&at, "file = %s;", nix.Quote(file))
-	} else {
+// Dialect is colmena's.
+var Dialect = &source.Dialect{
+	Name:    "colmena",
+	Expr:    expr,
+	Setting: setting,
+	Other:   notAHive,
+	Fit:     fit,
+	Empty:   "every attribute of the hive but meta, network and defaults is a host",
+}
+
+// expr is hive.nix for a file, or for an output of a flake.
+func expr(l source.Location, _ source.Options) string {
+	at := fmt.Sprintf("file = %s;", nix.Quote(l.File))
+	if l.Flake != "" {
 		// What a raw hive says was written for 0.4, where name and nodes were not
 		// to be replaced.
 		version := "0.5"
-		if attr == Raw {
+		if l.Attr == Raw {
 			version = "0.4"
 		}
-		fmt.Fprintf(&at, "flake = %s; attr = %s; version = %s;", nix.Quote(flake), nix.Quote(attr), nix.Quote(version))
+		at = fmt.Sprintf("flake = builtins.getFlake %s; attr = %s; version = %s;", nix.Quote(l.Flake), nix.Quote(l.Attr), nix.Quote(version))
 	}
-	return fmt.Sprintf("(args: (%s) ({ %s common = (%s); } // args))", hiveNix, &at, common.Nix)
+	return fmt.Sprintf("(args: (%s) ({ %s common = (%s); } // args))", hiveNix, at, common.Nix)
+}
+
+// setting is how a hive spells what godwit has other words for.
+func setting(name string) string {
+	switch name {
+	case "description":
+		return "meta.description"
+	case "secrets":
+		return "deployment.keys"
+	case "buildOn":
+		return "deployment.buildOnTarget"
+	}
+	return "deployment." + name
+}
+
+// notAHive says what a file is that is no hive, and what to do with it. kind is
+// hive.nix's word; args are the names that a function wants.
+func notAHive(at source.Location, kind string, args []string) error {
+	is := func(what string) *fault.Error {
+		return fault.New("`%s' is %s, no hive of colmena's", at.Name(), what)
+	}
+	module := func() *fault.Error {
+		return is("a NixOS module, the configuration of one machine").
+			Hint("write a hive.nix beside it: { meta.nixpkgs = import <nixpkgs> { }; HOST = ./%s; }", filepath.Base(at.File))
+	}
+	switch kind {
+	case "network":
+		return is("a network of morph's").Hint("--dialect morph reads it")
+	case "flake":
+		return is("a flake").Hint("--flake %s reads its outputs", filepath.Dir(at.File))
+	case "nixops":
+		return is("a network of NixOps").Hint("leave out network.storage and network.enableRollback; deployment.targetHost and deployment.keys stay")
+	case "module":
+		return module()
+	}
+	if slices.ContainsFunc(args, func(a string) bool {
+		return slices.Contains([]string{"config", "lib", "pkgs", "modulesPath", "options"}, a)
+	}) {
+		return module()
+	}
+	return is("a function of "+strings.Join(args, ", ")).
+		Hint("colmena calls a hive without arguments: give them defaults, or write a file that calls it: import ./%s { %s = …; }", filepath.Base(at.File), strings.Join(args, " = …; "))
+}
+
+// fit says why a host can never be a NixOS: its packages are a Mac's.
+func fit(h fleet.Host) error {
+	if !strings.HasSuffix(h.System, "-darwin") {
+		return nil
+	}
+	linux := source.LinuxCounterpart(h.System)
+	f := fault.New("a NixOS host cannot be %s", h.System).On(h.Name)
+	if h.SystemFrom == "pkgs" {
+		return f.Detail("its packages (meta.nixpkgs, meta.nodeNixpkgs or nixpkgs.pkgs) are those of a Mac").
+			Hint(`write meta.nixpkgs = import <nixpkgs> { system = "%s"; };`, linux)
+	}
+	return f.Hint(`write nixpkgs.hostPlatform = "%s";`, linux)
 }

@@ -2,7 +2,6 @@ package colmena
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -11,52 +10,11 @@ import (
 	"testing"
 
 	"godwit/internal/fault"
+	"godwit/internal/fleet"
 	"godwit/internal/nix"
+	"godwit/internal/source"
+	"godwit/internal/source/sourcetest"
 )
-
-// nixos is the small NixOS that stands for nixpkgs.
-func nixos(t testing.TB) string {
-	t.Helper()
-	dir, err := filepath.Abs("../../../test/nixos")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
-func tool(t testing.TB) *nix.Tool {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("needs Nix")
-	}
-	t.Setenv("NIX_CONFIG", "build-users-group =\nsubstituters =\nsandbox = false\nexperimental-features = nix-command flakes\n")
-	t.Setenv("NIX_PATH", "nixpkgs="+nixos(t))
-	tool, err := nix.Find(context.Background(), nix.Settings{})
-	if err != nil {
-		t.Fatal(fault.Render(err))
-	}
-	return tool
-}
-
-// write makes a repository of one file, and what files name.
-func write(t testing.TB, name, text string, files map[string]string) string {
-	t.Helper()
-	dir := t.TempDir()
-	put := func(name, text string) {
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	put(name, text)
-	for name, text := range files {
-		put(name, text)
-	}
-	return filepath.Join(dir, name)
-}
 
 // fact is one statement of what a hive means. Numbers are those of the sections of
 // docs/colmena.md.
@@ -191,30 +149,41 @@ var facts = []fact{
 	{is: "1.6 eval", hive: `{ a.networking.hostName = "x"; }`, ask: `h.introspect ({ nodes, pkgs, lib, ... }: [ (lib.attrNames nodes) nodes.a.config.networking.hostName pkgs.hello.pname ])`, want: `[["a"],"x","hello"]`},
 }
 
+// at writes the repository of a fact, and says where its hive is.
+func (f fact) at(t testing.TB) source.Location {
+	t.Helper()
+	files := map[string]string{"hive.nix": f.hive}
+	for name, text := range f.files {
+		files[name] = text
+	}
+	if f.flake == "" {
+		return source.Location{File: filepath.Join(sourcetest.Write(t, files), "hive.nix")}
+	}
+	files["flake.nix"] = "{ outputs = { self }: let nixpkgs = { outPath = ./nixpkgs; outputs = { }; }; in " + f.flake + "; }"
+	dir := sourcetest.Write(t, files)
+	if err := os.CopyFS(filepath.Join(dir, "nixpkgs"), os.DirFS(sourcetest.Nixpkgs(t))); err != nil {
+		t.Fatal(err)
+	}
+	attr := f.attr
+	if attr == "" {
+		attr = Raw
+	}
+	return source.Location{Flake: "path:" + dir, Attr: attr}
+}
+
 // answer is the expression of what a fact asks, in Nix.
 func (f fact) answer(t testing.TB) string {
 	t.Helper()
-	var call string
-	if f.flake == "" {
-		call = expr(write(t, "hive.nix", f.hive, f.files), "", "")
-	} else {
-		attr := f.attr
-		if attr == "" {
-			attr = Raw
-		}
-		file := write(t, "flake.nix", "{ outputs = { self }: let nixpkgs = { outPath = ./nixpkgs; outputs = { }; }; in "+f.flake+"; }", f.files)
-		if err := os.CopyFS(filepath.Join(filepath.Dir(file), "nixpkgs"), os.DirFS(nixos(t))); err != nil {
-			t.Fatal(err)
-		}
-		call = expr("", "path:"+filepath.Dir(file), attr)
-	}
-	return fmt.Sprintf("(let h = %s { systems.told = \"aarch64-linux\"; fallback = \"x86_64-linux\"; }; host = h.host { system = false; }; in %s)", call, f.ask)
+	return fmt.Sprintf("(let h = %s { systems.told = \"aarch64-linux\"; fallback = \"x86_64-linux\"; }; host = h.host { system = false; }; in %s)",
+		expr(f.at(t), source.Options{}), f.ask)
 }
 
 // TestContract: each fact of sections 1 and 2 that a hive can show.
 func TestContract(t *testing.T) {
-	tl := tool(t)
-	eval := func(expr string) ([]byte, error) { return tl.Eval(t.Context(), nix.Evaluation{Expr: expr}) }
+	tl := sourcetest.Tool(t, "")
+	eval := func(expr string) ([]byte, error) {
+		return tl.Eval(t.Context(), nix.Evaluation{Expr: expr, Args: []string{"--extra-experimental-features", "nix-command flakes"}})
+	}
 	var all strings.Builder
 	var values []fact
 	for _, f := range facts {
@@ -259,5 +228,42 @@ func TestContract(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", b.String(), f.want)
 			}
 		})
+	}
+}
+
+// TestSelectByTags: which hosts are chosen, and that the systems of the others are not
+// begun with.
+func TestSelectByTags(t *testing.T) {
+	tl := sourcetest.Tool(t, "")
+	h := fact{hive: `let host = tags: { deployment.tags = tags; boot.isContainer = true; }; off = { system.build.toplevel = (import <nixpkgs/lib>).mkForce (throw "not wanted"); }; in {
+		meta.nixpkgs = <nixpkgs>;
+		a = host [ "web" "eu" ]; b = host [ "web" "canary" ]; c = host [ "db" ]; d = { imports = [ (host [ "other" ]) off ]; }; bad = throw "bad"; }`}
+	at := h.at(t)
+	for on, want := range map[string]string{
+		"@web,!bad": "a b", "!bad,!@canary,!d": "a c", "@web&@eu,!bad": "a", "?&(@db,@eu)": "a c", "c": "c", "@web": "a b bad!", "?&@nobody": "!no host matches", "@nobody": "bad!",
+	} {
+		for _, outputs := range []bool{true, false} {
+			if !outputs && !strings.HasPrefix(on, "!bad") {
+				continue // without systems there is one way only
+			}
+			seen := 0
+			res, err := sourcetest.Open(t, tl, Dialect, at, source.Options{}).Load(t.Context(), source.Request{
+				Selection: fleet.Selection{Every: 1, On: []string{on}}, Outputs: outputs, OnHost: func(fleet.Host) { seen++ },
+			})
+			if err != nil {
+				if !strings.HasPrefix(want, "!") {
+					t.Errorf("%s: %s", on, fault.Render(err))
+				}
+				continue
+			}
+			got := sourcetest.Names(res.Fleet.Hosts)
+			n := len(got)
+			for _, f := range res.Failed {
+				got = append(got, f.Host+"!")
+			}
+			if strings.Join(got, " ") != want || outputs && seen != n {
+				t.Errorf("%s (outputs %t): %v, %d announced", on, outputs, got, seen)
+			}
+		}
 	}
 }

@@ -26,7 +26,8 @@ import (
 // host, in one process for many hosts: in ten hosts with real NixOS modules,
 // metadata alone takes 4 s, both together what systems alone take. Tags are
 // looked at inside that evaluation, before the profiles of a host are begun.
-// Only when tags decide about places (--limit with ordering tags, say) is the
+// Only when tags decide about places (--limit with ordering tags, say), or in
+// another way than that each host must have them (--on '@web,db'), is the
 // metadata of all read first and the profiles of the selected afterwards.
 func (r *Reader) Load(ctx context.Context, req source.Request) (*source.Result, error) {
 	sel := req.Selection
@@ -45,6 +46,10 @@ func (r *Reader) Load(ctx context.Context, req source.Request) (*source.Result, 
 	finish := func(hosts []fleet.Host) (*source.Result, error) {
 		all.Hosts = hosts
 		chosen, c, err := fleet.Select(all, rest)
+		var nobody *fleet.SelectionError
+		if errors.As(err, &nobody) && nobody.Nobody && len(res.Failed) > 0 {
+			chosen, err = nil, nil // it may have been one of those that failed
+		}
 		if err != nil {
 			return nil, selectionFault(err)
 		}
@@ -107,18 +112,21 @@ func (r *Reader) first(req source.Request) (first, error) {
 	if err != nil {
 		return first{}, selectionFault(err)
 	}
-	f := first{named: len(names), rest: sel}
+	rest, wanted, simple := sel.Named(r.about.Names, names)
+	f := first{named: len(names), rest: rest}
 	f.request = req
-	f.rest.On = nil
 	if !sel.NeedsTags(r.about.OrderingTags) {
 		names = fleet.Limits(sel, names)
 		f.rest.Skip, f.rest.Every, f.rest.Limit = 0, 1, 0
 	}
 	f.names = names
-	if f.twice = f.rest.Positional() && req.Outputs; f.twice {
+	if !simple && !req.Outputs {
+		return f, nil // each host is known to be in when all are
+	}
+	if f.twice = (f.rest.Positional() || !simple) && req.Outputs; f.twice {
 		return f, nil
 	}
-	f.outputs, f.wanted = req.Outputs, sel.Tagged
+	f.outputs, f.wanted = req.Outputs, wanted
 	if !f.rest.Positional() {
 		f.each = req.OnHost
 	}
