@@ -40,6 +40,9 @@ type Request struct {
 	Outputs bool
 	// Only are the names of the profiles that are of interest; nil: all.
 	Only []string
+	// OnlyOf are the same by host, for hosts of which a profile was named with the
+	// host: one that the host does not have is an error of it. It stands above Only.
+	OnlyOf map[string][]string
 	// Targets, when set, is a Nix expression of a set of functions from a node to a
 	// derivation (TargetOf, TargetsIn). They take the place of the profiles.
 	Targets string

@@ -132,7 +132,6 @@ var cases = []struct {
 	{"a wrapper that cannot be seen through", `one { } { a = { user = "root"; path = removeAttrs (activate.noop pkgs.hello) [ "override" ]; }; }`, "", map[string]string{"profiles.0.kind": `"custom"`, "profiles.0.activate": `["deploy-rs-activate"]`}},
 	{"a path that is in the store already", `one { } { a = { user = "root"; path = builtins.unsafeDiscardStringContext "${activate.noop pkgs.hello}"; }; }`, "", map[string]string{"profiles.0.kind": `"custom"`, "profiles.0.drv": `""`, "platform.from": `"fallback"`, "platform.system": `"riscv64-linux"`}},
 	{"only one profile", `one { } { a = hello; b = hello // { user = "ana"; }; }`, `{ only = [ "b" ]; }`, map[string]string{"profiles.0.name": `"b"`, "profiles.1": `null`}},
-	{"only one profile of a node", `one { } { a = hello; b = hello; }`, `{ only.web = [ "b" ]; only.db = [ "a" ]; }`, map[string]string{"profiles.0.name": `"b"`, "profiles.1": `null`}},
 	{"tags, which deploy-rs does not have", `one { tags = [ "x" ]; } { a = hello; }`, `{ wanted = [ "y" ]; }`, map[string]string{"tags": `["x"]`, "selected": `false`, "profiles.0.drv": `null`}},
 	{"metadata looks at no system", `one { } { system = { user = "root"; path = activate.nixos { config = throw "looked"; }; }; ana = { user = "ana"; path = activate.home-manager { activationPackage = throw "looked"; }; }; }`, `{ system = false; }`, map[string]string{
 		"profiles.0.kind": `"nixos"`, "profiles.1.kind": `"home"`, "platform.system": `"x86_64-linux"`, "profiles.0.drv": `null`,

@@ -226,21 +226,11 @@ let
 
   noChecks = { cmd = [ ]; http = [ ]; tcp = [ ]; unit = [ ]; failedUnits = [ ]; local = [ ]; };
 
-  # only: names of profiles, or node -> names; null for all.
-  chosen = only: n:
-    let
-      names = if isAttrs only then only.${n.name} or null else only;
-      missing = filter (p: ! elem p n.order) (if names == null then [ ] else names);
-    in
-    if names == null then n.order
-    else if isAttrs only && missing != [ ] then throw "${n.place} has no profile '${head missing}'; it has ${concatStringsSep ", " n.order}"
-    else filter (p: elem p names) n.order;
-
   host = { system ? true, wanted ? [ ], only ? null }: name:
     let
       n = node name;
       everything = map n.profile n.order;
-      profiles = map n.profile (chosen only n);
+      profiles = filter (p: only == null || elem p.name only) everything;
       # godwit logs in once for all profiles of a node: as the one who is root
       # there, else as the first says.
       first = p: head (p ++ [ (throw "${n.place} has no profiles") ]);

@@ -125,3 +125,22 @@ func TestOther(t *testing.T) {
 		}
 	}
 }
+
+// Profiles that were named with their node.
+func TestOnlyOf(t *testing.T) {
+	tool := tool(t)
+	dir := sourcetest.Write(t, map[string]string{"deploy.nix": `{ deploy.nodes = let p = { user = "root"; path = (import <nixpkgs> { }).hello; }; in {
+  a = { hostname = "a"; profiles = { x = p; y = p; }; };
+  b = { hostname = "b"; profiles = { x = p; y = p; }; };
+  c = { hostname = "c"; profiles = { x = p; }; };
+}; }`})
+	at := source.Location{File: filepath.Join(dir, "deploy.nix")}
+	r := sourcetest.Open(t, tool, Dialect, at, source.Options{})
+	res := sourcetest.Load(t, r, source.Request{Outputs: true, OnlyOf: map[string][]string{"a": {"y"}, "c": {"y"}}})
+	if len(res.Failed) != 1 || res.Failed[0].Host != "c" || !strings.Contains(res.Failed[0].Err.Error(), "it has no profile 'y'") {
+		t.Errorf("failed: %v", res.Failed)
+	}
+	if got := sourcetest.Names(res.Fleet.Hosts); !reflect.DeepEqual(got, []string{"a", "b"}) {
+		t.Errorf("hosts are %q", got)
+	}
+}

@@ -190,14 +190,25 @@ type query struct {
 	system []string
 }
 
-// host is the function of the contract that a query calls for each name.
-func (q query) host() (string, error) {
+// host is the function of the contract that a query calls for each name, of the
+// configuration that stands before it.
+func (q query) host(configuration string) (string, error) {
 	wanted, err := nix.QuoteJSON(append([]string{}, q.wanted...))
-	if err != nil || q.request.Only == nil {
-		return fmt.Sprintf("host { system = %t; wanted = %s; }", q.outputs, wanted), err
+	if err != nil {
+		return "", err
 	}
-	only, err := nix.QuoteJSON(q.request.Only)
-	return fmt.Sprintf("host { system = %t; wanted = %s; only = %s; }", q.outputs, wanted, only), err
+	only := "null"
+	if q.request.Only != nil {
+		if only, err = nix.QuoteJSON(q.request.Only); err != nil {
+			return "", err
+		}
+	}
+	if q.request.OnlyOf == nil {
+		return fmt.Sprintf("%s.host { system = %t; wanted = %s; only = %s; }", configuration, q.outputs, wanted, only), nil
+	}
+	of, err := nix.QuoteJSON(q.request.OnlyOf)
+	return fmt.Sprintf("(let from = %s; of = %s; in name: from.host { system = %t; wanted = %s; only = of.${name} or %s; } name)",
+		configuration, of, q.outputs, wanted, only), err
 }
 
 // system is what builtins.currentSystem is while a host is evaluated. A
@@ -217,7 +228,7 @@ func (r *Reader) system(platforms map[string]string) func(name string) string {
 func (r *Reader) evaluate(ctx context.Context, q query, res *source.Result) ([]fleet.Host, error) {
 	got := map[string]fleet.Host{}
 	var mu sync.Mutex
-	host, err := q.host()
+	host, err := q.host(r.call(q.request))
 	if err != nil {
 		return nil, err
 	}
@@ -230,7 +241,7 @@ func (r *Reader) evaluate(ctx context.Context, q query, res *source.Result) ([]f
 	began := time.Now()
 	each := nix.Each{
 		Names:   q.names,
-		Expr:    fmt.Sprintf("%s.%s", r.call(q.request), host),
+		Expr:    host,
 		Env:     r.env(source.Hosts, q.names),
 		Args:    r.args(),
 		System:  r.system(q.request.Platforms),
@@ -242,6 +253,9 @@ func (r *Reader) evaluate(ctx context.Context, q query, res *source.Result) ([]f
 				return fmt.Errorf("%s: cannot read its metadata: %w", name, err)
 			}
 			if err := r.fit(&h); err != nil {
+				return err
+			}
+			if err := hasProfiles(name, value, q.request.OnlyOf[name]); err != nil {
 				return err
 			}
 			mu.Lock()
@@ -265,7 +279,10 @@ func (r *Reader) evaluate(ctx context.Context, q query, res *source.Result) ([]f
 	if q.lead == nil {
 		start()
 	} else {
-		each.Expr = fmt.Sprintf("(let configuration = %s; in { lead = configuration.summary; each = configuration.%s; })", r.call(q.request), host)
+		if host, err = q.host("configuration"); err != nil {
+			return nil, err
+		}
+		each.Expr = fmt.Sprintf("(let configuration = %s; in { lead = configuration.summary; each = %s; })", r.call(q.request), host)
 		each.System, each.Args = nil, append(each.Args, q.system...)
 		each.Lead = func(summary json.RawMessage) error {
 			if err := q.lead(summary); err != nil {
@@ -292,6 +309,20 @@ func (r *Reader) evaluate(ctx context.Context, q query, res *source.Result) ([]f
 		}
 	}
 	return hosts, nil
+}
+
+// hasProfiles refuses a host that has not all of the profiles that were asked for by name.
+func hasProfiles(host string, value json.RawMessage, wanted []string) error {
+	var j struct{ Profiles []struct{ Name string } }
+	if err := json.Unmarshal(value, &j); err != nil {
+		return err
+	}
+	for _, name := range wanted {
+		if !slices.ContainsFunc(j.Profiles, func(p struct{ Name string }) bool { return p.Name == name }) {
+			return fault.New("it has no profile '%s'", name).On(host)
+		}
+	}
+	return nil
 }
 
 // fit refuses a host that cannot be deployed to, and takes apart a target that says
