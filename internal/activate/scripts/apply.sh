@@ -32,9 +32,10 @@ apply_ended() {
 	case ${SERVICE_RESULT:-}/$(get apply-rc) in
 	success/*' ok')
 		put activated-at "$(uptime_s)"
-		if try 6 unit_confirm && { [ "$TICKS" = 0 ] || try 6 unit_lease; } && put phase activated; then
+		if try 6 unit_confirm && { [ "$TICKS" = 0 ] || try 6 unit_lease; }; then
+			# Before the phase: who follows the log reads no further than that.
 			say "activated; goes back in $(left)s unless it is reached and confirmed"
-			return 0
+			! put phase activated || return 0
 		fi
 		start_rollback "the deadline for the confirmation could not be set"
 		;;
