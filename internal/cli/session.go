@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"godwit/internal/awake"
 	"godwit/internal/builder"
 	"godwit/internal/crash"
 	"godwit/internal/deploy"
@@ -292,7 +293,7 @@ func (s *session) askHosts(ctx context.Context, r source.Request, res *source.Re
 		if h.BuildOnly {
 			return deploy.Outcome{}
 		}
-		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		ctx, cancel := awake.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
 		system, err := platformOf(ctx, s.pool.Conn(h))
 		if err != nil {
