@@ -12,12 +12,8 @@ import (
 // stops only its ssh, and kills it: the host is back within a minute of the loss, or
 // confirmed, and the screen says which.
 func TestAsleep(t *testing.T) {
-	h := host(t, "lid")
-	w := newWorld(t, h)
-	fleet := func(word string) string {
-		return w.fleetOf(service(word)+`deployment.healthChecks.local = [ { description = "slow"; cmd = [ "sleep" "20" ]; timeout = 60; } ];`, map[string]string{h.Name: amd64})
-	}
-	w.run("deploy", fleet("start"), "switch").exits(0)
+	needLab(t)
+	t.Parallel()
 	for _, c := range []struct {
 		name     string
 		back     bool
@@ -31,9 +27,15 @@ func TestAsleep(t *testing.T) {
 		{"killed", true, func(p *process) { _ = p.cmd.Process.Kill(); _ = p.cmd.Wait() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := w.as(t)
+			h := host(t, "lid")
+			w := newWorld(t, h)
+			fleet := func(word, check string) string {
+				return w.fleetOf(service(word)+check, map[string]string{h.Name: amd64})
+			}
+			w.run("deploy", fleet("start", ""), "switch").exits(0)
+			slow := `deployment.healthChecks.local = [ { description = "slow"; cmd = [ "sleep" "20" ]; timeout = 60; } ];`
 			old := on(t, h, "readlink -f /run/current-system")
-			p := w.start(t.Context(), nil, "deploy", fleet(strings.Fields(c.name)[0]), "switch", "--json")
+			p := w.start(t.Context(), nil, "deploy", fleet(strings.Fields(c.name)[0], slow), "switch", "--json")
 			p.until(`"step":"check","kind":"started"`, 2*time.Minute)
 			begin := time.Now()
 			gone := make(chan time.Duration, 1)

@@ -272,6 +272,7 @@ func TestInterrupt(t *testing.T) {
 	net := only(service("before"))
 	w.run("deploy", net, "switch").exits(0)
 	before := on(t, spare, "readlink /run/current-system")
+	nap := fmt.Sprintf("sleep 77%d", os.Getpid()) // not that of another run of these tests
 
 	for _, c := range []struct {
 		name, body string
@@ -279,10 +280,10 @@ func TestInterrupt(t *testing.T) {
 		args       []string
 	}{
 		{"evaluation", `system.nixos.label = builtins.seq (builtins.foldl' (a: b: a + b) 0 (builtins.genList (x: x) 30000000)) "slow";`, "evaluat", []string{"deploy", "NET", "switch"}},
-		{"build", `system.activationScripts.slow = "${derivation { name = "slow"; system = "x86_64-linux"; builder = "/bin/sh"; args = [ "-c" "echo sleeping; /bin/sleep 77; echo > $out" ]; }}";`, "build", []string{"deploy", "NET", "switch"}},
+		{"build", `system.activationScripts.slow = "${derivation { name = "slow"; system = "x86_64-linux"; builder = "/bin/sh"; args = [ "-c" "echo sleeping; /bin/` + nap + `; echo > $out" ]; }}";`, "build", []string{"deploy", "NET", "switch"}},
 		{"copying", `environment.etc.blob.source = "${./blob}";`, "copying from", []string{"deploy", "NET", "switch"}},
-		{"secrets", `deployment.secrets.k = { source = "k"; destination = "/run/k"; action = [ "sleep" "77" ]; };`, "post-upload command: sleep 77", []string{"deploy", "NET", "switch", "--upload-secrets"}},
-		{"activation", `system.activationScripts.slow = "echo now sleeping; sleep 77";`, "now sleeping", []string{"deploy", "NET", "switch"}},
+		{"secrets", `deployment.secrets.k = { source = "k"; destination = "/run/k"; action = [ "sh" "-c" "` + nap + `" ]; };`, nap, []string{"deploy", "NET", "switch", "--upload-secrets"}},
+		{"activation", `system.activationScripts.slow = "echo now sleeping; ` + nap + `";`, "now sleeping", []string{"deploy", "NET", "switch"}},
 		{"checks", `deployment.healthChecks.cmd = [ { description = "never"; cmd = [ "false" ]; period = 1; } ];`, "never", []string{"deploy", "NET", "switch"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -314,7 +315,7 @@ func TestInterrupt(t *testing.T) {
 				t.Errorf("the host runs %s, before %s", now, before)
 			}
 			isSettled(t, spare)
-			if left := strings.TrimSpace(processes(t, "sleep 77")); left != "" {
+			if left := strings.TrimSpace(processes(t, nap)); left != "" {
 				t.Errorf("left running here: %s", left)
 			}
 		})

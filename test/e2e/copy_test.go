@@ -509,7 +509,7 @@ func TestCompress(t *testing.T) {
 		{"off", far, []string{"--compress", "off"}, 24 << 20, 26 << 20, "", decides},
 		{"on", far, []string{"--compress", "on"}, 17 << 20, 20 << 20, "", decides},
 		{"as ssh is configured", far, []string{"--compress", "ssh"}, 24 << 20, 26 << 20, "", decides},
-		{"auto", far, nil, 17 << 20, 21 << 20, "ssh compresses", "second login"},
+		{"auto", far, []string{"-v"}, 17 << 20, 21 << 20, "ssh compresses", "second login"},
 		{"auto and a fast link", near, []string{"-v"}, 24 << 20, 27 << 20, "ssh does not compress", "ssh compresses"},
 		{"auto and one login", far, nil, 24 << 20, 27 << 20, "a second login, for a connection that compresses, failed", "ssh compresses"},
 		{"auto and ssh compresses by itself", far, nil, 17 << 20, 20 << 20, "", decides},
@@ -529,9 +529,18 @@ func TestCompress(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		_, all := w.blobs(6, 4, true)
-		before := c.wire.up.Load()
-		r := w.run(append([]string{"push", "--store-path", "./result", "--to", "deploy@" + name}, c.flags...)...).exits(0).says(c.says).saysNot(c.saysNot)
+		var all []string
+		var before int64
+		var r result
+		for range 3 {
+			_, all = w.blobs(6, 4, true)
+			before = c.wire.up.Load()
+			r = w.run(append([]string{"push", "--store-path", "./result", "--to", "deploy@" + name}, c.flags...)...).exits(0)
+			if !strings.Contains(r.stderr, "cannot measure the link") { // in its time, on this machine at this moment
+				break
+			}
+		}
+		r.says(c.says).saysNot(c.saysNot)
 		n := c.wire.up.Load() - before
 		t.Logf("%s: %.1f MiB on the wire, %s", c.name, float64(n)/(1<<20), r.took.Round(10*time.Millisecond))
 		if n < c.least || n > c.most {

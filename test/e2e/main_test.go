@@ -25,25 +25,7 @@ import (
 var shared struct {
 	dir    string // removed at the end
 	godwit string
-	hosts  sync.Map // name -> func() (*lab.Host, error)
-	queues sync.Map // name -> chan struct{}: closed when the last test that asked for the host has ended
 	images sync.Map // files that builders were made from
-}
-
-// hostSpecs are the hosts that tests may ask for by name.
-var hostSpecs = map[string]lab.Spec{
-	"web":   {Suite: "trixie", Arch: "amd64"},
-	"db":    {Suite: "bookworm", Arch: "amd64"},
-	"spare": {Suite: "trixie", Arch: "amd64"},
-	// Of tests that mostly wait, for minutes: their queues are short.
-	"late": {Suite: "trixie", Arch: "amd64"},
-	"lid":  {Suite: "trixie", Arch: "amd64"},
-	"mute": {Suite: "trixie", Arch: "amd64"},
-	"calm": {Suite: "trixie", Arch: "amd64"},
-	// What takes part where the emulated host does: nobody else waits for that.
-	"pi":  {Suite: "bookworm", Arch: "arm64"},
-	"www": {Suite: "trixie", Arch: "amd64"},
-	"sql": {Suite: "bookworm", Arch: "amd64"},
 }
 
 func TestMain(m *testing.M) {
@@ -86,18 +68,20 @@ func run(m *testing.M) (int, error) {
 				fmt.Fprintf(os.Stderr, "e2e: cannot remove the builders: %v\n%s", err, out)
 			}
 		}
-		shared.hosts.Range(func(_, v any) bool {
-			if h, err := v.(func() (*lab.Host, error))(); err == nil {
-				_ = h.Remove(ctx)
-			}
-			return true
-		})
+		removeHosts(ctx)
 	}()
 	return m.Run(), nil
 }
 
-func stateEnv() []string {
-	return []string{"XDG_STATE_HOME=" + filepath.Join(shared.dir, "state"), "XDG_CONFIG_HOME=" + filepath.Join(shared.dir, "config")}
+// stateEnv is where godwit keeps its memory: tests whose hosts are the first of their names share one.
+func stateEnv(hosts ...*lab.Host) []string {
+	state := "state"
+	for _, h := range hosts {
+		if n := copyOf(h); n > 0 {
+			state += fmt.Sprintf("-%s%d", h.Name, n)
+		}
+	}
+	return []string{"XDG_STATE_HOME=" + filepath.Join(shared.dir, state), "XDG_CONFIG_HOME=" + filepath.Join(shared.dir, "config")}
 }
 
 // needLab skips in short mode, which promises no containers. Anything else that
@@ -107,58 +91,6 @@ func needLab(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs containers")
 	}
-}
-
-// host is hosts for one.
-func host(t *testing.T, name string) *lab.Host {
-	t.Helper()
-	return hosts(t, name)[0]
-}
-
-// hosts gives a test the shared hosts of those names, started when first asked
-// for, for itself until it ends. Tests that share no host run at the same time;
-// a host's tests run in the order in which they are written. A test calls it
-// once, before anything else.
-func hosts(t *testing.T, names ...string) []*lab.Host {
-	t.Helper()
-	needLab(t)
-	var before []chan struct{}
-	ended := make(chan struct{})
-	for _, name := range names {
-		if last, ok := shared.queues.Swap(name, ended); ok {
-			before = append(before, last.(chan struct{}))
-		}
-	}
-	t.Cleanup(func() { close(ended) })
-	t.Parallel()
-	for _, c := range before {
-		<-c
-	}
-	var list []*lab.Host
-	for _, name := range names {
-		list = append(list, startHost(t, name))
-	}
-	return list
-}
-
-func startHost(t *testing.T, name string) *lab.Host {
-	t.Helper()
-	spec, ok := hostSpecs[name]
-	if !ok {
-		t.Fatalf("no lab host is called %q", name)
-	}
-	start, _ := shared.hosts.LoadOrStore(name, sync.OnceValues(func() (*lab.Host, error) {
-		spec.Name = name
-		spec.Dir = filepath.Join(shared.dir, "lab")
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
-		defer cancel()
-		return lab.Start(ctx, spec)
-	}))
-	h, err := start.(func() (*lab.Host, error))()
-	if err != nil {
-		t.Fatalf("cannot start the lab host %s: %v", name, err)
-	}
-	return h
 }
 
 // world is a directory with a configuration, and the environment that godwit is run in.
@@ -179,7 +111,7 @@ func newWorld(t *testing.T, hosts ...*lab.Host) *world {
 	if err := lab.WriteSSHConfig(config, hosts...); err != nil {
 		t.Fatal(err)
 	}
-	w.env = append(stateEnv(),
+	w.env = append(stateEnv(hosts...),
 		"SSH_CONFIG_FILE="+config,
 		"NIX_PATH=nixpkgs="+repo(t, "test/nixos"),
 		"NIX_CONFIG=build-users-group =\nsandbox = false\nsubstituters =\nexperimental-features = nix-command flakes",

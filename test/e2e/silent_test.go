@@ -296,7 +296,7 @@ func TestSilentInDeploy(t *testing.T) {
 		mu.Lock()
 		silent = part.word
 		mu.Unlock()
-		m := w.start(context.Background(), []string{"GODWIT_SSHOPTS=-o ConnectTimeout=7"}, "deploy", net, "switch", "--yes").measure(bad)
+		m := w.start(context.Background(), []string{"GODWIT_SSHOPTS=-o ConnectTimeout=7"}, "deploy", net, "switch", "--yes").measure(2*time.Minute + bad) // the preflight's own limit
 		t.Logf("%s: %.1f s, %d MiB: %s", part.name, m.took.Seconds(), m.rss>>10, lastLineOf(m.stderr))
 		if got := on(t, spare, "cat /run/e2e"); got != fmt.Sprint("spare", i) {
 			t.Errorf("%s: the good host was not changed (%s):\n%s", part.name, got, m.stderr)

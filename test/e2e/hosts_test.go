@@ -1,0 +1,179 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"godwit/test/lab"
+)
+
+// kinds are the hosts that tests ask for by name. Of each there are some that are
+// alike, so that tests which mostly wait for their host do not wait for each other.
+var kinds = map[string]*kind{
+	"web":   {spec: lab.Spec{Suite: "trixie", Arch: "amd64"}, most: 2},
+	"db":    {spec: lab.Spec{Suite: "bookworm", Arch: "amd64"}, most: 2},
+	"spare": {spec: lab.Spec{Suite: "trixie", Arch: "amd64"}, most: 3},
+	// Of tests that mostly wait, for minutes.
+	"late": {spec: lab.Spec{Suite: "trixie", Arch: "amd64"}, most: 3},
+	"lid":  {spec: lab.Spec{Suite: "trixie", Arch: "amd64"}, most: 3},
+	"mute": {spec: lab.Spec{Suite: "trixie", Arch: "amd64"}, most: 2},
+	"calm": {spec: lab.Spec{Suite: "trixie", Arch: "amd64"}, most: 2},
+	// What takes part where the emulated host does: nobody else waits for that.
+	"pi":  {spec: lab.Spec{Suite: "bookworm", Arch: "arm64"}, most: 1},
+	"www": {spec: lab.Spec{Suite: "trixie", Arch: "amd64"}, most: 1},
+	"sql": {spec: lab.Spec{Suite: "bookworm", Arch: "amd64"}, most: 1},
+}
+
+// kind is a sort of host.
+type kind struct {
+	spec lab.Spec
+	most int      // how many there may be
+	free []*place // those that no test has; the first is given next
+	made int
+}
+
+// place is a host, started when a test first has it.
+type place struct {
+	kind  *kind
+	n     int // 0 for the first of its kind
+	start func() (*lab.Host, error)
+}
+
+// want is a test that asks for hosts.
+type want struct {
+	names []string
+	got   []*place
+	ready chan struct{} // closed when got is complete
+}
+
+// housing gives hosts to tests, in the order in which they are written.
+var housing struct {
+	sync.Mutex
+	wants  []*want
+	hosts  []*lab.Host // those that were started
+	copies map[*lab.Host]int
+}
+
+// copyOf is 0 for the first host of its name.
+func copyOf(h *lab.Host) int {
+	housing.Lock()
+	defer housing.Unlock()
+	return housing.copies[h]
+}
+
+// serve gives free hosts to those who wait. Who needs several gets all at once, and
+// keeps what there is from those behind.
+func serve() {
+	kept := map[string]int{}
+	housing.wants = slices.DeleteFunc(housing.wants, func(w *want) bool {
+		all := true
+		for _, name := range w.names {
+			k := kinds[name]
+			all = all && len(k.free)+k.most-k.made > kept[name]
+		}
+		if !all {
+			for _, name := range w.names {
+				kept[name]++
+			}
+			return false
+		}
+		for _, name := range w.names {
+			k := kinds[name]
+			if len(k.free) == 0 {
+				k.free = append(k.free, newPlace(name, k))
+			}
+			w.got = append(w.got, k.free[0])
+			k.free = k.free[1:]
+		}
+		close(w.ready)
+		return true
+	})
+}
+
+func newPlace(name string, k *kind) *place {
+	p := &place{kind: k, n: k.made}
+	k.made++
+	spec := k.spec
+	spec.Name = name
+	spec.Dir = filepath.Join(shared.dir, fmt.Sprint("lab", p.n))
+	p.start = sync.OnceValues(func() (*lab.Host, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
+		defer cancel()
+		h, err := lab.Start(ctx, spec)
+		housing.Lock()
+		defer housing.Unlock()
+		if err == nil {
+			housing.copies[h] = p.n
+			housing.hosts = append(housing.hosts, h)
+		}
+		return h, err
+	})
+	return p
+}
+
+// host is hosts for one.
+func host(t *testing.T, name string) *lab.Host {
+	t.Helper()
+	return hosts(t, name)[0]
+}
+
+// hosts gives a test hosts of those names, for itself until it ends: not as they were
+// made, but as the test before has left them. A test calls it once, before anything
+// else; tests run beside each other as far as there are hosts.
+func hosts(t *testing.T, names ...string) []*lab.Host {
+	t.Helper()
+	needLab(t)
+	w := &want{names: names, ready: make(chan struct{})}
+	housing.Lock()
+	for _, name := range names {
+		if kinds[name] == nil {
+			housing.Unlock()
+			t.Fatalf("no lab host is called %q", name)
+		}
+	}
+	if housing.copies == nil {
+		housing.copies = map[*lab.Host]int{}
+	}
+	housing.wants = append(housing.wants, w)
+	serve()
+	housing.Unlock()
+	t.Cleanup(func() {
+		<-w.ready
+		housing.Lock()
+		defer housing.Unlock()
+		for _, p := range w.got {
+			p.kind.free = append(p.kind.free, p)
+		}
+		serve()
+	})
+	t.Parallel()
+	asked := time.Now()
+	<-w.ready
+	var list []*lab.Host
+	for i, p := range w.got {
+		h, err := p.start()
+		if err != nil {
+			t.Fatalf("cannot start the lab host %s: %v", names[i], err)
+		}
+		list = append(list, h)
+	}
+	began := time.Now()
+	t.Cleanup(func() {
+		t.Logf("waited %.0f s for its hosts, had them for %.0f s", began.Sub(asked).Seconds(), time.Since(began).Seconds())
+	})
+	return list
+}
+
+// removeHosts ends all that were started.
+func removeHosts(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, h := range housing.hosts {
+		wg.Go(func() { _ = h.Remove(ctx) })
+	}
+	wg.Wait()
+}
