@@ -24,10 +24,16 @@ func testOnly(r *activate.Request) { r.Action = activate.Test }
 func brief(r *activate.Request)    { r.ActivateTimeout, r.ConfirmTimeout = 4*time.Second, 4*time.Second }
 func unplug(k *kase)               { k.net.cut(true) }
 
-// replug brings the network back after a while, so that the client can see
-// what became of the host.
-func replug(k *kase, after time.Duration) {
-	k.wg.Go(func() { time.Sleep(after); k.net.down.Store(false) })
+// soon is for what ends when nobody confirms.
+func soon(r *activate.Request) { r.ConfirmTimeout = 5 * time.Second }
+
+// replug brings the network back when the host has decided by itself, so that the
+// client can see what became of it.
+func replug(k *kase) {
+	k.wg.Go(func() {
+		k.waitFor("the host's decision", `[ -L /run/godwit/current/decision ] || ls /run/godwit/*/final`)
+		k.net.down.Store(false)
+	})
 }
 
 // powerCut cuts the power and boots again.
@@ -142,16 +148,16 @@ var cases = []fcase{
 	{name: "unit that was broken before", new: "fail4old", before: "systemctl start fault-known.service; true", outcome: "changed", end: "new"},
 	{name: "unit that failed again and again before", ages: true, new: "fail4loop", before: "systemctl start fault-loop.service; sleep 0.5", outcome: "changed", end: "new", after: func(k *kase) { k.do("systemctl stop fault-loop.service") }},
 	{name: "unit that is ignored", new: "fail4", req: func(r *activate.Request) { r.IgnoreUnits = []string{"x.service", "fault-br*"} }, outcome: "changed", end: "new"},
-	{name: "daemon-reexec and reload while waiting", ages: true, outcome: "rolled-back", exit: rolledBack, end: "old", checks: func(k *kase) error {
+	{name: "daemon-reexec and reload while waiting", ages: true, req: soon, outcome: "rolled-back", exit: rolledBack, end: "old", checks: func(k *kase) error {
 		unplug(k)
 		k.do("systemctl daemon-reexec; systemctl daemon-reload")
-		replug(k, 7*time.Second)
+		replug(k)
 		return nil
 	}, words: "not confirmed within"},
-	{name: "isolate while waiting", ages: true, outcome: "rolled-back", exit: rolledBack, end: "old", checks: func(k *kase) error {
+	{name: "isolate while waiting", ages: true, req: soon, outcome: "rolled-back", exit: rolledBack, end: "old", checks: func(k *kase) error {
 		unplug(k)
 		k.do("systemctl isolate multi-user.target")
-		replug(k, 7*time.Second)
+		replug(k)
 		return nil
 	}},
 
@@ -219,24 +225,24 @@ var cases = []fcase{
 	{name: "the log fills /run", new: "flood", before: "mount -o remount,size=24m /run", outcome: "rolled-back", exit: rolledBack, end: "old"},
 
 	// Access is lost.
-	{name: "firewall drops everything", new: "nonet", outcome: "rolled-back", exit: rolledBack, end: "old", words: "within 5s ("},
-	{name: "sshd does not come back", ages: true, new: "nosshd", outcome: "rolled-back", exit: rolledBack, end: "old"},
-	{name: "link down", new: "linkdown", outcome: "rolled-back", exit: rolledBack, end: "old"},
-	{name: "sudo rights lost", ages: true, new: "nosudo", outcome: "rolled-back", exit: rolledBack, end: "old", words: "new connection"},
+	{name: "firewall drops everything", new: "nonet", req: soon, outcome: "rolled-back", exit: rolledBack, end: "old", words: "within 5s ("},
+	{name: "sshd does not come back", ages: true, new: "nosshd", req: soon, outcome: "rolled-back", exit: rolledBack, end: "old"},
+	{name: "link down", new: "linkdown", req: soon, outcome: "rolled-back", exit: rolledBack, end: "old"},
+	{name: "sudo rights lost", ages: true, new: "nosudo", req: soon, outcome: "rolled-back", exit: rolledBack, end: "old", words: "new connection"},
 	{name: "checks fail", outcome: "rolled-back", exit: rolledBack, end: "old", within: 15 * time.Second,
 		checks: func(*kase) error { return errors.New("http: 503") }, words: "checks failed: http: 503"},
 	{name: "a unit fails after the activation", new: "faillate", outcome: "rolled-back", exit: rolledBack, end: "old",
 		checks: func(*kase) error { time.Sleep(1500 * time.Millisecond); return nil }, words: "fault-late.service"},
-	{name: "the laptop closes after arming", outcome: "rolled-back", exit: rolledBack, end: "old", armed: func(k *kase) {
+	{name: "the laptop closes after arming", req: soon, outcome: "rolled-back", exit: rolledBack, end: "old", armed: func(k *kase) {
 		unplug(k)
-		replug(k, 9*time.Second)
+		replug(k)
 	}},
-	{name: "the host is frozen while waiting", outcome: "rolled-back", exit: rolledBack, end: "old", checks: func(k *kase) error {
+	{name: "the host is frozen while waiting", req: soon, outcome: "rolled-back", exit: rolledBack, end: "old", checks: func(k *kase) error {
 		unplug(k)
 		_ = k.Freeze(k.ctx)
 		time.Sleep(6 * time.Second)
 		_ = k.Thaw(k.ctx)
-		replug(k, 2*time.Second)
+		replug(k)
 		return nil
 	}},
 
@@ -256,7 +262,7 @@ var cases = []fcase{
 	{name: "rollback hangs after the confirmation deadline, last resort", old: "rbhang", req: func(r *activate.Request) { brief(r); r.LastResort = "reboot" },
 		outcome: "rolled-back", exit: rolledBack, end: "old", within: 2 * time.Minute, checks: func(k *kase) error {
 			unplug(k)
-			replug(k, 6*time.Second)
+			replug(k)
 			return nil
 		}},
 	{name: "the rollback unit is killed", ages: true, new: "fail2", before: "echo 2 >/var/lib/fault/old-slow", outcome: "rolled-back", exit: rolledBack, end: "old", running: func(k *kase) {
@@ -447,7 +453,7 @@ cat /dev/zero >/run/filler 2>/dev/null; put phase committing`)}
 	}, after: ranOnce("test", "good", 0)},
 	{name: "arming cut and the laptop gone", req: brief, outcome: "failed", exit: 1, end: "old", runner: func(k *kase) host.Conn {
 		return &network{Conn: k.r, edit: editTarget("unit_apply apply ||", "kill -9 $$; false ||")}
-	}, armed: func(k *kase) { unplug(k); replug(k, 16*time.Second) }, after: ranOnce("test", "good", 0)},
+	}, armed: func(k *kase) { unplug(k); replug(k) }, after: ranOnce("test", "good", 0)},
 	{name: "the deadman cannot be set", outcome: "failed", exit: 1, end: "old", words: "deadman", runner: func(k *kase) host.Conn {
 		return &network{Conn: k.r, edit: editTarget("elif ! unit_deadman", "elif true")}
 	}, after: ranOnce("test", "good", 0)},

@@ -86,7 +86,7 @@ func (h *machine) clientBy(t testing.TB, user, elevate string) *ssh.Host {
 	t.Helper()
 	timeout := 15 * time.Second
 	if h.pool == nil { // the deployer's own: its host will vanish
-		timeout = 3 * time.Second
+		timeout = 8 * time.Second
 	}
 	pool, err := ssh.NewPool(ssh.Options{
 		Elevate: elevate, ConfigFile: "none", IdentityFile: h.Identity, ConnectTimeout: timeout,
@@ -229,7 +229,8 @@ func (l *listener) warned(words string) int {
 func (h *machine) request(name string) activate.Request {
 	return activate.Request{
 		Host: h.Name, NewSystem: h.systems[name], Action: activate.Switch,
-		ActivateTimeout: 12 * time.Second, ConfirmTimeout: 5 * time.Second,
+		// Time enough on a busy machine; what waits for its end says soon.
+		ActivateTimeout: 12 * time.Second, ConfirmTimeout: 30 * time.Second,
 		Meta: map[string]string{"who": "o'test", "commit": "4f2a91c"},
 	}
 }

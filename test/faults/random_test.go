@@ -306,7 +306,7 @@ func TestKilledDeployer(t *testing.T) {
 					t.Errorf("want busy: %v", err)
 				}
 			}
-			left := h.settled(30 * time.Second)
+			left := h.settled(40 * time.Second)
 			s := h.look()
 			want := h.systems["old"]
 			if stage == "committing" || stage == "end" {
@@ -344,6 +344,7 @@ func deployChild(t *testing.T) {
 		return s
 	}
 	req := h.request("good")
+	req.ConfirmTimeout = 8 * time.Second
 	req.OnPhase = func(p activate.Phase) {
 		switch {
 		case stage == "armed" && p == activate.Armed, stage == "activated" && p == activate.Activated, stage == "end" && p == activate.Confirmed:
