@@ -138,6 +138,8 @@ func TestTargetScripts(t *testing.T) {
 	// One user is logged in, and nobody answers for it unless "answers" says so.
 	const userFails = "echo 4 >new-rc; echo 'warning: user activation for root failed' >new-says; echo '   0 root' >users"
 	const newBoots, oldStays = "new new system-8-link", "old old system-7-link"
+	// A turn is waited for during a quarter of that: a busy machine needs some of it for a second try.
+	patient := func(r *Request) { r.ActivateTimeout = 40 * time.Second }
 	for _, shell := range shells {
 		for i, c := range []struct {
 			name, before string
@@ -171,7 +173,7 @@ func TestTargetScripts(t *testing.T) {
 			{name: "somebody switches, no guard", before: "echo 99 >new-switch-locked", change: func(r *Request) { r.NoGuard = true }, outcome: "failed", words: "another switch-to-configuration", end: oldStays},
 			{name: "somebody switches, boot", action: Boot, before: "echo 99 >new-boot-locked", outcome: "failed", words: "another switch-to-configuration", end: oldStays},
 			{name: "somebody switches, dry-activate", action: DryActivate, before: "echo 99 >new-dry-activate-locked", outcome: "failed", words: "another switch-to-configuration", end: oldStays},
-			{name: "somebody has switched in a moment", before: "echo 1 >new-test-locked; echo 1 >new-boot-locked", outcome: "changed", ran: "test new, boot new", end: newBoots},
+			{name: "somebody has switched in a moment", before: "echo 1 >new-test-locked; echo 1 >new-boot-locked", change: patient, outcome: "changed", ran: "test new, boot new", end: newBoots},
 			{name: "somebody switches on the way back", before: "echo 2 >new-rc; echo 4 >old-test-locked", outcome: "rolled-back", words: "exit 2", ran: "test new, test old", end: oldStays},
 			{name: "somebody switches for ever on the way back", before: "echo 2 >new-rc; echo 999 >old-test-locked", outcome: "failed", words: "it could not go back: another switch-to-configuration", ran: "test new", end: "new old system-7-link"},
 			{name: "a login cut it short, then somebody switches", before: "echo 9 >new-cut", outcome: "rolled-back", words: "(exit 11); it went back", ran: "test new, test old", end: oldStays},

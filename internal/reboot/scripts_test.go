@@ -110,9 +110,12 @@ func TestGoInAnotherBoot(t *testing.T) {
 // TestLoaderHangs: a boot loader that hangs is killed with its children, also
 // when all of them ignore SIGTERM, and nothing of the watchdog stays.
 func TestLoaderHangs(t *testing.T) {
-	for _, sh := range shells {
+	for i, sh := range shells {
 		t.Run(sh, func(t *testing.T) {
+			t.Parallel()
 			root := t.TempDir()
+			// Of this run and shell alone.
+			limit := fmt.Sprint(73020 + i + 10*os.Getpid())
 			put(t, root, "sys/bin/switch-to-configuration", "#!/bin/sh\ntrap '' TERM\nsleep 7301 &\necho $! >"+root+"/child\nwait\n")
 			put(t, root, "ok/bin/switch-to-configuration", "#!/bin/sh\nexit \"$(cat "+root+"/rc)\"\n")
 			put(t, root, "rc", "4")
@@ -130,9 +133,9 @@ func TestLoaderHangs(t *testing.T) {
 			}
 			says("stc "+root+"/sys; echo $? $stc_why; kill -s 0 $(cat "+root+"/child) 2>/dev/null && grep -v zombie /proc/$(cat "+root+"/child)/status | grep State: | grep -v Z",
 				"137 killed; its limit is 2s")
-			says("LOADER_MAX=7302; stc "+root+"/ok; echo $? $stc_why; pgrep -f '^sleep 7302$'", "4 exit 4")
+			says("LOADER_MAX="+limit+"; stc "+root+"/ok; echo $? $stc_why; pgrep -f '^sleep "+limit+"$'", "4 exit 4")
 			put(t, root, "rc", "0")
-			says("LOADER_MAX=7302; stc "+root+"/ok; echo $?", "0")
+			says("LOADER_MAX="+limit+"; stc "+root+"/ok; echo $?", "0")
 			// Somebody else's switch is waited for: seen, and only met.
 			put(t, root, "met/bin/switch-to-configuration", "#!/bin/sh\nif rm "+root+"/taken; then echo Could not acquire lock; exit 11; fi 2>/dev/null\necho set\n")
 			if err := os.Chmod(filepath.Join(root, "met/bin/switch-to-configuration"), 0o755); err != nil {
@@ -142,8 +145,9 @@ func TestLoaderHangs(t *testing.T) {
 			logged := `mkdir -p "$D"; exec 3>&1 >>"$D/log" 2>&1; LOADER_MAX=20; `
 			says(logged+"stc "+root+"/met; echo $? $stc_why >&3; cat $D/log >&3", "0 exit 0\nCould not acquire lock\ngodwit: waiting for another switch-to-configuration to end\nset")
 			put(t, root, "run/nixos/switch-to-configuration.lock", "")
-			says(logged+`flock "$SWITCH_LOCK" sleep 2 3>&- & sleep 0.5; stc `+root+`/ok; echo $? >&3; grep -c 'waiting for another .* (process [0-9]* flock)' "$D/log" >&3`, "0\n1")
-			says(logged+`LOADER_MAX=1; flock "$SWITCH_LOCK" sleep 3 3>&- & sleep 0.5; stc `+root+`/ok; echo $? $stc_why >&3`, "75 another switch-to-configuration did not end within 1s")
+			taken := `until ! flock -n "$SWITCH_LOCK" true; do sleep 0.05; done; `
+			says(logged+`flock "$SWITCH_LOCK" sleep 2 3>&- & `+taken+`stc `+root+`/ok; echo $? >&3; grep -c 'waiting for another .* (process [0-9]* flock)' "$D/log" >&3`, "0\n1")
+			says(logged+`LOADER_MAX=1; flock -F "$SWITCH_LOCK" sleep 60 3>&- & `+taken+`stc `+root+`/ok; echo $? $stc_why >&3; kill -9 $!`, "75 another switch-to-configuration did not end within 1s")
 		})
 	}
 }

@@ -73,6 +73,7 @@ func read(path string) string {
 }
 
 func TestSudoWithPassword(t *testing.T) {
+	t.Parallel()
 	s, bin := fakeHost(t, map[string]string{"sudo": fakeSudo})
 	var n int
 	o := s.Options()
@@ -116,6 +117,7 @@ func TestSudoWithPassword(t *testing.T) {
 }
 
 func TestSudoRefuses(t *testing.T) {
+	t.Parallel()
 	s, bin := fakeHost(t, map[string]string{"sudo": fakeSudo})
 	run := func(o ssh.Options) error {
 		return s.HostWith(t, "web1", o).Run(ctx(t), host.Cmd{Argv: []string{"touch", bin + "/ran"}, Elevate: true})

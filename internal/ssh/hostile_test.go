@@ -207,6 +207,7 @@ func TestHostileMemory(t *testing.T) {
 
 // Who comes right after an attempt that waited in vain does not wait as long again.
 func TestSilenceIsRemembered(t *testing.T) {
+	t.Parallel()
 	s, _, h := hostileHost(t, hostile.Named("silent after the login").Alone)
 	if err := h.Connect(t.Context()); host.KindOf(err) != host.Timeout {
 		t.Fatal(err)
@@ -224,6 +225,7 @@ func TestSilenceIsRemembered(t *testing.T) {
 
 // Startup files that read standard input take the command: said as that.
 func TestLoginShellThatReads(t *testing.T) {
+	t.Parallel()
 	_, _, h := hostileHost(t, hostile.Host{Command: func(c *hostile.Command) {
 		c.Begin() // the shell is there, and the first line is gone
 		c.Script()
@@ -239,6 +241,7 @@ func TestLoginShellThatReads(t *testing.T) {
 // A dial that ssh took for timed out before its time, as after a jump of the clock, is
 // made again; one that took its time is not.
 func TestClockJump(t *testing.T) {
+	t.Parallel()
 	s := hostile.Start(t, hostile.Host{})
 	dir := t.TempDir()
 	program := filepath.Join(dir, "ssh")

@@ -31,6 +31,9 @@ func kib(file, name string) int {
 // A host whose connection is open and idle costs this process less than a MiB, and
 // its ssh process little that is not shared.
 func TestIdleMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("logs in 40 times, while nothing else runs")
+	}
 	const n = 40
 	s := sshtest.Start(t)
 	pool, err := ssh.NewPool(s.Options())

@@ -14,6 +14,7 @@ import (
 
 // TestOddFile: a key or a known_hosts file that is a pipe is said to be one, at once.
 func TestOddFile(t *testing.T) {
+	t.Parallel()
 	s := sshtest.Start(t)
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {

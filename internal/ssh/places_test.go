@@ -26,6 +26,7 @@ func TestFewOpenFiles(t *testing.T) {
 		fewOpenFiles(t, config)
 		return
 	}
+	t.Parallel()
 	s := sshtest.Start(t)
 	silent := silentPort(t)
 	c := exec.Command("/bin/sh", "-c", fmt.Sprintf(`ulimit -n %d; exec "$@"`, files), "sh", os.Args[0], "-test.run=^TestFewOpenFiles$", "-test.v")
@@ -125,6 +126,7 @@ func TestKilledWithHostThatStays(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 	}
+	t.Parallel()
 	s, _, _ := hostileHost(t, stays)
 	runtime, err := os.MkdirTemp("/tmp", "gw")
 	if err != nil {

@@ -66,6 +66,7 @@ func TestQuotingOfOddWords(t *testing.T) {
 }
 
 func TestExitCodes(t *testing.T) {
+	t.Parallel()
 	h := sshtest.Start(t).Host(t, "web1")
 	for _, code := range []int{0, 1, 3, 98, 99, 127, 254, 255} {
 		for _, fresh := range []bool{false, true} {
@@ -98,6 +99,7 @@ func TestExitCodes(t *testing.T) {
 }
 
 func TestWrongAndUnknownHostKey(t *testing.T) {
+	t.Parallel()
 	s := sshtest.Start(t)
 	other := sshtest.NewKey(t, filepath.Join(s.Dir, "other"))
 	name := fmt.Sprintf("[127.0.0.1]:%d", s.Port)
@@ -148,6 +150,7 @@ func TestWrongAndUnknownHostKey(t *testing.T) {
 }
 
 func TestConnectionErrors(t *testing.T) {
+	t.Parallel()
 	s := sshtest.Start(t)
 	o := s.Options()
 	o.ConnectTimeout = time.Second
@@ -181,6 +184,7 @@ func TestConnectionErrors(t *testing.T) {
 		t.Errorf("silent port: kind %q, error %v, after %s", host.KindOf(err), err, time.Since(start))
 	}
 
+	o.ConnectTimeout = 10 * time.Second // the answer ends it, on a busy machine, too
 	o.IdentityFile = filepath.Join(s.Dir, "stranger")
 	sshtest.NewKey(t, o.IdentityFile)
 	s.IdentityFile = o.IdentityFile
@@ -197,6 +201,7 @@ func TestConnectionErrors(t *testing.T) {
 }
 
 func TestDroppedConnection(t *testing.T) {
+	t.Parallel()
 	s := sshtest.Start(t)
 	h := s.Host(t, "web1")
 	for _, fresh := range []bool{false, true} {
@@ -230,6 +235,7 @@ func TestDroppedConnection(t *testing.T) {
 }
 
 func TestStreaming(t *testing.T) {
+	t.Parallel()
 	h := sshtest.Start(t).Host(t, "web1")
 	data := make([]byte, 50<<20)
 	rand.New(rand.NewSource(1)).Read(data)
@@ -256,6 +262,7 @@ func TestStreaming(t *testing.T) {
 }
 
 func TestParallelRuns(t *testing.T) {
+	t.Parallel()
 	for _, lines := range [][]string{nil, {"MaxSessions 2"}} {
 		s := sshtest.Start(t, lines...)
 		h := s.Host(t, "web1")
@@ -297,6 +304,7 @@ func checkLogins(t *testing.T, s *sshtest.Server, limit int) {
 // TestConnectionLimit starts more commands than the connections to a host have
 // room for, none of which ends by itself.
 func TestConnectionLimit(t *testing.T) {
+	t.Parallel()
 	const connections, sessions, more = 4, 8, 10 // what Options promise when they say nothing
 	s := sshtest.Start(t)
 	h := s.Host(t, "web1")
@@ -418,6 +426,7 @@ func TestCancelKillsRemote(t *testing.T) {
 }
 
 func TestStrangeShells(t *testing.T) {
+	t.Parallel()
 	for _, shell := range []string{"bash", "dash", "fish", "csh", "zsh"} {
 		t.Run(shell, func(t *testing.T) {
 			if _, err := exec.LookPath(shell); err != nil {
@@ -523,6 +532,7 @@ func BenchmarkRun(b *testing.B) {
 // command, does not get in the way; a shell whose startup files close its output, or
 // read its input, is said to be one.
 func TestSessionsOfAConfiguration(t *testing.T) {
+	t.Parallel()
 	s := sshtest.Start(t)
 	for _, lines := range [][]string{{"SessionType none"}, {"StdinNull yes"}, {"ForkAfterAuthentication yes"}, {"RequestTTY force", "RemoteCommand cat"}, {"ForwardAgent yes", "ForwardX11 yes"}} {
 		s.WriteConfig(lines...)
@@ -538,14 +548,17 @@ func TestSessionsOfAConfiguration(t *testing.T) {
 		{`read answer; exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"`, "reads from standard input"},
 		{`yes 'this is a tunnel'`, "does not stop talking"},
 	} {
-		forced := sshtest.Start(t, "ForceCommand "+c.forced)
-		o := forced.Options()
-		o.ConnectTimeout = 2 * time.Second
-		begun := time.Now()
-		err := forced.HostWith(t, "web1", o).Connect(ctx(t))
-		if err == nil || !strings.Contains(err.Error(), c.want) || time.Since(begun) > 15*time.Second {
-			t.Errorf("%s: %.1f s: %v", c.forced, time.Since(begun).Seconds(), err)
-		}
+		t.Run(c.forced, func(t *testing.T) {
+			t.Parallel()
+			forced := sshtest.Start(t, "ForceCommand "+c.forced)
+			o := forced.Options()
+			o.ConnectTimeout = 2 * time.Second
+			begun := time.Now()
+			err := forced.HostWith(t, "web1", o).Connect(ctx(t))
+			if err == nil || !strings.Contains(err.Error(), c.want) || time.Since(begun) > 15*time.Second {
+				t.Errorf("%.1f s: %v", time.Since(begun).Seconds(), err)
+			}
+		})
 	}
 }
 
@@ -565,12 +578,14 @@ func TestRevokedHostKey(t *testing.T) {
 
 // A configuration that hangs (Match exec) is not waited for without end.
 func TestConfigurationThatHangs(t *testing.T) {
+	t.Parallel()
 	s := sshtest.Start(t)
 	config, err := os.ReadFile(s.ConfigFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(s.ConfigFile, append([]byte("Match exec \"sleep 4321\"\n  Port 1\n"), config...), 0o600); err != nil {
+	nap := fmt.Sprintf("sleep 4321%d", os.Getpid())
+	if err := os.WriteFile(s.ConfigFile, append([]byte("Match exec \""+nap+"\"\n  Port 1\n"), config...), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	o := s.Options()
@@ -589,7 +604,7 @@ func TestConfigurationThatHangs(t *testing.T) {
 		t.Errorf("ssh -G: %.1f s: %v", time.Since(begun).Seconds(), err)
 	}
 	p.Close()
-	if left := processesOf("sleep 4321"); left != "" {
+	if left := processesOf(nap); left != "" {
 		t.Errorf("left: %s", left)
 	}
 }
