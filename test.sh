@@ -21,6 +21,35 @@ done
 
 step() { printf '\n== %s\n' "$*"; }
 
+# What runs beside the steps: aside NAME CMD... starts it, finish NAME waits for it and shows what it printed.
+names=() jobs=() logs=()
+aside() {
+	local log
+	log=$(mktemp)
+	setsid "${@:2}" >"$log" 2>&1 </dev/null &
+	names+=("$1") jobs+=("$!") logs+=("$log")
+}
+finish() {
+	local i status=0
+	for i in "${!names[@]}"; do
+		[ "${names[i]}" = "$1" ] || continue
+		wait "${jobs[i]}" || status=$?
+		jobs[i]=
+		step "$1"
+		cat "${logs[i]}"
+		return "$status"
+	done
+	return 1
+}
+stop_all() {
+	local i
+	for i in "${!jobs[@]}"; do
+		[ -z "${jobs[i]}" ] || kill -- "-${jobs[i]}" 2>/dev/null || :
+		rm -f "${logs[i]}"
+	done
+}
+trap stop_all EXIT
+
 command -v go >/dev/null || {
 	echo "test.sh: go is not installed; godwit needs Go $(sed -n 's/^go //p' go.mod) or newer: https://go.dev/dl/" >&2
 	exit 1
@@ -38,11 +67,8 @@ if [ -z "$short" ]; then
 	done
 	test/setup.sh
 	wait "${downloads[@]}" || :
-	make_images bookworm:arm64 forky:amd64 &
-	some=$!
-	make_images trixie:amd64 bookworm:amd64 &
-	others=$!
-	trap 'kill "$some" "$others" 2>/dev/null || :' EXIT
+	export -f make_images
+	aside "the lab's images" bash -c 'make_images bookworm:arm64 forky:amd64 & make_images trixie:amd64 bookworm:amd64 && wait "$!"'
 fi
 
 step "gofmt"
@@ -92,45 +118,33 @@ other_platforms() {
 		GOOS=${platform%/*} GOARCH=${platform#*/} CGO_ENABLED=0 go vet ./... || return
 	done
 }
+export -f other_platforms
 
 if [ -n "$short" ]; then
 	step "every package and test on the other platforms that people deploy from"
 	other_platforms
 	step "go test -short"
-	go test -short ./...
+	go test -short -p 4 ./...
 	exit 0
 fi
-# Beside the tests, which wait more than they compute, and with the least priority.
-platforms_log=$(mktemp)
-trap 'kill "$some" "$others" "${platforms-}" 2>/dev/null || :; rm -f "$platforms_log"' EXIT
-(
-	renice -n 19 -p "$BASHPID" >/dev/null
-	other_platforms
-) >"$platforms_log" 2>&1 &
-platforms=$!
+# What only computes takes the time that tests leave.
+aside "every package and test on the other platforms that people deploy from" test/idle bash -c other_platforms
 
 step "the small NixOS"
 test/nixos/check.sh
 
-step "the lab's images"
-wait "$some"
-wait "$others"
+finish "the lab's images"
 
 step "go test"
-go test -timeout 30m ./cmd/... ./internal/... ./bench/...
+go test -p 3 -timeout 30m ./cmd/... ./internal/... ./bench/...
 
-step "go test -race, where goroutines meet"
-go test -race -short ./internal/deploy ./internal/builder ./internal/nix ./internal/ui
+finish "every package and test on the other platforms that people deploy from"
 
-step "the fuzz targets that are due today"
-test/fuzz.sh
+# They wait more than they compute.
+aside "the fuzz targets that are due today" test/idle test/fuzz.sh
+aside "go test -race, where goroutines meet" nice go test -race -short ./internal/deploy ./internal/builder ./internal/nix ./internal/ui
+step "go test on real hosts"
+go test -count=1 -p 3 -timeout 60m ./test/...
 
-step "go test on real hosts" # one package at a time: each starts several hosts
-go test -count=1 -timeout 60m -p 1 ./test/...
-
-step "every package and test on the other platforms that people deploy from"
-wait "$platforms" || {
-	cat "$platforms_log" >&2
-	exit 1
-}
-cat "$platforms_log"
+finish "go test -race, where goroutines meet"
+finish "the fuzz targets that are due today"
