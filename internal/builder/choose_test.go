@@ -105,7 +105,7 @@ func TestChoose(t *testing.T) {
 		{name: "container when nothing is to be built", here: macHere, wanted: "container", engine: docker, kind: KindContainer, builder: "container aarch64-linux"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			h := fleet.Host{Name: "router", TargetHost: "r", System: "aarch64-linux", BuildOn: c.buildOn}
+			h := fleet.Host{Name: "router", At: fleet.Address{Host: "r"}, Platform: fleet.Platform{Name: "aarch64-linux"}, BuildOn: c.buildOn}
 			ch := &chooser{here: c.here, wanted: c.wanted, standard: c.standard, providers: providers(tooling{
 				here: c.here, machines: c.machines, stores: c.stores,
 				probe:      func(context.Context, Machine) error { return c.dead },
@@ -115,7 +115,7 @@ func TestChoose(t *testing.T) {
 				container:  func(s string) Builder { return fake{"container " + s, KindContainer} },
 				ssh:        func(u string) (Builder, error) { return fake{u, KindSSH}, nil },
 				target:     func(h fleet.Host) (Builder, error) { return fake{"target " + h.Name, KindTarget}, nil },
-				hosts:      map[string]fleet.Host{"router": h, "pi": {Name: "pi", System: "aarch64-linux"}},
+				hosts:      map[string]fleet.Host{"router": h, "pi": {Name: "pi", Platform: fleet.Platform{Name: "aarch64-linux"}}},
 			})}
 			a, err := ch.decide(context.Background(), h, c.needs, 0)
 			if c.err != nil {
@@ -159,7 +159,7 @@ func TestNeeds(t *testing.T) {
 	add("shared", "x86_64-linux", "")
 	add("fetch", "builtin", "")
 	m := &nix.Missing{Build: []string{"web", "pi", "kernel", "shared", "fetch"}} // "there" is not to be built, nor read
-	hosts := []fleet.Host{{Name: "web", DrvPath: "web"}, {Name: "pi", DrvPath: "pi"}, {Name: "done", DrvPath: "done"}}
+	hosts := []fleet.Host{{Name: "web", Profiles: []fleet.Profile{fleet.System("web", "")}}, {Name: "pi", Profiles: []fleet.Profile{fleet.System("pi", "")}}, {Name: "done", Profiles: []fleet.Profile{fleet.System("done", "")}}}
 	needs, err := Needs(hosts, m, func(p string) (*nix.Derivation, error) {
 		if d := drvs[p]; d != nil {
 			return d, nil

@@ -165,7 +165,7 @@ func TestContainerOfAMac(t *testing.T) {
 	drv := instantiate(t, tool, programs("aarch64-linux"), "uname")
 	sink, events := record()
 	plan, err := Choose(ctx, Inputs{Tool: tool, Sink: sink, Settings: Settings{Engine: engine, ImageFile: file},
-		Hosts: []fleet.Host{{Name: "router", System: "aarch64-linux", TargetHost: "router", DrvPath: drv}}})
+		Hosts: []fleet.Host{{Name: "router", Platform: fleet.Platform{Name: "aarch64-linux"}, At: fleet.Address{Host: "router"}, Profiles: []fleet.Profile{fleet.System(drv, "")}}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -118,7 +118,7 @@ func TestSSHAndTarget(t *testing.T) {
 	defer pool.Close()
 	tool := macTool(t)
 	ctx := context.Background()
-	host := fleet.Host{Name: "big", TargetHost: "big", TargetUser: lab.Deploy, System: "x86_64-linux"}
+	host := fleet.Host{Name: "big", At: fleet.Address{Host: "big", User: lab.Deploy}, Platform: fleet.Platform{Name: "x86_64-linux"}}
 	for _, c := range []struct {
 		name, wanted string
 		kind         Kind
@@ -132,7 +132,7 @@ func TestSSHAndTarget(t *testing.T) {
 			var hosts []fleet.Host
 			for _, attr := range []string{"top", "host"} {
 				hh := host
-				hh.DrvPath = instantiate(t, tool, x, attr)
+				hh.Profiles = []fleet.Profile{fleet.System(instantiate(t, tool, x, attr), "")}
 				hosts = append(hosts, hh)
 			}
 			sink, events := record()
@@ -145,15 +145,15 @@ func TestSSHAndTarget(t *testing.T) {
 			if a == nil || a.Kind != c.kind {
 				t.Fatalf("%+v %v", a, plan.Failed)
 			}
-			built, err := a.Builder.Build(ctx, Request{Items: []Item{{Host: "big", Drv: hosts[0].DrvPath}, {Host: "two", Drv: hosts[1].DrvPath}}}, sink)
+			built, err := a.Builder.Build(ctx, Request{Items: []Item{{Host: "big", Drv: hosts[0].Main().Drv}, {Host: "two", Drv: hosts[1].Main().Drv}}}, sink)
 			if err != nil {
 				t.Fatalf("%s\n%s", fault.Render(err), events())
 			}
-			out := built.Outputs[hosts[0].DrvPath].Path
+			out := built.Outputs[hosts[0].Main().Drv].Path
 			if r := h.Run(ctx, lab.Root, "cat "+out); strings.TrimSpace(r.Stdout) != "hello" {
 				t.Errorf("%s: %v\n%s", out, r, events())
 			}
-			text := fault.Render(built.Failed[hosts[1].DrvPath])
+			text := fault.Render(built.Failed[hosts[1].Main().Drv])
 			if !strings.Contains(text, "building inner-bad failed: builder failed with exit code 4") || !strings.Contains(text, "nix-store --read-log /nix/store/") {
 				t.Errorf("%s", text)
 			}

@@ -51,9 +51,9 @@ func Choose(ctx context.Context, in Inputs) (*Plan, error) {
 	var drvs []string
 	seen := map[string]bool{}
 	for _, h := range in.Hosts {
-		if !seen[h.DrvPath] && held[h.DrvPath] == "" {
-			seen[h.DrvPath] = true
-			drvs = append(drvs, h.DrvPath)
+		if !seen[h.Main().Drv] && held[h.Main().Drv] == "" {
+			seen[h.Main().Drv] = true
+			drvs = append(drvs, h.Main().Drv)
 		}
 	}
 	if in.Rooted != nil {
@@ -102,7 +102,7 @@ func Choose(ctx context.Context, in Inputs) (*Plan, error) {
 			}
 		}
 		fetch := len(m.Fetch)
-		if held[h.DrvPath] != "" {
+		if held[h.Main().Drv] != "" {
 			fetch = 0
 		}
 		a, err := c.decide(ctx, h, mine, fetch)
@@ -132,11 +132,11 @@ func hold(ctx context.Context, in Inputs) (map[string]string, error) {
 	for _, h := range in.Hosts {
 		// A look first: most systems that were never built would make Nix say no
 		// for the others, too. What is there may still not be valid.
-		if _, err := os.Lstat(h.OutPath); h.OutPath == "" || err != nil || held[h.DrvPath] != "" {
+		if _, err := os.Lstat(h.Main().Path); h.Main().Path == "" || err != nil || held[h.Main().Drv] != "" {
 			continue
 		}
-		held[h.DrvPath] = h.OutPath
-		paths = append(paths, h.OutPath)
+		held[h.Main().Drv] = h.Main().Path
+		paths = append(paths, h.Main().Path)
 	}
 	ok, err := in.Tool.Hold(ctx, in.Roots, paths)
 	if !ok {

@@ -33,7 +33,7 @@ func (p *containers) builder(system string) Builder {
 func (p *containers) Means(word string, _ fleet.Host) bool { return word == "container" }
 
 func (p *containers) Take(ctx context.Context, q Question) (Offer, error) {
-	system := containerSystem(q.Needs, q.Host.System)
+	system := containerSystem(q.Needs, q.Host.Platform.Name)
 	if system == "" {
 		return Offer{}, q.refused(fault.New("needs %s, which no container builds", whats(q.Needs)).
 			Hint("containers build aarch64-linux, x86_64-linux and i686-linux; let godwit choose: --builder auto"))

@@ -38,7 +38,7 @@ func (p *sshStores) Take(_ context.Context, q Question) (Offer, error) {
 		}
 	}
 	if o.Prepare == nil {
-		o.Prepare = p.here.preparedFor(q.Needs, q.Host.System)
+		o.Prepare = p.here.preparedFor(q.Needs, q.Host.Platform.Name)
 	}
 	return o, nil
 }

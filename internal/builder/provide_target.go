@@ -29,7 +29,7 @@ func (p *targets) Take(_ context.Context, q Question) (Offer, error) {
 	if err != nil {
 		return Offer{}, err
 	}
-	return Offer{Builder: b, Kind: KindTarget, Prepare: p.here.preparedFor(q.Needs, h.System), Words: words}, nil
+	return Offer{Builder: b, Kind: KindTarget, Prepare: p.here.preparedFor(q.Needs, h.Platform.Name), Words: words}, nil
 }
 
 // Offer offers none.
@@ -37,8 +37,8 @@ func (p *targets) Offer(context.Context, Question) (Offer, error) { return Offer
 
 func (p *targets) Why(_ context.Context, q Question) (w Why) {
 	h := q.Host
-	itself := Capability{System: h.System, Features: defaultFeatures, MaxJobs: -1}
-	if h.System != "" && !h.BuildOnly && len(cannot(q.Foreign, itself.Can)) == 0 {
+	itself := Capability{System: h.Platform.Name, Features: defaultFeatures, MaxJobs: -1}
+	if h.Platform.Name != "" && !h.BuildOnly && len(cannot(q.Foreign, itself.Can)) == 0 {
 		w.Rows = [][2]string{{"hosts", h.Name + " itself could: --build-on target"}}
 	}
 	return w

@@ -34,7 +34,7 @@ func TestAnotherOrigin(t *testing.T) {
 		engine: func(context.Context) EngineFacts { return EngineFacts{Lines: [][2]string{{"Docker", "not installed"}}} },
 		local:  func() Builder { return fake{"local", KindLocal} },
 	})
-	h := fleet.Host{Name: "pi", System: "riscv64-linux"}
+	h := fleet.Host{Name: "pi", Platform: fleet.Platform{Name: "riscv64-linux"}}
 	foreign := []Need{{System: "riscv64-linux", Drvs: []string{"/nix/store/a.drv"}}}
 	own := []Need{{System: "x86_64-linux"}}
 	for _, c := range []struct {

@@ -56,10 +56,10 @@ func NewTarget(tool *nix.Tool, pool *ssh.Pool, h fleet.Host) (Builder, error) {
 	if pool == nil {
 		return nil, fault.New("no ssh here").On(h.Name)
 	}
-	if h.BuildOnly || h.TargetHost == "" {
+	if h.BuildOnly || h.At.Host == "" {
 		return nil, fault.New("cannot be built on itself: it has no address").On(h.Name).Hint("choose another builder: --builder auto")
 	}
-	t := ssh.Target{Name: h.Name, Host: h.TargetHost, User: h.TargetUser, Port: h.TargetPort}
+	t := ssh.Target{Name: h.Name, Host: h.At.Host, User: h.At.User, Port: h.At.Port}
 	return &sshStore{tool: tool, name: h.Name + " itself", kind: KindTarget, place: sshPlace{host: pool.Host(t), elevate: true}}, nil
 }
 

@@ -401,7 +401,7 @@ func TestPasswordCommand(t *testing.T) {
 
 // TestHostsTable: an address with colons and its port can be told apart.
 func TestHostsTable(t *testing.T) {
-	got := hostsTable([]fleet.Host{{Name: "a", TargetHost: "fe80::1%eth0", TargetPort: 22, TargetUser: "root"}, {Name: "b", TargetHost: "b.example", TargetPort: 2222}})
+	got := hostsTable([]fleet.Host{{Name: "a", At: fleet.Address{Host: "fe80::1%eth0", Port: 22, User: "root"}}, {Name: "b", At: fleet.Address{Host: "b.example", Port: 2222}}})
 	for _, want := range []string{" root@[fe80::1%eth0]:22 ", " b.example:2222 "} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)

@@ -172,8 +172,8 @@ func (s *session) side(ctx context.Context, file string, h fleet.Host, conn host
 	case "boot":
 		out.System = f.BootDefault
 	case "config":
-		out.System = h.OutPath
-		known, err := store.PathInfos(ctx, src, []string{h.OutPath})
+		out.System = h.Main().Path
+		known, err := store.PathInfos(ctx, src, []string{h.Main().Path})
 		if err != nil {
 			return out, err
 		}

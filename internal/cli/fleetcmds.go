@@ -342,7 +342,7 @@ type hostJSON struct {
 func hostsJSON(hosts []fleet.Host) (string, error) {
 	list := make([]hostJSON, len(hosts))
 	for i, h := range hosts {
-		list[i] = hostJSON{h.Name, h.TargetHost, h.TargetPort, h.TargetUser, h.System, h.SystemFrom, h.Release,
+		list[i] = hostJSON{h.Name, h.At.Host, h.At.Port, h.At.User, h.Platform.Name, h.Platform.From, h.Main().Version,
 			append([]string{}, h.Tags...), h.BuildOnly, h.BuildOn, len(h.Secrets), h.HealthChecks.Len()}
 	}
 	b, err := json.MarshalIndent(list, "", "  ")
@@ -352,14 +352,14 @@ func hostsJSON(hosts []fleet.Host) (string, error) {
 func hostsTable(hosts []fleet.Host) string {
 	rows := make([][]string, len(hosts))
 	for i, h := range hosts {
-		target := h.TargetHost
-		if h.TargetPort != 0 {
-			target = net.JoinHostPort(target, strconv.Itoa(h.TargetPort))
+		target := h.At.Host
+		if h.At.Port != 0 {
+			target = net.JoinHostPort(target, strconv.Itoa(h.At.Port))
 		}
-		if h.TargetUser != "" {
-			target = h.TargetUser + "@" + target
+		if h.At.User != "" {
+			target = h.At.User + "@" + target
 		}
-		rows[i] = []string{h.Name, target, h.System, strings.Join(h.Tags, ","),
+		rows[i] = []string{h.Name, target, h.Platform.Name, strings.Join(h.Tags, ","),
 			fmt.Sprint(len(h.Secrets)), fmt.Sprint(h.HealthChecks.Len())}
 	}
 	return ui.Table(0, []string{"HOST", "TARGET", "SYSTEM", "TAGS", "SECRETS", "CHECKS"}, rows)

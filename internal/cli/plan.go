@@ -328,13 +328,13 @@ func (s *session) lookAt(ctx context.Context, p *plan.Plan, built []deploy.Outco
 	var mu sync.Mutex
 	deploy.Each(ctx, s.hosts, 0, s.ui, func(ctx context.Context, h fleet.Host) deploy.Outcome {
 		o := by[h.Name]
-		part := plan.Host{Name: h.Name, Status: plan.BuildOnly, Drv: h.DrvPath, System: o.System}
+		part := plan.Host{Name: h.Name, Status: plan.BuildOnly, Drv: h.Main().Drv, System: o.System}
 		err := o.Err
 		if err == nil && !h.BuildOnly {
 			part, err = s.lookAtHost(ctx, p, h, o.System, o.In, false)
 		}
 		if err != nil {
-			part = plan.Host{Name: h.Name, Drv: h.DrvPath, System: o.System}
+			part = plan.Host{Name: h.Name, Drv: h.Main().Drv, System: o.System}
 			plan.Fail(&part, err)
 			s.rememberLast(ctx, &part)
 		}

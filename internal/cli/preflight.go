@@ -84,7 +84,7 @@ func findTwins(ctx context.Context, pool *ssh.Pool, hosts []fleet.Host) map[stri
 	var names []string
 	var targets []ssh.Target
 	for _, h := range hosts {
-		if !h.BuildOnly && h.TargetHost != "" {
+		if !h.BuildOnly && h.At.Host != "" {
 			names, targets = append(names, h.Name), append(targets, ssh.TargetOf(h))
 		}
 	}

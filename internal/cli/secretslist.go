@@ -15,7 +15,7 @@ func secretsText(hosts []fleet.Host) string {
 	for _, h := range hosts {
 		fmt.Fprintf(&b, "Secrets for host %s:\n", h.Name)
 		for _, s := range h.Secrets {
-			fmt.Fprintf(&b, "%s:\n- `%s` -> `%s`, with:\n", s.Name, s.SourceGiven, s.Destination)
+			fmt.Fprintf(&b, "%s:\n- `%s` -> `%s`, with:\n", s.Name, s.FileGiven, s.Destination)
 			fmt.Fprintf(&b, "\tPermissions: %s:%s, %s\n", s.User, s.Group, s.Permissions)
 			fmt.Fprintf(&b, "\tCreate remote directories: %t\n", s.MkDirs)
 			fmt.Fprintf(&b, "\tUpload at: %s\n", s.UploadAt)
@@ -45,7 +45,7 @@ func secretsJSON(hosts []fleet.Host) (string, error) {
 		all[h.Name] = map[string]secret{}
 		for _, s := range h.Secrets {
 			all[h.Name][s.Name] = secret{
-				Source: s.Source, Destination: s.Destination, Owner: owner{s.Group, s.User},
+				Source: s.From.File, Destination: s.Destination, Owner: owner{s.Group, s.User},
 				Permissions: s.Permissions, Action: append([]string{}, s.Action...), MkDirs: s.MkDirs, UploadAt: s.UploadAt,
 			}
 		}

@@ -11,9 +11,9 @@ func TestSecretsList(t *testing.T) {
 	const dir = "/somewhere"
 	hosts := []fleet.Host{
 		{Name: "web", Secrets: []fleet.Secret{
-			{Name: "one", Source: dir + "/a file", SourceGiven: "./a file", Destination: "/run/one", User: "root", Group: "root",
+			{Name: "one", From: fleet.Content{File: dir + "/a file"}, FileGiven: "./a file", Destination: "/run/one", User: "root", Group: "root",
 				Permissions: "0400", Action: []string{}, MkDirs: true, UploadAt: "pre-activation"},
-			{Name: "two", Source: "/abs/<two>", SourceGiven: "/abs/<two>", Destination: "/run/two", User: "u", Group: "g", Permissions: "0440",
+			{Name: "two", From: fleet.Content{File: "/abs/<two>"}, FileGiven: "/abs/<two>", Destination: "/run/two", User: "u", Group: "g", Permissions: "0440",
 				Action: []string{"systemctl", "restart", "x y"}, UploadAt: "post-activation"},
 		}},
 		{Name: "h1.example.org"},

@@ -278,7 +278,7 @@ func memory() string {
 func (s *session) askHosts(ctx context.Context, r source.Request, res *source.Result) (*source.Result, error) {
 	var unsure []fleet.Host
 	for _, h := range res.Fleet.Hosts {
-		if h.SystemFrom == "fallback" {
+		if h.Platform.Guessed() {
 			unsure = append(unsure, h)
 		}
 	}
@@ -311,11 +311,11 @@ func (s *session) askHosts(ctx context.Context, r source.Request, res *source.Re
 		sc := event.On(s.ui, h.Name, event.StepEvaluate)
 		switch {
 		case found[i] == "":
-			sc.Warn(fmt.Sprintf("the configuration does not say a platform and the host does not answer: taken for %s", h.System),
-				fmt.Sprintf("nixpkgs.hostPlatform = \"%s\"; in the configuration of %s", h.System, h.Name))
+			sc.Warn(fmt.Sprintf("the configuration does not say a platform and the host does not answer: taken for %s", h.Platform.Name),
+				fmt.Sprintf("nixpkgs.hostPlatform = \"%s\"; in the configuration of %s", h.Platform.Name, h.Name))
 		default:
 			sc.Note(fmt.Sprintf("the configuration does not say a platform; the host is %s (set nixpkgs.hostPlatform = \"%s\")", found[i], found[i]))
-			if found[i] != h.System {
+			if found[i] != h.Platform.Name {
 				systems[h.Name] = found[i]
 			}
 		}

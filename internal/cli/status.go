@@ -84,7 +84,7 @@ func (s *session) status(ctx context.Context, f fleetArgs, o statusOptions) erro
 	want := map[string]hoststate.Wanted{}
 	hosts := s.hosts
 	for _, h := range hosts {
-		want[h.Name] = hoststate.Wanted{System: h.OutPath, Source: src, Behind: behind}
+		want[h.Name] = hoststate.Wanted{System: h.Main().Path, Source: src, Behind: behind}
 	}
 	rest := s.unevaluated(ctx)
 	var blind []hoststate.Status

@@ -216,7 +216,7 @@ func parseTo(s string) (fleet.Host, error) {
 	if err != nil || strings.Contains(s, "?") {
 		return fleet.Host{}, fault.New("--to %q is not [USER@]HOST[:PORT]", s).Hint("an IPv6 address before a port goes into brackets: --to [2001:db8::1]:2222")
 	}
-	h := fleet.Host{Name: u.Host, TargetHost: u.Host, TargetUser: u.User, TargetPort: u.Port}
+	h := fleet.Host{Name: u.Host, At: fleet.Address{Host: u.Host, User: u.User, Port: u.Port}}
 	if u.Port != 0 {
 		h.Name = net.JoinHostPort(u.Host, strconv.Itoa(u.Port))
 	}

@@ -31,7 +31,7 @@ func TestParseTo(t *testing.T) {
 			t.Errorf("%q: %v", in, err)
 			continue
 		}
-		if got := [4]any{h.Name, h.TargetHost, h.TargetUser, h.TargetPort}; got != want {
+		if got := [4]any{h.Name, h.At.Host, h.At.User, h.At.Port}; got != want {
 			t.Errorf("%q: %v, want %v", in, got, want)
 		}
 	}

@@ -22,7 +22,7 @@ func (s *session) buildTargets(ctx context.Context, file string, d deploy.Option
 			if len(targets) > 1 {
 				p.Name = h.Name + "/" + t.Name
 			}
-			p.DrvPath, p.OutPath = t.DrvPath, t.OutPath
+			p.Profiles = []fleet.Profile{fleet.System(t.DrvPath, t.OutPath)}
 			place[p.Name] = h.Name + "/" + t.Name
 			pseudo = append(pseudo, p)
 		}

@@ -75,7 +75,7 @@ func TestRunIsBounded(t *testing.T) {
 		var jobs []Job
 		for i := range 60 {
 			name := fmt.Sprintf("h%02d", i)
-			jobs = append(jobs, Job{Host: fleet.Host{Name: name, DrvPath: "/nix/store/0c5b9z3s1mxk6d4v8q7rnhfwj2ypal0g-" + name + ".drv"}, Builder: b})
+			jobs = append(jobs, Job{Host: fleet.Host{Name: name, Profiles: []fleet.Profile{fleet.System("/nix/store/0c5b9z3s1mxk6d4v8q7rnhfwj2ypal0g-"+name+".drv", "")}}, Builder: b})
 		}
 		r := &Run{Options: Options{Goal: GoalBuild, Limits: c.limits}, Sink: event.Discard}
 		for _, o := range r.Hosts(t.Context(), jobs) {

@@ -397,12 +397,12 @@ func (r *Run) build(ctx context.Context, j Job) (builder.Output, error) {
 	}
 	sc := event.On(r.Sink, j.Host.Name, event.StepBuild)
 	if r.DryRun {
-		would := fmt.Sprintf("would build %s on %s", j.Host.DrvPath, j.Builder.Name())
+		would := fmt.Sprintf("would build %s on %s", j.Host.Main().Drv, j.Builder.Name())
 		if len(j.Needs) == 0 {
-			would = "nothing to build for " + j.Host.OutPath
+			would = "nothing to build for " + j.Host.Main().Path
 		}
 		sc.Emit(event.Event{Kind: event.Skipped, Text: "dry run: " + would})
-		return builder.Output{Path: j.Host.OutPath}, nil
+		return builder.Output{Path: j.Host.Main().Path}, nil
 	}
 	leave, err := r.builds.Enter(ctx)
 	if err != nil {
@@ -411,17 +411,17 @@ func (r *Run) build(ctx context.Context, j Job) (builder.Output, error) {
 	defer leave()
 	sc.Start("on " + j.Builder.Name())
 	res, err := j.Builder.Build(ctx, builder.Request{
-		Items:   []builder.Item{{Host: j.Host.Name, Drv: j.Host.DrvPath, Link: j.Link}},
+		Items:   []builder.Item{{Host: j.Host.Name, Drv: j.Host.Main().Drv, Link: j.Link}},
 		Prepare: j.Prepare,
 	}, r.Sink)
 	if err == nil {
-		err = res.Failed[j.Host.DrvPath]
+		err = res.Failed[j.Host.Main().Drv]
 	}
 	if err != nil {
 		sc.End("", err)
 		return none, err
 	}
-	out := res.Outputs[j.Host.DrvPath]
+	out := res.Outputs[j.Host.Main().Drv]
 	if err := storepath.Check(out.Path); err != nil {
 		err = fault.New("%s built something else than a system: %w", j.Builder.Name(), err).On(j.Host.Name)
 		sc.End("", err)

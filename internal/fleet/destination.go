@@ -52,27 +52,27 @@ func splitPort(s string) (host, port string, ok bool) {
 }
 
 // SettleTarget takes a targetHost apart that says more than a host: a user, a
-// port, both as ssh://user@host:port. From then on TargetHost is what everybody
+// port, both as ssh://user@host:port. From then on At.Host is what everybody
 // may connect to, not only ssh.
 func (h *Host) SettleTarget() error {
-	rest, uri := strings.CutPrefix(h.TargetHost, "ssh://")
+	rest, uri := strings.CutPrefix(h.At.Host, "ssh://")
 	d, err := ParseDestination(strings.TrimSuffix(rest, "/"))
 	switch {
 	case err != nil && (uri || strings.Count(rest, ":") == 1):
-		return fmt.Errorf("targetHost = %q is neither a name, nor an address, nor [user@]host[:port]", h.TargetHost)
+		return fmt.Errorf("targetHost = %q is neither a name, nor an address, nor [user@]host[:port]", h.At.Host)
 	case err != nil: // connecting to it says what is wrong, if anybody does
 		return nil
-	case d.User != "" && h.TargetUser != "" && d.User != h.TargetUser:
-		return fmt.Errorf("targetHost = %q and targetUser = %q name two users", h.TargetHost, h.TargetUser)
-	case d.Port != 0 && h.TargetPort != 0 && d.Port != h.TargetPort:
-		return fmt.Errorf("targetHost = %q and targetPort = %d name two ports", h.TargetHost, h.TargetPort)
+	case d.User != "" && h.At.User != "" && d.User != h.At.User:
+		return fmt.Errorf("targetHost = %q and targetUser = %q name two users", h.At.Host, h.At.User)
+	case d.Port != 0 && h.At.Port != 0 && d.Port != h.At.Port:
+		return fmt.Errorf("targetHost = %q and targetPort = %d name two ports", h.At.Host, h.At.Port)
 	}
-	h.TargetHost = d.Host
+	h.At.Host = d.Host
 	if d.User != "" {
-		h.TargetUser = d.User
+		h.At.User = d.User
 	}
 	if d.Port != 0 {
-		h.TargetPort = d.Port
+		h.At.Port = d.Port
 	}
 	return nil
 }

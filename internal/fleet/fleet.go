@@ -4,6 +4,7 @@
 package fleet
 
 import (
+	"encoding/json"
 	"slices"
 	"time"
 )
@@ -22,52 +23,216 @@ type Fleet struct {
 	Settings Settings
 }
 
-// Host is one machine of a fleet.
+// Host is one machine of a fleet: an address, and what is deployed to it. Its JSON
+// form is part of saved plans (internal/plan): a name in it is never changed, and
+// durations are nanoseconds.
 type Host struct {
 	// Name is the attribute name in the configuration.
-	Name string
-	// TargetHost is what ssh connects to; TargetUser and TargetPort are empty
-	// or 0 when the configuration leaves them to ssh.
-	TargetHost string
-	TargetUser string
-	TargetPort int
+	Name string `json:"name"`
+	// At is how the host is reached.
+	At Address `json:"at"`
+	// Platform is what the host runs on; its name is empty until that is known.
+	Platform Platform `json:"platform,omitzero"`
+	Tags     []string `json:"tags,omitempty"`
 	// BuildOnly hosts are built and listed, never touched.
-	BuildOnly bool
-	// SubstituteOnDestination lets the host fetch what its own substituters have.
-	SubstituteOnDestination bool
-	Tags                    []string
-	Secrets                 []Secret // sorted by name
-	HealthChecks            Checks
-	PreDeployChecks         Checks
-	// System is the platform of the host, such as "aarch64-linux".
-	System string
-	// SystemFrom says where System comes from: "hostPlatform", "localSystem",
-	// "system", "pkgs", or "fallback" when the configuration does not say and
-	// the evaluator had to be told.
-	SystemFrom string
+	BuildOnly bool `json:"buildOnly,omitempty"`
 	// BuildOn is the host's own choice of builder: "", "auto", "local",
 	// "target", "container" or a store URI.
-	BuildOn string
-	// DrvPath and OutPath are the host's toplevel derivation and its output.
-	// They are empty until the host has been evaluated as a whole.
-	DrvPath string
-	OutPath string
-	// Release is system.nixos.release, such as "24.05".
-	Release string
+	BuildOn string `json:"buildOn,omitempty"`
+	// SubstituteOnDestination lets the host fetch what its own substituters have.
+	SubstituteOnDestination bool `json:"substituteOnDestination,omitempty"`
+	// Profiles are activated in this order, kept in this order, and taken back in
+	// the opposite one. They have no Drv and no Path until the host has been
+	// evaluated as a whole.
+	Profiles        []Profile `json:"profiles,omitempty"`
+	Secrets         []Secret  `json:"secrets,omitempty"` // sorted by name
+	HealthChecks    Checks    `json:"healthChecks,omitzero"`
+	PreDeployChecks Checks    `json:"preDeployChecks,omitzero"`
+	Guard           Guard     `json:"guard,omitzero"`
+}
+
+// Address is how a host is reached.
+type Address struct {
+	// Host is what ssh connects to; User and Port are empty or 0 when the
+	// configuration leaves them to ssh.
+	Host string `json:"host,omitempty"`
+	User string `json:"user,omitempty"`
+	Port int    `json:"port,omitempty"`
+	// Options are further arguments of ssh.
+	Options []string `json:"options,omitempty"`
+	// Become are the words before a command that make it root's; none: find out.
+	Become []string `json:"become,omitempty"`
+	// Local says that the host may be deployed to from itself, without ssh.
+	Local bool `json:"local,omitempty"`
+}
+
+// Platform is what a host runs on.
+type Platform struct {
+	// Name is Nix's word for it, such as "aarch64-linux".
+	Name string `json:"name,omitempty"`
+	// From says where Name comes from: "hostPlatform", "localSystem", "system",
+	// "pkgs", or Fallback when the configuration does not say and the evaluator
+	// had to be told.
+	From string `json:"from,omitempty"`
+}
+
+// Fallback is the Platform.From of a host whose configuration does not say its platform.
+const Fallback = "fallback"
+
+// Guessed says whether nobody said the platform.
+func (p Platform) Guessed() bool { return p.From == Fallback }
+
+// Profile is one thing that is built for a host and activated on it.
+type Profile struct {
+	// Name tells the profiles of a host apart.
+	Name string `json:"name"`
+	Kind Kind   `json:"kind"`
+	// User is whose profile it is; "" is root.
+	User string `json:"user,omitempty"`
+	// Link is the profile on the host; "" is its kind's own.
+	Link string `json:"link,omitempty"`
+	// Drv is the derivation to be built; "" when Path exists already.
+	Drv string `json:"drv,omitempty"`
+	// Path is the store path that the host gets. It is empty until Drv is built
+	// when only building tells it.
+	Path string `json:"path,omitempty"`
+	// Version is what people call it, such as "24.05".
+	Version string `json:"version,omitempty"`
+	// Activate is the command of a custom profile, below Path.
+	Activate []string `json:"activate,omitempty"`
+}
+
+// Kind is a sort of profile. What godwit knows of each is in internal/profile.
+type Kind string
+
+// The kinds of profiles.
+const (
+	NixOS  Kind = "nixos"
+	Darwin Kind = "darwin"
+	Home   Kind = "home"
+	Custom Kind = "custom"
+	Noop   Kind = "noop"
+)
+
+// SystemProfile is the name of the profile that is the whole system of a host.
+const SystemProfile = "system"
+
+// System is the profile of a NixOS host's toplevel.
+func System(drv, path string) Profile {
+	return Profile{Name: SystemProfile, Kind: NixOS, Drv: drv, Path: path}
+}
+
+// Main is the profile that stands for its host where there is room for one only:
+// the operating system, or the first. A host without profiles has an empty one.
+func (h Host) Main() Profile {
+	for _, p := range h.Profiles {
+		if p.Kind == NixOS || p.Kind == Darwin {
+			return p
+		}
+	}
+	if len(h.Profiles) > 0 {
+		return h.Profiles[0]
+	}
+	return Profile{}
+}
+
+// Profile is the profile of that name.
+func (h Host) Profile(name string) (Profile, bool) {
+	i := slices.IndexFunc(h.Profiles, func(p Profile) bool { return p.Name == name })
+	if i < 0 {
+		return Profile{}, false
+	}
+	return h.Profiles[i], true
+}
+
+// Drvs are the derivations of the host's profiles, in their order.
+func (h Host) Drvs() []string {
+	var out []string
+	for _, p := range h.Profiles {
+		if p.Drv != "" {
+			out = append(out, p.Drv)
+		}
+	}
+	return out
+}
+
+// Guard is what a configuration says of how a deployment of the host is guarded.
+// The zero value is godwit's own way.
+type Guard struct {
+	// NoAutoRollback leaves a host whose activation failed as it is.
+	NoAutoRollback bool `json:"noAutoRollback,omitempty"`
+	// NoMagicRollback keeps what was activated without a confirmation over a new
+	// connection.
+	NoMagicRollback bool `json:"noMagicRollback,omitempty"`
+	// ConfirmTimeout and ActivationTimeout are the longest times that a host waits
+	// for a confirmation, and that an activation takes; 0: godwit's own.
+	ConfirmTimeout    time.Duration `json:"confirmTimeout,omitempty"`
+	ActivationTimeout time.Duration `json:"activationTimeout,omitempty"`
 }
 
 // Secret is a file that goes to a host outside the Nix store.
 type Secret struct {
-	Name        string
-	Source      string // absolute path on the deployer
-	SourceGiven string // as the configuration wrote it
-	Destination string
-	User, Group string
-	Permissions string   // octal, such as "0400"
-	Action      []string // command run on the host after a change; may be empty
-	MkDirs      bool
-	UploadAt    string // "pre-activation" or "post-activation"
+	Name        string   `json:"name"`
+	From        Content  `json:"from"`
+	FileGiven   string   `json:"fileGiven,omitempty"` // From.File as the configuration wrote it
+	Destination string   `json:"destination"`
+	User        string   `json:"user,omitempty"`
+	Group       string   `json:"group,omitempty"`
+	Permissions string   `json:"permissions,omitempty"` // octal, such as "0400"
+	Action      []string `json:"action,omitempty"`      // command run on the host after a change; may be empty
+	MkDirs      bool     `json:"mkDirs,omitempty"`
+	UploadAt    string   `json:"uploadAt,omitempty"` // "pre-activation" or "post-activation"
 }
+
+// Content is where the plaintext of a secret comes from; one of File, Text and
+// Command is set. Text and Command may hold what nobody else is to know: they are
+// in no JSON and in no printed form, which say only that there is one.
+type Content struct {
+	File    string   // absolute path on the deployer
+	Text    string   // the plaintext itself
+	Command []string // prints it, on the deployer
+	// Withheld says what was left out when the value was written as JSON: "text" or "command".
+	Withheld string
+}
+
+type contentJSON struct {
+	File     string `json:"file,omitempty"`
+	Withheld string `json:"withheld,omitempty"`
+}
+
+// MarshalJSON leaves Text and Command out.
+func (c Content) MarshalJSON() ([]byte, error) {
+	return json.Marshal(contentJSON{c.File, c.withheld()})
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (c *Content) UnmarshalJSON(data []byte) error {
+	var j contentJSON
+	err := json.Unmarshal(data, &j)
+	*c = Content{File: j.File, Withheld: j.Withheld}
+	return err
+}
+
+func (c Content) withheld() string {
+	switch {
+	case c.Text != "":
+		return "text"
+	case len(c.Command) > 0:
+		return "command"
+	}
+	return c.Withheld
+}
+
+// String says where the plaintext comes from without saying what it is.
+func (c Content) String() string {
+	if w := c.withheld(); w != "" {
+		return "a " + w
+	}
+	return c.File
+}
+
+// GoString keeps Text and Command out of %#v.
+func (c Content) GoString() string { return c.String() }
 
 // Upload points of a secret.
 const (
@@ -77,12 +242,12 @@ const (
 
 // Checks are health checks of one host. Cmd and HTTP are morph's.
 type Checks struct {
-	Cmd         []CmdCheck
-	HTTP        []HTTPCheck
-	TCP         []TCPCheck
-	Unit        []UnitCheck
-	FailedUnits []FailedUnitsCheck
-	Local       []LocalCheck
+	Cmd         []CmdCheck         `json:"cmd,omitempty"`
+	HTTP        []HTTPCheck        `json:"http,omitempty"`
+	TCP         []TCPCheck         `json:"tcp,omitempty"`
+	Unit        []UnitCheck        `json:"unit,omitempty"`
+	FailedUnits []FailedUnitsCheck `json:"failedUnits,omitempty"`
+	Local       []LocalCheck       `json:"local,omitempty"`
 	// Accepted are what a person lets fail in this run, beside what failedUnits
 	// checks ignore (--accept-failed). The configuration knows nothing of it.
 	Accepted UnitPatterns `json:"-"`
@@ -107,57 +272,57 @@ func (c Checks) With(more Checks) Checks {
 
 // CmdCheck runs a command on the host over ssh; exit status 0 is healthy.
 type CmdCheck struct {
-	Description string
-	Cmd         []string
-	Period      time.Duration // pause between tries
-	Timeout     time.Duration // of one try; 0 means none
+	Description string        `json:"description,omitempty"`
+	Cmd         []string      `json:"cmd,omitempty"`
+	Period      time.Duration `json:"period,omitempty"`  // pause between tries
+	Timeout     time.Duration `json:"timeout,omitempty"` // of one try; 0 means none
 }
 
 // HTTPCheck asks the host for a page from the deployer; 2xx is healthy.
 type HTTPCheck struct {
-	Description string
-	Scheme      string
-	Host        string // empty: the host's TargetHost
-	Port        int
-	Path        string
-	Headers     map[string]string
-	InsecureSSL bool
-	Period      time.Duration
-	Timeout     time.Duration
+	Description string            `json:"description,omitempty"`
+	Scheme      string            `json:"scheme,omitempty"`
+	Host        string            `json:"host,omitempty"` // empty: the host's address
+	Port        int               `json:"port,omitempty"`
+	Path        string            `json:"path,omitempty"`
+	Headers     map[string]string `json:"headers,omitempty"`
+	InsecureSSL bool              `json:"insecureSSL,omitempty"`
+	Period      time.Duration     `json:"period,omitempty"`
+	Timeout     time.Duration     `json:"timeout,omitempty"`
 }
 
 // TCPCheck opens a connection from the deployer; one that opens is healthy.
 type TCPCheck struct {
-	Description string
-	Host        string // empty: the host's TargetHost
-	Port        int
-	Period      time.Duration
-	Timeout     time.Duration
+	Description string        `json:"description,omitempty"`
+	Host        string        `json:"host,omitempty"` // empty: the host's address
+	Port        int           `json:"port,omitempty"`
+	Period      time.Duration `json:"period,omitempty"`
+	Timeout     time.Duration `json:"timeout,omitempty"`
 }
 
 // UnitCheck wants a systemd unit of the host to be active.
 type UnitCheck struct {
-	Description string
-	Unit        string
-	Period      time.Duration
-	Timeout     time.Duration
+	Description string        `json:"description,omitempty"`
+	Unit        string        `json:"unit,omitempty"`
+	Period      time.Duration `json:"period,omitempty"`
+	Timeout     time.Duration `json:"timeout,omitempty"`
 }
 
 // FailedUnitsCheck wants no unit of the host to have failed that had not failed
 // before the deploy. Without a deploy there is no before: then no unit may have
 // failed.
 type FailedUnitsCheck struct {
-	Description string
-	Ignore      []string // names and shell patterns of units that do not matter
-	Period      time.Duration
-	Timeout     time.Duration
+	Description string        `json:"description,omitempty"`
+	Ignore      []string      `json:"ignore,omitempty"` // names and shell patterns of units that do not matter
+	Period      time.Duration `json:"period,omitempty"`
+	Timeout     time.Duration `json:"timeout,omitempty"`
 }
 
 // LocalCheck runs a command on the deployer; exit status 0 is healthy.
 type LocalCheck struct {
-	Description string
-	Cmd         []string
-	Dir         string // where it runs; empty: where godwit does
-	Period      time.Duration
-	Timeout     time.Duration
+	Description string        `json:"description,omitempty"`
+	Cmd         []string      `json:"cmd,omitempty"`
+	Dir         string        `json:"dir,omitempty"` // where it runs; empty: where godwit does
+	Period      time.Duration `json:"period,omitempty"`
+	Timeout     time.Duration `json:"timeout,omitempty"`
 }

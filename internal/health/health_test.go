@@ -56,7 +56,7 @@ func page(t *testing.T, s *httptest.Server) fleet.HTTPCheck {
 	return fleet.HTTPCheck{Description: "page", Scheme: u.Scheme, Port: port, Path: "/", Period: 10 * time.Millisecond, Timeout: 2 * time.Second}
 }
 
-var web = fleet.Host{Name: "web1", TargetHost: "127.0.0.1"}
+var web = fleet.Host{Name: "web1", At: fleet.Address{Host: "127.0.0.1"}}
 
 func run(t *testing.T, r host.Conn, c fleet.Checks, o Options) (Report, string, error) {
 	t.Helper()
@@ -126,7 +126,7 @@ func TestHTTP(t *testing.T) {
 
 func TestURL(t *testing.T) {
 	for in, want := range map[string]string{"::1": "http://[::1]:80/", "[::1]": "http://[::1]:80/", "h": "http://h:80/", "fe80::1%eth0": "http://[fe80::1%25eth0]:80/"} {
-		u, err := pageURL(fleet.HTTPCheck{Port: 80}, nameOf(fleet.Host{TargetHost: in}, ""))
+		u, err := pageURL(fleet.HTTPCheck{Port: 80}, nameOf(fleet.Host{At: fleet.Address{Host: in}}, ""))
 		if err != nil || u.String() != want {
 			t.Errorf("%s: %v, %v", in, u, err)
 		}

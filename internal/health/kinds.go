@@ -108,15 +108,15 @@ func tryFailedUnits(ctx context.Context, r host.Conn, ignore fleet.UnitPatterns,
 // it is secret.
 func localEnv(host fleet.Host, opts Options) []string {
 	env := append(os.Environ(),
-		"GODWIT_HOST="+host.Name, "GODWIT_TARGET="+host.TargetHost, "GODWIT_USER="+host.TargetUser,
+		"GODWIT_HOST="+host.Name, "GODWIT_TARGET="+host.At.Host, "GODWIT_USER="+host.At.User,
 		"GODWIT_SYSTEM="+opts.System, "GODWIT_TAGS="+strings.Join(host.Tags, ","))
 	port := ""
-	if host.TargetPort != 0 {
-		port = strconv.Itoa(host.TargetPort)
+	if host.At.Port != 0 {
+		port = strconv.Itoa(host.At.Port)
 	}
 	address := ""
 	if opts.Where.Via == "" {
-		address = cmp.Or(opts.Where.Host, bare(host.TargetHost))
+		address = cmp.Or(opts.Where.Host, bare(host.At.Host))
 	}
 	return append(env, "GODWIT_PORT="+port, "GODWIT_ADDRESS="+address)
 }

@@ -76,7 +76,7 @@ func TestLocal(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "ask"), []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	h := fleet.Host{Name: "web1", TargetHost: "10.0.0.1", TargetUser: "me", TargetPort: 22, Tags: []string{"a", "b"}}
+	h := fleet.Host{Name: "web1", At: fleet.Address{Host: "10.0.0.1", User: "me", Port: 22}, Tags: []string{"a", "b"}}
 	checks := fleet.Checks{Local: []fleet.LocalCheck{{Description: "ask", Cmd: []string{"./ask", "x y"}, Dir: dir}}}
 	list, err := prepare(nil, h, checks, Options{System: "/nix/store/s"})
 	if err != nil {

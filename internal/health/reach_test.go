@@ -38,7 +38,7 @@ func TestReach(t *testing.T) {
 		{"web1.nowhere.invalid", host.Where{Host: "127.0.0.1", Via: "bastion"}, ""},
 	} {
 		asked = ""
-		h := fleet.Host{Name: "web1", TargetHost: c.target}
+		h := fleet.Host{Name: "web1", At: fleet.Address{Host: c.target}}
 		list, err := prepare(nil, h, checks, Options{Where: c.where})
 		if err != nil {
 			t.Fatal(err)
@@ -59,7 +59,7 @@ func TestReach(t *testing.T) {
 	}
 	// A host that the check names itself is no host of ssh's.
 	own := fleet.Checks{TCP: []fleet.TCPCheck{{Description: "own", Host: "127.0.0.1", Port: port}}}
-	list, err := prepare(nil, fleet.Host{TargetHost: "web1"}, own, Options{Where: host.Where{Host: "192.0.2.7", Via: "bastion"}})
+	list, err := prepare(nil, fleet.Host{At: fleet.Address{Host: "web1"}}, own, Options{Where: host.Where{Host: "192.0.2.7", Via: "bastion"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -148,7 +148,7 @@ func nameOf(h fleet.Host, own string) string {
 	if own = bare(own); own != "" {
 		return own
 	}
-	return bare(h.TargetHost)
+	return bare(h.At.Host)
 }
 
 // bare is a host without the brackets of an IPv6 address.

@@ -90,7 +90,7 @@ func TestPreflight(t *testing.T) {
 		{"local", local("no-such-program-at-all"), "executable file not found"},
 	} {
 		for _, list := range []string{Before, After} {
-			h := fleet.Host{Name: "web1", TargetHost: "192.0.2.7", PreDeployChecks: c.checks}
+			h := fleet.Host{Name: "web1", At: fleet.Address{Host: "192.0.2.7"}, PreDeployChecks: c.checks}
 			if list == After {
 				h.PreDeployChecks, h.HealthChecks = fleet.Checks{}, c.checks
 			}

@@ -35,7 +35,7 @@ type Input struct {
 func Build(o Options, src Source, in Input) Host {
 	f, s := in.Facts, in.Facts.State
 	h := Host{
-		Name: in.Host.Name, Status: Change, Drv: in.Host.DrvPath, System: in.System,
+		Name: in.Host.Name, Status: Change, Drv: in.Host.Main().Drv, System: in.System,
 		Running: s.Current, Booted: s.Booted, Profile: s.Profile, Generation: s.Generation, BootID: s.BootID,
 		Closure: in.Closure, Copy: in.Copy,
 		FailedUnits: s.FailedUnits, Free: map[string]int64{}, FreeInodes: map[string]int64{}, Secrets: in.Secrets, Checks: in.Host.HealthChecks.Len(),

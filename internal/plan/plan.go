@@ -34,7 +34,7 @@ import (
 // changes its meaning or goes away.
 const (
 	Schema  = "godwit-plan"
-	Version = 2
+	Version = 3
 )
 
 // Plan is what a deploy would do.
@@ -144,7 +144,8 @@ type Host struct {
 	Risks []Risk `json:"risks,omitempty"`
 
 	// Config is what the configuration says about the host, for applying a
-	// saved plan without an evaluation. Secrets are named by their files.
+	// saved plan without an evaluation. Secrets are named by their files; what they
+	// are made of else is in no plan.
 	Config *fleet.Host `json:"config,omitempty"`
 
 	err     error
@@ -210,11 +211,22 @@ type Note struct {
 // the state they are in and of the named risks, not of sizes, times and free space.
 // Two plans with the same hash do the same.
 func (p *Plan) Sum() string {
+	configs := make([]any, len(p.Hosts))
+	for i, h := range p.Hosts {
+		if h.Config != nil {
+			configs[i] = h.Config
+		}
+	}
+	return p.sum(Version, configs)
+}
+
+// sum is the hash of a version of plans, whose hosts' configuration is as given.
+func (p *Plan) sum(version int, configs []any) string {
 	type host struct {
 		Name, Drv, System, Running, Booted, Profile string
 		Status                                      Status
 		Risks                                       []string
-		Config                                      *fleet.Host
+		Config                                      any
 	}
 	v := struct {
 		Version   int
@@ -222,9 +234,9 @@ func (p *Plan) Sum() string {
 		Source    Source
 		NixConfig map[string]string `json:",omitempty"` // the file does not tell none from an empty one
 		Hosts     []host
-	}{Version, p.Options, p.Source, p.NixConfig, nil}
-	for _, h := range p.Hosts {
-		x := host{Name: h.Name, Drv: h.Drv, System: h.System, Running: h.Running, Booted: h.Booted, Profile: h.Profile, Status: h.Status, Config: h.Config}
+	}{version, p.Options, p.Source, p.NixConfig, nil}
+	for i, h := range p.Hosts {
+		x := host{Name: h.Name, Drv: h.Drv, System: h.System, Running: h.Running, Booted: h.Booted, Profile: h.Profile, Status: h.Status, Config: configs[i]}
 		for _, r := range h.Risks {
 			x.Risks = append(x.Risks, r.Name)
 		}
@@ -376,17 +388,23 @@ func Load(file string) (*Plan, error) {
 	if err != nil {
 		return nil, anew("%s is not a whole plan: %w", file, err)
 	}
-	sum, err := whole(b)
+	whole, err := whole(b)
+	sum := ""
+	if err == nil && p.Version == 2 {
+		sum, err = p.readOlder(b)
+	} else {
+		sum = p.Sum()
+	}
 	switch {
 	case p.Schema != Schema:
 		return nil, fault.New("%s is not a plan of godwit's", file)
-	case p.Version < Version:
+	case p.Version < 2:
 		return nil, anew("%s was made by an older godwit (version %d of plans), whose plans do not tell whether they were changed; this one reads version %d", file, p.Version, Version)
 	case p.Version > Version:
 		return nil, anew("%s was made by a newer godwit (version %d of plans); this one reads version %d", file, p.Version, Version)
 	case !slices.ContainsFunc(p.Hosts, func(h Host) bool { return h.Config != nil }):
 		return nil, fault.New("%s says too little about its hosts to be applied", file).Hint("godwit plan -o FILE saves a plan; --json only shows it")
-	case err != nil || p.Whole != sum || p.Hash != p.Sum():
+	case err != nil || p.Whole != whole || p.Hash != sum:
 		return nil, anew("%s was changed after it was made", file)
 	}
 	seen := map[string]bool{}
@@ -409,13 +427,13 @@ func (h *Host) unusable() error {
 		return fmt.Errorf("it says too little about %s", h.Name)
 	}
 	err := cmp.Or(storepath.CheckDrv(h.Drv), storepath.Check(h.System))
-	if out := h.Config.OutPath; err == nil && out != "" {
+	if out := h.Config.Main().Path; err == nil && out != "" {
 		err = storepath.Check(out)
 	}
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s: %w", h.Name, err)
-	case h.Config.Name != h.Name || h.Config.DrvPath != h.Drv:
+	case h.Config.Name != h.Name || h.Config.Main().Drv != h.Drv:
 		return fmt.Errorf("its part about %s contradicts itself", h.Name)
 	}
 	return nil

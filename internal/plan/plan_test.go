@@ -82,7 +82,7 @@ func facts() *Facts {
 }
 
 func hostOf(name string) fleet.Host {
-	return fleet.Host{Name: name, TargetHost: name + ".example.org", DrvPath: sp('d', "nixos-system-"+name+".drv")}
+	return fleet.Host{Name: name, At: fleet.Address{Host: name + ".example.org"}, Profiles: []fleet.Profile{fleet.System(sp('d', "nixos-system-"+name+".drv"), "")}}
 }
 
 func TestRisks(t *testing.T) {
@@ -360,7 +360,7 @@ func TestSaveLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "plan.json", saved)
+	golden(t, "plan-v3.json", saved)
 
 	data := string(saved)
 	// sealed is a plan whose sums are right: the paths in it are looked at all the same.
@@ -394,7 +394,7 @@ func TestSaveLoad(t *testing.T) {
 	}
 	for name, c := range map[string]struct{ content, says string }{
 		"cut":     {data[:len(data)/2], "ends too early"},
-		"newer":   {replace(`"version": 2`, `"version": 3`), "a newer godwit"},
+		"newer":   {replace(`"version": 3`, `"version": 4`), "a newer godwit"},
 		"system":  {strings.ReplaceAll(data, newSystem, sp('f', "evil")), "was changed"},
 		"drv":     {strings.ReplaceAll(data, sp('d', "nixos-system-web1.drv"), sp('f', "evil.drv")), "was changed"},
 		"file":    {replace("/etc/fleet/network.nix", "/etc/fleet/other.nix"), "was changed"},
@@ -407,11 +407,11 @@ func TestSaveLoad(t *testing.T) {
 		"more":    {data + "{}", "something follows its end"},
 		"a way out of the store": {sealed(func(q *Plan) {
 			q.Hosts[0].Drv = "/nix/store/../../etc/passwd.drv"
-			q.Hosts[0].Config.DrvPath = q.Hosts[0].Drv
+			q.Hosts[0].Config.Profiles[0].Drv = q.Hosts[0].Drv
 		}), "is not the store path of a derivation"},
 		"not a derivation": {sealed(func(q *Plan) { q.Hosts[0].Drv = newSystem }), "is not the store path of a derivation"},
 		"an option":        {sealed(func(q *Plan) { q.Hosts[0].System = "--option" }), "is not a store path"},
-		"another drv":      {sealed(func(q *Plan) { q.Hosts[0].Config.DrvPath = sp('f', "evil.drv") }), "contradicts itself"},
+		"another drv":      {sealed(func(q *Plan) { q.Hosts[0].Config.Profiles[0].Drv = sp('f', "evil.drv") }), "contradicts itself"},
 		"two parts":        {sealed(func(q *Plan) { q.Hosts = append(q.Hosts, q.Hosts[0]) }), "two parts about web1"},
 		"another":          {`{"schema": "x"}`, "not a plan"},
 		"config": {func() string {
@@ -444,8 +444,8 @@ func TestSum(t *testing.T) {
 		"action":  func(p *Plan) { p.Options.Action = "test" },
 		"commit":  func(p *Plan) { p.Source.Commit = "x" },
 		"host":    func(p *Plan) { p.Hosts = p.Hosts[1:] },
-		"target":  func(p *Plan) { p.Hosts[0].Config.TargetHost = "evil.example.org" },
-		"port":    func(p *Plan) { p.Hosts[0].Config.TargetPort = 2222 },
+		"target":  func(p *Plan) { p.Hosts[0].Config.At.Host = "evil.example.org" },
+		"port":    func(p *Plan) { p.Hosts[0].Config.At.Port = 2222 },
 		"drv":     func(p *Plan) { p.Hosts[0].Drv = sp('q', "x.drv") },
 		"nix":     func(p *Plan) { p.NixConfig = map[string]string{"post-build-hook": "/x"} },
 		"check": func(p *Plan) {
@@ -726,5 +726,19 @@ func TestOlder(t *testing.T) {
 	_, err := Load(filepath.Join("testdata", "plan-v1.json"))
 	if text := fault.Render(err); err == nil || !strings.Contains(text, "older godwit (version 1 of plans)") || !strings.Contains(text, "hint: godwit plan -o ") {
 		t.Error(text)
+	}
+}
+
+// TestOlderPlans: a plan that version 2 saved says the same as one of today.
+func TestOlderPlans(t *testing.T) {
+	old, err := Load(filepath.Join("testdata", "plan-v2.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := sample()
+	for i, h := range old.Hosts {
+		if !reflect.DeepEqual(h.Config, want.Hosts[i].Config) {
+			t.Errorf("%s: got  %+v\nwant %+v", h.Name, h.Config, want.Hosts[i].Config)
+		}
 	}
 }

@@ -126,7 +126,7 @@ func TestCompareFails(t *testing.T) {
 	w := newWorld(t)
 	a := w.secret("a", "x")
 	gone := a
-	gone.Source += "-gone"
+	gone.From.File += "-gone"
 	if _, err := Compare(t.Context(), w.r, fleet.Host{Name: "web1", Secrets: []fleet.Secret{gone}}); err == nil || !strings.Contains(err.Error(), "cannot read its source") {
 		t.Errorf("no source: %v", err)
 	}

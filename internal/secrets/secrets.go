@@ -209,9 +209,9 @@ func oddBytes(s string) bool {
 const maxSecret = 256 << 20
 
 func openSource(s fleet.Secret) (*os.File, *fault.Error) {
-	given := s.SourceGiven
+	given := s.FileGiven
 	if given == "" {
-		given = s.Source
+		given = s.From.File
 	}
 	why := func(err error) *fault.Error {
 		var pe *os.PathError
@@ -219,12 +219,12 @@ func openSource(s fleet.Secret) (*os.File, *fault.Error) {
 			err = pe.Err
 		}
 		f := fault.New("secret %q: cannot read its source %s: %w", s.Name, given, err)
-		if given != s.Source {
-			f.Detail("that is " + s.Source)
+		if given != s.From.File {
+			f.Detail("that is " + s.From.File)
 		}
-		return f.Hint("ls -l %s", s.Source)
+		return f.Hint("ls -l %s", s.From.File)
 	}
-	f, err := regular.Open(s.Source)
+	f, err := regular.Open(s.From.File)
 	if err != nil {
 		return nil, why(err)
 	}

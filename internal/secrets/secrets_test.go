@@ -60,7 +60,7 @@ func (w *world) secret(name, content string, action ...string) fleet.Secret {
 	if err := os.WriteFile(source, []byte(content), 0o600); err != nil {
 		w.t.Fatal(err)
 	}
-	return fleet.Secret{Name: name, Source: source, SourceGiven: "./" + name, Destination: filepath.Join(w.dir, name), User: w.user, Group: w.group,
+	return fleet.Secret{Name: name, From: fleet.Content{File: source}, FileGiven: "./" + name, Destination: filepath.Join(w.dir, name), User: w.user, Group: w.group,
 		Permissions: "0400", Action: action, MkDirs: true, UploadAt: fleet.PreActivation}
 }
 
@@ -424,14 +424,14 @@ func TestPreflight(t *testing.T) {
 	store.Name, store.Destination = "store", "/nix/store/x"
 	dots.Name, dots.Destination = "dots", "/run/app/../key"
 	below.Name, below.Destination = "below", good.Destination+"/x/below"
-	missing.Name, missing.Source, missing.SourceGiven, missing.Destination = "missing", "/no/such", "./such", "/m"
+	missing.Name, missing.From.File, missing.FileGiven, missing.Destination = "missing", "/no/such", "./such", "/m"
 	relative.Name, relative.Destination = "relative", "etc/x"
 	twin.Name = "twin"
 	mode.Name, mode.Permissions = "mode", "u=rw"
-	dir.Name, dir.Source, dir.Destination = "dir", w.local, "/d"
+	dir.Name, dir.From.File, dir.Destination = "dir", w.local, "/d"
 	slash.Name, slash.Destination = "slash", "/etc/"
 	who.Name, who.User = "who", "a:b"
-	unread.Name, unread.Destination, unread.UploadAt, unread.Source = "later", "/u", fleet.PostActivation, "/no/later"
+	unread.Name, unread.Destination, unread.UploadAt, unread.From.File = "later", "/u", fleet.PostActivation, "/no/later"
 	hosts := []fleet.Host{
 		{Name: "web1", Secrets: []fleet.Secret{good, missing, relative, twin, mode, dir, slash, who, unread, store, dots, below}},
 		{Name: "web2", Secrets: []fleet.Secret{good}},

@@ -88,9 +88,9 @@ type Target struct {
 
 // TargetOf is the target that a configuration says for a host.
 func TargetOf(h fleet.Host) Target {
-	t := Target{Name: h.Name, Host: h.TargetHost, User: h.TargetUser, Port: h.TargetPort}
-	if h.SystemFrom != "fallback" { // else it is only a guess
-		t.System = h.System
+	t := Target{Name: h.Name, Host: h.At.Host, User: h.At.User, Port: h.At.Port}
+	if !h.Platform.Guessed() { // else it is only a guess
+		t.System = h.Platform.Name
 	}
 	return t
 }

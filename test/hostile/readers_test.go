@@ -29,7 +29,7 @@ func TestReaders(t *testing.T) {
 	if err := os.WriteFile(source, []byte("s"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	hostname := fleet.Host{Name: "web1", Secrets: []fleet.Secret{{Name: "s", Source: source, Destination: "/run/s", User: "root", Group: "root", Permissions: "0400"}}}
+	hostname := fleet.Host{Name: "web1", Secrets: []fleet.Secret{{Name: "s", From: fleet.Content{File: source}, Destination: "/run/s", User: "root", Group: "root", Permissions: "0400"}}}
 	const system = "/nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-nixos"
 	scope := event.On(event.Discard, "web1", event.StepSecrets)
 	readers := map[string]func(ctx context.Context, h *ssh.Host) error{

@@ -88,12 +88,12 @@ func env(e source.Evaluating) []string {
 
 // fit says why a host can never be a NixOS: its packages are a Mac's.
 func fit(h fleet.Host) error {
-	if !strings.HasSuffix(h.System, "-darwin") {
+	if !strings.HasSuffix(h.Platform.Name, "-darwin") {
 		return nil
 	}
-	linux := source.LinuxCounterpart(h.System)
-	f := fault.New("a NixOS host cannot be %s", h.System).On(h.Name)
-	switch h.SystemFrom {
+	linux := source.LinuxCounterpart(h.Platform.Name)
+	f := fault.New("a NixOS host cannot be %s", h.Platform.Name).On(h.Name)
+	switch h.Platform.From {
 	case "pkgs":
 		return f.Detail("its packages (network.pkgs or nixpkgs.pkgs) are those of a Mac").
 			Hint(`write pkgs = import <nixpkgs> { system = "%s"; };`, linux)

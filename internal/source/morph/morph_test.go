@@ -107,12 +107,12 @@ func TestEverything(t *testing.T) {
 	db, web, h1 := hosts[0], hosts[1], hosts[2]
 	dir := filepath.Dir(file)
 	want := fleet.Host{
-		Name: "web", TargetHost: "web.example.org", TargetUser: "argument", TargetPort: 2222,
+		Name: "web", At: fleet.Address{Host: "web.example.org", User: "argument", Port: 2222},
 		SubstituteOnDestination: true, Tags: web.Tags,
 		Secrets: []fleet.Secret{
-			{Name: "one", Source: filepath.Join(dir, "a file"), SourceGiven: "./a file", Destination: "/run/one", User: "root", Group: "root",
+			{Name: "one", From: fleet.Content{File: filepath.Join(dir, "a file")}, FileGiven: "./a file", Destination: "/run/one", User: "root", Group: "root",
 				Permissions: "0400", Action: []string{}, MkDirs: true, UploadAt: "pre-activation"},
-			{Name: "two", Source: "/abs/<two>", SourceGiven: "/abs/<two>", Destination: "/run/two", User: "u", Group: "g", Permissions: "0440",
+			{Name: "two", From: fleet.Content{File: "/abs/<two>"}, FileGiven: "/abs/<two>", Destination: "/run/two", User: "u", Group: "g", Permissions: "0440",
 				Action: []string{"systemctl", "restart", "x y"}, UploadAt: "post-activation"},
 		},
 		HealthChecks: fleet.Checks{
@@ -123,7 +123,8 @@ func TestEverything(t *testing.T) {
 				{Description: "i", Scheme: "https", Host: "other", Port: 443, Path: "/x", Headers: map[string]string{"A": "b"}, InsecureSSL: true, Period: time.Second, Timeout: 2 * time.Second}},
 		},
 		PreDeployChecks: fleet.Checks{Cmd: []fleet.CmdCheck{{Description: "p", Cmd: []string{"false"}, Period: 2 * time.Second, Timeout: 5 * time.Second}}},
-		System:          "aarch64-linux", SystemFrom: "pkgs", BuildOn: "target", DrvPath: web.DrvPath, OutPath: web.OutPath, Release: web.Release,
+		Platform:        fleet.Platform{Name: "aarch64-linux", From: "pkgs"}, BuildOn: "target",
+		Profiles: []fleet.Profile{{Name: "system", Kind: fleet.NixOS, Drv: web.Main().Drv, Path: web.Main().Path, Version: web.Main().Version}},
 	}
 	if !reflect.DeepEqual(web, want) {
 		t.Errorf("got  %+v\nwant %+v", web, want)
@@ -131,25 +132,25 @@ func TestEverything(t *testing.T) {
 	if tags := slices.Sorted(slices.Values(web.Tags)); !reflect.DeepEqual(tags, []string{"all", "database", "web"}) {
 		t.Error(tags)
 	}
-	if !db.BuildOnly || h1.TargetHost != "h1.example.org" || h1.TargetPort != 0 || h1.Release == "" || h1.BuildOn != "" {
+	if !db.BuildOnly || h1.At.Host != "h1.example.org" || h1.At.Port != 0 || h1.Main().Version == "" || h1.BuildOn != "" {
 		t.Errorf("%+v\n%+v", db, h1)
 	}
 	for _, h := range hosts {
-		if !strings.HasSuffix(h.DrvPath, ".drv") || !strings.HasPrefix(h.OutPath, "/nix/store/") {
-			t.Errorf("%s: %s %s", h.Name, h.DrvPath, h.OutPath)
+		if !strings.HasSuffix(h.Main().Drv, ".drv") || !strings.HasPrefix(h.Main().Path, "/nix/store/") {
+			t.Errorf("%s: %s %s", h.Name, h.Main().Drv, h.Main().Path)
 		}
-		if _, err := os.Stat(h.DrvPath); err != nil {
+		if _, err := os.Stat(h.Main().Drv); err != nil {
 			t.Error(err)
 		}
 	}
 	// Words of command checks are in the closure.
-	if out, err := exec.Command("nix-store", "-qR", web.DrvPath).CombinedOutput(); err != nil || !strings.Contains(string(out), "healthcheck-commands.txt.drv") {
+	if out, err := exec.Command("nix-store", "-qR", web.Main().Drv).CombinedOutput(); err != nil || !strings.Contains(string(out), "healthcheck-commands.txt.drv") {
 		t.Error(string(out), err)
 	}
 	// Metadata alone says the same, without systems.
 	for _, h := range good(t, load(t, n, source.Request{})) {
 		full := hosts[slices.IndexFunc(hosts, func(x fleet.Host) bool { return x.Name == h.Name })]
-		full.DrvPath, full.OutPath = "", ""
+		full.Profiles = []fleet.Profile{{Name: "system", Kind: fleet.NixOS, Version: full.Main().Version}}
 		if !reflect.DeepEqual(h, full) {
 			t.Errorf("metadata alone: %+v\nwant %+v", h, full)
 		}
@@ -167,7 +168,7 @@ func TestExamples(t *testing.T) {
 		}
 		n := open(t, tl, file, source.Options{})
 		for _, h := range good(t, load(t, n, source.Request{Outputs: true})) {
-			if h.DrvPath == "" || h.System == "" || strings.HasSuffix(h.System, "darwin") {
+			if h.Main().Drv == "" || h.Platform.Name == "" || strings.HasSuffix(h.Platform.Name, "darwin") {
 				t.Errorf("%s: %+v", base, h)
 			}
 		}
@@ -188,7 +189,7 @@ func TestOddPaths(t *testing.T) {
 		t.Fatal(err)
 	}
 	hosts := good(t, load(t, open(t, tl, file, source.Options{}), source.Request{Outputs: true}))
-	if hosts[0].Tags[0] != "m" || hosts[0].Secrets[0].Source != filepath.Join(filepath.Dir(dir), "s") {
+	if hosts[0].Tags[0] != "m" || hosts[0].Secrets[0].From.File != filepath.Join(filepath.Dir(dir), "s") {
 		t.Errorf("%+v", hosts[0])
 	}
 	target := filepath.Join(dir, "my targets.nix")
@@ -200,11 +201,11 @@ func TestOddPaths(t *testing.T) {
 		t.Fatal(err)
 	}
 	res := load(t, open(t, tl, file, source.Options{}), source.Request{Outputs: true, Targets: in})
-	if ts := res.Targets["a"]; len(ts) != 2 || ts[0].Name != "top" || ts[0].DrvPath != hosts[0].DrvPath || !strings.HasSuffix(ts[1].OutPath, "-x") {
+	if ts := res.Targets["a"]; len(ts) != 2 || ts[0].Name != "top" || ts[0].DrvPath != hosts[0].Main().Drv || !strings.HasSuffix(ts[1].OutPath, "-x") {
 		t.Errorf("%+v", ts)
 	}
 	res = load(t, open(t, tl, file, source.Options{}), source.Request{Outputs: true, Targets: source.TargetOf("n: n.config.system.build.toplevel # the system")})
-	if ts := res.Targets["a"]; len(ts) != 1 || ts[0].Name != "out" || ts[0].OutPath != hosts[0].OutPath {
+	if ts := res.Targets["a"]; len(ts) != 1 || ts[0].Name != "out" || ts[0].OutPath != hosts[0].Main().Path {
 		t.Errorf("%+v", ts)
 	}
 	res = load(t, open(t, tl, file, source.Options{}), source.Request{Outputs: true, Targets: source.TargetOf("n:n.config.system.build.toplevel")})
@@ -257,7 +258,7 @@ func TestSelection(t *testing.T) {
 				t.Errorf("%+v: %s", c.sel, got)
 			}
 			for _, h := range res.Fleet.Hosts {
-				if systems && (h.DrvPath == "" || !seen[h.Name]) {
+				if systems && (h.Main().Drv == "" || !seen[h.Name]) {
 					t.Errorf("%+v: %s has no system or was not announced", c.sel, h.Name)
 				}
 				delete(seen, h.Name)
@@ -452,10 +453,10 @@ func TestPlatforms(t *testing.T) {
 		n := open(t, tl, file, source.Options{})
 		got := map[string]string{}
 		for _, h := range good(t, load(t, n, source.Request{Outputs: true, Platforms: map[string]string{"asked": "armv7l-linux"}})) {
-			got[h.Name] = h.System + " " + h.SystemFrom
-			drv, err := nix.ReadDerivation(h.DrvPath)
-			if err != nil || drv.System != h.System {
-				t.Errorf("%s on %s: %s is built on %s, %v", h.Name, here, h.System, drv.System, err)
+			got[h.Name] = h.Platform.Name + " " + h.Platform.From
+			drv, err := nix.ReadDerivation(h.Main().Drv)
+			if err != nil || drv.System != h.Platform.Name {
+				t.Errorf("%s on %s: %s is built on %s, %v", h.Name, here, h.Platform.Name, drv.System, err)
 			}
 		}
 		want := map[string]string{
@@ -469,15 +470,15 @@ func TestPlatforms(t *testing.T) {
 		}
 		n = open(t, tl, given, source.Options{})
 		for _, h := range good(t, load(t, n, source.Request{Outputs: true})) {
-			if h.System != linux || h.SystemFrom != "pkgs" {
-				t.Errorf("network.pkgs on %s: %s %s %s", here, h.Name, h.System, h.SystemFrom)
+			if h.Platform.Name != linux || h.Platform.From != "pkgs" {
+				t.Errorf("network.pkgs on %s: %s %s %s", here, h.Name, h.Platform.Name, h.Platform.From)
 			}
 		}
 		// On a Mac and on the Linux that it stands for the same words give the same systems.
 		n = open(t, tl, given, source.Options{Fallback: "aarch64-linux"})
 		for _, h := range good(t, load(t, n, source.Request{Outputs: true})) {
-			if h.System != "aarch64-linux" {
-				t.Errorf("fallback on %s: %s", here, h.System)
+			if h.Platform.Name != "aarch64-linux" {
+				t.Errorf("fallback on %s: %s", here, h.Platform.Name)
 			}
 		}
 	}
@@ -512,7 +513,7 @@ func TestOldNixOS(t *testing.T) {
 	})
 	got := map[string]string{}
 	for _, h := range good(t, load(t, open(t, tl, file, source.Options{}), source.Request{Outputs: true})) {
-		got[h.Name] = h.System + " " + h.SystemFrom
+		got[h.Name] = h.Platform.Name + " " + h.Platform.From
 	}
 	want := map[string]string{"a": "aarch64-linux fallback", "b": "riscv64-linux pkgs", "c": "x86_64-linux localSystem", "d": "x86_64-linux system"}
 	if !reflect.DeepEqual(got, want) {
@@ -558,7 +559,7 @@ func TestEval(t *testing.T) {
 func TestAssertingNetwork(t *testing.T) {
 	tl := tool(t, "aarch64-darwin")
 	n := open(t, tl, network(t, `assert builtins.currentSystem == "aarch64-linux"; { a = { }; }`), source.Options{})
-	if h := good(t, load(t, n, source.Request{Outputs: true})); h[0].System != "aarch64-linux" {
+	if h := good(t, load(t, n, source.Request{Outputs: true})); h[0].Platform.Name != "aarch64-linux" {
 		t.Error(h)
 	}
 }
@@ -590,7 +591,7 @@ func TestEvalMachines(t *testing.T) {
 	n := open(t, tl, file, source.Options{})
 	res := load(t, n, source.Request{Outputs: true})
 	h := res.Fleet.Hosts
-	if !reflect.DeepEqual(sourcetest.Names(h), []string{"b", "a"}) || h[0].TargetHost != "ssh-b" || h[0].Release != "24.05" || !strings.HasSuffix(h[0].DrvPath, "-b.drv") ||
+	if !reflect.DeepEqual(sourcetest.Names(h), []string{"b", "a"}) || h[0].At.Host != "ssh-b" || h[0].Main().Version != "24.05" || !strings.HasSuffix(h[0].Main().Drv, "-b.drv") ||
 		h[0].Secrets[0].User != "u" || n.About().NixConfig["k"] != "v" || n.About().Description != "mine" || len(res.Failed) != 1 || res.Failed[0].Host != "c" {
 		t.Errorf("%+v %+v", res.Fleet, res.Failed)
 	}
@@ -610,7 +611,7 @@ func TestRoots(t *testing.T) {
 	}
 	hosts := good(t, res)
 	for _, h := range hosts {
-		out, err := exec.Command("nix-store", "-q", "--roots", h.DrvPath).CombinedOutput()
+		out, err := exec.Command("nix-store", "-q", "--roots", h.Main().Drv).CombinedOutput()
 		if err != nil || !strings.Contains(string(out), dir) {
 			t.Error(string(out), err)
 		}

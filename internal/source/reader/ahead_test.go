@@ -117,7 +117,7 @@ func TestAheadOfAnotherSystem(t *testing.T) {
 			t.Errorf("%d: began on a guess: %t", i, began)
 		}
 		h := sourcetest.Good(t, sourcetest.Load(t, n, request))
-		systems[h[0].System+" "+h[0].DrvPath] = true
+		systems[h[0].Platform.Name+" "+h[0].Main().Drv] = true
 		want := sourcetest.Good(t, sourcetest.Load(t, sourcetest.Open(t, tl, morph.Dialect, source.Location{File: file}, source.Options{}), request))
 		if !reflect.DeepEqual(h, want) {
 			t.Errorf("%d: got %+v, want %+v", i, h, want)

@@ -57,7 +57,28 @@ type hostJSON struct {
 	PreDeployChecks         checksJSON
 	Release                 string
 	Profiles                []profileJSON
+	Guard                   guardJSON
 	Targets                 map[string]drvJSON
+}
+
+// guardJSON has times in seconds.
+type guardJSON struct {
+	AutoRollback, MagicRollback       *bool
+	ConfirmTimeout, ActivationTimeout *int
+}
+
+func (g guardJSON) guard() fleet.Guard {
+	off := func(b *bool) bool { return b != nil && !*b }
+	time := func(n *int) time.Duration {
+		if n == nil {
+			return 0
+		}
+		return seconds(*n)
+	}
+	return fleet.Guard{
+		NoAutoRollback: off(g.AutoRollback), NoMagicRollback: off(g.MagicRollback),
+		ConfirmTimeout: time(g.ConfirmTimeout), ActivationTimeout: time(g.ActivationTimeout),
+	}
 }
 
 type secretJSON struct {
@@ -171,13 +192,14 @@ func (r *Reader) decode(value json.RawMessage) (h fleet.Host, targets []source.T
 	}
 	dir := r.about.At.Dir()
 	h = fleet.Host{
-		Name: j.Name, TargetHost: j.At.Host, TargetUser: j.At.User, TargetPort: j.At.Port,
+		Name: j.Name,
+		At: fleet.Address{
+			Host: j.At.Host, User: j.At.User, Port: j.At.Port, Options: j.At.Options, Become: j.At.Become, Local: j.At.Local,
+		},
 		BuildOnly: j.BuildOnly, SubstituteOnDestination: j.SubstituteOnDestination, BuildOn: j.BuildOn,
 		Tags: j.Tags, HealthChecks: j.HealthChecks.checks(dir), PreDeployChecks: j.PreDeployChecks.checks(dir),
-		System: j.Platform.System, SystemFrom: j.Platform.From, Release: j.Release,
-	}
-	if len(j.Profiles) > 0 {
-		h.DrvPath, h.OutPath = j.Profiles[0].Drv, j.Profiles[0].Out
+		Platform: fleet.Platform{Name: j.Platform.System, From: j.Platform.From},
+		Profiles: j.profiles(), Guard: j.Guard.guard(),
 	}
 	for _, name := range slices.Sorted(maps.Keys(j.Secrets)) {
 		s := j.Secrets[name]
@@ -189,13 +211,34 @@ func (r *Reader) decode(value json.RawMessage) (h fleet.Host, targets []source.T
 			path = filepath.Join(dir, path)
 		}
 		h.Secrets = append(h.Secrets, fleet.Secret{
-			Name: name, Source: path, SourceGiven: *s.From.File, Destination: plainPath(s.Destination),
+			Name: name, From: fleet.Content{File: path}, FileGiven: *s.From.File, Destination: plainPath(s.Destination),
 			User: s.User, Group: s.Group, Permissions: s.Permissions, Action: s.Action,
 			MkDirs: s.MkDirs, UploadAt: s.UploadAt,
 		})
 	}
 	r.about.Settings.Apply(&h)
 	return h, j.targets(), j.Selected, j.check()
+}
+
+// profiles are those of the host. Without an evaluation of the whole host a dialect
+// need not list them; what is known of its operating system is a profile all the same.
+func (j hostJSON) profiles() []fleet.Profile {
+	var out []fleet.Profile
+	for _, p := range j.Profiles {
+		out = append(out, fleet.Profile{
+			Name: p.Name, Kind: fleet.Kind(p.Kind), User: p.User, Link: p.Link, Drv: p.Drv, Path: p.Out,
+			Version: p.Version, Activate: p.Activate,
+		})
+		if last := &out[len(out)-1]; last.Version == "" && last.Kind == fleet.NixOS {
+			last.Version = j.Release
+		}
+	}
+	if len(out) == 0 && j.Release != "" {
+		system := fleet.System("", "")
+		system.Version = j.Release
+		out = append(out, system)
+	}
+	return out
 }
 
 // check looks at the store paths that Nix gave.

@@ -24,7 +24,7 @@ func FuzzHost(f *testing.F) {
 		}
 		_ = targets
 		for _, s := range h.Secrets {
-			if s.Source == "" {
+			if s.From.File == "" {
 				t.Errorf("%+v", s)
 			}
 		}

@@ -142,8 +142,8 @@ func (r *Reader) root(ctx context.Context, req source.Request, res *source.Resul
 	}
 	var drvs []string
 	for _, h := range res.Fleet.Hosts {
-		if h.DrvPath != "" {
-			drvs = append(drvs, h.DrvPath)
+		if h.Main().Drv != "" {
+			drvs = append(drvs, h.Main().Drv)
 		}
 		for _, t := range res.Targets[h.Name] {
 			drvs = append(drvs, t.DrvPath)
