@@ -97,12 +97,12 @@ func notAHive(at source.Location, kind string, args []string) error {
 
 // fit says why a host can never be a NixOS: its packages are a Mac's.
 func fit(h fleet.Host) error {
-	if !strings.HasSuffix(h.System, "-darwin") {
+	if !strings.HasSuffix(h.Platform.Name, "-darwin") {
 		return nil
 	}
-	linux := source.LinuxCounterpart(h.System)
-	f := fault.New("a NixOS host cannot be %s", h.System).On(h.Name)
-	if h.SystemFrom == "pkgs" {
+	linux := source.LinuxCounterpart(h.Platform.Name)
+	f := fault.New("a NixOS host cannot be %s", h.Platform.Name).On(h.Name)
+	if h.Platform.From == "pkgs" {
 		return f.Detail("its packages (meta.nixpkgs, meta.nodeNixpkgs or nixpkgs.pkgs) are those of a Mac").
 			Hint(`write meta.nixpkgs = import <nixpkgs> { system = "%s"; };`, linux)
 	}

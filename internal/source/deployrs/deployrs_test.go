@@ -73,15 +73,15 @@ func TestFlake(t *testing.T) {
 		t.Fatalf("hosts are %q", sourcetest.Names(res.Fleet.Hosts))
 	}
 	h := res.Fleet.Hosts[0]
-	if h.TargetHost != "web.example" || h.TargetPort != 2222 || h.TargetUser != "deploy" || !h.SubstituteOnDestination || h.System != "x86_64-linux" || h.Release != "26.05" {
+	if h.At.Host != "web.example" || h.At.Port != 2222 || h.At.User != "deploy" || !h.SubstituteOnDestination || h.Platform.Name != "x86_64-linux" || h.Main().Version != "26.05" {
 		t.Errorf("web is %+v", h)
 	}
-	if !strings.Contains(h.OutPath, "-nixos-system-web-") || strings.Contains(h.OutPath, "activatable") {
-		t.Errorf("the system is %s", h.OutPath)
+	if !strings.Contains(h.Main().Path, "-nixos-system-web-") || strings.Contains(h.Main().Path, "activatable") {
+		t.Errorf("the system is %s", h.Main().Path)
 	}
 	// The same as what everybody gets who builds the system by hand.
 	out, err := exec.Command("nix", "eval", "--raw", r.About().At.Flake+"#nixosConfigurations.web.config.system.build.toplevel.outPath").Output()
-	if err != nil || string(out) != h.OutPath {
+	if err != nil || string(out) != h.Main().Path {
 		t.Errorf("nixosConfigurations.web is %s, %v", out, err)
 	}
 }
@@ -95,7 +95,7 @@ func TestFile(t *testing.T) {
 	at := source.Location{File: filepath.Join(dir, "deploy.nix")}
 	r := sourcetest.Open(t, tool, Dialect, at, source.Options{Above: map[string]any{"hostname": "10.0.0.1", "sshUser": "eve"}})
 	h := sourcetest.Good(t, sourcetest.Load(t, r, source.Request{}))[0]
-	if h.TargetHost != "10.0.0.1" || h.TargetUser != "eve" {
+	if h.At.Host != "10.0.0.1" || h.At.User != "eve" {
 		t.Errorf("web is %+v", h)
 	}
 }

@@ -64,15 +64,15 @@ func Describe(h fleet.Host, dir string) []string {
 	add := func(format string, a ...any) {
 		out = append(out, strings.ReplaceAll(fmt.Sprintf(format, a...), dir, "DIR"))
 	}
-	at := h.TargetHost
-	if h.TargetUser != "" {
-		at = h.TargetUser + "@" + at
+	at := h.At.Host
+	if h.At.User != "" {
+		at = h.At.User + "@" + at
 	}
-	if h.TargetPort != 0 {
-		at += fmt.Sprintf(":%d", h.TargetPort)
+	if h.At.Port != 0 {
+		at += fmt.Sprintf(":%d", h.At.Port)
 	}
 	add("at %s", at)
-	add("platform %s from %s", h.System, h.SystemFrom)
+	add("platform %s from %s", h.Platform.Name, h.Platform.From)
 	for _, t := range h.Tags {
 		add("tag %s", t)
 	}
@@ -85,14 +85,16 @@ func Describe(h fleet.Host, dir string) []string {
 	if h.SubstituteOnDestination {
 		add("substitute")
 	}
-	if h.Release != "" {
-		add("release %s", h.Release)
+	if h.Main().Version != "" {
+		add("release %s", h.Main().Version)
 	}
-	if h.DrvPath != "" {
-		add("profile system")
+	for _, p := range h.Profiles {
+		if p.Drv != "" {
+			add("profile %s", p.Name)
+		}
 	}
 	for _, s := range h.Secrets {
-		add("secret %s: %s to %s %s %s:%s %s", s.Name, s.Source, s.Destination, s.Permissions, s.User, s.Group, s.UploadAt)
+		add("secret %s: %s to %s %s %s:%s %s", s.Name, s.From.File, s.Destination, s.Permissions, s.User, s.Group, s.UploadAt)
 	}
 	checks := func(word string, c fleet.Checks) {
 		for _, x := range c.Cmd {
@@ -227,20 +229,20 @@ func (c Case) contract(t *testing.T, tl *nix.Tool, d *source.Dialect, at source.
 		t.Fatalf("metadata alone: %s", fault.Render(err))
 	}
 	without := func(h fleet.Host) fleet.Host {
-		h.DrvPath, h.OutPath = "", ""
+		h.Profiles = []fleet.Profile{{Version: h.Main().Version}} // a dialect need not list profiles without outputs
 		return h
 	}
 	for _, h := range res.Fleet.Hosts {
 		i := slices.IndexFunc(r.Fleet.Hosts, func(x fleet.Host) bool { return x.Name == h.Name })
-		if i < 0 || !reflect.DeepEqual(without(r.Fleet.Hosts[i]), without(h)) && h.SystemFrom != "pkgs" {
+		if i < 0 || !reflect.DeepEqual(without(r.Fleet.Hosts[i]), without(h)) && h.Platform.From != "pkgs" {
 			t.Errorf("metadata alone says\n%+v\nof %s, with outputs it is\n%+v", r.Fleet.Hosts, h.Name, h)
 		}
-		if h.DrvPath != "" {
-			if _, err := nix.ReadDerivation(h.DrvPath); err != nil {
+		if h.Main().Drv != "" {
+			if _, err := nix.ReadDerivation(h.Main().Drv); err != nil {
 				t.Errorf("%s: %v", h.Name, err)
 			}
 		}
-		if h.System == "" || h.SystemFrom == "" {
+		if h.Platform.Name == "" || h.Platform.From == "" {
 			t.Errorf("%s has no platform", h.Name)
 		}
 	}
