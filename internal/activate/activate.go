@@ -22,7 +22,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path"
+	"maps"
 	"regexp"
 	"strconv"
 	"strings"
@@ -33,11 +33,13 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/host"
 	"godwit/internal/hostscript"
+	"godwit/internal/profile"
+	"godwit/internal/profile/nixos"
 	"godwit/internal/shell"
 )
 
 // DefaultProfile is the profile of a NixOS system.
-const DefaultProfile = "/nix/var/nix/profiles/system"
+const DefaultProfile = nixos.Profile
 
 // Defaults of the time limits.
 const (
@@ -56,15 +58,15 @@ const (
 	ExitBusy       = 75 // another deployment is pending on the host (EX_TEMPFAIL)
 )
 
-// Action is what to do with the new system.
-type Action string
+// Action is what to do with the profiles.
+type Action = profile.Action
 
-// The actions of switch-to-configuration.
+// The actions.
 const (
-	Switch      Action = "switch"
-	Boot        Action = "boot"
-	Test        Action = "test"
-	DryActivate Action = "dry-activate"
+	Switch      = profile.Switch
+	Boot        = profile.Boot
+	Test        = profile.Test
+	DryActivate = profile.DryActivate
 )
 
 // Phase is how far a deployment is.
@@ -81,7 +83,11 @@ const (
 type Request struct {
 	// Host is the host's name in the configuration, for messages.
 	Host string
-	// NewSystem is the toplevel: a store path that the host has.
+	// Profiles are made to run in this order, kept in this order, and taken back in the
+	// opposite one. None: NewSystem is the one profile, a NixOS system.
+	Profiles []Change
+	// NewSystem is the toplevel: a store path that the host has. With Profiles it is
+	// that of the first that boots, or else of the first.
 	NewSystem string
 	// Activation is the system to activate when it is not NewSystem itself: a
 	// path below it, .../specialisation/NAME. Profile and boot default are
@@ -91,8 +97,6 @@ type Request struct {
 	// NoGuard activates without deadman, confirmation and rollback, as
 	// nixos-rebuild does; still detached from the connection.
 	NoGuard bool
-	// Profile is the system profile; empty means DefaultProfile.
-	Profile string
 	// ActivateTimeout bounds the activation, ConfirmTimeout the time from its
 	// end to the confirmation, checks included. 0 means the default.
 	ActivateTimeout, ConfirmTimeout time.Duration
@@ -120,6 +124,7 @@ type Request struct {
 	// three attempts to roll back have failed.
 	LastResort string
 
+	main    int    // which of Profiles the others stand behind in messages: its index
 	at      places // tests of the scripts
 	patient bool   // a person may confirm: no answer is certain before the time is over
 }
@@ -158,20 +163,10 @@ type Result struct {
 
 const logKept = 200
 
-var (
-	failures   = regexp.MustCompile(`^[A-Za-z0-9:_.@*?!\[\]\\$, -]+$`)
-	systemPath = regexp.MustCompile(`^/[A-Za-z0-9/+._?=:@,-]+$`)
-)
+var failures = regexp.MustCompile(`^[A-Za-z0-9:_.@*?!\[\]\\$, -]+$`)
 
 func (r *Request) normalize() error {
 	r.at = r.at.or(hostPlaces)
-	if r.Profile != "" {
-		r.at.Profile = r.Profile
-	}
-	r.Profile = r.at.Profile
-	if r.Activation == "" || r.Action == Boot {
-		r.Activation = r.NewSystem
-	}
 	if r.ActivateTimeout <= 0 {
 		r.ActivateTimeout = DefaultActivateTimeout
 	}
@@ -188,10 +183,8 @@ func (r *Request) normalize() error {
 	default:
 		return fault.New("unknown action %q", r.Action).On(r.Host).Hint("use switch, boot, test or dry-activate")
 	}
-	for _, p := range []string{r.NewSystem, r.Activation, r.Profile} {
-		if !systemPath.MatchString(p) || path.Clean(p) != p {
-			return fault.New("not the path of a system: %q", p).On(r.Host)
-		}
+	if err := r.settle(); err != nil {
+		return fault.New("%w", err).On(r.Host)
 	}
 	for _, u := range r.IgnoreUnits {
 		if !failures.MatchString(u) {
@@ -299,6 +292,7 @@ func (d *run) run(ctx context.Context) error {
 	}
 	if d.state.New != "" {
 		d.req.Activation = d.state.New
+		d.req.Profiles[d.req.main].Run = d.state.New
 	}
 	if d.state.unchanged(d.req) {
 		d.res.Outcome, d.res.ExitCode, d.res.Meaning = "unchanged", 0, "the host runs this system already"
@@ -373,12 +367,14 @@ func (d *run) variables() hostscript.Variables {
 	}
 	sec := func(t time.Duration) string { return strconv.Itoa(seconds(t)) }
 	tick, ticks := d.ticks()
-	return hostscript.Variables{
-		"ID": d.id, "NEW": d.req.Activation, "TOPLEVEL": d.req.NewSystem, "ACTION": string(d.req.Action),
+	v := d.req.profileVariables()
+	maps.Copy(v, hostscript.Variables{
+		"ID": d.id, "ACTION": string(d.req.Action), "NOTE_KIND": nixos.Kind.Name, // of a note that names none
 		"MODE": mode, "APPLY_ACTION": apply,
 		"LAST_RESORT": d.req.LastResort, "ACTIVATE": sec(d.activate), "CONFIRM": sec(d.confirm), "SILENCE": sec(d.silence), "TICK": strconv.Itoa(tick), "TICKS": strconv.Itoa(ticks), "STOP": sec(d.stop),
 		"DEADMAN": sec(d.deadman), "ROLLBACK_MAX": sec(d.rollbackMax), "COMMIT_MAX": sec(d.commitMax),
-	}
+	})
+	return v
 }
 
 func (d *run) meta() string {
@@ -420,7 +416,7 @@ func (d *run) arm(ctx context.Context) error {
 	}
 	defer func() { d.fr.told = nil }()
 	d.limits()
-	script, err := d.req.at.armScript(d.variables(), d.meta(), d.req.IgnoreUnits)
+	script, err := d.req.at.armScript(d.variables(), d.req.kinds(), d.meta(), d.req.IgnoreUnits)
 	if err != nil {
 		return fault.New("%w", err).On(d.req.Host)
 	}

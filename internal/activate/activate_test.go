@@ -14,6 +14,7 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/host"
 	"godwit/internal/host/hosttest"
+	"godwit/internal/profile/nixos"
 )
 
 // fed tells whether the deployer may say more on such a connection.
@@ -279,7 +280,7 @@ func TestPlainAndDry(t *testing.T) {
 func TestBadRequests(t *testing.T) {
 	for _, r := range []Request{
 		{NewSystem: "relative"}, {NewSystem: "/nix/store/a'b"}, {NewSystem: "/nix/store/a\nb"}, {Action: "explode"},
-		{IgnoreUnits: []string{"a;b"}}, {LastResort: "pray"}, {Profile: "$(id)"},
+		{IgnoreUnits: []string{"a;b"}}, {LastResort: "pray"}, {Profiles: []Change{{Name: "system", Kind: "nixos", New: newSystem, Link: "$(id)"}}},
 	} {
 		if r.NewSystem == "" {
 			r.NewSystem = newSystem
@@ -360,14 +361,14 @@ func TestLost(t *testing.T) {
 func TestExitMeanings(t *testing.T) {
 	seen := map[string]int{}
 	for _, code := range []int{-1, 0, 1, 2, 3, 4, 5, 11, 100, 101, 127, 137, 143, 28} {
-		m := ExitMeaning(code)
+		m := nixos.ExitMeaning(code)
 		if other, ok := seen[m]; ok || m == "" {
 			t.Errorf("%d and %d are both %q", code, other, m)
 		}
 		seen[m] = code
 	}
-	for line, want := range map[string]string{"Error: Failed to get GID for deploy": "stopped: Failed to get GID for deploy", "Pre-switch checks failed": "pre-switch checks failed", "activating": ExitMeaning(1)} {
-		if got := exitMeaning(1, []string{"x", line, "y"}); !strings.Contains(got, want) {
+	for line, want := range map[string]string{"Error: Failed to get GID for deploy": "stopped: Failed to get GID for deploy", "Pre-switch checks failed": "pre-switch checks failed", "activating": nixos.ExitMeaning(1)} {
+		if got := nixos.Meaning(1, []string{"x", line, "y"}); !strings.Contains(got, want) {
 			t.Errorf("%q: %q", line, got)
 		}
 	}

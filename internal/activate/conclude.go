@@ -10,6 +10,7 @@ import (
 
 	"godwit/internal/event"
 	"godwit/internal/fault"
+	"godwit/internal/profile/nixos"
 	"godwit/internal/shell"
 )
 
@@ -17,7 +18,7 @@ import (
 func (d *run) exits() {
 	if rc, _, _ := strings.Cut(d.fr.fact("apply-rc"), " "); rc != "" {
 		d.res.ExitCode, _ = strconv.Atoi(rc)
-		d.res.Meaning = exitMeaning(d.res.ExitCode, d.res.Log)
+		d.res.Meaning = d.req.kind().Meaning(d.res.ExitCode, d.res.Log)
 	} else if d.fr.has("started") || d.fr.has("apply-result") {
 		d.res.Meaning = "the activation " + unitMeaning(d.fr.fact("apply-result"), d.activate.String())
 	}
@@ -93,7 +94,7 @@ func (d *run) final(final string) error {
 	case "aborted":
 		switch kind, what, _ := strings.Cut(d.fr.fact("untouched"), " "); kind {
 		case "100":
-			return d.needsBoot("switch-to-configuration refused, because " + ExitMeaning(100))
+			return d.needsBoot("switch-to-configuration refused, because " + nixos.ExitMeaning(100))
 		case "locked":
 			return held(host, what)
 		case "declined":
@@ -132,7 +133,7 @@ func (d *run) final(final string) error {
 			}
 		case Switch:
 			if d.res.ExitCode == 100 {
-				f.Msg = "the new system is the boot default, but it cannot be switched to: " + ExitMeaning(100)
+				f.Msg = "the new system is the boot default, but it cannot be switched to: " + nixos.ExitMeaning(100)
 				f.Hint("%s", d.r.Typed(nil, "sudo", "systemctl", "reboot"))
 			} else {
 				f.Detail("there was no guard: the profile names the new system, and the host may run a mix of both")
@@ -201,7 +202,7 @@ func (d *run) meaning() string {
 	if d.res.ExitCode > 0 {
 		return fmt.Sprintf("%s (exit %d)", d.res.Meaning, d.res.ExitCode)
 	}
-	if d.res.Meaning == "" || d.res.Meaning == ExitMeaning(0) {
+	if d.res.Meaning == "" || d.res.Meaning == nixos.ExitMeaning(0) {
 		return "the activation " + unitMeaning(d.fr.fact("apply-result"), d.activate.String())
 	}
 	return d.res.Meaning
@@ -235,7 +236,7 @@ func (d *run) wentBack(f *fault.Error, status string) {
 	case code == 4:
 		d.sc.Warn("some units of the old system failed during the rollback", string(d.r.Typed(nil, "systemctl", "--failed")))
 	case err == nil:
-		d.sc.Warn(fmt.Sprintf("the old system runs, though its switch-to-configuration ended with status %d every time: %s", code, ExitMeaning(code)),
+		d.sc.Warn(fmt.Sprintf("the old system runs, though its switch-to-configuration ended with status %d every time: %s", code, nixos.ExitMeaning(code)),
 			string(d.r.Typed(nil, "systemctl", "--failed")))
 	default:
 		d.sc.Warn("the old system runs, though its switch-to-configuration had to be killed every time", string(d.r.Typed(nil, "systemctl", "--failed")))

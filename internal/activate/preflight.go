@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/host"
 	"godwit/internal/hostscript"
+	"godwit/internal/profile/nixos"
 	"godwit/internal/storepath"
 )
 
@@ -90,19 +92,18 @@ const preflightLimit = 2 * time.Minute
 // only the host itself is looked at. It runs the new system's own pre-switch
 // checks when the action is switch or test and the system can run them alone.
 func Preflight(ctx context.Context, r host.Conn, req Request) (State, error) {
-	at := req.at.or(hostPlaces)
-	if req.Profile != "" {
-		at.Profile = req.Profile
-	}
-	v := at.variables()
-	v["NEW"], v["TOPLEVEL"], v["CHECK"] = req.Activation, req.NewSystem, ""
-	if v["NEW"] == "" {
-		v["NEW"] = req.NewSystem
-	}
+	req.at = req.at.or(hostPlaces)
+	err := req.settle()
+	v := req.profileVariables()
+	maps.Copy(v, req.at.variables())
+	v["CHECK"] = ""
 	if req.Action == Switch || req.Action == Test {
 		v["CHECK"] = "1"
 	}
-	script, err := preflightScript(v)
+	var script string
+	if err == nil {
+		script, err = preflightScript(v, req.kinds())
+	}
 	if err != nil {
 		return State{}, fault.New("%w", err).On(req.Host)
 	}
@@ -206,7 +207,7 @@ func (s State) allows(req Request) error {
 	if req.Action == Switch || req.Action == Test {
 		switch {
 		case s.InitChanged:
-			return needsBoot(req.Host, ExitMeaning(100))
+			return needsBoot(req.Host, nixos.ExitMeaning(100))
 		case s.Inhibited:
 			return needsBoot(req.Host, "the new system must be booted, not switched to (system.switch.inhibitors differ)").Detail(s.CheckLog...)
 		case s.CheckFailed:

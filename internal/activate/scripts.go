@@ -6,18 +6,23 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"godwit/internal/hostscript"
+	"godwit/internal/profile"
+	"godwit/internal/profile/kinds"
+	"godwit/internal/profile/nixos"
 )
 
 //go:embed scripts/*.sh
 var scriptFiles embed.FS
 
 // targetParts are the files that make up run.sh, the script that stays on the
-// host while a deployment is under way, behind hostscript.Switching. main.sh is
-// last: it runs a verb.
-var targetParts = []string{"common", "failures", "baseline", "units", "lease", "turn", "apply", "rollback", "attempts", "commit", "profile", "repair", "plain", "follow", "finish", "launch", "main"}
+// host while a deployment is under way: the supervisor, the state machine, and
+// between them the kinds of this deployment's profiles. main.sh is last: it runs a verb.
+var (
+	supervisor  = []string{"systemd-look", "systemd"}
+	targetParts = []string{"common", "profiles", "owner", "link", "baseline", "lease", "apply", "rollback", "attempts", "commit", "repair", "plain", "follow", "finish", "launch", "main"}
+)
 
 func part(name string) string {
 	b, err := scriptFiles.ReadFile("scripts/" + name + ".sh")
@@ -27,14 +32,34 @@ func part(name string) string {
 	return string(b)
 }
 
-// targetScript is run.sh.
-var targetScript = sync.OnceValue(func() string {
-	parts := []string{hostscript.Switching, hostscript.PushedDone}
-	for _, name := range targetParts {
-		parts = append(parts, part(name))
+func partsOf(names []string) []string {
+	var all []string
+	for _, name := range names {
+		all = append(all, part(name))
 	}
-	return hostscript.Compound(parts...)
-})
+	return all
+}
+
+// ofKinds is what of picks of each kind, once.
+func ofKinds(all []profile.Kind, of func(profile.Kind) string) string {
+	var parts []string
+	for _, k := range all {
+		if !slices.Contains(parts, of(k)) {
+			parts = append(parts, of(k))
+		}
+	}
+	return strings.Join(parts, "\n")
+}
+
+func nowOf(k profile.Kind) string { return k.Now }
+
+// targetScript is run.sh.
+func targetScript(of []profile.Kind) string {
+	parts := append([]string{hostscript.Uptime, hostscript.PushedDone}, partsOf(supervisor)...)
+	// All that there are may have left something that a power cut interrupted.
+	parts = append(parts, ofKinds(kinds.All(), nowOf), ofKinds(of, func(k profile.Kind) string { return k.Guard }))
+	return hostscript.Compound(append(parts, partsOf(targetParts)...)...)
+}
 
 // compose is a part behind its variables.
 func compose(v hostscript.Variables, name string) (string, error) {
@@ -43,9 +68,9 @@ func compose(v hostscript.Variables, name string) (string, error) {
 }
 
 // preflightScript looks at a host, also at who switches it right now.
-func preflightScript(v hostscript.Variables) (string, error) {
+func preflightScript(v hostscript.Variables, of []profile.Kind) (string, error) {
 	head, err := v.Text()
-	return hostscript.Compound(head, hostscript.Foreign, hostscript.Switching, hostscript.RoomOf, hostscript.BootDefault, part("preflight")), err
+	return hostscript.Compound(head, hostscript.Uptime, hostscript.RoomOf, part("owner"), part("lay"), ofKinds(of, nowOf), ofKinds(of, func(k profile.Kind) string { return k.Look }), part("preflight")), err
 }
 
 // places are where the guard keeps its things on the host. Tests of the
@@ -59,23 +84,23 @@ var hostPlaces = places{
 	// Nix removes links in gcroots/auto whose target is gone (LocalStore::findRoots).
 	GCRoots:    "/nix/var/nix/gcroots/auto",
 	Profile:    DefaultProfile,
-	SwitchLock: hostscript.SwitchLock,
+	SwitchLock: nixos.SwitchLock,
 }
 
 func (p places) variables() hostscript.Variables {
-	return hostscript.Variables{"RUN": p.Run, "STATE": p.State, "CURRENT": p.Current, "GCROOTS": p.GCRoots, "PROFILE": p.Profile, "SWITCH_LOCK": p.SwitchLock}
+	return hostscript.Variables{"RUN": p.Run, "STATE": p.State, "CURRENT": p.Current, "GCROOTS": p.GCRoots, "SWITCH_LOCK": p.SwitchLock}
 }
 
 // attachScript runs a verb of a deployment that exists.
 func (p places) attachScript(id, verb, a1, a2 string) (string, error) {
 	v := p.variables()
-	v["ID"], v["VERB"], v["A1"], v["A2"] = id, verb, a1, a2
+	v["PROFILE"], v["ID"], v["VERB"], v["A1"], v["A2"] = p.Profile, id, verb, a1, a2
 	return compose(v, "attach")
 }
 
 // armScript takes the lock, writes the deployment's folder, sets the deadman
 // and starts the activation.
-func (p places) armScript(v hostscript.Variables, metaJSON string, ignore []string) (string, error) {
+func (p places) armScript(v hostscript.Variables, of []profile.Kind, metaJSON string, ignore []string) (string, error) {
 	for k, value := range p.variables() {
 		v[k] = value
 	}
@@ -83,8 +108,9 @@ func (p places) armScript(v hostscript.Variables, metaJSON string, ignore []stri
 	// In a pattern of a shell, a backslash stands for what follows it.
 	patterns := strings.ReplaceAll(strings.Join(append(slices.Clone(ignore), ""), "\n"), `\`, `\\`)
 	v["IGNORE"] = base64.StdEncoding.EncodeToString([]byte(patterns))
-	v["RUN_SH"] = base64.StdEncoding.EncodeToString([]byte(targetScript()))
-	v["RUN_SH_SIZE"] = strconv.Itoa(len(targetScript()))
+	target := targetScript(of)
+	v["RUN_SH"] = base64.StdEncoding.EncodeToString([]byte(target))
+	v["RUN_SH_SIZE"] = strconv.Itoa(len(target))
 	head, err := v.Text()
-	return hostscript.Compound(head, hostscript.RoomOf, part("room"), part("arm")), err
+	return hostscript.Compound(head, hostscript.RoomOf, part("room"), part("owner"), part("lay"), part("systemd-look"), ofKinds(of, nowOf), part("arm")), err
 }

@@ -6,27 +6,29 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"godwit/internal/profile/kinds"
 )
 
 // composed are the scripts as they are sent.
 func composed(t *testing.T) map[string]string {
 	t.Helper()
-	out := map[string]string{"run.sh": targetScript()}
-	v := hostPlaces.variables()
 	d := &run{id: "20260101T000000-abcdef", req: Request{NewSystem: "/nix/store/new", Activation: "/nix/store/new", Action: Switch, IgnoreUnits: []string{"a@*.service"}}}
 	if err := d.req.normalize(); err != nil {
 		t.Fatal(err)
 	}
 	d.limits()
 	var err error
-	if out["arm.sh"], err = hostPlaces.armScript(d.variables(), `{"who":"it's me"}`, d.req.IgnoreUnits); err != nil {
+	out := map[string]string{"run.sh": targetScript(kinds.All())}
+	if out["arm.sh"], err = hostPlaces.armScript(d.variables(), kinds.All(), `{"who":"it's me"}`, d.req.IgnoreUnits); err != nil {
 		t.Fatal(err)
 	}
 	if out["attach.sh"], err = hostPlaces.attachScript(d.id, "follow", "0", "final"); err != nil {
 		t.Fatal(err)
 	}
-	v["NEW"], v["TOPLEVEL"], v["CHECK"] = "/nix/store/new", "/nix/store/new", "1"
-	if out["preflight.sh"], err = preflightScript(v); err != nil {
+	v := d.variables()
+	v["CHECK"] = "1"
+	if out["preflight.sh"], err = preflightScript(v, kinds.All()); err != nil {
 		t.Fatal(err)
 	}
 	return out
@@ -48,9 +50,9 @@ func TestScriptsParseAndLint(t *testing.T) {
 		if testing.Short() {
 			continue
 		}
-		// SC2034, SC2154: variables come from, or go to, another file.
+		// SC2034, SC2153, SC2154: variables come from, or go to, another file.
 		// SC2317, SC2329: verbs are called by name.
-		cmd := exec.Command("shellcheck", "-s", "sh", "-e", "SC2034,SC2154,SC2317,SC2329", file)
+		cmd := exec.Command("shellcheck", "-s", "sh", "-e", "SC2034,SC2153,SC2154,SC2317,SC2329", file)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("shellcheck %s: %v\n%s", name, err, out)
 		}

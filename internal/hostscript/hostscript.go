@@ -5,7 +5,7 @@ package hostscript
 
 import (
 	"crypto/rand"
-	_ "embed" // switch.sh, bootloader.sh, bootdefault.sh, pushed.sh
+	_ "embed" // bootdefault.sh, pushed.sh
 	"encoding/hex"
 	"fmt"
 	"maps"
@@ -15,21 +15,11 @@ import (
 	"time"
 )
 
-// SwitchLock is the file that every switch-to-configuration locks, whatever its
-// action, and that none since 25.05 waits for.
-const SwitchLock = "/run/nixos/switch-to-configuration.lock"
-
-//go:embed switch.sh
-var switchScript string
-
-//go:embed bootloader.sh
-var bootLoaderScript string
-
-// Switching defines what runs a switch-to-configuration (switch.sh) and boot_loader
-// SYSTEM SECONDS, which makes a system the boot default, within bounds. It needs
-// the variables D (a folder with the file log that their output goes to), CURRENT
-// (the link of the running system) and SWITCH_LOCK.
-var Switching = switchScript + "\n" + bootLoaderScript
+// Uptime defines uptime_s: seconds that no change of the clock moves.
+const Uptime = `uptime_s() {
+	read -r uptime_now _ </proc/uptime
+	echo "${uptime_now%.*}"
+}`
 
 // BootDefault defines what tells which system boots next: boot_files for any user,
 // boot_default for root, and boot_differs SYSTEM PROFILE.

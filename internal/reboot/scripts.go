@@ -6,6 +6,7 @@ import (
 	"maps"
 
 	"godwit/internal/hostscript"
+	"godwit/internal/profile/nixos"
 )
 
 //go:embed scripts/*.sh
@@ -29,7 +30,7 @@ func places() variables {
 	return variables{
 		"RUN": "/run/godwit", "STATE": "/var/lib/godwit", "GCROOTS": "/nix/var/nix/gcroots",
 		"CURRENT": "/run/current-system", "BOOTED": "/run/booted-system", "BOOTID": "/proc/sys/kernel/random/boot_id",
-		"BOOT": "/boot", "EFI": "/sys/firmware/efi/efivars", "UNITS": "/etc/systemd/system.control", "SWITCH_LOCK": hostscript.SwitchLock,
+		"BOOT": "/boot", "EFI": "/sys/firmware/efi/efivars", "UNITS": "/etc/systemd/system.control", "SWITCH_LOCK": nixos.SwitchLock,
 	}
 }
 
@@ -40,7 +41,7 @@ func (v variables) target() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return hostscript.Compound(head, hostscript.Switching, hostscript.PushedDone, part("words"), part("loader"), part("watch"), part("verbs"), part("main")), nil
+	return hostscript.Compound(head, hostscript.Uptime, nixos.Switching, hostscript.PushedDone, part("words"), part("loader"), part("watch"), part("verbs"), part("main")), nil
 }
 
 // send is the script that is sent for a verb: go, keep, back or look.
@@ -56,7 +57,7 @@ func (v variables) send(verb, reason string) (string, error) {
 		return "", err
 	}
 	head += "ONCE_SH='" + base64.StdEncoding.EncodeToString([]byte(target)) + "'\n"
-	return hostscript.Compound(head, hostscript.Switching, hostscript.PushedDone, part("words"), part("loader"), part("watch"), part("verbs"), hostscript.RoomOf, part("start")), nil
+	return hostscript.Compound(head, hostscript.Uptime, nixos.Switching, hostscript.PushedDone, part("words"), part("loader"), part("watch"), part("verbs"), hostscript.RoomOf, part("start")), nil
 }
 
 // attach is the script of somebody who does not know the reboot: a verb for the
@@ -65,7 +66,7 @@ func (v variables) attach(verb, reason, id string) (string, error) {
 	with := maps.Clone(v)
 	with["VERB"], with["REASON"], with["WANT"], with["ID"] = verb, reason, id, "none"
 	head, err := with.text()
-	return hostscript.Compound(head, hostscript.Switching, hostscript.PushedDone, part("words"), part("attach")), err
+	return hostscript.Compound(head, hostscript.Uptime, nixos.Switching, hostscript.PushedDone, part("words"), part("attach")), err
 }
 
 // probe is the script that tells what boot loader a host has.
@@ -73,5 +74,5 @@ func (v variables) probe() (string, error) {
 	with := maps.Clone(v)
 	with["ID"], with["PROFILE"] = "probe", ""
 	head, err := with.text()
-	return hostscript.Compound(head, hostscript.Switching, hostscript.PushedDone, part("words"), part("loader"), "loader_probe"), err
+	return hostscript.Compound(head, hostscript.Uptime, nixos.Switching, hostscript.PushedDone, part("words"), part("loader"), "loader_probe"), err
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"godwit/internal/hostscript"
+	"godwit/internal/profile/nixos"
 )
 
 var shells = []string{"dash", "bash"}
@@ -169,7 +170,7 @@ func loaderRun(t *testing.T, sh, root, words string, programs map[string]string)
 		t.Fatal(err)
 	}
 	cmd := exec.Command(sh, "-s")
-	cmd.Stdin = strings.NewReader(hostscript.Compound(head, hostscript.Switching, part("words"), part("loader"), "PATH="+bin+":$PATH", words))
+	cmd.Stdin = strings.NewReader(hostscript.Compound(head, hostscript.Uptime, nixos.Switching, part("words"), part("loader"), "PATH="+bin+":$PATH", words))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Logf("%s: %v", words, err)

@@ -1,27 +1,30 @@
-# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
+# shellcheck shell=sh disable=SC2034,SC2153,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
 # The activation, and what follows from the way it ended.
 
-# apply: runs in its own unit. Only `test` is asked of the new system, so
-# until the commit every reboot and power cut leads back to the old one.
+# apply: runs in its own unit. A kind that boots is only asked to run now, so until
+# the commit every reboot and power cut leads back to the old system.
 apply() {
 	if [ "$(decided)" = rollback ]; then
 		say "too late: the rollback was decided before the activation began"
 		exit 3
 	fi
-	run_new "$APPLY_ACTION" || exit
-	rc=$switch_rc
-	verdict=bad
-	case $rc in
-	0) ! new_runs || verdict=ok ;;
-	4) ! tolerable || verdict=ok ;; # something failed
-	100) # init's interface changed: told before anything is stopped
-		cmp -s "$NEW/init-interface-version" "$OLD/init-interface-version" || put untouched "$rc"
-		;;
-	esac
-	put apply-rc "$rc $verdict" || exit 73
-	[ "$verdict" != ok ] || return 0
-	declined
-	exit "$((rc == 0 ? 1 : rc))"
+	each "$PROFILES" try_one "$APPLY_ACTION"
+	put apply-rc "$(noted rc)" || exit 73
+}
+
+# try_one ACTION: a profile that does not come to run ends the activation. Its status
+# is left in $rc by its kind; there is none when nothing was run.
+try_one() {
+	rc=
+	[ -z "$MANY" ] || say "profile $NAME"
+	if "${KIND}_try" "$1"; then
+		note rc "$rc ok" || exit 73
+		return 0
+	fi
+	[ -z "$MANY" ] || put failed "$NAME"
+	[ -z "$rc" ] || put apply-rc "$rc bad" || exit 73
+	[ "$rc" != 0 ] || rc=1
+	exit "${rc:-75}"
 }
 
 # apply-ended: ExecStopPost, after success, failure, time-out and SIGKILL.

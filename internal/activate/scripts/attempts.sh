@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
+# shellcheck shell=sh disable=SC2034,SC2153,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
 # The end of an attempt to go back, and the next one.
 
 # rollback-ended: ExecStopPost, after every attempt.
@@ -18,8 +18,8 @@ rollback_ended() {
 		[ "${SERVICE_RESULT:-}" != success ] || try 6 unit_again
 		return 0
 	fi
-	if old_runs; then # and then it was killed, three times
-		say "rolled back to $OLD (its switch-to-configuration never ended: ${EXIT_STATUS:-?})"
+	if each "$PROFILES" returned; then # and then it was killed, three times
+		say "rolled back to $OLD (its own activation never ended: ${EXIT_STATUS:-?})"
 		finish "rolled-back ${EXIT_STATUS:-killed}"
 		return 0
 	fi
@@ -30,11 +30,9 @@ rollback_ended() {
 	fi
 }
 
-# unit_again: another unit of the same kind, when this one will not come back.
-unit_again() {
-	systemd-run --quiet --collect --no-block --unit="godwit-again-$ID-$attempts" -p Type=exec \
-		-p "RuntimeMaxSec=60" "$SH" "$D/run.sh" again </dev/null
-}
+# returned: does the old one run again, whatever became of who saw to it?
+returned() { untouched || [ -e "$P/back" ] || "${KIND}_returned"; }
+
 again() {
 	sleep 3
 	start_rollback "$(get reason)"

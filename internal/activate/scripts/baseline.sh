@@ -1,33 +1,31 @@
-# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
-# What had failed already: from one deployment to the next.
+# shellcheck shell=sh disable=SC2034,SC2153,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
+# Units that failed: before anything is changed, and since.
 
-# failed_before: the baseline, from before anything is changed.
-failed_before() {
-	sed 's/ .*//' "$D/failed-now" >"$D/failed-before"
-	{ read -r system && [ "$system" = "$OLD" ] && cat >"$D/parts-before"; } 2>/dev/null <"$STATE/failed-parts"
-	if [ "$MODE" = detached ] || ! loginctl list-users --no-legend >"$D/users" 2>/dev/null; then
-		rm -f "$D/users" # not known
-		return
-	fi
-	while read -r uid name _; do
-		(! user_answers "$uid" || echo "$name" >>"$D/users-before") &
-	done <"$D/users"
-	wait
-}
-# user_answers UID: over the bus that the user's part of a switch needs, asked as
-# that user: nothing of root's is handed to a socket of somebody else.
-user_answers() {
-	gid=$(id -g "$1") && timeout -k 1 3 setpriv --reuid "$1" --regid "$gid" --clear-groups env -i "PATH=$PATH" "XDG_RUNTIME_DIR=/run/user/$1" \
-		busctl --user status org.freedesktop.systemd1 </dev/null >/dev/null 2>&1 9>&-
+# failed_before: the baseline.
+failed_before() { sed 's/ .*//' "$D/failed-now" >"$D/failed-before"; }
+
+# failed_units: failed, or failing again and again. No answer from systemd is an
+# error, not an empty list.
+failed_units() {
+	failed_list=$(try 6 units_failed 2>/dev/null) || return 1
+	[ -z "$failed_list" ] || printf '%s\n' "$failed_list" | sed 's/ .*//'
 }
 
-# remember FILE...: the parts that failed in the run of the system that runs now,
-# for the next deployment.
-remember() {
-	(
-		umask 022
-		rm -f "$STATE/failed-parts"
-		parts=$(cat "$@" 2>/dev/null | sed 's/: .*//')
-		[ -z "$parts" ] || printf '%s\n' "$(current)" "$parts" >"$STATE/failed-parts"
-	)
+# ignored NAME: is there a pattern for it in $D/ignore?
+ignored() {
+	while IFS= read -r pattern; do
+		# shellcheck disable=SC2254 # a pattern on purpose
+		case $1 in $pattern) return 0 ;; esac
+	done <"$D/ignore"
+	return 1
+}
+
+# newly_failed: those of $D/failed-now that had not failed before and are not
+# ignored, into $D/failed-new.
+newly_failed() {
+	failed_units >"$D/failed-now" || return 1
+	while read -r unit; do
+		if grep -qxF -e "$unit" "$D/failed-before" || ignored "$unit"; then continue; fi
+		printf '%s\n' "$unit" || return 1 # /run is full
+	done <"$D/failed-now" >"$D/failed-new"
 }

@@ -1,5 +1,5 @@
-# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
-# Making the new system permanent.
+# shellcheck shell=sh disable=SC2034,SC2153,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
+# Making what runs permanent.
 
 # commit: started over a new connection. A second run goes on where a first
 # one was cut. Ignores SIGTERM: an orderly shutdown waits for it.
@@ -16,8 +16,9 @@ commit() {
 		exit 0
 	}
 	[ ! -e "$D/commit-failed" ] || exit 0
-	if [ "$(current)" != "$NEW" ]; then
-		say "$(current) runs here, which is not the system to confirm: touching nothing"
+	standing=
+	each "$PROFILES" stands
+	if [ -z "$standing" ]; then
 		finish superseded
 		exit 0
 	fi
@@ -31,18 +32,31 @@ commit() {
 		;;
 	esac
 	if [ "$ACTION" = switch ]; then
-		begun=$(uptime_s)
-		profile_set "$TOPLEVEL" && boot_loader "$TOPLEVEL" "$COMMIT_MAX"
+		begun=$(uptime_s) why=
+		each "$PROFILES" keep_one
 		rc=$?
-		why="exit $rc"
-		[ "$(($(uptime_s) - begun))" -lt "$COMMIT_MAX" ] || why="it took longer than ${COMMIT_MAX}s"
-		[ "$rc" != 75 ] || why="another switch-to-configuration did not end within ${COMMIT_MAX}s"
+		[ "$(($(uptime_s) - begun))" -lt "$COMMIT_MAX" ] || : "${why:=it took longer than ${COMMIT_MAX}s}"
 		if [ "$rc" != 0 ]; then
-			commit_failed "the boot default could not be set ($why)" "$rc"
+			commit_failed "the boot default could not be set (${why:-exit $rc})" "$rc"
 			exit 0
 		fi
 	fi
 	finish committed
+}
+
+# stands: is it what runs? What somebody else made run meanwhile is left alone.
+stands() {
+	if [ "$(now)" = "$NEW" ]; then
+		standing=1
+	else
+		say "$(now) runs here, which is not the system to confirm: touching nothing"
+		note superseded 1
+	fi
+}
+# keep_one: a kind that has a better word than its status leaves it in $why.
+keep_one() {
+	[ ! -e "$P/superseded" ] || return 0
+	note keeping 1 && "${KIND}_keep"
 }
 
 # commit-ended: ExecStopPost, after every attempt.
@@ -55,16 +69,16 @@ commit_ended() {
 	[ "$commits" -lt 3 ] || commit_failed "the commit did not end in three attempts" 124
 }
 
-# commit_failed REASON RC: the profile as before, then the system as before:
+# commit_failed REASON RC: the profiles as before, then the system as before:
 # a host that runs what it would not boot is neither old nor new.
 commit_failed() {
 	say "$1: going back"
-	profile_back
-	case $2 in
-	137 | 124) boot_back 45 ;; # it hung, so it most likely hangs again
-	*) boot_back "$COMMIT_MAX" ;;
-	esac
+	each "$BACKWARDS" unkeep_one "$2"
 	put commit-failed "$2"
 	put reason "$1"
 	start_rollback "$1"
+}
+unkeep_one() { # RC
+	[ ! -e "$P/keeping" ] || "${KIND}_unkeep" "$1"
+	return 0
 }

@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
+# shellcheck shell=sh disable=SC2034,SC2153,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
 # Words that every verb of the guard uses. $D is the folder of this deployment
 # below /run; the other variables come from $D/env, written by arm.sh.
 
@@ -7,23 +7,25 @@ say() { printf 'godwit: %s\n' "$*"; }
 # put NAME VALUE: replaces $D/NAME in one step. When /run is full and stays so,
 # a short value still goes into the page of the file before it, or of the spare
 # one that arm.sh made for it: that needs no room, so nobody can take it.
-put() {
+put() { put_in "$D" "$1" "$2"; }
+put_in() { # FOLDER NAME VALUE
 	for put_try in 1 2 3; do
-		if printf '%s\n' "$2" >"$D/.$1.$$" && [ -s "$D/.$1.$$" ] && mv -f "$D/.$1.$$" "$D/$1"; then
+		if printf '%s\n' "$3" >"$1/.$2.$$" && [ -s "$1/.$2.$$" ] && mv -f "$1/.$2.$$" "$1/$2"; then
 			return 0
 		fi
 		rm -f "$D/reserve"
 		[ "$put_try" = 1 ] || printf '' >"$D/log"
 	done 2>/dev/null
-	rm -f "$D/.$1.$$"
-	[ -s "$D/$1" ] || mv -f "$D/spare-$1" "$D/$1" 2>/dev/null || return 1
-	printf '%s\n' "$2" 1<>"$D/$1"
+	rm -f "$1/.$2.$$"
+	[ -s "$1/$2" ] || mv -f "$1/spare-$2" "$1/$2" 2>/dev/null || return 1
+	printf '%s\n' "$3" 1<>"$1/$2"
 }
 
 # get NAME: the first line of $D/NAME, or nothing.
-get() {
+get() { get_in "$D" "$1"; }
+get_in() { # FOLDER NAME
 	get_line=
-	[ ! -r "$D/$1" ] || IFS= read -r get_line <"$D/$1"
+	[ ! -r "$1/$2" ] || IFS= read -r get_line <"$1/$2"
 	printf '%s' "$get_line"
 }
 
@@ -34,8 +36,6 @@ decide() {
 	readlink "$D/decision"
 }
 decided() { readlink "$D/decision" 2>/dev/null; }
-
-current() { readlink -f "$CURRENT"; }
 
 # try N COMMAND...: PID 1 does not answer for a moment while it re-executes itself.
 try() {
@@ -51,7 +51,5 @@ try() {
 # start_rollback REASON: the unit that rolls back. Never waits for it.
 start_rollback() {
 	[ -s "$D/reason" ] || put reason "$1"
-	systemctl start --no-block "godwit-rollback-$ID.service" 2>/dev/null ||
-		try 6 unit_rollback 2>/dev/null ||
-		try 4 systemctl start --no-block "godwit-rollback-$ID.service"
+	rollback_begin
 }

@@ -1,40 +1,27 @@
-# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329,SC2119,SC2120 # a part: names come from, and go to, the others
+# shellcheck shell=sh disable=SC2034,SC2153,SC2154,SC2317,SC2329,SC2119,SC2120 # a part: names come from, and go to, the others
 # The end of a deployment: its record, then its result, then the traces of it.
 
 # finish RESULT: called once; a killed finish is repeated by whoever comes next.
 finish() {
 	waits_end
 	record "$1"
-	case $ACTION/$1 in
-	dry-activate/* | boot/*) ;;
-	*/rolled-back*) remember "$D/parts-old" ;;
-	*/committed | */done*) remember "$D/parts-new" "$D/parts-known" ;;
-	esac
+	case $ACTION in dry-activate | boot) ;; *) each "$PROFILES" hook ended "$1" ;; esac
 	rm -f "$STATE/pending"
 	durable
 	put final "$1"
 	release
 }
 
-# waits_end [dead]: the timers that wait for the confirmation; dead, if the one
-# that fires once must not fire any more when this returns. One by one: newer
-# systemctl stops nothing when one of the units is unknown.
-waits_end() {
-	for waits in confirm lease; do
-		systemctl stop --no-block "godwit-$waits-$ID.timer" 2>/dev/null
-	done
-	[ "${1:-}" != dead ] || systemctl stop "godwit-confirm-$ID.timer" 2>/dev/null
-}
-
 # durable: what was said to hold must outlive a power cut in the next moment.
 # File system by file system: a plain sync also waits for dead network mounts.
 durable() {
 	case $ACTION in dry-activate) return ;; esac
-	sync -f "$NEW" "${PROFILE%/*}" "$STATE" 2>/dev/null
+	each "$PROFILES" on_disk_all
 	for mount in /boot /boot/efi /efi; do
 		[ ! -d "$mount" ] || sync -f "$mount" 2>/dev/null
 	done
 }
+on_disk_all() { sync -f "$NEW" "${LINK%/*}" "$STATE" 2>/dev/null || true; }
 
 # release: the lock, the gc roots and the deadman. A failed rollback keeps the
 # gc roots: somebody will need the old system.
@@ -42,16 +29,17 @@ release() {
 	case $(get final) in
 	rollback-failed*) ;;
 	*)
-		rm -f "$GCROOTS/godwit-$ID-new" "$GCROOTS/godwit-$ID-old" "$GCROOTS/godwit-$ID-top"
-		[ "$ACTION" = dry-activate ] || pushed_done "$NEW" "$TOPLEVEL"
+		rm -f "$GCROOTS/godwit-$ID"-*
+		[ "$ACTION" = dry-activate ] || each "$PROFILES" pushed_ours
 		;;
 	esac
 	[ "$(readlink "$RUN/current")" != "$ID" ] || rm -f "$RUN/current"
-	rm -f "$D/reserve" "$D"/spare-*
+	rm -f "$D/reserve" "$D"/spare-* "$D"/*/spare-*
 	waits_end
-	systemctl stop --no-block "godwit-rollback-$ID.timer" 2>/dev/null
+	deadman_end
 	return 0
 }
+pushed_ours() { pushed_done "$NEW" "$TOPLEVEL"; }
 
 # record RESULT: one line of JSON in the host's own history. Nothing in it
 # needs quoting, except what the deployer sent as ready JSON (meta.json).
@@ -66,8 +54,12 @@ record() {
 	now=$(date +%s)
 	(
 		umask 022
-		printf '{"id":"%s","action":"%s","mode":"%s","old":"%s","new":"%s","toplevel":"%s","result":"%s","exit":"%s","reason":"%s","started":%s,"ended":%s,"meta":%s}\n' \
+		printf '{"id":"%s","action":"%s","mode":"%s","old":"%s","new":"%s","toplevel":"%s","result":"%s","exit":"%s","reason":"%s","started":%s,"ended":%s,"profiles":[%s],"meta":%s}\n' \
 			"$ID" "$ACTION" "$MODE" "$OLD" "$NEW" "$TOPLEVEL" "$1" "$(get apply-rc | sed 's/ .*//')" \
-			"$(get reason | tr -cd 'A-Za-z0-9 ._,:;/()@+=-')" "$STARTED" "$now" "$(get meta.json)" >>"$history"
+			"$(get reason | tr -cd 'A-Za-z0-9 ._,:;/()@+=-')" "$STARTED" "$now" "$(each "$PROFILES" record_profile)" "$(get meta.json)" >>"$history"
 	) || say "no record was written to $history"
+}
+record_profile() {
+	[ "$each_n" = "${PROFILES%% *}" ] || printf ','
+	printf '{"name":"%s","kind":"%s","old":"%s","new":"%s"}' "$NAME" "$KIND" "$OLD" "$NEW"
 }

@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
+# shellcheck shell=sh disable=SC2034,SC2153,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
 # What the deployer reads. Every answer is a frame: "::godwit data OFFSET N"
 # and N bytes of the log; "::godwit fact NAME VALUE"; "::godwit end".
 
@@ -32,19 +32,16 @@ follow() {
 	[ "$2" != activated ] || [ -z "$reached" ] || [ "$(get phase)" != activated ] || hold
 }
 
-# jobs_now: what systemd is busy with, of its jobs the first that runs.
+# jobs_now: what the host is busy with.
 jobs_now() {
 	[ ! -e "$D/boot-unsure" ] || [ "$(get phase)" = rolling-back ] || { echo 'the boot loader, which is set again for the old system' && return; }
 	[ ! -s "$D/held" ] || { printf 'another switch-to-configuration, process %s' "$(get held)" && return; }
-	systemctl list-jobs --plain --no-legend --no-pager 2>/dev/null | while read -r _ unit job stage; do
-		case $unit in godwit-*) continue ;; esac # ours
-		[ "$stage" != running ] || { printf '%s %s' "$job" "$unit" && break; }
-	done
+	jobs_run
 }
 
 # facts: the whole state, and the end of the answer.
 facts() {
-	for fact in phase final apply-rc apply-result rollback-rc attempts commit-failed boot-unsure reason untouched restored started waiting held; do
+	for fact in phase final apply-rc apply-result rollback-rc attempts commit-failed boot-unsure reason untouched restored started waiting held failed; do
 		[ ! -e "$D/$fact" ] || printf '::godwit fact %s %s\n' "$fact" "$(get "$fact")"
 	done
 	[ ! -L "$D/decision" ] || printf '::godwit fact decision %s\n' "$(decided)"
@@ -53,9 +50,16 @@ facts() {
 		[ ! -s "$D/$fact" ] || sed "s/^/::godwit fact $fact /" "$D/$fact"
 	done
 	printf '::godwit fact %s %s\n' id "$ID" old "$OLD" new "$NEW" toplevel "$TOPLEVEL" action "$ACTION" mode "$MODE" \
-		since "$STARTED" age "$(($(uptime_s) - ARMED))" left "$(left)" confirm "$CONFIRM" silence "$SILENCE" current "$(current)" profile "$(readlink -f "$PROFILE")"
+		since "$STARTED" age "$(($(uptime_s) - ARMED))" left "$(left)" confirm "$CONFIRM" silence "$SILENCE" current "$(now)" profile "$(points "$LINK")"
+	[ -z "$MANY" ] || each "$PROFILES" fact_profile
 	printf '::godwit fact meta %s\n' "$(get meta.json)"
 	printf '::godwit end\n'
+}
+
+# fact_profile: "NAME KIND NOW OLD NEW"; "-" stands for nothing.
+fact_profile() {
+	fact_now=$(now)
+	printf '::godwit fact of %s %s %s %s %s\n' "$NAME" "$KIND" "${fact_now:--}" "${OLD:--}" "$NEW"
 }
 
 # confirm OFFSET [force]: asked over a connection that was opened after the

@@ -1,12 +1,16 @@
-# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
+# shellcheck shell=sh disable=SC2034,SC2153,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
 # launch: the second half of arming, run by arm.sh from the file in /run with
 # the short lock on fd 9. The deadman exists before anything else happens.
 launch() {
-	[ "$ACTION" = dry-activate ] || repair
+	if [ "$ACTION" != dry-activate ] && [ -s "$STATE/pending" ]; then
+		repair
+		each "$PROFILES" look_again
+	fi
 	failed_before
+	each "$PROFILES" hook armed
 	# Nix registers a path before its files are on the disk: after a power cut
 	# it would hold empty files for valid ones.
-	[ "$ACTION" = dry-activate ] || sync -f "$NEW" 2>/dev/null
+	[ "$ACTION" = dry-activate ] || each "$PROFILES" on_disk
 	if [ "$MODE" = detached ]; then # no systemd on this host
 		setsid "$SH" "$D/run.sh" detached >>"$D/log" 2>&1 </dev/null 9>&- &
 	elif ! unit_deadman; then
@@ -23,6 +27,13 @@ launch() {
 	printf '::godwit fact armed %s\n' "$ID"
 	follow 0 activated
 }
+
+# look_again: a link that was put right may be what tells what runs.
+look_again() {
+	was=$OLD OLD=$(now)
+	[ "$OLD" = "$was" ] || { printf "OLD='%s'\n" "$OLD" >>"$P/env" && ln -sfn "$OLD" "$P/old"; }
+}
+on_disk() { sync -f "$NEW" 2>/dev/null || true; }
 
 # detached: plain without systemd; a lost connection does not end it either.
 detached() {

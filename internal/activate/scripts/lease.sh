@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
+# shellcheck shell=sh disable=SC2034,SC2153,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
 # While the new system waits for its confirmation the deployer has to be heard,
 # over a connection that was opened after the activation: else the host would
 # stay cut off for as long as the checks may take.

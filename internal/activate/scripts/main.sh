@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
+# shellcheck shell=sh disable=SC2034,SC2153,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
 # The last lines of run.sh: sh run.sh VERB [ARGUMENT...]
 D=$(cd "${0%/*}" && pwd) || exit 70
 # shellcheck source=/dev/null
@@ -6,6 +6,7 @@ D=$(cd "${0%/*}" && pwd) || exit 70
 PATH=$PINNED_PATH
 export PATH
 umask 077
+profile "$MAIN"
 verb=$1
 shift
 case $verb in

@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
+# shellcheck shell=sh disable=SC2034,SC2153,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
 # Back to what ran when the deployment was armed.
 
 # rollback: the service behind the deadman; everybody else starts it too.
@@ -26,53 +26,52 @@ rollback() {
 	fi
 	[ -s "$D/reason" ] || put reason "the deadline of the whole deployment passed"
 	waits_end dead
-	systemctl stop "godwit-apply-$ID.service" 2>/dev/null # waits until all of it is dead
-	if [ ! -e "$D/started" ] || [ -e "$D/untouched" ]; then
+	apply_stop # waits until all of it is dead
+	if nothing_done; then
 		say "nothing was begun: $(get reason)"
 		finish aborted
 		exit 0
 	fi
 	say "rolling back: $(get reason)"
-	run_old
-	rc=$switch_rc
-	put rollback-rc "$rc"
-	case $rc/$(get attempts) in
-	0/* | 4/*) [ "$(current)" = "$OLD" ] || exit 1 ;;
-	*/2) old_runs || exit 1 ;; # it does its work, and never ends well
-	*) exit 1 ;;               # the unit starts again
+	attempts=$(get attempts) failed=0
+	each "$BACKWARDS" back_one
+	[ "$failed" = 0 ] || exit "$failed" # the unit starts again
+	result=superseded
+	each "$PROFILES" back_sum
+	if [ "$result" = superseded ]; then
+		finish superseded
+	else
+		say "rolled back to $OLD (exit $result)"
+		finish "rolled-back $result"
+	fi
+}
+
+# back_one: a kind leaves the status of what it ran in $rc, and ends with 0 when the old
+# one runs again, with 9 when neither the old nor the new one runs here, with 75 when it
+# did not come to it. The others are taken back whatever became of one.
+back_one() {
+	if untouched || [ -e "$P/back" ]; then return 0; fi
+	rc=
+	"${KIND}_back"
+	back_rc=$?
+	case $back_rc in
+	0) note back "$rc" ;;
+	9)
+		say "$(now) runs here, which is neither the old nor the new system: touching nothing"
+		note back superseded
+		;;
+	*) failed=$back_rc ;;
 	esac
-	say "rolled back to $OLD (exit $rc)"
-	finish "rolled-back $rc"
+	[ -z "$rc" ] || put rollback-rc "$rc"
+	return 0
 }
 
-# run_old: once nobody else switches. Half of the unit's time is left for the
-# switch itself; a lock that is held longer than the other half takes an attempt.
-run_old() {
-	old_until=$(($(uptime_s) + ROLLBACK_MAX / 2))
-	while :; do
-		if ! switch_wait "$old_until"; then
-			put held "$switch_held"
-			exit 75
-		fi
-		case $(current) in
-		"$OLD" | "$NEW") ;;
-		*)
-			say "$(current) runs here, which is neither the old nor the new system: touching nothing"
-			finish superseded
-			exit 0
-			;;
-		esac
-		rm -f "$D/held"
-		[ -s "$D/mark" ] || put mark "$(system_mark)"
-		switch_run "$OLD" test
-		switch_refused || break
-		put held "${switch_held:-unknown}"
-		[ "$(uptime_s)" -lt "$old_until" ] || exit 75
-		switch_again
-	done
-	switch_parts >"$D/parts-old"
+# back_sum: the first status that is not 0 stands for all.
+back_sum() {
+	[ -e "$P/back" ] || return 0
+	back=$(noted back)
+	case $result/$back in
+	*/superseded) ;;
+	superseded/* | 0/*) result=${back:-0} ;;
+	esac
 }
-
-# old_runs: the old system's activation came to its end since the way back began,
-# whatever the status was.
-old_runs() { [ -s "$D/mark" ] && [ "$(current)" = "$OLD" ] && [ "$(system_mark)" != "$(get mark)" ]; }

@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
+# shellcheck shell=sh disable=SC2034,SC2153,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
 # Room for what arming writes. Before arm.sh, whose refuse it uses.
 
 room() { # FOLDER KIB: free space, and that it can be written to

@@ -3,12 +3,6 @@
 # says so and ends, with 1 or an errno, before it does anything. A status alone
 # tells little; what it said, and which system runs, tell what it did.
 
-# uptime_s: seconds that no change of the clock moves.
-uptime_s() {
-	read -r uptime_now _ </proc/uptime
-	echo "${uptime_now%.*}"
-}
-
 # system_mark: the link of the running system, which the activation script makes
 # anew as its last step: another mark means that one came to its end meanwhile.
 system_mark() { stat -c '%i %z' "$CURRENT" 2>/dev/null; }

@@ -1,7 +1,7 @@
-# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
-# The transient units. They belong to PID 1, so nothing that happens to the
-# connection or to the deployer reaches them. Output goes to a file, never to
-# the connection: a program that writes to a dead connection dies of it.
+# shellcheck shell=sh disable=SC2034,SC2153,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
+# The supervisor: transient units of systemd. They belong to PID 1, so nothing that
+# happens to the connection or to the deployer reaches them. Output goes to a file,
+# never to the connection: a program that writes to a dead connection dies of it.
 
 # run_unit NAME VERB [systemd-run options]: runs a verb of this script.
 run_unit() {
@@ -25,12 +25,26 @@ unit_rollback() {
 		-p "ExecStopPost=$SH $D/run.sh rollback-ended"
 }
 
+# rollback_begin: the unit that rolls back, made anew when it is gone.
+rollback_begin() {
+	systemctl start --no-block "godwit-rollback-$ID.service" 2>/dev/null ||
+		try 6 unit_rollback 2>/dev/null ||
+		try 4 systemctl start --no-block "godwit-rollback-$ID.service"
+}
+
+# unit_again: another unit of the same kind, when this one will not come back.
+unit_again() {
+	systemd-run --quiet --collect --no-block --unit="godwit-again-$ID-$attempts" -p Type=exec \
+		-p "RuntimeMaxSec=60" "$SH" "$D/run.sh" again </dev/null
+}
+
 # OnFailure: PID 1 itself starts the rollback when somebody killed the
 # activation together with its ExecStopPost.
 unit_apply() {
 	run_unit godwit-apply "$1" --no-block -p Type=exec -p "OnFailure=godwit-rollback-$ID.service" -p "RuntimeMaxSec=$ACTIVATE" \
 		-p "TimeoutStopSec=$STOP" -p OOMScoreAdjust=-500 -p "ExecStopPost=$SH $D/run.sh $1-ended"
 }
+apply_stop() { systemctl stop "godwit-apply-$ID.service" 2>/dev/null; }
 
 # The short deadline between activation and confirmation. Its service only
 # starts the unit that rolls back, which is bounded and tries again.
@@ -55,3 +69,14 @@ unit_commit() {
 		-p "RuntimeMaxSec=$((2 * COMMIT_MAX + 60))" -p "TimeoutStopSec=$COMMIT_MAX" -p OOMScoreAdjust=-900 \
 		-p "ExecStopPost=$SH $D/run.sh commit-ended"
 }
+
+# waits_end [dead]: the timers that wait for the confirmation; dead, if the one
+# that fires once must not fire any more when this returns. One by one: newer
+# systemctl stops nothing when one of the units is unknown.
+waits_end() {
+	for waits in confirm lease; do
+		systemctl stop --no-block "godwit-$waits-$ID.timer" 2>/dev/null
+	done
+	[ "${1:-}" != dead ] || systemctl stop "godwit-confirm-$ID.timer" 2>/dev/null
+}
+deadman_end() { systemctl stop --no-block "godwit-rollback-$ID.timer" 2>/dev/null; }

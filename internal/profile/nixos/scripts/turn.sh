@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
+# shellcheck shell=sh disable=SC2034,SC2153,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
 # The run of the new system's switch-to-configuration, when it is our turn, and
 # whether it did anything.
 
@@ -9,12 +9,12 @@ run_new() {
 	new_until=$(turn_until)
 	while :; do
 		switch_wait "$new_until" || break
-		if [ "$MODE" = guard ] && [ "$(current)" != "$OLD" ]; then
-			put untouched "switched $(current)"
+		if [ "$MODE" = guard ] && [ "$(nixos_now)" != "$OLD" ]; then
+			unharmed "switched $(nixos_now)"
 			put reason "another system was switched to before this one could be"
 			return 75
 		fi
-		put started 1 || exit 73
+		begin
 		switch_run "$NEW" "$1"
 		if cut_short "$NEW"; then
 			say "a login that ended meanwhile ended the switch, too: once more"
@@ -34,7 +34,7 @@ run_new() {
 # deployment was planned for, so it is waited for only while it may be a short one.
 turn_until() { echo "$(($(uptime_s) + (ACTIVATE < 60 ? ACTIVATE / 4 : 15)))"; }
 not_our_turn() {
-	put untouched "locked $switch_held"
+	unharmed "locked $switch_held"
 	put reason "another switch-to-configuration is running on the host"
 }
 
@@ -42,14 +42,14 @@ not_our_turn() {
 # before units were restarted: a session of somebody, such as the deployer, ended
 # while it was being asked about. The lists in /run/nixos tell the next run the rest.
 cut_short() {
-	[ "$switch_rc" != 0 ] && [ "$(current)" = "$1" ] && switch_words | tail -c 4096 |
+	[ "$switch_rc" != 0 ] && [ "$(nixos_now)" = "$1" ] && switch_words | tail -c 4096 |
 		grep -q '^Error: Failed to \(get GID\|get runtime directory\|spawn user activation\|run user activation\) for \|^Unable to list users with logind'
 }
 
 # new_runs: a status of 0 is not enough. Some refusals end with the errno of the
 # moment, and that may be 0.
 new_runs() {
-	[ "$(current)" != "$NEW" ] || return 0
+	[ "$(nixos_now)" != "$NEW" ] || return 0
 	put reason "switch-to-configuration ended with 0 and the new system does not run"
 	return 1
 }
@@ -57,6 +57,6 @@ new_runs() {
 # declined: it refused for a reason of its own, before it did anything.
 declined() {
 	[ -z "${touched:-}" ] && switch_untouched || return 0
-	put untouched "declined $switch_rc"
+	unharmed "declined $switch_rc"
 	put reason "switch-to-configuration refused before it began"
 }

@@ -1,4 +1,4 @@
-package activate
+package nixos
 
 import (
 	"fmt"
@@ -57,9 +57,9 @@ var own = []struct{ begins, means string }{
 	{"Unable to list users with logind", "logind did not answer"},
 }
 
-// exitMeaning is ExitMeaning with what the log says, for the statuses that stand
+// Meaning is ExitMeaning with what the log says, for the statuses that stand
 // for several things.
-func exitMeaning(code int, log []string) string {
+func Meaning(code int, log []string) string {
 	if code == 4 || code >= 100 {
 		return ExitMeaning(code)
 	}
@@ -83,29 +83,4 @@ func signalName(n int) string {
 		return name
 	}
 	return "signal " + strconv.Itoa(n)
-}
-
-// unitMeaning says how the unit of the activation ended when there is no exit
-// status: result is "<SERVICE_RESULT> <EXIT_CODE> <EXIT_STATUS>", as systemd
-// tells an ExecStopPost (systemd.exec(5), $SERVICE_RESULT).
-func unitMeaning(result string, limit string) string {
-	f := strings.Fields(result)
-	if len(f) == 0 {
-		return "was killed"
-	}
-	switch f[0] {
-	case "timeout":
-		return "was stopped because it took longer than " + limit
-	case "oom-kill":
-		return "was killed because the host ran out of memory"
-	case "killed":
-		return "was killed"
-	case "signal", "core-dump":
-		return "was killed by SIG" + strings.TrimPrefix(f[len(f)-1], "SIG")
-	case "success":
-		return "was stopped from outside"
-	case "resources":
-		return "could not be started for want of resources"
-	}
-	return "ended with " + strings.Join(f, " ")
 }
