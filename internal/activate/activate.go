@@ -24,6 +24,7 @@ import (
 	"fmt"
 	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -124,9 +125,10 @@ type Request struct {
 	// three attempts to roll back have failed.
 	LastResort string
 
-	main    int    // which of Profiles the others stand behind in messages: its index
-	at      places // tests of the scripts
-	patient bool   // a person may confirm: no answer is certain before the time is over
+	main    int      // index of the one of Profiles that stands for all: the first that boots, or else the first
+	leftOut []string // names of profiles whose kind does not have Action
+	at      places   // tests of the scripts
+	patient bool     // a person may confirm: no answer is certain before the time is over
 }
 
 // Result is how it ended.
@@ -139,6 +141,11 @@ type Result struct {
 	OldSystem, NewSystem string
 	// Running is what the host ran when last heard of; empty when not known.
 	Running string
+	// Profiles are all that were to be activated, in order; the fields above are about
+	// the main one. Failed is the name of the one that did not come to run; "": none of
+	// several.
+	Profiles []Changed
+	Failed   string
 	// BootOnly tells that the host ran NewSystem already, and that only its boot
 	// default was put right.
 	BootOnly bool
@@ -159,6 +166,14 @@ type Result struct {
 	Differs     []string
 	Drops       int // connections lost on the way
 	Duration    time.Duration
+}
+
+// Changed is what became of one profile.
+type Changed struct {
+	Name, Kind string
+	// Old was active before, and empty when nothing was; Running is what was active
+	// when last heard of, and empty when not known.
+	Old, New, Running string
 }
 
 const logKept = 200
@@ -184,6 +199,9 @@ func (r *Request) normalize() error {
 		return fault.New("unknown action %q", r.Action).On(r.Host).Hint("use switch, boot, test or dry-activate")
 	}
 	if err := r.settle(); err != nil {
+		return fault.New("%w", err).On(r.Host)
+	}
+	if err := r.leaveOut(); err != nil {
 		return fault.New("%w", err).On(r.Host)
 	}
 	for _, u := range r.IgnoreUnits {
@@ -246,6 +264,9 @@ func Run(ctx context.Context, r host.Conn, req Request, sink event.Sink) (Result
 		return d.res, err
 	}
 	d.sc.Start(string(req.Action))
+	for _, name := range d.req.leftOut {
+		d.sc.Warn("profile '" + name + "' is left out: its kind has no " + string(req.Action))
+	}
 	err := d.run(ctx)
 	d.res.Duration = time.Since(d.begun)
 	d.sc.End(d.summary(), err)
@@ -294,7 +315,17 @@ func (d *run) run(ctx context.Context) error {
 		d.req.Activation = d.state.New
 		d.req.Profiles[d.req.main].Run = d.state.New
 	}
-	if d.state.unchanged(d.req) {
+	if d.req.Profiles = d.state.changing(d.req); len(d.req.Profiles) < len(d.state.Profiles) {
+		for _, p := range d.state.Profiles {
+			if !slices.ContainsFunc(d.req.Profiles, func(c Change) bool { return c.Name == p.Name }) {
+				d.sc.Note("profile '" + p.Name + "' is as it should be")
+			}
+		}
+		if err := d.req.settle(); err != nil {
+			return fault.New("%w", err).On(d.req.Host)
+		}
+	}
+	if len(d.req.Profiles) == 1 && d.state.unchanged(d.req) {
 		d.res.Outcome, d.res.ExitCode, d.res.Meaning = "unchanged", 0, "the host runs this system already"
 		return nil
 	}

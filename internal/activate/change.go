@@ -87,10 +87,38 @@ func (r *Request) settle() error {
 	return nil
 }
 
+// leaveOut takes the profiles away whose kind does not have the action.
+func (r *Request) leaveOut() error {
+	var left []Change
+	for _, c := range r.Profiles {
+		if k, _ := kinds.Of(c.Kind); k.Has(r.Action) {
+			left = append(left, c)
+		} else {
+			r.leftOut = append(r.leftOut, c.Name)
+		}
+	}
+	if len(left) == 0 {
+		return fmt.Errorf("none of the host's profiles can be activated by %s: %s", r.Action, strings.Join(r.leftOut, ", "))
+	}
+	r.Profiles = left
+	return r.settle()
+}
+
 // kind is that of the main profile.
 func (r *Request) kind() profile.Kind {
 	k, _ := kinds.Of(r.Profiles[r.main].Kind)
 	return k
+}
+
+// kindOf is that of the profile of a name, or else of the main one.
+func (r *Request) kindOf(name string) profile.Kind {
+	for _, c := range r.Profiles {
+		if c.Name == name {
+			k, _ := kinds.Of(c.Kind)
+			return k
+		}
+	}
+	return r.kind()
 }
 
 // kinds are those of the profiles.

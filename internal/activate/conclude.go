@@ -10,6 +10,7 @@ import (
 
 	"godwit/internal/event"
 	"godwit/internal/fault"
+	"godwit/internal/profile"
 	"godwit/internal/profile/nixos"
 	"godwit/internal/shell"
 )
@@ -18,10 +19,11 @@ import (
 func (d *run) exits() {
 	if rc, _, _ := strings.Cut(d.fr.fact("apply-rc"), " "); rc != "" {
 		d.res.ExitCode, _ = strconv.Atoi(rc)
-		d.res.Meaning = d.req.kind().Meaning(d.res.ExitCode, d.res.Log)
+		d.res.Meaning = d.req.kindOf(d.fr.fact("failed")).Meaning(d.res.ExitCode, d.res.Log)
 	} else if d.fr.has("started") || d.fr.has("apply-result") {
 		d.res.Meaning = "the activation " + unitMeaning(d.fr.fact("apply-result"), d.activate.String())
 	}
+	d.res.Failed = d.fr.fact("failed")
 	d.res.NewlyFailed = slices.Concat(d.fr.facts["failed-new"], d.fr.facts["parts-new"])
 	if r := d.fr.fact("reason"); r != "" && d.res.Reason == "" {
 		d.res.Reason = r
@@ -39,10 +41,27 @@ func (d *run) conclude() error {
 	if old := d.fr.fact("old"); old != "" {
 		d.res.OldSystem = old
 	}
+	d.res.Profiles = d.changed()
 	if d.fr.has("gone") {
 		return d.rebooted()
 	}
 	return d.final(d.fr.fact("final"))
+}
+
+// changed is what the host says of each profile.
+func (d *run) changed() []Changed {
+	said := d.fr.profiles()
+	var all []Changed
+	for i, c := range d.req.Profiles {
+		is := Changed{Name: c.Name, Kind: c.Kind, New: c.New}
+		if j := slices.IndexFunc(said, func(p hostProfile) bool { return p.name == c.Name }); j >= 0 {
+			is.Old, is.Running = said[j].old, said[j].now
+		} else if i == d.req.main {
+			is.Old, is.Running = d.res.OldSystem, d.res.Running
+		}
+		all = append(all, is)
+	}
+	return all
 }
 
 func (d *run) final(final string) error {
@@ -79,7 +98,8 @@ func (d *run) final(final string) error {
 		f := fail("%s; it went back by itself", d.why()).Exit(ExitRolledBack)
 		d.failedUnits(f)
 		d.lastLines(f)
-		f.Detail(fmt.Sprintf("running now   %s (as before the deploy)", d.res.Running))
+		f.Detail(fmt.Sprintf("running now   %s (as before the deploy)", cmp.Or(d.res.Running, "nothing")))
+		d.otherProfiles(f)
 		if d.res.Running != d.res.OldSystem {
 			f.Detail("expected      " + d.res.OldSystem)
 		}
@@ -121,8 +141,8 @@ func (d *run) final(final string) error {
 		}
 		f.Detail("running now   "+d.res.Running, "should run    "+d.res.OldSystem, "the boot default is the old system, and its gc root is kept")
 		d.lastLines(f)
-		return f.Hint("%s", d.r.Typed(nil, "sudo", d.res.OldSystem+"/bin/switch-to-configuration", "test")).
-			Hint("or reboot %s: it boots the old system", host)
+		d.otherProfiles(f)
+		return d.byHand(f, d.res.OldSystem, Test, "").Hint("or reboot %s: it boots the old system", host)
 
 	case "failed": // without the guard
 		f := fail("%s failed: %s", d.req.Action, d.meaning())
@@ -138,7 +158,7 @@ func (d *run) final(final string) error {
 			} else {
 				f.Detail("there was no guard: the profile names the new system, and the host may run a mix of both")
 				if d.state.NoSwitchOld == "" {
-					f.Hint("%s goes back", d.r.Typed(nil, "sudo", d.res.OldSystem+"/bin/switch-to-configuration", "switch"))
+					d.byHand(f, d.res.OldSystem, Switch, " goes back")
 				}
 			}
 		case Test:
@@ -192,6 +212,13 @@ func (d *run) why() string {
 }
 
 func (d *run) meaning() string {
+	if d.res.Failed != "" {
+		return "profile '" + d.res.Failed + "': " + d.meaningOf()
+	}
+	return d.meaningOf()
+}
+
+func (d *run) meaningOf() string {
 	if n := d.res.NewlyFailed; d.res.ExitCode == 4 && len(n) > 0 {
 		what := strings.Join(n[:min(len(n), 3)], ", ")
 		if more := len(n) - 3; more > 0 {
@@ -206,6 +233,19 @@ func (d *run) meaning() string {
 		return "the activation " + unitMeaning(d.fr.fact("apply-result"), d.activate.String())
 	}
 	return d.res.Meaning
+}
+
+// otherProfiles says what became of the profiles besides the main one.
+func (d *run) otherProfiles(f *fault.Error) {
+	for i, c := range d.res.Profiles {
+		if i == d.req.main {
+			continue
+		}
+		f.Detail(fmt.Sprintf("profile '%s' is %s", c.Name, cmp.Or(c.Running, "not there, as before the deploy")))
+		if c.Running != c.Old {
+			f.Detail("  expected    " + cmp.Or(c.Old, "nothing"))
+		}
+	}
 }
 
 // failedUnits names what failed, where to look, and how to take it as it is.
@@ -249,6 +289,19 @@ func (d *run) wentBack(f *fault.Error, status string) {
 	}
 }
 
+// byHand hints at the command with which a person makes a path run.
+func (d *run) byHand(f *fault.Error, path string, a Action, then string) *fault.Error {
+	words := d.req.kind().ByHand(path, a)
+	if path == "" || len(words) == 0 {
+		return f
+	}
+	as := []string{"sudo"}
+	if owner := d.req.Profiles[d.req.main].Owner; owner != "" {
+		as = append(as, "-u", owner)
+	}
+	return f.Hint("%s%s", d.r.Typed(nil, append(as, words...)...), fault.Raw(then))
+}
+
 // overTime says how an activation that took too long gets more time.
 func (d *run) overTime(f *fault.Error) {
 	if !strings.HasPrefix(d.fr.fact("apply-result"), "timeout") {
@@ -270,7 +323,7 @@ func (d *run) bootUnsure(f *fault.Error) bool {
 		return false
 	}
 	f.Detail("the profile was put back, but the boot loader could not be set again: the host may boot either system, or neither")
-	f.Hint("%s, before it reboots", d.r.Typed(nil, "sudo", cmp.Or(d.state.Profile, d.res.OldSystem)+"/bin/switch-to-configuration", "boot"))
+	d.byHand(f, cmp.Or(d.state.Profile, d.res.OldSystem), Boot, ", before it reboots")
 	return true
 }
 
@@ -297,6 +350,14 @@ func (d *run) rebooted() error {
 	}
 	f := fault.New("the host rebooted before the new system was confirmed").On(host)
 	f.Detail("running now   " + d.res.Running)
+	lasting := slices.ContainsFunc(d.req.kinds(), func(k profile.Kind) bool { return !k.Boots })
+	if lasting {
+		f.Detail("profiles that are not the system itself are as they were when it went down; the next deploy puts them right")
+	}
+	if !d.req.kind().Boots {
+		f.Msg = "the host rebooted before it was confirmed"
+		return f.Exit(ExitFailed).Hint("run the same deploy again")
+	}
 	switch d.res.Running {
 	case d.state.Current:
 		d.res.Outcome = "rolled-back"

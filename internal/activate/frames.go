@@ -132,6 +132,28 @@ func (f *frames) fact(name string) string {
 	return ""
 }
 
+// hostProfile is a profile of a deployment as its host tells it.
+type hostProfile struct{ name, kind, owner, now, old, new string }
+
+// profiles are those of this answer (scripts/follow.sh, fact_profile). Deployments of
+// the first versions tell none.
+func (f *frames) profiles() []hostProfile {
+	var all []hostProfile
+	for _, line := range f.facts["of"] {
+		w := strings.Fields(line)
+		if len(w) != 6 {
+			continue
+		}
+		for i := range w {
+			if w[i] == "-" {
+				w[i] = ""
+			}
+		}
+		all = append(all, hostProfile{w[0], w[1], w[2], w[3], w[4], w[5]})
+	}
+	return all
+}
+
 func (f *frames) has(name string) bool { return len(f.facts[name]) > 0 }
 
 func (f *frames) log(p []byte) {

@@ -33,7 +33,9 @@ type Deployment struct {
 	Started   time.Time
 	Confirm   time.Duration // how long it waits for a confirmation
 	NewFailed []string
-	Meta      map[string]string
+	// Profiles are all, in order; Old, New and Toplevel are those of the main one.
+	Profiles []RecordProfile
+	Meta     map[string]string
 	// Age is how long ago it began, and Left after how long the host goes back if it
 	// hears nothing more; both by the host's own count. 0: not known, or not so.
 	Age, Left time.Duration
@@ -88,6 +90,17 @@ type Record struct {
 	Started  int64             `json:"started"` // Unix seconds, the host's clock
 	Ended    int64             `json:"ended"`
 	Meta     map[string]string `json:"meta"`
+	// Profiles are all, in order; Old, New and Toplevel are those of the main one.
+	// Records of the first versions have none.
+	Profiles []RecordProfile `json:"profiles,omitempty"`
+}
+
+// RecordProfile is a profile in a record.
+type RecordProfile struct {
+	Name string `json:"name"`
+	Kind string `json:"kind"`
+	Old  string `json:"old"` // "": there was none
+	New  string `json:"new"`
 }
 
 // Status looks at the host and at the deployment that is pending on it, or the
@@ -120,6 +133,9 @@ func (d *run) deployment() *Deployment {
 		Old: f.fact("old"), New: f.fact("new"), Toplevel: f.fact("toplevel"), Action: Action(f.fact("action")),
 		Guarded: f.fact("mode") == "guard", ExitCode: -1, NewFailed: slices.Concat(f.facts["failed-new"], f.facts["parts-new"]),
 	}
+	for _, p := range f.profiles() {
+		out.Profiles = append(out.Profiles, RecordProfile{Name: p.name, Kind: p.kind, Old: p.old, New: p.new})
+	}
 	if rc, _, _ := strings.Cut(f.fact("apply-rc"), " "); rc != "" {
 		out.ExitCode, _ = strconv.Atoi(rc)
 	}
@@ -149,9 +165,13 @@ func resume(ctx context.Context, r host.Conn, host, id string, sink event.Sink) 
 	}
 	d := &run{r: r, id: dep.ID, sc: event.On(sink, host, event.StepActivate), begun: time.Now(), since: awake.Now(), lastOK: awake.Now()}
 	d.req = Request{Host: host, NewSystem: dep.Toplevel, Activation: dep.New, Action: dep.Action, NoGuard: !dep.Guarded, ConfirmTimeout: dep.Confirm}
+	for _, p := range dep.Profiles {
+		d.req.Profiles = append(d.req.Profiles, Change{Name: p.Name, Kind: p.Kind, New: p.New})
+	}
 	if err := d.req.normalize(); err != nil {
 		return nil, dep, err
 	}
+	d.req.NewSystem = dep.Toplevel
 	d.limits()
 	d.fr.line, d.fr.beaten = d.line, d.waiting
 	d.res = Result{Outcome: "failed", ID: dep.ID, OldSystem: dep.Old, NewSystem: dep.Toplevel, ExitCode: -1}
@@ -191,8 +211,8 @@ func Rollback(ctx context.Context, r host.Conn, host, id, reason string, sink ev
 		return Result{Outcome: "failed", ExitCode: -1}, err
 	}
 	if !dep.Guarded {
-		return d.res, fault.New("this deployment has no guard, so it cannot be rolled back").On(host).
-			Hint("%s", r.Typed(nil, "sudo", dep.Old+"/bin/switch-to-configuration", "switch"))
+		f := fault.New("this deployment has no guard, so it cannot be rolled back").On(host)
+		return d.res, d.byHand(f, dep.Old, Switch, "")
 	}
 	if reason == "" {
 		reason = "asked for by a person"

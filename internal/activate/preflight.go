@@ -44,6 +44,9 @@ type State struct {
 	Foreign        string                     // what the machine runs, when that is no NixOS
 	NoSwitchOld    string                     // the running system, when it has no switch-to-configuration
 	Specialisation string                     // name of the profile's specialisation that runs
+	// Profiles are those of the request, in its order. The other fields are about the
+	// main one.
+	Profiles []ProfileState
 	// About the new system:
 	New              string   // what is to be activated, links resolved
 	Absent, NoSwitch []string // paths that are not there, or have no switch-to-configuration
@@ -53,6 +56,15 @@ type State struct {
 	Inhibited        bool     // system.switch.inhibitors differ from the booted system's
 	CheckFailed      bool     // its pre-switch checks failed
 	CheckLog         []string
+}
+
+// ProfileState is what a host has of one profile.
+type ProfileState struct {
+	Name string
+	// Current is active, Profile is what the link names, by Generation.
+	Current, Profile, Generation string
+	Absent                       bool   // the host does not have what is to be activated
+	Unfit                        string // why it cannot be
 }
 
 // NeedsReboot says whether parts differ that only a reboot changes.
@@ -77,9 +89,22 @@ func (s State) unchanged(req Request) bool {
 	return s.Profile == req.NewSystem && s.BootsOther == ""
 }
 
+// changing are the profiles of req without those, besides the main one, that the host
+// has already.
+func (s State) changing(req Request) []Change {
+	var left []Change
+	for i, c := range req.Profiles {
+		p := s.Profiles[i]
+		if !req.SkipUnchanged || req.Action == DryActivate || i == req.main || p.Current != c.Run || req.Action != Test && p.Profile != c.New {
+			left = append(left, c)
+		}
+	}
+	return left
+}
+
 // bootOnly tells whether only the boot default is another system.
 func (s State) bootOnly(req Request) bool {
-	return req.SkipUnchanged && s.Current == req.Activation && s.Profile == req.NewSystem && s.BootsOther != ""
+	return req.SkipUnchanged && len(req.Profiles) == 1 && s.Current == req.Activation && s.Profile == req.NewSystem && s.BootsOther != ""
 }
 
 // BootDefaultGuess is what the profile names, which is what most hosts boot.
@@ -132,6 +157,14 @@ func Preflight(ctx context.Context, r host.Conn, req Request) (State, error) {
 	}
 	if _, _, ok := storepath.Cut(f.fact("boots")); ok {
 		s.BootsOther = f.fact("boots")
+	}
+	for i, c := range req.Profiles {
+		of := ""
+		if i != req.main {
+			of = strconv.Itoa(i+1) + ":"
+		}
+		s.Profiles = append(s.Profiles, ProfileState{Name: c.Name, Current: f.fact(of + "current"), Profile: f.fact(of + "profile"),
+			Generation: f.fact(of + "generation"), Absent: f.has(of + "absent"), Unfit: f.fact(of + "unfit")})
 	}
 	if m := f.fact("machine"); !strings.HasPrefix(m, ":") && !strings.HasSuffix(m, ":") {
 		s.Machine = m
@@ -202,6 +235,14 @@ func (s State) allows(req Request) error {
 				f.Hint("godwit deploy boot --on %s makes it the system of the next boot, which needs no guard", req.Host)
 			}
 			return f
+		}
+	}
+	for _, p := range s.Profiles {
+		switch {
+		case p.Absent:
+			return no("the host does not have what profile '%s' is to become", p.Name).Hint("godwit push first")
+		case p.Unfit != "":
+			return no("profile '%s': %s", p.Name, p.Unfit)
 		}
 	}
 	if req.Action == Switch || req.Action == Test {

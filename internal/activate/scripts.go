@@ -114,3 +114,10 @@ func (p places) armScript(v hostscript.Variables, of []profile.Kind, metaJSON st
 	head, err := v.Text()
 	return hostscript.Compound(head, hostscript.RoomOf, part("room"), part("owner"), part("lay"), part("systemd-look"), ofKinds(of, nowOf), part("arm")), err
 }
+
+// KindScript is what the functions of a kind run among, without a deployment: for the
+// suite of the kinds.
+func KindScript(k profile.Kind) string {
+	parts := append([]string{hostscript.Uptime, k.Now, k.Guard}, partsOf([]string{"systemd-look", "common", "profiles", "owner", "link", "baseline"})...)
+	return strings.Join(parts, "\n")
+}

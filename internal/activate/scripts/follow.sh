@@ -51,15 +51,15 @@ facts() {
 	done
 	printf '::godwit fact %s %s\n' id "$ID" old "$OLD" new "$NEW" toplevel "$TOPLEVEL" action "$ACTION" mode "$MODE" \
 		since "$STARTED" age "$(($(uptime_s) - ARMED))" left "$(left)" confirm "$CONFIRM" silence "$SILENCE" current "$(now)" profile "$(points "$LINK")"
-	[ -z "$MANY" ] || each "$PROFILES" fact_profile
+	each "$PROFILES" fact_profile
 	printf '::godwit fact meta %s\n' "$(get meta.json)"
 	printf '::godwit end\n'
 }
 
-# fact_profile: "NAME KIND NOW OLD NEW"; "-" stands for nothing.
+# fact_profile: "NAME KIND OWNER NOW OLD NEW"; "-" stands for nothing.
 fact_profile() {
 	fact_now=$(now)
-	printf '::godwit fact of %s %s %s %s %s\n' "$NAME" "$KIND" "${fact_now:--}" "${OLD:--}" "$NEW"
+	printf '::godwit fact of %s %s %s %s %s %s\n' "$NAME" "$KIND" "${OWNER:--}" "${fact_now:--}" "${OLD:--}" "$NEW"
 }
 
 # confirm OFFSET [force]: asked over a connection that was opened after the

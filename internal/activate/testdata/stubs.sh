@@ -74,17 +74,18 @@ loginctl) # list-users [--no-legend] | show-user --property=State --value -- NAM
 	;;
 setpriv) grep -qsxF "$2" "$ROOT/answers" ;; # --reuid UID ... busctl --user status
 nix-env) # -p PROFILE --set X | --switch-generation N | --delete-generations N
+	dir=${2%/*} name=${2##*/}
 	case $3 in
 	--set)
 		[ ! -e "$ROOT/nix-broken" ] || exit 1
 		n=$(readlink "$2")
 		[ "$(readlink -f "$2")" = "$(readlink -f "$4")" ] && exit 0
-		n=${n#system-}
+		n=${n#"$name-"}
 		n=$((${n%-link} + 1))
-		ln -s "$4" "$(dirname "$2")/system-$n-link" && ln -sfn "system-$n-link" "$2"
+		ln -s "$4" "$dir/$name-$n-link" && ln -sfn "$name-$n-link" "$2"
 		;;
-	--switch-generation) ln -sfn "system-$4-link" "$2" ;;
-	--delete-generations) rm "$(dirname "$2")/system-$4-link" ;;
+	--switch-generation) ln -sfn "$name-$4-link" "$2" ;;
+	--delete-generations) rm "$dir/$name-$4-link" ;;
 	esac
 	;;
 esac

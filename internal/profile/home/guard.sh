@@ -33,6 +33,7 @@ home_unkeep() { link_back; }
 home_back() {
 	case $(home_now) in "$OLD" | "$NEW") ;; *) return 9 ;; esac
 	rc=0
+	link_back || return 1 # first, or an activate that sets it makes another generation
 	if [ -n "$OLD" ]; then home_run "$OLD"; else home_leave; fi || rc=$?
 	link_back && [ "$rc" = 0 ]
 }

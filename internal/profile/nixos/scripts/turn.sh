@@ -9,8 +9,10 @@ run_new() {
 	new_until=$(turn_until)
 	while :; do
 		switch_wait "$new_until" || break
-		if [ "$MODE" = guard ] && [ "$(nixos_now)" != "$OLD" ]; then
-			unharmed "switched $(nixos_now)"
+		new_is=$(nixos_now)
+		[ ! -e "$P/begun" ] || [ "$new_is" != "$NEW" ] || new_is=$OLD # by us, before we were killed
+		if [ "$MODE" = guard ] && [ "$new_is" != "$OLD" ]; then
+			unharmed "switched $new_is"
 			put reason "another system was switched to before this one could be"
 			return 75
 		fi

@@ -1,0 +1,260 @@
+// Package kindtest is the suite that every kind of profile passes: its functions under
+// real shells, in a folder that stands for a host.
+package kindtest
+
+import (
+	_ "embed" // stubs.sh
+	"encoding/base64"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"godwit/internal/activate"
+	"godwit/internal/profile"
+)
+
+// Fixture is how the suite makes profiles of a kind.
+type Fixture struct {
+	// Make is sh that makes a profile in the folder $1, whose activation calls
+	// "$ROOT/bin/activated $1" (as often as it runs), ends with its status, and says
+	// what runs from then on. $ROOT is the host.
+	Make string
+	// Runs is sh after which the profile in $ROOT/$1 runs. The link $LINK names
+	// $ROOT/old already, as generation 7, where there is one.
+	Runs string
+	// Command is Change.Command of package activate.
+	Command []string
+	// First tells that a profile may be the first of its name on a host.
+	First bool
+	// NoActivation tells that nothing is run.
+	NoActivation bool
+}
+
+// stubs stand for what the functions find on a host: nix-env and getent, and a systemd
+// that knows of nothing.
+//
+//go:embed stubs.sh
+var stubs string
+
+type suite struct {
+	t           *testing.T
+	k           profile.Kind
+	f           Fixture
+	root, shell string
+}
+
+// Run is the suite.
+func Run(t *testing.T, k profile.Kind, f Fixture) {
+	shells := []string{"dash", "bash"}
+	if testing.Short() {
+		shells = shells[:1]
+	}
+	for _, shell := range shells {
+		for _, c := range cases {
+			if c.first && !f.First || c.runs && f.NoActivation {
+				continue
+			}
+			t.Run(shell+"/"+c.name, func(t *testing.T) {
+				t.Parallel()
+				s := &suite{t: t, k: k, f: f, root: t.TempDir()}
+				var err error
+				if s.shell, err = exec.LookPath(shell); err != nil {
+					t.Fatal(err)
+				}
+				s.setUp(c.first)
+				c.do(s)
+			})
+		}
+	}
+}
+
+var cases = []struct {
+	name  string
+	first bool // there was no such profile before
+	runs  bool // needs an activation
+	do    func(*suite)
+}{
+	{name: "what runs", do: func(s *suite) {
+		s.ends("now", "echo $(basename $(K_now))", "old")
+		s.ends("fits", "K_fits; echo $?", "0")
+		if !s.f.NoActivation {
+			s.ends("fits not", `NEW=$ROOT/none TOPLEVEL=$ROOT/none; K_fits >/dev/null; echo $?`, "1")
+		}
+	}},
+	{name: "try and keep", do: func(s *suite) {
+		s.verb("try test", 0)
+		s.is("new", "")
+		s.verb("keep", 0)
+		s.is("new", "new")
+	}},
+	{name: "try twice, keep twice", do: func(s *suite) {
+		s.verb("try test", 0)
+		s.verb("try test", 0)
+		s.verb("keep", 0)
+		s.verb("keep", 0)
+		s.is("new", "new")
+	}},
+	{name: "unkeep", do: func(s *suite) {
+		s.verb("try test", 0)
+		s.verb("keep", 0)
+		s.verb("unkeep 1", 0)
+		s.link7()
+		s.verb("back", 0)
+		s.is("old", "old")
+	}},
+	{name: "back", do: func(s *suite) {
+		s.verb("try test", 0)
+		s.verb("back", 0)
+		s.is("old", "old")
+		s.verb("back", 0)
+		s.is("old", "old")
+		s.link7()
+	}},
+	{name: "killed in between, and back", runs: true, do: func(s *suite) {
+		s.do("echo kill >$ROOT/new-does")
+		s.verb("try test", 137)
+		s.verb("back", 0)
+		s.is("old", "old")
+		s.link7()
+	}},
+	{name: "killed on the way back", runs: true, do: func(s *suite) {
+		s.verb("try test", 0)
+		s.do("echo kill >$ROOT/old-does")
+		s.verb("back", 137)
+		s.do("rm $ROOT/old-does")
+		s.verb("back", 0)
+		s.is("old", "old")
+		s.link7()
+	}},
+	{name: "fails, and back", runs: true, do: func(s *suite) {
+		s.do("echo fail >$ROOT/new-does")
+		s.verb("try test", 1)
+		s.ends("begun", "cat $P/begun", "1")
+		s.verb("back", 0)
+		s.is("old", "old")
+		s.link7()
+	}},
+	{name: "the way back fails", runs: true, do: func(s *suite) {
+		s.verb("try test", 0)
+		s.do("echo fail >$ROOT/old-does")
+		s.verb("back", 1)
+		s.do("rm $ROOT/old-does")
+		s.verb("back", 0)
+		s.is("old", "old")
+	}},
+	{name: "somebody else's", do: func(s *suite) {
+		s.verb("try test", 0)
+		s.make("third")
+		s.do("set -- third; " + s.f.Runs)
+		s.verb("back", 9)
+		s.ends("what runs", "basename $(K_now)", "third")
+	}},
+	{name: "the first", first: true, do: func(s *suite) {
+		s.ends("now", "K_now; true", "")
+		s.verb("try test", 0)
+		s.is("new", "")
+		s.verb("back", 0)
+		s.ends("now", "K_now; true", "")
+		s.ends("link", "ls -A ${LINK%/*}", "")
+	}},
+	{name: "the first is kept", first: true, do: func(s *suite) {
+		s.verb("try test", 0)
+		s.verb("keep", 0)
+		s.is("new", "new")
+	}},
+}
+
+func (s *suite) setUp(first bool) {
+	s.do(`mkdir -p bin run/1 state home links; : >run/log`)
+	for _, name := range []string{"nix-env", "getent", "systemctl", "loginctl", "activated"} {
+		if err := os.WriteFile(filepath.Join(s.root, "bin", name), []byte("#!"+s.shell+"\n"+stubs), 0o700); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	s.make("new")
+	if !first {
+		s.make("old")
+		s.do("ln -s $ROOT/old links/it-7-link; ln -s it-7-link links/it; set -- old; " + s.f.Runs)
+	}
+	old := s.do(s.script("K_now || true"))
+	s.do(`printf "OLD='%s'\n" '` + old + `' >>run/1/env`)
+}
+
+func (s *suite) make(name string) {
+	s.t.Helper()
+	s.do("set -- $ROOT/" + name + "; mkdir -p $1; " + s.f.Make)
+}
+
+// script is commands among the functions.
+func (s *suite) script(commands string) string {
+	return fmt.Sprintf("ROOT=%s SH=%s KIND=%s\n", s.root, s.shell, s.k.Name) + `export ROOT
+PATH=$ROOT/bin:$PATH HOME=$ROOT/home D=$ROOT/run STATE=$ROOT/state CURRENT=$ROOT/current SWITCH_LOCK=$ROOT/lock ID=x
+export PATH HOME
+PROFILES=1 BACKWARDS=1 MAIN=1 MANY='' ACTION=switch MODE=guard ACTIVATE=20 ROLLBACK_MAX=20 COMMIT_MAX=20 attempts=''
+[ -s $D/1/env ] || printf "%s\n" KIND=$KIND NAME=it NEW=$ROOT/new TOPLEVEL=$ROOT/new OLD= LINK=$ROOT/links/it OWNER=$(id -un) COMMAND=` +
+		base64.StdEncoding.EncodeToString([]byte(strings.Join(s.f.Command, "\n"))) + " >$D/1/env\n" +
+		strings.TrimSuffix(activate.KindScript(s.k), "\n") + "\nprofile 1\n" + strings.ReplaceAll(commands, "K_", s.k.Name+"_")
+}
+
+func (s *suite) run(script string) (string, int) {
+	s.t.Helper()
+	cmd := exec.Command(s.shell, "-c", script)
+	cmd.Dir, cmd.Env = s.root, append(os.Environ(), "ROOT="+s.root, "LINK="+s.root+"/links/it", "PATH="+s.root+"/bin:"+os.Getenv("PATH"))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &out
+	_ = cmd.Run()
+	status := cmd.ProcessState.ExitCode()
+	if status < 0 { // by a signal, as a shell counts them
+		status = 137
+	}
+	return strings.TrimSpace(out.String()), status
+}
+
+func (s *suite) do(script string) string {
+	s.t.Helper()
+	out, status := s.run(script)
+	if status != 0 {
+		s.t.Fatalf("%s\nends with %d: %s", script[max(0, len(script)-300):], status, out)
+	}
+	return out
+}
+
+// verb runs a function of the kind, with its words in the log as on a host.
+func (s *suite) verb(words string, want int) {
+	s.t.Helper()
+	_, status := s.run(s.script("rc=\nK_" + words + " >>$D/log 2>&1"))
+	if status != want && !(want == 1 && status != 0) {
+		s.t.Errorf("%s ends with %d, want %d\n%s", words, status, want, s.do("tail -n 20 run/log"))
+	}
+}
+
+func (s *suite) ends(what, script, want string) {
+	s.t.Helper()
+	if got := s.do(s.script(script)); got != want {
+		s.t.Errorf("%s: %q, want %q", what, got, want)
+	}
+}
+
+// is says what must run, what was activated last, and what the link must name; "" is not
+// looked at.
+func (s *suite) is(runs, link string) {
+	s.t.Helper()
+	s.ends("what runs", "basename $(K_now)", runs)
+	if !s.f.NoActivation {
+		s.ends("what was activated", "tail -n 1 $ROOT/ran", runs)
+	}
+	if link != "" {
+		s.ends("the link", "basename $(readlink -f $LINK)", link)
+	}
+}
+
+// link7: the generation from before, and none of ours.
+func (s *suite) link7() {
+	s.t.Helper()
+	s.ends("generations", "readlink $LINK; ls ${LINK%/*}", "it-7-link\nit\nit-7-link")
+}

@@ -1,0 +1,22 @@
+package nixos_test
+
+import (
+	"testing"
+
+	"godwit/internal/profile/kindtest"
+	"godwit/internal/profile/nixos"
+)
+
+func TestNixOS(t *testing.T) {
+	kindtest.Run(t, nixos.Kind, kindtest.Fixture{
+		Make: `mkdir -p $1/bin; cat >$1/bin/switch-to-configuration <<'END'
+#!/bin/sh
+self=$(dirname "$(dirname "$(readlink -f "$0")")")
+[ "$1" != boot ] || { echo "$self" >"$ROOT/boot"; exit 0; }
+"$ROOT/bin/activated" "$self" || exit 2
+ln -sfn "$self" "$ROOT/current"
+END
+chmod +x $1/bin/switch-to-configuration`,
+		Runs: `ln -sfn $ROOT/$1 $ROOT/current`,
+	})
+}
