@@ -35,6 +35,7 @@ type fcase struct {
 	words    string                             // part of the error with its details and hints
 	within   time.Duration                      // longest time it may take; 0: a minute
 	after    func(*kase)                        // further checks, before the invariant
+	three    string                             // a custom profile before the system, and one after it, which is "new" or "fails"
 	ages     bool                               // depends on the age of the host's programs
 }
 
@@ -164,6 +165,9 @@ func (h *machine) runCase(t *testing.T, c fcase) {
 		k.net = n
 	}
 	k.req = h.request(c.new)
+	if c.three != "" {
+		h.three(&k.req, c.three)
+	}
 	if c.req != nil {
 		c.req(&k.req)
 	}

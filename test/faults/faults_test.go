@@ -59,6 +59,15 @@ for f in "$old"/*; do ln -s "$f" $w/; done
 printf '#!/bin/sh\n' >$w/deploy-rs-activate; cp $w/deploy-rs-activate $w/activate-rs; chmod +x $w/*-rs*
 nix-env -p /nix/var/nix/profiles/system --set "$(nix-store --add $w)"`
 
+// customsAre says what the profiles around the system must be.
+func customsAre(want string) func(*kase) {
+	return func(k *kase) {
+		if are := k.customAre(); are != want {
+			k.t.Errorf("the other profiles are %s, want %s", are, want)
+		}
+	}
+}
+
 func ranOnce(action, system string, times int) func(*kase) {
 	return func(k *kase) {
 		if n := strings.Count(k.must("cat /var/log/stc-runs 2>/dev/null || true")+"\n", action+" nixos-system-"+system+"\n"); n != times {
@@ -82,6 +91,8 @@ printf '[Unit]\nRequires=dbus.socket\n[Service]\nType=notify\nNotifyAccess=main\
 loginctl enable-linger deploy; uid=$(id -u deploy); n=0; until [ -S /run/user/$uid/systemd/private ] || [ $n = 100 ]; do sleep 0.1; n=$((n + 1)); done
 as() { setpriv --reuid deploy --regid deploy --clear-groups env XDG_RUNTIME_DIR=/run/user/$uid "$@"; }
 as systemctl --user daemon-reload; as systemctl --user start dbus.socket dbus.service; as busctl --user status org.freedesktop.systemd1 >/dev/null`
+	// userNix lets users have profiles: lab hosts have no daemon of Nix.
+	userNix = `install -d -o deploy /var/lib/fault/profiles; systemd-run --quiet --collect --unit=fault-nix nix-daemon; n=0; until [ -S /nix/var/nix/daemon-socket/socket ] || [ $n = 100 ]; do sleep 0.1; n=$((n + 1)); done`
 	// bare: the running system was built without switch-to-configuration.
 	bare = `ln -sfn $(readlink -f /nix/var/nix/gcroots/fault/bare) /run/current-system`
 )
@@ -95,6 +106,17 @@ var cases = []fcase{
 		}
 		if k.res.ExitCode != 0 || k.res.OldSystem != k.systems["old"] || k.res.ID == "" {
 			k.t.Errorf("result: %+v", k.res)
+		}
+	}},
+	{name: "three profiles", three: "new", outcome: "changed", end: "new", after: customsAre("new")},
+	{name: "three profiles, the system fails", three: "new", new: "fail2", outcome: "rolled-back", exit: rolledBack, end: "old", words: "profile 'system': ", after: customsAre("old")},
+	{name: "three profiles, the last fails for a user", three: "fails", before: userNix, req: func(r *activate.Request) {
+		c := &r.Profiles[2]
+		c.Owner, c.Link = "deploy", "/var/lib/fault/profiles/after"
+	}, outcome: "rolled-back", exit: rolledBack, end: "old", words: "profile 'after' is not there, as before", after: func(k *kase) {
+		customsAre("old")(k)
+		if k.l.count("activating after-fails for deploy") != 1 {
+			k.t.Errorf("log: %q", k.l.logs)
 		}
 	}},
 	{name: "sshd restarts", new: "sshrestart", outcome: "changed", end: "new"},

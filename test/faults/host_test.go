@@ -129,6 +129,38 @@ ln -sfn ` + h.systems[old] + ` /run/current-system; ` + h.systems[old] + `/bin/s
 systemctl reset-failed; rm -f /var/log/stc-runs; true`)
 }
 
+// three puts the custom profiles on the host, as they were before, and into req around
+// its system: the last is to be "new", or "fails".
+func (h *machine) three(req *activate.Request, last string) {
+	h.t.Helper()
+	var script strings.Builder
+	req.Profiles = []activate.Change{{Name: "system", Kind: "nixos", New: req.NewSystem}}
+	for _, name := range customProfiles {
+		c := activate.Change{Name: name, Kind: "custom", New: h.systems[name+"-new"], Link: "/nix/var/nix/profiles/fault-" + name, Command: []string{"go"}}
+		fmt.Fprintf(&script, "rm -f %s*; nix-env -p %s --set %s; echo %s-old >/var/tmp/fault-%s\n", c.Link, c.Link, h.systems[name+"-old"], name, name)
+		if name == "before" {
+			req.Profiles = append([]activate.Change{c}, req.Profiles...)
+		} else {
+			c.New = h.systems[name+"-"+last]
+			req.Profiles = append(req.Profiles, c)
+		}
+	}
+	h.must("export HOME=/root NIX_REMOTE=\n" + script.String())
+}
+
+// customAre says what the custom profiles are: "old", "new", or how they differ.
+func (h *machine) customAre() string {
+	h.t.Helper()
+	out := h.must(`for p in before after; do l=/nix/var/nix/profiles/fault-$p; t=$(readlink -f $l); cat /var/tmp/fault-$p; echo ${t#*-fault-}; echo $(ls -d $l-*-link | wc -l); done`)
+	switch strings.Join(strings.Fields(out), " ") {
+	case "before-old before-old 1 after-old after-old 1":
+		return "old"
+	case "before-new before-new 2 after-new after-new 2":
+		return "new"
+	}
+	return strings.Join(strings.Fields(out), " ")
+}
+
 // seen is the host from outside.
 type seen struct {
 	current, boot, profile, booted string

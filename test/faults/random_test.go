@@ -97,8 +97,13 @@ func TestRandom(t *testing.T) {
 							at:     time.Duration(rnd.Int64N(int64(4500 * time.Millisecond))),
 							slow:   rnd.IntN(2) == 0,
 							asleep: time.Second + time.Duration(rnd.Int64N(int64(20*time.Second))),
+							three:  rnd.IntN(3) == 0,
 						}
-						t.Run(fmt.Sprintf("%d %s on %s, %s after %dms", i, c.system, c.old, c.fault, c.at.Milliseconds()), func(t *testing.T) { h.round(t, c) })
+						profiles := ""
+						if c.three {
+							profiles = " of three profiles"
+						}
+						t.Run(fmt.Sprintf("%d %s%s on %s, %s after %dms", i, c.system, profiles, c.old, c.fault, c.at.Milliseconds()), func(t *testing.T) { h.round(t, c) })
 					}
 				})
 			})
@@ -112,6 +117,7 @@ type round struct {
 	at                 time.Duration
 	slow               bool          // the boot loader takes a second
 	asleep             time.Duration // how long whoever sleeps does so
+	three              bool          // a custom profile before the system, and one after it
 }
 
 func pick(r *rand.Rand, of ...string) string { return of[r.IntN(len(of))] }
@@ -133,6 +139,9 @@ func (h *machine) round(t *testing.T, c round) {
 	l := &listener{t: t}
 	req := h.request(c.system)
 	req.ActivateTimeout, req.ConfirmTimeout = 8*time.Second, 5*time.Second
+	if c.three {
+		h.three(&req, "new")
+	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		time.Sleep(c.at)
@@ -192,6 +201,10 @@ func (h *machine) round(t *testing.T, c round) {
 		}
 		h.must("rm -f /var/lib/fault/*; mount -o remount,size=50% /run")
 		again := h.request("fail2")
+		if c.three {
+			again.Profiles = slices.Clone(req.Profiles)
+			again.Profiles[1].New = again.NewSystem
+		}
 		if _, err := activate.Run(ctx, h.r, again, event.Discard); err == nil {
 			t.Error("fail2 was deployed")
 		}
@@ -200,6 +213,9 @@ func (h *machine) round(t *testing.T, c round) {
 	old, new := h.systems[c.old], h.systems[c.system]
 	if s.current != s.boot || s.boot != s.profile || s.current != old && s.current != new {
 		t.Errorf("neither old nor new: %+v", s)
+	}
+	if are := map[string]string{old: "old", new: "new"}[s.current]; c.three && h.customAre() != are {
+		t.Errorf("the system is the %s one, the other profiles are %s", are, h.customAre())
 	}
 	if len(left) > 0 {
 		t.Errorf("left over: %q", left)

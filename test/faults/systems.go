@@ -128,6 +128,24 @@ func installScript(perl bool) string {
 		b.WriteString("p=$(nix-store --add $d)\n")
 		fmt.Fprintf(&b, "ln -sfn $p /nix/var/nix/gcroots/fault/%s; echo \"%s $p\"\n", n, n)
 	}
+	// Profiles that are no systems: what runs of one is what it wrote last.
+	for _, p := range customProfiles {
+		for _, n := range []string{p + "-old", p + "-new", p + "-fails"} {
+			fmt.Fprintf(&b, "d=$work/fault-%s; mkdir $d; cat >$d/go <<'EOF'\n%sEOF\nchmod +x $d/go; p=$(nix-store --add $d)\n", n, customScript)
+			fmt.Fprintf(&b, "ln -sfn $p /nix/var/nix/gcroots/fault/%s; echo \"%s $p\"\n", n, n)
+		}
+	}
 	b.WriteString("rm -rf $work\n")
 	return b.String()
 }
+
+// customProfiles stand before and after the system.
+var customProfiles = []string{"before", "after"}
+
+const customScript = `#!/bin/sh
+name=$(basename "$(readlink -f "$PROFILE")"); name=${name#*-fault-}
+echo "activating $name for $(id -un)" >&2
+sleep 0.2
+case $name in *-fails) exit 7 ;; esac
+echo "$name" >"/var/tmp/fault-${name%-*}"
+`

@@ -17,8 +17,11 @@ put_in() { # FOLDER NAME VALUE
 		[ "$put_try" = 1 ] || printf '' >"$D/log"
 	done 2>/dev/null
 	rm -f "$1/.$2.$$"
-	[ -s "$1/$2" ] || mv -f "$1/spare-$2" "$1/$2" 2>/dev/null || return 1
-	printf '%s\n' "$3" 1<>"$1/$2"
+	if [ -s "$1/$2" ]; then
+		printf '%s\n' "$3" 1<>"$1/$2"
+	else
+		[ -e "$1/spare-$2" ] && printf '%s\n' "$3" 1<>"$1/spare-$2" && mv -f "$1/spare-$2" "$1/$2"
+	fi
 }
 
 # get NAME: the first line of $D/NAME, or nothing.
