@@ -307,7 +307,7 @@ func (s *session) deploy(ctx context.Context, o buildOptions, d deploy.Options, 
 		return err
 	}
 	if d.UploadSecrets {
-		if err := preflightSecrets(s.hosts); err != nil {
+		if err := preflightSecrets(ctx, s.hosts); err != nil {
 			return err
 		}
 	}

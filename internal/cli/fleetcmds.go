@@ -93,7 +93,7 @@ those that changed, and then the health checks.` + "\n" + exitStatusHelp,
 					if err := s.oneAddressEach(ctx, hosts, false, false); err != nil {
 						return err
 					}
-					return preflightSecrets(hosts)
+					return preflightSecrets(ctx, hosts)
 				}
 				return s.onHosts(ctx, args[0], sel, &p, before, func(h fleet.Host) bool { return len(h.Secrets) > 0 }, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
 					sc := event.On(s.ui, h.Name, event.StepSecrets)
@@ -257,8 +257,10 @@ func (s *session) wet(sc event.Scope, would string, fn func() deploy.Outcome) de
 	return deploy.Wet(s.app.globals.dryRun, sc, would, fn)
 }
 
-// preflightSecrets checks every source before anything is touched anywhere.
-func preflightSecrets(hosts []fleet.Host) error { return secrets.Preflight(hosts, "") }
+// preflightSecrets opens every source before anything is touched anywhere.
+func preflightSecrets(ctx context.Context, hosts []fleet.Host) error {
+	return secrets.Preflight(ctx, hosts, "")
+}
 
 func newListSecrets(a *app) *cobra.Command {
 	var sel fleet.Selection

@@ -205,7 +205,7 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 		return err
 	}
 	if r.deploy.UploadSecrets {
-		if err := preflightSecrets(s.hosts); err != nil {
+		if err := preflightSecrets(ctx, s.hosts); err != nil {
 			return err
 		}
 	}
@@ -793,7 +793,7 @@ func (s *session) applyPlan(ctx context.Context, file string, d deploy.Options, 
 		}
 	}
 	if d.UploadSecrets {
-		if err := preflightSecrets(s.hosts); err != nil {
+		if err := preflightSecrets(ctx, s.hosts); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -15,7 +16,7 @@ func secretsText(hosts []fleet.Host) string {
 	for _, h := range hosts {
 		fmt.Fprintf(&b, "Secrets for host %s:\n", h.Name)
 		for _, s := range h.Secrets {
-			fmt.Fprintf(&b, "%s:\n- `%s` -> `%s`, with:\n", s.Name, s.FileGiven, s.Destination)
+			fmt.Fprintf(&b, "%s:\n- `%s` -> `%s`, with:\n", s.Name, cmp.Or(s.FileGiven, s.From.String()), s.Destination)
 			fmt.Fprintf(&b, "\tPermissions: %s:%s, %s\n", s.User, s.Group, s.Permissions)
 			fmt.Fprintf(&b, "\tCreate remote directories: %t\n", s.MkDirs)
 			fmt.Fprintf(&b, "\tUpload at: %s\n", s.UploadAt)
@@ -45,7 +46,7 @@ func secretsJSON(hosts []fleet.Host) (string, error) {
 		all[h.Name] = map[string]secret{}
 		for _, s := range h.Secrets {
 			all[h.Name][s.Name] = secret{
-				Source: s.From.File, Destination: s.Destination, Owner: owner{s.Group, s.User},
+				Source: cmp.Or(s.From.File, s.From.String()), Destination: s.Destination, Owner: owner{s.Group, s.User},
 				Permissions: s.Permissions, Action: append([]string{}, s.Action...), MkDirs: s.MkDirs, UploadAt: s.UploadAt,
 			}
 		}

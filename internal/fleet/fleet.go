@@ -181,7 +181,10 @@ type Secret struct {
 	Permissions string   `json:"permissions,omitempty"` // octal, such as "0400"
 	Action      []string `json:"action,omitempty"`      // command run on the host after a change; may be empty
 	MkDirs      bool     `json:"mkDirs,omitempty"`
-	UploadAt    string   `json:"uploadAt,omitempty"` // "pre-activation" or "post-activation"
+	// LateOwner says that User and Group may come with the activation that the secret
+	// is uploaded before; until then the file is root's, and the activation gives it away.
+	LateOwner bool   `json:"lateOwner,omitempty"`
+	UploadAt  string `json:"uploadAt,omitempty"` // "pre-activation" or "post-activation"
 }
 
 // Content is where the plaintext of a secret comes from; one of File, Text and

@@ -55,7 +55,7 @@ func Compare(ctx context.Context, r host.Conn, name fleet.Host) ([]Comparison, e
 	if len(list) == 0 {
 		return nil, nil
 	}
-	if errs := check(name.Name, list); len(errs) > 0 {
+	if errs := check(ctx, name.Name, list); len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
 	random := make([]byte, 32)
@@ -67,7 +67,7 @@ func Compare(ctx context.Context, r host.Conn, name fleet.Host) ([]Comparison, e
 	var in strings.Builder
 	fmt.Fprintf(&in, "%s\n%d\n", key, len(list))
 	for i, s := range list {
-		sum, size, err := keyedSum(key, s)
+		sum, size, err := keyedSum(ctx, name.Name, key, s)
 		if err != nil {
 			return nil, err.On(name.Name)
 		}
@@ -120,14 +120,22 @@ func judge(s fleet.Secret, sum, line string) (result string, differs []string) {
 }
 
 // keyedSum is the sum that compareScript makes of an equal file.
-func keyedSum(key string, s fleet.Secret) (string, int64, *fault.Error) {
+func keyedSum(ctx context.Context, host, key string, s fleet.Secret) (string, int64, *fault.Error) {
+	h := sha256.New()
+	io.WriteString(h, key)
+	if s.From.File == "" {
+		data, err := content(ctx, host, s)
+		if err != nil {
+			return "", 0, err
+		}
+		h.Write(data)
+		return hex.EncodeToString(h.Sum(nil)), int64(len(data)), nil
+	}
 	f, ferr := openSource(s)
 	if ferr != nil {
 		return "", 0, ferr
 	}
 	defer f.Close()
-	h := sha256.New()
-	io.WriteString(h, key)
 	n, err := io.Copy(h, bounded.Reader(f, "its source", maxSecret))
 	if err != nil {
 		return "", 0, fault.New("secret %q: cannot read its source: %w", s.Name, err)

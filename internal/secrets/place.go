@@ -19,8 +19,9 @@ var walkScript string
 //
 //	the number of secrets
 //	a line for each with its destination (to wait for file systems)
-//	for each: index, destination, user, group, mode, mkdirs (0 or 1), length,
-//	sha256, action id (or nothing), each in a line, then length bytes
+//	for each: index, destination, user, group, late (0 or 1: an owner that is not
+//	there yet leaves it root's), mode, mkdirs (0 or 1), length, sha256, action id (or
+//	nothing), each in a line, then length bytes
 //	commit
 //
 // and answers with lines: "staged INDEX new|changed|unchanged", "due INDEX" for

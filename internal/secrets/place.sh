@@ -45,6 +45,11 @@ own_folder() {
 	[ "$2 $4" = "$me $inode" ] || return 1
 	case $3 in 700 | 2700) stage_inode=$1 ;; *) return 1 ;; esac
 }
+# nobody_yet: the owner may come with the activation, and the host does not have it.
+nobody_yet() {
+	[ "$late" = 1 ] && command -v getent >/dev/null || return 1
+	! getent passwd "$user" >/dev/null || ! getent group "$group" >/dev/null
+}
 # sweep: what a killed upload left in the working directory more than an hour ago.
 sweep() {
 	set +f
@@ -84,7 +89,7 @@ nocopy=
 plan="" same="" last=""
 i=0
 while [ $i -lt "$n" ]; do
-	need index; need dest; need user; need group; need mode; need mkdirs; need length; need sum; need action
+	need index; need dest; need user; need group; need late; need mode; need mkdirs; need length; need sum; need action
 	dir=${dest%/*}/ name=${dest##*/}
 	if [ "$dir" != "$last" ]; then
 		last=
@@ -101,7 +106,7 @@ while [ $i -lt "$n" ]; do
 	out=$(head -c "$length" 2>&1 >"$file") || fail "$index" write "$out"
 	got=$(sha256sum <"$file") || fail "$index" write ""
 	[ "${got%% *}" = "$sum" ] || fail "$index" short ""
-	out=$(chown -- "$user:$group" "$file" 2>&1) || fail "$index" owner "$out"
+	out=$(chown -- "$user:$group" "$file" 2>&1) || nobody_yet || fail "$index" owner "$out"
 	out=$(chmod -- "$mode" "$file" 2>&1) || fail "$index" mode "$out"
 	have=$(stat -c '%u %g|%a %s %F' -- "$file") || fail "$index" write ""
 	if [ -z "$firm" ]; then

@@ -26,6 +26,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"godwit/internal/bounded"
@@ -124,21 +125,29 @@ func Select(all []fleet.Secret, phase string) []fleet.Secret {
 }
 
 // Preflight checks, on this machine only, that the secrets of all hosts can be
-// read and make sense. It is to be called before anything is touched anywhere.
-func Preflight(hosts []fleet.Host, phase string) error {
-	var errs []error
-	for _, h := range hosts {
+// read and make sense; commands that print secrets run here. It is to be called
+// before anything is touched anywhere.
+func Preflight(ctx context.Context, hosts []fleet.Host, phase string) error {
+	errs := make([]error, len(hosts))
+	var wg sync.WaitGroup
+	for i, h := range hosts {
 		if h.BuildOnly {
 			continue
 		}
-		errs = append(errs, check(h.Name, Select(h.Secrets, phase))...)
+		wg.Go(func() {
+			defer crash.Catch()
+			errs[i] = errors.Join(check(ctx, h.Name, Select(h.Secrets, phase))...)
+		})
 	}
+	wg.Wait()
 	return errors.Join(errs...)
 }
 
-func check(host string, list []fleet.Secret) []error {
+// check looks at what the secrets of a host say, and whether their contents can be had.
+func check(ctx context.Context, host string, list []fleet.Secret) []error {
 	var errs []error
 	at := map[string]string{}
+	var sound []fleet.Secret
 	for _, s := range list {
 		if err := checkFields(s); err != nil {
 			errs = append(errs, err.On(host))
@@ -150,10 +159,11 @@ func check(host string, list []fleet.Secret) []error {
 		} else {
 			at[s.Destination] = s.Name
 		}
-		if f, err := openSource(s); err != nil {
-			errs = append(errs, err.On(host))
-		} else {
-			f.Close()
+		sound = append(sound, s)
+	}
+	for _, err := range prepare(ctx, host, sound) {
+		if err != nil {
+			errs = append(errs, err)
 		}
 	}
 	for _, s := range list {
@@ -242,17 +252,13 @@ type loaded struct {
 	sum    string
 	action string // its command line
 	id     string // names the action on the host
+	late   bool   // an owner that the host does not have is left to the activation
 }
 
-func load(s fleet.Secret) (loaded, *fault.Error) {
-	f, ferr := openSource(s)
-	if ferr != nil {
-		return loaded{}, ferr
-	}
-	defer f.Close()
-	data, err := bounded.ReadAll(f, "its source", maxSecret)
+func load(ctx context.Context, host string, s fleet.Secret) (loaded, *fault.Error) {
+	data, err := content(ctx, host, s)
 	if err != nil {
-		return loaded{}, fault.New("secret %q: cannot read its source: %w", s.Name, err)
+		return loaded{}, err
 	}
 	l := loaded{Secret: s, data: data, sum: hash(data), action: strings.Join(s.Action, " ")}
 	if strings.TrimSpace(l.action) != "" {
@@ -278,15 +284,16 @@ func Upload(ctx context.Context, r host.Conn, host fleet.Host, opts Options, sco
 	if len(list) == 0 {
 		return report, nil
 	}
-	if errs := check(host.Name, list); len(errs) > 0 {
+	if errs := check(ctx, host.Name, list); len(errs) > 0 {
 		return report, errors.Join(errs...)
 	}
 	var all []loaded
 	for _, s := range list {
-		l, err := load(s)
+		l, err := load(ctx, host.Name, s)
 		if err != nil {
 			return report, err.On(host.Name)
 		}
+		l.late = s.LateOwner && opts.Phase == fleet.PreActivation
 		all = append(all, l)
 		report.Items = append(report.Items, Item{Name: s.Name, Size: int64(len(l.data))})
 	}
@@ -348,12 +355,9 @@ func stream(all []loaded) io.Reader {
 	for _, s := range all {
 		fmt.Fprintln(&b, s.Destination)
 	}
+	digit := map[bool]int{true: 1}
 	for i, s := range all {
-		mkdirs := "0"
-		if s.MkDirs {
-			mkdirs = "1"
-		}
-		fmt.Fprintf(&b, "%d\n%s\n%s\n%s\n%s\n%s\n%d\n%s\n%s\n", i, s.Destination, s.User, s.Group, s.Permissions, mkdirs, len(s.data), s.sum, s.id)
+		fmt.Fprintf(&b, "%d\n%s\n%s\n%s\n%d\n%s\n%d\n%d\n%s\n%s\n", i, s.Destination, s.User, s.Group, digit[s.late], s.Permissions, digit[s.MkDirs], len(s.data), s.sum, s.id)
 		flush()
 		parts = append(parts, bytes.NewReader(s.data))
 	}

@@ -250,7 +250,7 @@ func TestTruncatedStream(t *testing.T) {
 	list := []fleet.Secret{w.secret("a", "first"), w.secret("b", "second")}
 	var loadedAll []loaded
 	for _, s := range list {
-		l, err := load(s)
+		l, err := load(t.Context(), "web1", s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -437,7 +437,7 @@ func TestPreflight(t *testing.T) {
 		{Name: "web2", Secrets: []fleet.Secret{good}},
 		{Name: "image", BuildOnly: true, Secrets: []fleet.Secret{missing}},
 	}
-	text := fault.Render(Preflight(hosts, fleet.PreActivation))
+	text := fault.Render(Preflight(t.Context(), hosts, fleet.PreActivation))
 	for _, want := range []string{
 		`web1: secret "missing": cannot read its source ./such: no such file`, "that is /no/such",
 		`"relative": destination "etc/x" is not an absolute path`, `secrets "good" and "twin" have the same destination`,
@@ -453,10 +453,10 @@ func TestPreflight(t *testing.T) {
 	if strings.Contains(text, "web2") || strings.Contains(text, "image") || strings.Contains(text, "later") {
 		t.Errorf("too much:\n%s", text)
 	}
-	if err := Preflight(hosts[1:2], ""); err != nil {
+	if err := Preflight(t.Context(), hosts[1:2], ""); err != nil {
 		t.Error(err)
 	}
-	if err := Preflight(hosts[:1], ""); !strings.Contains(fault.Render(err), "later") {
+	if err := Preflight(t.Context(), hosts[:1], ""); !strings.Contains(fault.Render(err), "later") {
 		t.Error("the empty phase is all phases")
 	}
 	// Upload checks too, before it connects.

@@ -84,7 +84,7 @@ func (g guardJSON) guard() fleet.Guard {
 type secretJSON struct {
 	Destination, User, Group, Permissions, UploadAt string
 	Action                                          []string
-	MkDirs                                          bool
+	MkDirs, LateOwner                               bool
 	From                                            struct {
 		File    *string
 		Text    *string
@@ -203,18 +203,24 @@ func (r *Reader) decode(value json.RawMessage) (h fleet.Host, targets []source.T
 	}
 	for _, name := range slices.Sorted(maps.Keys(j.Secrets)) {
 		s := j.Secrets[name]
-		if s.From.File == nil {
-			return h, nil, false, fmt.Errorf("the secret %s comes from no file", name)
+		secret := fleet.Secret{
+			Name: name, Destination: plainPath(s.Destination), User: s.User, Group: s.Group, LateOwner: s.LateOwner,
+			Permissions: s.Permissions, Action: s.Action, MkDirs: s.MkDirs, UploadAt: s.UploadAt,
 		}
-		path := *s.From.File
-		if !filepath.IsAbs(path) { // relative to the deployment file, not to the module
-			path = filepath.Join(dir, path)
+		switch from := s.From; {
+		case from.Text != nil:
+			secret.From.Text = *from.Text
+		case len(from.Command) > 0:
+			secret.From.Command = from.Command
+		case from.File != nil:
+			secret.FileGiven, secret.From.File = *from.File, *from.File
+			if !filepath.IsAbs(secret.From.File) { // relative to the deployment file, not to the module
+				secret.From.File = filepath.Join(dir, secret.From.File)
+			}
+		default:
+			return h, nil, false, fmt.Errorf("nothing says what the secret %s holds", name)
 		}
-		h.Secrets = append(h.Secrets, fleet.Secret{
-			Name: name, From: fleet.Content{File: path}, FileGiven: *s.From.File, Destination: plainPath(s.Destination),
-			User: s.User, Group: s.Group, Permissions: s.Permissions, Action: s.Action,
-			MkDirs: s.MkDirs, UploadAt: s.UploadAt,
-		})
+		h.Secrets = append(h.Secrets, secret)
 	}
 	r.about.Settings.Apply(&h)
 	return h, j.targets(), j.Selected, j.check()
