@@ -49,6 +49,9 @@ type Host struct {
 	HealthChecks    Checks    `json:"healthChecks,omitzero"`
 	PreDeployChecks Checks    `json:"preDeployChecks,omitzero"`
 	Guard           Guard     `json:"guard,omitzero"`
+	// KnownOnly says that what the host boots is only to be replaced when this machine
+	// put it there, or has it (colmena's replaceUnknownProfiles = false).
+	KnownOnly bool `json:"knownOnly,omitempty"`
 }
 
 // Address is how a host is reached.

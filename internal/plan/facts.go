@@ -56,6 +56,9 @@ type Facts struct {
 	NoOneShot string `json:"noOneShot,omitempty"`
 	// Twin says that the host has the address of another host of the run.
 	Twin string `json:"twin,omitempty"`
+	// Stranger says that the host may only lose a system that is known here, and has
+	// another one.
+	Stranger string `json:"stranger,omitempty"`
 	// Present tells that the host has the new system.
 	Present bool `json:"present"`
 }

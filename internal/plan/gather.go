@@ -3,6 +3,7 @@ package plan
 import (
 	"bytes"
 	"context"
+	"os"
 	"path"
 	"strings"
 	"sync"
@@ -58,6 +59,9 @@ func Gather(ctx context.Context, o Options, src Source, t Target, brief bool) (H
 	}
 	f.NoOneShot = loader.Why
 	f.Twin = t.Twin
+	if t.Host.KnownOnly {
+		f.Stranger = stranger(f, t.System, onThisMachine)
+	}
 	in.Facts = f
 	f.OtherHost = otherHost(t.Host.Name, t.System, f.State.Current, t.Fleet)
 	if brief || f.State.Current == t.System {
@@ -113,6 +117,12 @@ func Gather(ctx context.Context, o Options, src Source, t Target, brief bool) (H
 		return Host{}, err
 	}
 	return Build(o, src, in), nil
+}
+
+// onThisMachine says whether this machine has a store path, without asking Nix.
+func onThisMachine(storePath string) bool {
+	_, err := os.Lstat(storePath)
+	return err == nil
 }
 
 // compareSecrets says of every secret what uploading it would do.

@@ -114,6 +114,7 @@ func TestRisks(t *testing.T) {
 		{name: "boot loader", opt: sw, change: func(f *Facts, _ *Input) { f.New.Parts["boot-loader"] = sp('h', "install-systemd-boot.sh") }, want: []string{BootLoader}},
 		{name: "boot loader rebuilt", opt: sw, change: func(f *Facts, _ *Input) { f.New.Parts["boot-loader"] = sp('h', "install-grub.sh") }},
 		{name: "address of another host", opt: sw, change: func(f *Facts, _ *Input) { f.Twin = "it has the address of web2: 192.0.2.7 port 22" }, want: []string{SameAddress}},
+		{name: "a system that is not known here", opt: sw, change: func(f *Facts, _ *Input) { f.Stranger = "would lose x" }, want: []string{UnknownProfile}},
 		{name: "sshd settings", opt: sw, change: func(f *Facts, _ *Input) { f.New.Prints["ssh"] = "2 11" }, want: []string{SSHChange}},
 		{name: "sshd goes away", opt: sw, change: func(f *Facts, _ *Input) { delete(f.New.Prints, "ssh") }, want: []string{SSHChange}},
 		{name: "first sshd", opt: sw, change: func(f *Facts, _ *Input) { delete(f.Current.Prints, "ssh") }},
@@ -739,6 +740,38 @@ func TestOlderPlans(t *testing.T) {
 	for i, h := range old.Hosts {
 		if !reflect.DeepEqual(h.Config, want.Hosts[i].Config) {
 			t.Errorf("%s: got  %+v\nwant %+v", h.Name, h.Config, want.Hosts[i].Config)
+		}
+	}
+}
+
+// TestStranger: what a host would lose is known where it is, or where it was deployed from.
+func TestStranger(t *testing.T) {
+	was, me := sp('z', "nixos-system-web1-24.05.9"), "somewhere else"
+	if host, err := os.Hostname(); err == nil {
+		me = host
+	}
+	record := func(system, by string) *activate.Record {
+		return &activate.Record{Toplevel: system, New: system, Meta: map[string]string{"deployer": by}}
+	}
+	for _, c := range []struct {
+		name    string
+		profile string
+		here    bool
+		last    *activate.Record
+		want    string
+	}{
+		{name: "not known", profile: was, want: "which is not known here"},
+		{name: "in the store", profile: was, here: true},
+		{name: "the new one", profile: newSystem},
+		{name: "no system yet"},
+		{name: "deployed from here", profile: was, last: record(was, me)},
+		{name: "deployed from elsewhere", profile: was, last: record(was, "laptop9"), want: "was deployed from laptop9"},
+		{name: "another one deployed from here", profile: was, last: record(oldSystem, me), want: "which is not known here"},
+	} {
+		f := &Facts{State: activate.State{Profile: c.profile}, Last: c.last}
+		got := stranger(f, newSystem, func(string) bool { return c.here })
+		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q", c.name, got)
 		}
 	}
 }

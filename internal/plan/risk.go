@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -40,7 +41,7 @@ var RiskNames = []struct{ Name, Meaning string }{
 	{SSHChange, "the configuration of sshd, of the firewall or of the network changes, or their units stop"},
 	{NoRollback, "nothing takes the host back when the new system does not answer"},
 	{NoOneShot, "the boot loader cannot boot the new system once: it becomes the default before it has ever booted (--reboot)"},
-	{UnknownProfile, "the host runs another system than it would boot, and godwit did not do that"},
+	{UnknownProfile, "the host runs another system than it would boot, and godwit did not do that; or one that this machine does not know, where the configuration forbids to replace it"},
 	{DirtyTree, "the configuration has changes that are not committed"},
 	{LowSpace, "the host is short of space in /nix or /boot"},
 	{BootLoader, "another boot loader is installed"},
@@ -171,6 +172,9 @@ func risks(o Options, src Source, h *Host, f *Facts) []Risk {
 	if text := unknownProfile(f); text != "" {
 		add(UnknownProfile, "%s", text)
 	}
+	if f.Stranger != "" {
+		add(UnknownProfile, "%s", f.Stranger)
+	}
 	if src.Commit != "" && src.Dirty {
 		add(DirtyTree, "changes that are not committed")
 	}
@@ -224,6 +228,28 @@ func accessChanges(h *Host, f *Facts) []string {
 		out = append(out, strings.Join(changed, ", ")+" may change")
 	}
 	return out
+}
+
+// stranger says what the host would lose that this machine does not know: neither its
+// store (here) nor the host's own record of who deployed it. system is the new one.
+func stranger(f *Facts, system string, here func(string) bool) string {
+	was := f.State.Profiled()
+	if was == "" {
+		was = f.State.Current
+	}
+	if was == "" || was == system || here(was) {
+		return ""
+	}
+	// Built elsewhere (by the host, in a container) and deployed from here.
+	if l := f.Last; l != nil && (l.Toplevel == was || l.New == was) {
+		if me, err := os.Hostname(); err == nil && l.Meta["deployer"] == me {
+			return ""
+		}
+		if by := l.Meta["deployer"]; by != "" {
+			return fmt.Sprintf("would lose %s, which was deployed from %s and is not known here", storepath.Short(was), by)
+		}
+	}
+	return fmt.Sprintf("would lose %s, which is not known here", storepath.Short(was))
 }
 
 // unknownProfile is about a host that runs another system than its profile

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -265,5 +266,43 @@ func TestSelectByTags(t *testing.T) {
 				t.Errorf("%s (outputs %t): %v, %d announced", on, outputs, got, seen)
 			}
 		}
+	}
+}
+
+// TestHost: what becomes of a host's options in Go.
+func TestHost(t *testing.T) {
+	tl := sourcetest.Tool(t, "")
+	h := fact{hive: `{ meta = { nixpkgs = import <nixpkgs> { system = "x86_64-linux"; }; allowApplyAll = false; };
+		a = { boot.isContainer = true; deployment = { targetHost = "h"; targetPort = 22; targetUser = "u"; allowLocalDeployment = true; buildOnTarget = true; tags = [ "x" ]; replaceUnknownProfiles = false;
+			privilegeEscalationCommand = [ "doas" ]; sshOptions = [ "-4" ]; keys = { c.keyCommand = [ "pass" "x" ]; f = { keyFile = ./f; uploadAt = "post-activation"; }; t.text = "hush"; }; }; };
+		b = { boot.isContainer = true; deployment.targetHost = null; }; }`}
+	at := h.at(t)
+	res := sourcetest.Load(t, sourcetest.Open(t, tl, Dialect, at, source.Options{}), source.Request{Outputs: true})
+	hosts := sourcetest.Good(t, res)
+	a := hosts[0]
+	key := func(name string, from fleet.Content) fleet.Secret {
+		return fleet.Secret{Name: name, From: from, Destination: "/run/keys/" + name, User: "root", Group: "root", Permissions: "0600",
+			Action: []string{}, MkDirs: true, LateOwner: true, UploadAt: fleet.PreActivation}
+	}
+	file := key("f", fleet.Content{File: filepath.Join(at.Dir(), "f")})
+	file.FileGiven, file.UploadAt, file.LateOwner = file.From.File, fleet.PostActivation, false
+	want := fleet.Host{
+		Name: "a", At: fleet.Address{Host: "h", User: "u", Port: 22, Options: []string{"-4"}, Become: []string{"doas"}, Local: true},
+		Platform: fleet.Platform{Name: "x86_64-linux", From: "pkgs"}, Tags: []string{"x"}, BuildOn: "target", SubstituteOnDestination: true,
+		Secrets:  []fleet.Secret{key("c", fleet.Content{Command: []string{"pass", "x"}}), file, key("t", fleet.Content{Text: "hush"})},
+		Profiles: a.Profiles, KnownOnly: true,
+	}
+	if !reflect.DeepEqual(a, want) {
+		t.Errorf("got  %#v\nwant %#v", a, want)
+	}
+	if p := a.Main(); p.Kind != fleet.NixOS || !strings.HasSuffix(p.Drv, ".drv") || p.Version == "" {
+		t.Errorf("%+v", p)
+	}
+	if b := hosts[1]; !b.BuildOnly || b.At.Host != "" || b.KnownOnly {
+		t.Errorf("%+v", b)
+	}
+	// Text and commands are in nothing that is written down.
+	if all, err := json.Marshal(hosts); err != nil || strings.Contains(string(all), "hush") || strings.Contains(string(all), "pass") || strings.Contains(fmt.Sprintf("%v %+v %#v", hosts, hosts, hosts), "hush") {
+		t.Errorf("%s %v", all, err)
 	}
 }

@@ -56,6 +56,7 @@ type hostJSON struct {
 	HealthChecks            checksJSON
 	PreDeployChecks         checksJSON
 	Release                 string
+	ReplaceUnknown          *bool
 	Profiles                []profileJSON
 	Guard                   guardJSON
 	Targets                 map[string]drvJSON
@@ -199,7 +200,7 @@ func (r *Reader) decode(value json.RawMessage) (h fleet.Host, targets []source.T
 		BuildOnly: j.BuildOnly, SubstituteOnDestination: j.SubstituteOnDestination, BuildOn: j.BuildOn,
 		Tags: j.Tags, HealthChecks: j.HealthChecks.checks(dir), PreDeployChecks: j.PreDeployChecks.checks(dir),
 		Platform: fleet.Platform{Name: j.Platform.System, From: j.Platform.From},
-		Profiles: j.profiles(), Guard: j.Guard.guard(),
+		Profiles: j.profiles(), Guard: j.Guard.guard(), KnownOnly: j.ReplaceUnknown != nil && !*j.ReplaceUnknown,
 	}
 	for _, name := range slices.Sorted(maps.Keys(j.Secrets)) {
 		s := j.Secrets[name]
