@@ -17,38 +17,6 @@ import (
 	"godwit/test/lab"
 )
 
-// fakeSudo behaves as sudo does, in the one way that we call it. It fails on
-// anything else, notes what it was given, and takes $1 of its own settings.
-const fakeSudo = `#!/bin/sh
-dir=DIR
-echo "$*" >>$dir/calls
-case "$1 $2 $3" in
-"-k -n --") shift 3
-	[ -e $dir/nopasswd ] || { echo "sudo: a password is required" >&2; exit 1; } ;;
-"-k -S --") shift 3
-	tries=0
-	until printf '[sudo] password for user: ' >&2; IFS= read -r pw && [ "$pw" = "correct horse" ]; do
-		echo "$pw" >>$dir/wrong
-		tries=$((tries + 1))
-		[ -z "$pw" ] && { echo "sudo: no password was provided" >&2; exit 1; }
-		[ $tries -ge 3 ] && { echo "sudo: 3 incorrect password attempts" >&2; exit 1; }
-		echo "Sorry, try again." >&2
-	done ;;
-*) echo "sudo: unexpected: $*" >&2; exit 97 ;;
-esac
-[ "$1" = /bin/sh ] || exit 96
-GODWIT_FAKE_ROOT=1 exec "$@"
-`
-
-const fakeDoas = `#!/bin/sh
-dir=DIR
-echo "doas $*" >>$dir/calls
-[ "$1" = -n ] || exit 97
-shift
-[ -e $dir/nopasswd ] || { echo "doas: Authentication required" >&2; exit 1; }
-GODWIT_FAKE_ROOT=1 exec "$@"
-`
-
 // fakeHost is a host whose user is not root and has the given programs.
 func fakeHost(t *testing.T, programs map[string]string) (*sshtest.Server, string) {
 	t.Helper()
@@ -74,7 +42,7 @@ func read(path string) string {
 
 func TestSudoWithPassword(t *testing.T) {
 	t.Parallel()
-	s, bin := fakeHost(t, map[string]string{"sudo": fakeSudo})
+	s, bin := fakeHost(t, map[string]string{"sudo": sshtest.FakeSudo})
 	var n int
 	o := s.Options()
 	o.Password = asked(&n, "correct horse")
@@ -118,7 +86,7 @@ func TestSudoWithPassword(t *testing.T) {
 
 func TestSudoRefuses(t *testing.T) {
 	t.Parallel()
-	s, bin := fakeHost(t, map[string]string{"sudo": fakeSudo})
+	s, bin := fakeHost(t, map[string]string{"sudo": sshtest.FakeSudo})
 	run := func(o ssh.Options) error {
 		return s.HostWith(t, "web1", o).Run(ctx(t), host.Cmd{Argv: []string{"touch", bin + "/ran"}, Elevate: true})
 	}
@@ -162,7 +130,7 @@ func TestSudoRefuses(t *testing.T) {
 }
 
 func TestDoas(t *testing.T) {
-	s, bin := fakeHost(t, map[string]string{"doas": fakeDoas})
+	s, bin := fakeHost(t, map[string]string{"doas": sshtest.FakeDoas})
 	// The machine of the test may have a sudo of its own.
 	o := s.Options()
 	o.Elevate = ssh.ElevateDoas

@@ -36,30 +36,7 @@ const (
 // with a line break, so a line that arrives cut off is not run. Status 255,
 // which ssh also uses for its own failures, is announced by a mark.
 func line(c host.Cmd, mark string) string {
-	var b strings.Builder
-	b.WriteString(`_n=$(printf '\nx'); _n=${_n%x}; `)
-	switch {
-	case c.Script != "":
-		b.WriteString("( _s=" + lineQuote(c.Script) + "; set --")
-		for _, a := range c.Args {
-			b.WriteString(" " + lineQuote(a))
-		}
-		b.WriteString(`; eval "$_s" )`)
-	case c.Shell != "":
-		shell := `"${SHELL:-/bin/sh}"`
-		if c.Elevate {
-			shell = "/bin/sh"
-		}
-		b.WriteString("( exec " + shell + " -c " + lineQuote(c.Shell) + " )")
-	default:
-		b.WriteString("(")
-		for _, a := range c.Argv {
-			b.WriteString(" " + lineQuote(a))
-		}
-		b.WriteString(" )")
-	}
-	b.WriteString("; _g=$?; if [ $_g -eq 255 ]; then echo '" + statusMark(mark) + "' >&2; fi; exit $_g\n")
-	return b.String()
+	return c.Line() + "; _g=$?; if [ $_g -eq 255 ]; then echo '" + statusMark(mark) + "' >&2; fi; exit $_g\n"
 }
 
 // statusMark announces on stderr that the command itself ended with 255. It
