@@ -366,7 +366,7 @@ func (s *session) runJobs(ctx context.Context, file string, d deploy.Options, ho
 func (s *session) runStages(ctx context.Context, file string, d deploy.Options, hosts []fleet.Host, jobs []deploy.Job, outcomes []deploy.Outcome, onBuilt func(map[string]string)) error {
 	d.Meta = s.meta()
 	rec := s.recordDeploy(ctx, file, d, hosts)
-	run := &deploy.Run{Options: d, Pool: s.pool, Sink: s.ui, Pushers: s.pushers(), OnBuilt: onBuilt}
+	run := &deploy.Run{Options: d, Pool: s.conns, Sink: s.ui, Pushers: s.pushers(), OnBuilt: onBuilt}
 	run.Settled = func(o deploy.Outcome) { remembered(rec, o) }
 	stopped, err := s.planned(ctx, file, run, jobs, outcomes)
 	if err != nil {

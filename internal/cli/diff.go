@@ -127,7 +127,7 @@ func (s *session) diff(ctx context.Context, f fleetArgs, from, to string, o diff
 		return fault.New("a build-only host has no running system").On(s.hosts[0].Name)
 	}
 	h := s.hosts[0]
-	conn := s.pool.Conn(h)
+	conn := s.conns.Conn(h)
 	facts, err := hoststate.Look(ctx, conn, h.Name)
 	if err != nil {
 		return err
@@ -220,7 +220,7 @@ func (s *session) buildOne(ctx context.Context, file string, h fleet.Host, refus
 		return none, err
 	}
 	a := chosen.Of(h.Name)
-	run := &deploy.Run{Options: deploy.Options{Goal: deploy.GoalBuild}, Pool: s.pool, Sink: s.ui, Pushers: s.pushers()}
+	run := &deploy.Run{Options: deploy.Options{Goal: deploy.GoalBuild}, Pool: s.conns, Sink: s.ui, Pushers: s.pushers()}
 	out := run.Hosts(ctx, []deploy.Job{{Host: h, Builder: a.Builder, Needs: a.Needs, Prepare: a.Prepare, Link: links(h.Name)}})
 	if out[0].Err != nil {
 		return none, out[0].Err

@@ -241,13 +241,13 @@ func (s *session) onHosts(ctx context.Context, file string, sel fleet.Selection,
 		if h.BuildOnly || s.app.globals.dryRun || needs != nil && !needs(h) {
 			return nil
 		}
-		return s.pool.Conn(h).Connect(ctx)
+		return s.conns.Conn(h).Connect(ctx)
 	}
 	outcomes = append(outcomes, deploy.Reached(ctx, s.hosts, l.Activate, s.ui, reach, func(ctx context.Context, h fleet.Host) deploy.Outcome {
 		if h.BuildOnly {
 			return deploy.Outcome{State: deploy.Skipped, Detail: "build-only host: not touched"}
 		}
-		return fn(ctx, h, s.pool.Conn(h))
+		return fn(ctx, h, s.conns.Conn(h))
 	})...)
 	return s.finish(ctx, outcomes)
 }

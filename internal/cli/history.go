@@ -143,13 +143,13 @@ func (s *session) fleetHistory(ctx context.Context, file string, o historyOption
 		if h.BuildOnly {
 			return nil
 		}
-		return s.pool.Conn(h).Connect(ctx)
+		return s.conns.Conn(h).Connect(ctx)
 	}
 	outcomes = append(outcomes, deploy.Reached(ctx, s.hosts, l.Look, event.Discard, reach, func(ctx context.Context, h fleet.Host) deploy.Outcome {
 		if h.BuildOnly {
 			return deploy.Outcome{State: deploy.Skipped}
 		}
-		own, err := recordsOf(ctx, s.pool.Conn(h), h.Name, n)
+		own, err := recordsOf(ctx, s.conns.Conn(h), h.Name, n)
 		mu.Lock()
 		defer mu.Unlock()
 		records = append(records, own...)

@@ -263,7 +263,7 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 				s.ui.Emit(e)
 			}
 		})
-		run := &deploy.Run{Options: d, Pool: s.pool, Sink: quiet, Pushers: s.pushers()}
+		run := &deploy.Run{Options: d, Pool: s.conns, Sink: quiet, Pushers: s.pushers()}
 		outcomes = append(outcomes, run.Hosts(ctx, jobs)...)
 	}
 	p.Source = <-source
@@ -350,7 +350,7 @@ func (s *session) lookAt(ctx context.Context, p *plan.Plan, built []deploy.Outco
 
 // lookAtHost makes the part of one host that answers.
 func (s *session) lookAtHost(ctx context.Context, p *plan.Plan, h fleet.Host, system string, src store.Endpoint, brief bool) (plan.Host, error) {
-	conn := s.pool.Conn(h)
+	conn := s.conns.Conn(h)
 	if err := conn.Connect(ctx); err != nil {
 		return plan.Host{}, err
 	}

@@ -27,6 +27,10 @@ func (s *session) preflight(ctx context.Context, d deploy.Options, hosts []fleet
 	if d.Action == activate.DryActivate {
 		return nil
 	}
+	if i := slices.IndexFunc(hosts, s.here); d.Reboot && i >= 0 {
+		return fault.New("godwit runs on this host, and cannot see it come back from a reboot").On(hosts[i].Name).
+			Hint("leave out --reboot, deploy with boot, and reboot by hand")
+	}
 	accept, err := s.accepted()
 	if err != nil {
 		return err

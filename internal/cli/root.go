@@ -29,6 +29,7 @@ type globals struct {
 	image           string
 	imageFile       string
 	elevate         string
+	local           string
 }
 
 func newRoot(a *app) *cobra.Command {
@@ -71,6 +72,9 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 	f.StringVar(&g.image, "image", "", "image of the container builder")
 	f.StringVar(&g.imageFile, "image-file", "", "image of the container builder, from a `FILE` that docker load takes")
 	f.StringVar(&g.elevate, "elevate", "auto", "how to become root on hosts: auto, sudo, doas, none")
+
+	f.StringVar(&g.local, "local", "", "reach the host `HOST` without ssh, because it is this machine (default: the one with this machine's name), and no other unless --on says more")
+	f.Lookup("local").NoOptDefVal = thisMachine
 
 	root.AddGroup(
 		&cobra.Group{ID: "deploy", Title: "Deploying:"},

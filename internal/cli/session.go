@@ -65,6 +65,7 @@ type session struct {
 	twinsFound map[string]string
 
 	pool    *ssh.Pool
+	conns   host.Pool // to all hosts: with this machine, where it is one of them
 	closers []func()
 }
 
@@ -178,6 +179,7 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 	if err := s.findNix(ctx); err != nil {
 		return err
 	}
+	r.selection = s.onlyHere(r.selection)
 	request := source.Request{Selection: r.selection, Outputs: r.systems, Targets: r.targets}
 	if r.call {
 		var stop func()
@@ -295,7 +297,7 @@ func (s *session) askHosts(ctx context.Context, r source.Request, res *source.Re
 		}
 		ctx, cancel := awake.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
-		system, err := platformOf(ctx, s.pool.Conn(h))
+		system, err := platformOf(ctx, s.conns.Conn(h))
 		if err != nil {
 			return deploy.Outcome{Err: err}
 		}
@@ -390,7 +392,7 @@ func (s *session) openPool(p *passwords) error {
 // call opens the connection to a host. Its error is met by who needs the connection.
 func (s *session) call(ctx context.Context, h fleet.Host) {
 	if !h.BuildOnly {
-		_ = s.pool.Conn(h).Connect(ctx)
+		_ = s.conns.Conn(h).Connect(ctx)
 	}
 }
 
@@ -488,7 +490,7 @@ func (a *app) builderSettings() (builder.Settings, error) {
 
 // pushers copies out of stores, with the run's view.
 func (s *session) pushers() *deploy.Pushers {
-	p := &deploy.Pushers{SSH: s.pool, Options: store.Options{Sink: s.ui, DryRun: s.app.globals.dryRun}}
+	p := &deploy.Pushers{SSH: s.overSSH, Options: store.Options{Sink: s.ui, DryRun: s.app.globals.dryRun}}
 	s.copyInto(p)
 	s.closers = append(s.closers, func() { _ = p.Close() })
 	return p

@@ -120,7 +120,7 @@ func (s *session) status(ctx context.Context, f fleetArgs, o statusOptions) erro
 			return nil
 		}
 		event.On(asking, h.Name, event.StepConnect).Start("")
-		err := s.pool.Conn(h).Connect(ctx)
+		err := s.conns.Conn(h).Connect(ctx)
 		if err != nil {
 			settle(h, s.noAnswer(ctx, h, err, want[h.Name]))
 		}
@@ -196,7 +196,7 @@ func joinHints(list []hoststate.Status) []string {
 
 // look asks one host.
 func (s *session) look(ctx context.Context, h fleet.Host, want hoststate.Wanted) hoststate.Status {
-	f, err := hoststate.Look(ctx, s.pool.Conn(h), h.Name)
+	f, err := hoststate.Look(ctx, s.conns.Conn(h), h.Name)
 	if err == nil {
 		return hoststate.Assess(h.Name, f, want)
 	}

@@ -17,6 +17,7 @@ import (
 	"godwit/internal/deploy"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/host/local"
 	"godwit/internal/nar"
 	"godwit/internal/nix"
 	"godwit/internal/settings"
@@ -133,8 +134,13 @@ func (s *session) openPools(o ssh.Options) error {
 		}
 	}
 	var err error
-	s.pool, err = open(o)
-	return err
+	if s.pool, err = open(o); err != nil {
+		return err
+	}
+	conns := local.NewPool(local.Options{Elevate: o.Elevate, Password: o.Password, Greeting: o.Greeting}, s.here, s.pool)
+	s.conns = conns
+	s.closers = append(s.closers, func() { _ = conns.Close() })
+	return nil
 }
 
 // copyInto tells pushers how to copy.

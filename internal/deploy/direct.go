@@ -69,7 +69,8 @@ func hop(a ssh.Address, script string) []string {
 // it is not asked for, or the source is something else. The builder logs in with
 // a key or an agent of its own.
 func (p *Pushers) direct(src store.Endpoint, h fleet.Host) *store.Direct {
-	if p.Builders == nil || p.SSH == nil || p.Direct == DirectOff || p.Direct == "" {
+	there := p.ssh(h)
+	if p.Builders == nil || there == nil || p.Direct == DirectOff || p.Direct == "" {
 		return nil
 	}
 	u, err := builder.ParseStoreURI(src.Name)
@@ -88,7 +89,7 @@ func (p *Pushers) direct(src store.Endpoint, h fleet.Host) *store.Direct {
 		d.Quiet, d.Least = true, worthDirect
 	}
 	d.Probe = func(ctx context.Context) error {
-		a, err := p.SSH.Host(ssh.TargetOf(h)).Address(ctx)
+		a, err := there.Address(ctx)
 		if err != nil {
 			return err
 		}

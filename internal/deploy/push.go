@@ -18,9 +18,9 @@ type Pushers struct {
 	Options store.Options
 	// Nix copies in place of our own way. May be nil.
 	Nix *NixCopy
-	// SSH has the run's own connections, for the ways that only ssh has. nil: a host is
-	// written to through its Conn alone.
-	SSH *ssh.Pool
+	// SSH gives a host's connection for the ways that only ssh has. Where it is nil, or
+	// gives nil, a host is written to through its Conn alone.
+	SSH func(fleet.Host) *ssh.Host
 	// Slow has connections that compress, for hosts behind a slow link. nil:
 	// everything goes over the run's own connections.
 	Slow *ssh.Pool
@@ -48,9 +48,17 @@ func (p *Pushers) of(src store.Endpoint) *store.Pusher {
 	return push
 }
 
+// ssh is the host's connection where ssh is behind it.
+func (p *Pushers) ssh(h fleet.Host) *ssh.Host {
+	if p.SSH == nil {
+		return nil
+	}
+	return p.SSH(h)
+}
+
 // Push copies the closures of roots from src to the host's store.
 func (p *Pushers) Push(ctx context.Context, src store.Endpoint, h fleet.Host, conn host.Conn, roots ...string) error {
-	if p.Nix != nil {
+	if p.Nix != nil && p.ssh(h) != nil {
 		return p.Nix.Push(ctx, src, h, conn, roots)
 	}
 	wire, done := p.wire(h, conn)

@@ -174,7 +174,7 @@ func (r *Run) Hosts(ctx context.Context, jobs []Job) []Outcome {
 // host is the pipeline of one host. It calls built exactly once.
 func (r *Run) host(ctx context.Context, j Job, built func(system string)) (o Outcome) {
 	h := j.Host
-	if r.Goal > GoalBuild && !h.BuildOnly && r.Pushers.Nix != nil {
+	if r.Goal > GoalBuild && !h.BuildOnly && r.Pushers.Nix != nil && r.Pushers.ssh(h) != nil {
 		// Not after a long build.
 		for _, src := range j.sources() {
 			if _, err := r.Pushers.Nix.from(src, h); err != nil {

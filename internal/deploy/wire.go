@@ -29,7 +29,8 @@ const worthProbing = 16 << 20
 // for it. What cannot be measured is not compressed. done is called at the end
 // of the copy.
 func (p *Pushers) wire(h fleet.Host, conn host.Conn) (choose func(context.Context, int64) *store.Endpoint, done func()) {
-	if p.Slow == nil || p.SSH == nil {
+	there := p.ssh(h)
+	if p.Slow == nil || there == nil {
 		return nil, func() {}
 	}
 	taken := 0.0
@@ -39,7 +40,7 @@ func (p *Pushers) wire(h fleet.Host, conn host.Conn) (choose func(context.Contex
 		if missing < worthProbing {
 			return nil
 		}
-		if yes, err := p.SSH.Host(ssh.TargetOf(h)).Compresses(ctx); yes || err != nil {
+		if yes, err := there.Compresses(ctx); yes || err != nil {
 			return nil
 		}
 		rate, err := linkRate(ctx, conn)

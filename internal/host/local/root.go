@@ -71,10 +71,12 @@ func (c *conn) findRoot(ctx context.Context) (*way, error) {
 	if doas != "" && (auto || how == "doas") {
 		w := &way{words: []string{doas, "-n"}}
 		err := c.try(ctx, w)
-		if err == nil || !errors.As(err, &refused) {
+		var no *host.ElevateError
+		if err == nil || !errors.As(err, &no) {
 			return w, err
 		}
 		if last == nil {
+			refused = no
 			last = fault.New("doas does not let %s become root without a password, and it asks for one only on a terminal", me).
 				On(c.name).Detail(refused.Lines()...).Because(refused).Hint("add to /etc/doas.conf: permit nopass %s", me)
 		}

@@ -1,0 +1,44 @@
+package cli
+
+import (
+	"os"
+	"strings"
+
+	"godwit/internal/fleet"
+	"godwit/internal/ssh"
+)
+
+// thisMachine is what --local is without a name.
+const thisMachine = "."
+
+// localName is the host that is this machine; empty for none.
+func (s *session) localName() string {
+	if s.app.globals.local != thisMachine {
+		return s.app.globals.local
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return "localhost"
+	}
+	name, _, _ = strings.Cut(name, ".")
+	return name
+}
+
+// here tells whether a host is this machine, so that no ssh is needed.
+func (s *session) here(h fleet.Host) bool { return h.Name != "" && h.Name == s.localName() }
+
+// onlyHere is the selection of a run in which --local stands alone: this machine.
+func (s *session) onlyHere(sel fleet.Selection) fleet.Selection {
+	if name := s.localName(); name != "" && len(sel.On) == 0 && len(sel.Tagged) == 0 {
+		sel.On = []string{name}
+	}
+	return sel
+}
+
+// overSSH is the connection to a host that ssh is needed for; nil for this machine.
+func (s *session) overSSH(h fleet.Host) *ssh.Host {
+	if s.here(h) {
+		return nil
+	}
+	return s.pool.Host(ssh.TargetOf(h))
+}
