@@ -221,7 +221,7 @@ func killOnCancel(t *testing.T, h host.Conn) {
 func waitPID(t *testing.T, file string) int {
 	t.Helper()
 	for range 400 {
-		if b, err := os.ReadFile(file); err == nil {
+		if b, err := os.ReadFile(file); err == nil && len(b) > 0 {
 			pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
 			if err != nil {
 				t.Fatal(err)
