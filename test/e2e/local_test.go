@@ -18,7 +18,9 @@ func TestLocal(t *testing.T) {
 	if out, err := exec.Command("docker", "cp", shared.godwit, spare.ContainerID+":/usr/local/bin/godwit").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	t.Cleanup(func() { on(t, spare, "rm -rf /usr/local/bin/godwit /root/.local/state/godwit /home/*/.local/state/godwit") })
+	t.Cleanup(func() {
+		on(t, spare, "rm -rf /usr/local/bin/godwit /root/.local/state/godwit /home/*/.local/state/godwit")
+	})
 	there := func(user string, code int, words ...string) string {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
