@@ -268,6 +268,7 @@ var (
 	overflow       = regexp.MustCompile(`^stack overflow`)
 	assertions     = regexp.MustCompile(`^Failed assertions:|Failed assertions:$`)
 	noDaemon       = regexp.MustCompile(`^cannot connect to socket at|daemon-socket`)
+	maybeEncrypted = regexp.MustCompile(`^(?:syntax error|undefined variable|.*\binvalid token\b|the contents of the file '([^']+)' cannot be represented as a Nix string|.*contains? a? ?null byte)`)
 	tmpPaths       = regexp.MustCompile(`^/nix/store/[0-9a-z]{32}-`)
 )
 
@@ -315,8 +316,10 @@ func anywhere(re *regexp.Regexp) func(string, string) []string {
 	return func(_, whole string) []string { return re.FindStringSubmatch(whole) }
 }
 
-// knownFailures are tried in their order. TestExplain has a case for each.
+// knownFailures are tried in their order. TestExplain has a case for each. An answer
+// may be nil: then it is another failure after all.
 var knownFailures = []known{
+	{firstLine(maybeEncrypted), unreadableFile},
 	{firstLine(optionMissing), func(t *trace, m []string) *fault.Error {
 		file, _ := definitions(t.msg)
 		if file == "" {
@@ -395,7 +398,7 @@ var knownFailures = []known{
 		}
 		return noFile.FindStringSubmatch(first)
 	}, func(t *trace, m []string) *fault.Error {
-		return say(t.own(), "there is no file %s", short(m[1]+m[2]))
+		return missingFile(t, m[1]+m[2])
 	}},
 	{firstLine(recursion), func(t *trace, _ []string) *fault.Error {
 		return say(t.own(), "infinite recursion: a value is needed to work out itself").
@@ -445,7 +448,9 @@ func (t *trace) explain() *fault.Error {
 	first, whole := t.msg[0], strings.Join(t.msg, "\n")
 	for _, k := range knownFailures {
 		if m := k.matches(first, whole); m != nil {
-			return k.answer(t, m)
+			if f := k.answer(t, m); f != nil {
+				return f
+			}
 		}
 	}
 	where := t.own()

@@ -3,6 +3,7 @@ package nix
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -104,6 +105,42 @@ func TestExplain(t *testing.T) {
 	conflict = Explain("error: The option `networking.hostName' has conflicting definition values:\n       - In `godwit/deployment.nix': \"192\"\n       - In `<unknown-file>': \"b\"\n       - In `machine.nix':\n           {\n             a = 1;\n           }\n")
 	if got := strings.Join(conflict.Lines, "|"); got != `godwit itself: "192"|a module that is in no file of its own: "b"|machine.nix: a set` {
 		t.Error(got)
+	}
+}
+
+// Files that are not what they seem, with what Nix 2.8 and 2.34 say of them.
+func TestExplainFiles(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("crypt.nix", "\x00GITCRYPT\x00abcdefgh")
+	write("secret.age", "age-encryption.org/v1\n-> X25519 abc\n")
+	write("lfs.nix", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+	write("plain.nix", "{ a = 1;\n")
+	write(".gitignore", "private.nix\n")
+	if out, err := exec.Command("git", "-C", dir, "init", "-q").CombinedOutput(); err != nil {
+		t.Fatalf("git init: %s: %v", out, err)
+	}
+	for _, c := range []struct{ name, stderr, want, hint string }{
+		{"git-crypt, 2.8", "error: syntax error, unexpected end of file\n\n       at DIR/crypt.nix:1:1:\n", "DIR/crypt.nix is encrypted (git-crypt)", "unlock the repository first: git-crypt unlock"},
+		{"git-crypt, 2.34", "error:\n       … while calling the 'readFile' builtin\n         at «string»:1:1:\n            1| x\n\n       error: the contents of the file 'DIR/crypt.nix' cannot be represented as a Nix string\n",
+			"DIR/crypt.nix is encrypted (git-crypt)", "unlock the repository first: git-crypt unlock"},
+		{"age", "error: undefined variable 'X25519'\n       at DIR/secret.age:2:4:\n            1| age\n", "DIR/secret.age is encrypted (age)",
+			"an encrypted file cannot be evaluated: its secret goes to the host, and is read there"},
+		{"git-lfs", "error: undefined variable 'version'\n       at DIR/lfs.nix:1:1:\n", "DIR/lfs.nix is a pointer of Git LFS's, not the file itself", "fetch what it stands for first: git lfs pull"},
+		{"neither", "error: syntax error, unexpected end of file\n\n       at DIR/plain.nix:2:1:\n", "DIR/plain.nix:2:1: syntax error, unexpected end of file", ""},
+		{"ignored by git", "error: getting status of 'DIR/private.nix': No such file or directory\n", "there is no file DIR/private.nix",
+			"git ignores it: it is not in the repository, and must be brought to this machine or generated first"},
+		{"not ignored", "error: getting status of 'DIR/other.nix': No such file or directory\n", "there is no file DIR/other.nix", ""},
+	} {
+		f := Explain(strings.ReplaceAll(c.stderr, "DIR", dir))
+		hint := strings.Join(f.Hints, "|")
+		if got := strings.ReplaceAll(f.Msg, dir, "DIR"); got != c.want || hint != c.hint {
+			t.Errorf("%s: %q, %q", c.name, got, hint)
+		}
 	}
 }
 
