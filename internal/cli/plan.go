@@ -23,6 +23,7 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/nix"
 	"godwit/internal/paths"
 	"godwit/internal/plan"
 	"godwit/internal/store"
@@ -306,6 +307,9 @@ func (s *session) newPlan(file string, d deploy.Options, src plan.Source) *plan.
 	p := &plan.Plan{Created: time.Now().UTC().Truncate(time.Second), Godwit: version(), File: file, Source: src, Options: planOptions(d)}
 	if s.result != nil {
 		p.NixConfig = s.result.Fleet.NixConfig
+	}
+	if s.source != nil {
+		p.Rolling = plan.RollingOf(s.source.About().Settings)
 	}
 	return p
 }
@@ -755,6 +759,7 @@ func (s *session) applyPlan(ctx context.Context, file string, d deploy.Options, 
 	if err := s.prepare(ctx, &d, p); err != nil {
 		return err
 	}
+	s.saved, s.savedFile = saved, file
 	if err := s.roll(ctx, saved.File, &d); err != nil {
 		return err
 	}
@@ -792,13 +797,35 @@ func (s *session) applyPlan(ctx context.Context, file string, d deploy.Options, 
 				Hint("godwit plan %s %s -o %s makes the plan anew", saved.File, o.Action, file)
 		}
 	}
+	if saved.Version == 1 { // no sum over the derivations
+		if err := sameSystems(saved, file); err != nil {
+			return err
+		}
+	}
 	if d.UploadSecrets {
 		if err := preflightSecrets(ctx, s.hosts); err != nil {
 			return err
 		}
 	}
-	s.saved, s.savedFile = saved, file
 	return s.runJobs(ctx, saved.File, d, s.hosts, nil)
+}
+
+// sameSystems refuses a plan whose derivations do not make its systems.
+func sameSystems(p *plan.Plan, file string) error {
+	for _, h := range p.Hosts {
+		if h.Status != plan.Change && h.Status != plan.Unchanged {
+			continue
+		}
+		d, err := nix.ReadDerivation(h.Drv)
+		if err != nil {
+			return err
+		}
+		if d.OutPath() != h.System {
+			return fault.New("%s was changed after it was made: its derivation makes another system than it says", file).On(h.Name).
+				Hint("godwit plan -o %s makes it anew", file)
+		}
+	}
+	return nil
 }
 
 // prepare is what a run needs before it knows its hosts.

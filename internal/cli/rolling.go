@@ -42,12 +42,18 @@ func (s *session) roll(ctx context.Context, file string, d *deploy.Options) erro
 	if s.rolling.given == nil { // not a deploy
 		return nil
 	}
-	if s.source == nil {
+	var settings fleet.Settings
+	switch {
+	case s.saved != nil && s.saved.Rolling != nil: // applying a plan evaluates nothing
+		settings = s.saved.Rolling.Settings()
+	case s.source == nil:
 		if err := s.openSource(ctx, file, source.Options{}); err != nil {
 			return err
 		}
+		fallthrough
+	default:
+		settings = s.source.About().Settings
 	}
-	settings := s.source.About().Settings
 	rolling := s.rolling.with(settings)
 	var err error
 	if d.Schedule, err = rolling.schedule(); err != nil {

@@ -101,6 +101,51 @@ type oldLocalCheck struct {
 	Timeout     time.Duration
 }
 
+// readFirst is readOlder for plans of version 1. Their hash is over the systems, the
+// addresses and the state of the hosts. Of the rest, what cannot do harm is taken as
+// it is: the login (the host itself is known by its key and by what it runs), the
+// builder, and the derivation, which must make the system (the caller sees to that).
+// doubt names what cannot be taken so; "" when the plan can be applied.
+func (p *Plan) readFirst(file []byte) (sum, doubt string, err error) {
+	if _, err := p.readOlder(file); err != nil {
+		return "", "", err
+	}
+	type host struct {
+		Name, System, Running, Booted, Profile string
+		Target                                 string
+		Status                                 Status
+		Risks                                  []string
+	}
+	v := struct {
+		Version int
+		Options Options
+		Source  Source
+		Hosts   []host
+	}{1, p.Options, p.Source, nil}
+	if len(p.NixConfig) > 0 {
+		doubt = "its Nix settings were"
+	}
+	for _, h := range p.Hosts {
+		x := host{Name: h.Name, System: h.System, Running: h.Running, Booted: h.Booted, Profile: h.Profile, Status: h.Status}
+		if c := h.Config; c != nil {
+			x.Target = c.At.Host
+			switch {
+			case doubt != "":
+			case c.HealthChecks.Len()+c.PreDeployChecks.Len() > 0:
+				doubt = "the checks of " + h.Name + " were"
+			case len(c.Secrets) > 0:
+				doubt = "the secrets of " + h.Name + " were"
+			}
+		}
+		for _, r := range h.Risks {
+			x.Risks = append(x.Risks, r.Name)
+		}
+		v.Hosts = append(v.Hosts, x)
+	}
+	b, _ := json.Marshal(v)
+	return digest(b), doubt, nil
+}
+
 // readOlder puts what a plan of version 2 says of its hosts into a plan that was read
 // from the same text. It gives the hash that the plan must have.
 func (p *Plan) readOlder(file []byte) (sum string, err error) {

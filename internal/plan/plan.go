@@ -52,6 +52,9 @@ type Plan struct {
 	Hosts   []Host    `json:"hosts"`
 	// NixConfig are Nix settings that the configuration asks for.
 	NixConfig map[string]string `json:"nixConfig,omitempty"`
+	// Rolling is how the configuration rolls a deploy out; nil in plans of versions 1
+	// and 2, which do not say it.
+	Rolling *Rolling `json:"rolling,omitempty"`
 	// Roots keep the systems of a saved plan on this machine from being collected.
 	Roots []string `json:"roots,omitempty"`
 }
@@ -64,6 +67,28 @@ type Options struct {
 	UploadSecrets    bool   `json:"uploadSecrets,omitempty"`
 	SkipHealthChecks bool   `json:"skipHealthChecks,omitempty"`
 	SkipPreChecks    bool   `json:"skipPreDeployChecks,omitempty"`
+}
+
+// Rolling are the settings of the configuration that have a say in how a plan is
+// applied, so that nothing is evaluated then. The command line stands above them.
+type Rolling struct {
+	Batch       string   `json:"batch,omitempty"`
+	MaxFailures string   `json:"maxFailures,omitempty"`
+	OnFailure   string   `json:"onFailure,omitempty"`
+	Together    bool     `json:"together,omitempty"`
+	Unreachable string   `json:"unreachable,omitempty"`
+	AcceptRisks []string `json:"acceptRisks,omitempty"`
+}
+
+// RollingOf is what settings say of it.
+func RollingOf(s fleet.Settings) *Rolling {
+	return &Rolling{s.Batch, s.MaxFailures, s.OnFailure, s.Together, s.Unreachable, s.AcceptRisks}
+}
+
+// Settings are the same as a configuration says them.
+func (r Rolling) Settings() fleet.Settings {
+	return fleet.Settings{Batch: r.Batch, MaxFailures: r.MaxFailures, OnFailure: r.OnFailure, Together: r.Together,
+		Unreachable: r.Unreachable, AcceptRisks: r.AcceptRisks}
 }
 
 // Source is the state of the configuration.
@@ -233,8 +258,9 @@ func (p *Plan) sum(version int, configs []any) string {
 		Options   Options
 		Source    Source
 		NixConfig map[string]string `json:",omitempty"` // the file does not tell none from an empty one
+		Rolling   *Rolling          `json:",omitempty"`
 		Hosts     []host
-	}{version, p.Options, p.Source, p.NixConfig, nil}
+	}{version, p.Options, p.Source, p.NixConfig, p.Rolling, nil}
 	for i, h := range p.Hosts {
 		x := host{Name: h.Name, Drv: h.Drv, System: h.System, Running: h.Running, Booted: h.Booted, Profile: h.Profile, Status: h.Status, Config: configs[i]}
 		for _, r := range h.Risks {
@@ -367,7 +393,8 @@ func IsPlan(file string) bool {
 // maxPlan is in bytes: thousands of hosts fit.
 const maxPlan = 256 << 20
 
-// Load reads a saved plan and checks that it is whole.
+// Load reads a saved plan, also one of an earlier version, and checks that it is
+// whole. The Version of what it gives is that of the file.
 func Load(file string) (*Plan, error) {
 	b, err := regular.Read(file, maxPlan)
 	if err != nil {
@@ -389,23 +416,28 @@ func Load(file string) (*Plan, error) {
 		return nil, anew("%s is not a whole plan: %w", file, err)
 	}
 	whole, err := whole(b)
-	sum := ""
-	if err == nil && p.Version == 2 {
+	var sum, doubt string
+	switch {
+	case err != nil:
+	case p.Version == 1:
+		sum, doubt, err = p.readFirst(b)
+		whole = ""
+	case p.Version == 2:
 		sum, err = p.readOlder(b)
-	} else {
+	default:
 		sum = p.Sum()
 	}
 	switch {
 	case p.Schema != Schema:
 		return nil, fault.New("%s is not a plan of godwit's", file)
-	case p.Version < 2:
-		return nil, anew("%s was made by an older godwit (version %d of plans), whose plans do not tell whether they were changed; this one reads version %d", file, p.Version, Version)
-	case p.Version > Version:
-		return nil, anew("%s was made by a newer godwit (version %d of plans); this one reads version %d", file, p.Version, Version)
+	case p.Version > Version || p.Version < 1:
+		return nil, anew("%s was made by a newer godwit (version %d of plans); this one reads versions 1 to %d", file, p.Version, Version)
 	case !slices.ContainsFunc(p.Hosts, func(h Host) bool { return h.Config != nil }):
 		return nil, fault.New("%s says too little about its hosts to be applied", file).Hint("godwit plan -o FILE saves a plan; --json only shows it")
 	case err != nil || p.Whole != whole || p.Hash != sum:
 		return nil, anew("%s was changed after it was made", file)
+	case doubt != "":
+		return nil, anew("%s was made by an older godwit (version 1 of plans), whose plans do not tell whether %s changed since", file, doubt)
 	}
 	seen := map[string]bool{}
 	for _, h := range p.Hosts {
