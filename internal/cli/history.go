@@ -300,8 +300,13 @@ func entryText(e history.Entry) string {
 		line("commit", e.Commit+" ("+e.Tree+")")
 	}
 	line("plan", e.Plan)
-	line("old", e.Old)
-	line("new", e.New)
+	if len(e.Profiles) == 0 {
+		line("old", e.Old)
+		line("new", e.New)
+	}
+	for _, p := range e.Profiles {
+		line("profile", fmt.Sprintf("%s (%s): %s → %s", p.Name, p.Kind, dash(p.Old), dash(p.New)))
+	}
 	line("deployment", e.Deployment)
 	line("run", e.Run)
 	line("told by", map[string]string{history.FromDeployer: "this machine", history.FromHost: "the host", history.FromBoth: "this machine and the host"}[e.From])

@@ -108,6 +108,9 @@ func remembered(rec *history.Recorder, o deploy.Outcome) {
 		Host: o.Host, Deployment: o.Activation.ID, Old: o.Activation.OldSystem, New: o.System,
 		Outcome: string(o.State), Log: strings.Join(o.Activation.Log, "\n"), Duration: o.Duration,
 	}
+	for _, p := range o.Activation.Profiles {
+		r.Profiles = append(r.Profiles, history.Profile{Name: p.Name, Kind: p.Kind, Old: p.Old, New: p.New})
+	}
 	if o.Err != nil {
 		r.Reason = event.Message(o.Err)
 	}

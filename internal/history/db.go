@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -18,6 +19,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"godwit/internal/fault"
+	"godwit/internal/fleet"
 	"godwit/internal/paths"
 )
 
@@ -130,6 +132,31 @@ CREATE TABLE results (
 );
 CREATE INDEX results_host ON results (host);
 CREATE INDEX results_deployment ON results (deployment) WHERE deployment <> '';
+`, `
+CREATE TABLE results_ (
+	run        TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+	host       TEXT NOT NULL,
+	profile    TEXT NOT NULL DEFAULT 'system',
+	kind       TEXT NOT NULL DEFAULT 'nixos',
+	place      INTEGER NOT NULL DEFAULT 0, -- in the order of the host's profiles
+	main       INTEGER NOT NULL DEFAULT 1, -- the one profile that stands for the host
+	deployment TEXT NOT NULL DEFAULT '',
+	old        TEXT NOT NULL DEFAULT '',
+	new        TEXT NOT NULL DEFAULT '',
+	outcome    TEXT NOT NULL DEFAULT '',  -- '': no result yet
+	reason     TEXT NOT NULL DEFAULT '',
+	log        TEXT NOT NULL DEFAULT '',  -- with the main profile
+	ended      INTEGER,
+	duration   INTEGER NOT NULL DEFAULT 0, -- milliseconds
+	source     TEXT NOT NULL DEFAULT 'deployer',
+	PRIMARY KEY (run, host, profile)
+);
+INSERT INTO results_ (run, host, deployment, old, new, outcome, reason, log, ended, duration, source)
+	SELECT run, host, deployment, old, new, outcome, reason, log, ended, duration, source FROM results;
+DROP TABLE results;
+ALTER TABLE results_ RENAME TO results;
+CREATE INDEX results_host ON results (host);
+CREATE INDEX results_deployment ON results (deployment) WHERE deployment <> '';
 `}
 
 func (d *DB) migrate(ctx context.Context) error {
@@ -212,12 +239,32 @@ func putResult(ctx context.Context, tx *sql.Tx, run string, r Result, source str
 	if len(r.Log) > logKept {
 		r.Log = r.Log[len(r.Log)-logKept:]
 	}
-	_, err := tx.ExecContext(ctx, `INSERT INTO results (run, host, deployment, old, new, outcome, reason, log, ended, duration, source)
-		VALUES (?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (run, host) DO UPDATE SET
-		deployment = excluded.deployment, old = excluded.old, new = excluded.new, outcome = excluded.outcome, reason = excluded.reason,
-		log = excluded.log, ended = excluded.ended, duration = excluded.duration, source = excluded.source`,
-		run, r.Host, r.Deployment, r.Old, r.New, r.Outcome, r.Reason, r.Log, millis(r.Ended), r.Duration.Milliseconds(), source)
-	return err
+	// What was there may have had other profiles, or none yet.
+	if _, err := tx.ExecContext(ctx, `DELETE FROM results WHERE run = ? AND host = ?`, run, r.Host); err != nil {
+		return err
+	}
+	profiles, main := r.Profiles, 0
+	if len(profiles) == 0 {
+		profiles = []Profile{{Name: fleet.SystemProfile, Kind: string(fleet.NixOS), Old: r.Old, New: r.New}}
+	}
+	for i, p := range profiles { // the first that is as the result says
+		if p.New == r.New && p.Old == r.Old {
+			main = i
+			break
+		}
+	}
+	for i, p := range profiles {
+		log := r.Log
+		if i != main {
+			log = ""
+		}
+		if _, err := tx.ExecContext(ctx, `INSERT INTO results (run, host, profile, kind, place, main, deployment, old, new, outcome, reason, log, ended, duration, source)
+			VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`,
+			run, r.Host, p.Name, p.Kind, i, i == main, r.Deployment, p.Old, p.New, r.Outcome, r.Reason, log, millis(r.Ended), r.Duration.Milliseconds(), source); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // logsKept is how long logs are kept; the rest of the history stays.
@@ -285,7 +332,7 @@ func (d *DB) Import(ctx context.Context, entries []Entry) error {
 			}
 			err = putResult(ctx, tx, run, Result{
 				Host: e.Host, Deployment: e.Deployment, Old: e.Old, New: e.New, Outcome: e.Outcome, Reason: e.Reason,
-				Ended: e.Ended, Duration: e.Duration(),
+				Ended: e.Ended, Duration: e.Duration(), Profiles: e.Profiles,
 			}, FromHost)
 			if err != nil {
 				return err
@@ -306,7 +353,7 @@ type Filter struct {
 
 // Entries gives the entries that match, newest first.
 func (d *DB) Entries(ctx context.Context, f Filter) ([]Entry, error) {
-	var where []string
+	where := []string{"h.main"}
 	args := []any{f.Logs}
 	if len(f.Hosts) > 0 {
 		where = append(where, "h.host IN (?"+strings.Repeat(",?", len(f.Hosts)-1)+")")
@@ -323,11 +370,11 @@ func (d *DB) Entries(ctx context.Context, f Filter) ([]Entry, error) {
 		args = append(args, f.Deployment)
 	}
 	q := `SELECT r.id, r.started, r.ended, r.user, r.deployer, r.godwit, r.file, r.commit_, r.state, r.plan, r.action,
-		h.host, h.deployment, h.old, h.new, h.outcome, h.reason, iif(?, h.log, ''), h.ended, h.duration, h.source
-		FROM results h JOIN runs r ON r.id = h.run`
-	if len(where) > 0 {
-		q += " WHERE " + strings.Join(where, " AND ")
-	}
+		h.host, h.deployment, h.old, h.new, h.outcome, h.reason, iif(?, h.log, ''), h.ended, h.duration, h.source,
+		(SELECT json_group_array(json_object('name', p.profile, 'kind', p.kind, 'old', p.old, 'new', p.new) ORDER BY p.place)
+			FROM results p WHERE p.run = h.run AND p.host = h.host)
+		FROM results h JOIN runs r ON r.id = h.run
+		WHERE ` + strings.Join(where, " AND ")
 	q += " ORDER BY r.started DESC, h.host"
 	if f.Limit > 0 {
 		q += fmt.Sprintf(" LIMIT %d", f.Limit)
@@ -341,11 +388,16 @@ func (d *DB) Entries(ctx context.Context, f Filter) ([]Entry, error) {
 	for rows.Next() {
 		var e Entry
 		var started, duration int64
+		var profiles string
 		var runEnded, ended sql.NullInt64
 		if err := rows.Scan(&e.Run, &started, &runEnded, &e.User, &e.Deployer, &e.Godwit, &e.File, &e.Commit, &e.Tree, &e.Plan, &e.Action,
-			&e.Host, &e.Deployment, &e.Old, &e.New, &e.Outcome, &e.Reason, &e.Log, &ended, &duration, &e.From); err != nil {
+			&e.Host, &e.Deployment, &e.Old, &e.New, &e.Outcome, &e.Reason, &e.Log, &ended, &duration, &e.From, &profiles); err != nil {
 			return nil, explain(d.file, err)
 		}
+		if err := json.Unmarshal([]byte(profiles), &e.Profiles); err != nil {
+			return nil, explain(d.file, err)
+		}
+		e.Profiles = worthTelling(e.Profiles)
 		e.Started, e.Seconds = time.UnixMilli(started).UTC(), float64(duration)/1000
 		if ended.Valid {
 			e.Ended = time.UnixMilli(ended.Int64).UTC()

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -51,7 +52,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 	want := Entry{Run: "r1", Host: "web", Deployment: "d1", Started: start, Ended: start.Add(time.Minute), User: "ana", Deployer: "laptop", Godwit: "1",
 		File: "/f/network.nix", Commit: run.Source.Commit, Tree: "dirty", Plan: "p", Action: "switch", Old: "/o", New: "/n", Outcome: Changed, Log: "line", Seconds: 1.5, From: FromDeployer}
-	if got[1] != want {
+	if !reflect.DeepEqual(got[1], want) {
 		t.Errorf("got  %+v\nwant %+v", got[1], want)
 	}
 	if got, _ := db.Entries(ctx, Filter{}); got[1].Log != "" {
@@ -293,5 +294,61 @@ func TestOutcomeOf(t *testing.T) {
 		if got := OutcomeOf(word); got != want {
 			t.Errorf("%q is %q, want %q", word, got, want)
 		}
+	}
+}
+
+// TestProfiles: what happened to each profile of a host is kept, in order; the entry
+// stays one for the host, with the paths of the profile that stands for it.
+func TestProfiles(t *testing.T) {
+	db := open(t, filepath.Join(t.TempDir(), "h.sqlite"))
+	ctx := t.Context()
+	check(t, db.Begin(ctx, Run{ID: "r1", Started: time.Unix(1, 0), Action: "switch"}, []string{"web"}))
+	all := []Profile{{Name: "before", Kind: "custom", Old: "/a1", New: "/a2"}, {Name: "system", Kind: "nixos", Old: "/o", New: "/n"}, {Name: "ana", Kind: "home", New: "/h"}}
+	result := Result{Host: "web", Deployment: "d1", Old: "/o", New: "/n", Outcome: Changed, Log: "line", Profiles: all}
+	for range 2 { // the last word on a host counts
+		check(t, db.Result(ctx, "r1", result))
+	}
+	got, err := db.Entries(ctx, Filter{Logs: true, Limit: 5})
+	check(t, err)
+	if len(got) != 1 || got[0].Old != "/o" || got[0].New != "/n" || got[0].Log != "line" || !reflect.DeepEqual(got[0].Profiles, all) {
+		t.Errorf("%+v", got)
+	}
+	// A host tells the same of itself.
+	e := FromRecord("web", activate.Record{ID: "d2", Result: "committed", Old: "/o", Toplevel: "/n", Meta: map[string]string{"run": "r2"},
+		Profiles: []activate.RecordProfile{{Name: "before", Kind: "custom", Old: "/a1", New: "/a2"}, {Name: "system", Kind: "nixos", Old: "/o", New: "/n"}, {Name: "ana", Kind: "home", New: "/h"}}})
+	check(t, db.Import(ctx, []Entry{e}))
+	got, err = db.Entries(ctx, Filter{Deployment: "d2"})
+	check(t, err)
+	if len(got) != 1 || !reflect.DeepEqual(got[0].Profiles, all) || got[0].New != "/n" {
+		t.Errorf("%+v", got)
+	}
+	if m := Merge([]Entry{{Host: "web", Deployment: "d2", Run: "r2"}}, []Entry{e}); !reflect.DeepEqual(m[0].Profiles, all) {
+		t.Errorf("%+v", m)
+	}
+}
+
+// TestMigrateProfiles: a database of the first schema is kept, with all that is in it.
+func TestMigrateProfiles(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "h.sqlite")
+	old, err := sql.Open("sqlite", file)
+	check(t, err)
+	for _, q := range []string{migrations[0], "PRAGMA user_version = 1",
+		`INSERT INTO runs (id, started, user, action) VALUES ('r1', 1000, 'ana', 'switch')`,
+		`INSERT INTO results (run, host, deployment, old, new, outcome, log, ended, duration) VALUES ('r1', 'web', 'd1', '/o', '/n', 'changed', 'line', 2000, 1500)`,
+		`INSERT INTO results (run, host) VALUES ('r1', 'db')`,
+	} {
+		_, err := old.Exec(q)
+		check(t, err)
+	}
+	check(t, old.Close())
+	db := open(t, file)
+	got, err := db.Entries(t.Context(), Filter{Logs: true})
+	check(t, err)
+	if len(got) != 2 || got[1].Deployment != "d1" || got[1].Old != "/o" || got[1].New != "/n" || got[1].Outcome != Changed || got[1].Log != "line" || got[1].Seconds != 1.5 || got[1].Profiles != nil {
+		t.Errorf("%+v", got)
+	}
+	check(t, db.Forget(t.Context(), "r1")) // results go with their run, as before
+	if got, _ := db.Entries(t.Context(), Filter{}); len(got) != 0 {
+		t.Errorf("%+v", got)
 	}
 }

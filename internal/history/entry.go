@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"godwit/internal/activate"
+	"godwit/internal/fleet"
 )
 
 // Outcomes of an entry; further ones are words of internal/event.
@@ -52,12 +53,33 @@ type Run struct {
 type Result struct {
 	Host       string
 	Deployment string // ID of the guard's deployment; empty when none was armed
-	Old, New   string // systems before and as asked for
-	Outcome    string
-	Reason     string // one line, when it did not go as asked
-	Log        string // the end of the activation's log
-	Ended      time.Time
-	Duration   time.Duration
+	// Old and New are the systems before and as asked for: those of the profile that
+	// stands for the host, where it has several.
+	Old, New string
+	// Profiles are all of the host's, in order; none: there is the system alone.
+	Profiles []Profile
+	Outcome  string
+	Reason   string // one line, when it did not go as asked
+	Log      string // the end of the activation's log
+	Ended    time.Time
+	Duration time.Duration
+}
+
+// Profile is what happened to one profile of a host.
+type Profile struct {
+	Name string `json:"name"`
+	Kind string `json:"kind"`
+	Old  string `json:"old,omitempty"`
+	New  string `json:"new,omitempty"`
+}
+
+// worthTelling are the profiles of an entry: none when the system is the only one, of
+// which the entry says all already.
+func worthTelling(profiles []Profile) []Profile {
+	if len(profiles) == 1 && profiles[0].Name == fleet.SystemProfile && profiles[0].Kind == string(fleet.NixOS) {
+		return nil
+	}
+	return profiles
 }
 
 // Entry is a host's part of a run, from whatever tells of it.
@@ -73,14 +95,17 @@ type Entry struct {
 	File       string    `json:"file,omitempty"`
 	Commit     string    `json:"commit,omitempty"`
 	// Tree is "clean" or "dirty", and empty when that is not known.
-	Tree    string `json:"tree,omitempty"`
-	Plan    string `json:"plan,omitempty"`
-	Action  string `json:"action"`
-	Old     string `json:"old,omitempty"`
-	New     string `json:"new,omitempty"`
-	Outcome string `json:"outcome"`
-	Reason  string `json:"reason,omitempty"`
-	Log     string `json:"log,omitempty"`
+	Tree   string `json:"tree,omitempty"`
+	Plan   string `json:"plan,omitempty"`
+	Action string `json:"action"`
+	Old    string `json:"old,omitempty"`
+	New    string `json:"new,omitempty"`
+	// Profiles are all of the host's, in order; Old and New are those of the one that
+	// stands for the host. None: the system is the only one.
+	Profiles []Profile `json:"profiles,omitempty"`
+	Outcome  string    `json:"outcome"`
+	Reason   string    `json:"reason,omitempty"`
+	Log      string    `json:"log,omitempty"`
 	// Seconds is how long the host took: as the deployer saw it, from its first
 	// step to its last, or else the activation alone, as the host saw it.
 	Seconds float64 `json:"seconds"`
@@ -101,6 +126,10 @@ func FromRecord(host string, r activate.Record) Entry {
 		Action: string(r.Action), Old: r.Old, New: r.Toplevel, Reason: r.Reason,
 		Seconds: float64(r.Ended - r.Started), From: FromHost,
 	}
+	for _, p := range r.Profiles {
+		e.Profiles = append(e.Profiles, Profile(p))
+	}
+	e.Profiles = worthTelling(e.Profiles)
 	if verb := r.Meta["verb"]; verb != "" {
 		e.Action = verb
 	}
@@ -169,6 +198,9 @@ func join(local, host Entry) Entry {
 		e.Reason = "" // which was about the deployer
 	}
 	e.Old, e.New = cmp.Or(host.Old, e.Old), cmp.Or(host.New, e.New)
+	if len(host.Profiles) > 0 {
+		e.Profiles = host.Profiles
+	}
 	e.User, e.Deployer = cmp.Or(e.User, host.User), cmp.Or(e.Deployer, host.Deployer)
 	e.Commit, e.Tree = cmp.Or(e.Commit, host.Commit), cmp.Or(e.Tree, host.Tree)
 	if e.Ended.IsZero() {
