@@ -110,7 +110,11 @@ let
       inherit name place settings user;
       root = user == "root";
       path = self.path or (throw "${place} has no 'path'");
-      link = if self.profilePath or null == null then "" else string "${place}.profilePath" self.profilePath;
+      link = kind:
+        if self.profilePath or null != null then string "${place}.profilePath" self.profilePath
+        # Others of this name and user lie where a system does.
+        else if name == "system" && user == "root" && elem kind [ "custom" "noop" ] then "/nix/var/nix/profiles/system"
+        else "";
     };
 
   # What deploy-rs's wrapper is made of, in order: the thing itself, a file with the
@@ -173,9 +177,10 @@ let
 
   owner = user: if user == "root" then "" else user;
 
-  described = p: system: {
-    inherit (p) name link;
+  described = p: system: rec {
+    inherit (p) name;
     kind = guess p system;
+    link = p.link kind;
     user = owner p.user;
     version = "";
     activate = [ ];
@@ -194,8 +199,9 @@ let
       what = output p.place drv;
     in
     {
-      inherit (p) name link;
+      inherit (p) name;
       inherit kind;
+      link = p.link kind;
       user = owner p.user;
       version = if kind == "nixos" then release drv else "";
       activate = if kind == "custom" then [ "deploy-rs-activate" ] else [ ];
