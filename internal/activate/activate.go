@@ -98,6 +98,10 @@ type Request struct {
 	// NoGuard activates without deadman, confirmation and rollback, as
 	// nixos-rebuild does; still detached from the connection.
 	NoGuard bool
+	// KeepUnconfirmed keeps what was activated, and on which nothing failed since,
+	// when nobody confirms it: for a host that moves to another address. Checks
+	// that fail still take it back.
+	KeepUnconfirmed bool
 	// ActivateTimeout bounds the activation, ConfirmTimeout the time from its
 	// end to the confirmation, checks included. 0 means the default.
 	ActivateTimeout, ConfirmTimeout time.Duration
@@ -396,13 +400,17 @@ func (d *run) variables() hostscript.Variables {
 			mode = "detached"
 		}
 	}
+	keep := "" // a word of the log, too
+	if d.req.KeepUnconfirmed {
+		keep = "is kept"
+	}
 	sec := func(t time.Duration) string { return strconv.Itoa(seconds(t)) }
 	tick, ticks := d.ticks()
 	v := d.req.profileVariables()
 	maps.Copy(v, hostscript.Variables{
 		"ID": d.id, "ACTION": string(d.req.Action), "NOTE_KIND": nixos.Kind.Name, // of a note that names none
 		"MODE": mode, "APPLY_ACTION": apply,
-		"LAST_RESORT": d.req.LastResort, "ACTIVATE": sec(d.activate), "CONFIRM": sec(d.confirm), "SILENCE": sec(d.silence), "TICK": strconv.Itoa(tick), "TICKS": strconv.Itoa(ticks), "STOP": sec(d.stop),
+		"KEEP": keep, "LAST_RESORT": d.req.LastResort, "ACTIVATE": sec(d.activate), "CONFIRM": sec(d.confirm), "SILENCE": sec(d.silence), "TICK": strconv.Itoa(tick), "TICKS": strconv.Itoa(ticks), "STOP": sec(d.stop),
 		"DEADMAN": sec(d.deadman), "ROLLBACK_MAX": sec(d.rollbackMax), "COMMIT_MAX": sec(d.commitMax),
 	})
 	return v

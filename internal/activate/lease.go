@@ -183,10 +183,17 @@ func (d *run) refusedAgain(err error, left time.Duration) bool {
 // be made. When that one is gone, too, it goes back when the silence is over.
 func (d *run) retreat(ctx context.Context) {
 	reason := "not reached: " + cmp.Or(d.unheard, "no new connection")
-	d.sc.Warn("the new system lets nobody in: going back to the system that ran before")
+	if d.req.KeepUnconfirmed {
+		d.sc.Warn("the new system lets nobody in: it is kept all the same")
+	} else {
+		d.sc.Warn("the new system lets nobody in: going back to the system that ran before")
+	}
 	d.denied = refusals{}
 	if d.lifeline.say("back " + hostscript.Words(reason)) {
 		d.lifeline = nil
+		return
+	}
+	if d.req.KeepUnconfirmed { // it decides by itself when the silence is over
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, 8*time.Second)

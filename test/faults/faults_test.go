@@ -259,6 +259,12 @@ var cases = []fcase{
 		unplug(k)
 		replug(k)
 	}},
+	{name: "the laptop closes after arming, and it is kept", req: func(r *activate.Request) { soon(r); r.KeepUnconfirmed = true }, outcome: "changed", end: "new", armed: func(k *kase) {
+		unplug(k)
+		replug(k)
+	}},
+	{name: "checks fail, and it would be kept", req: func(r *activate.Request) { r.KeepUnconfirmed = true }, outcome: "rolled-back", exit: rolledBack, end: "old",
+		checks: func(*kase) error { return errors.New("http: 503") }, words: "checks failed: http: 503"},
 	{name: "the host is frozen while waiting", req: soon, outcome: "rolled-back", exit: rolledBack, end: "old", checks: func(k *kase) error {
 		unplug(k)
 		_ = k.Freeze(k.ctx)

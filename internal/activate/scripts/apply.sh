@@ -37,7 +37,7 @@ apply_ended() {
 		put activated-at "$(uptime_s)"
 		if try 6 unit_confirm && { [ "$TICKS" = 0 ] || try 6 unit_lease; }; then
 			# Before the phase: who follows the log reads no further than that.
-			say "activated; goes back in $(left)s unless it is reached and confirmed"
+			say "activated; ${KEEP:-goes back} in $(left)s unless it is reached and confirmed"
 			! put phase activated || return 0
 		fi
 		start_rollback "the deadline for the confirmation could not be set"
@@ -54,5 +54,18 @@ apply_ended() {
 expire() {
 	[ ! -e "$D/final" ] || return 0
 	[ "$(decided)" != commit ] || return 0
-	start_rollback "not confirmed within ${CONFIRM}s"
+	unconfirmed "not confirmed within ${CONFIRM}s"
+}
+
+# unconfirmed REASON: back to what ran before, or, with KEEP, what runs is kept
+# without a word from the deployer. Units that failed since then speak against it.
+unconfirmed() {
+	if [ -z "$KEEP" ] || ! newly_failed; then
+		start_rollback "$1"
+	elif [ -s "$D/failed-new" ]; then
+		start_rollback "units failed after the activation"
+	else
+		say "$1: kept all the same"
+		unit_commit 2>/dev/null
+	fi
 }

@@ -11,9 +11,9 @@ tick() {
 	missed=$((${missed:-0} + 1))
 	[ "$missed" -ge "$TICKS" ] || ! put missed "$missed" || return 0
 	if [ -e "$D/heard" ]; then
-		start_rollback "not heard from the deployer for ${SILENCE}s"
+		unconfirmed "not heard from the deployer for ${SILENCE}s"
 	else
-		start_rollback "not reached on a new connection within ${SILENCE}s"
+		unconfirmed "not reached on a new connection within ${SILENCE}s"
 	fi
 }
 
@@ -46,7 +46,7 @@ attend() {
 hold() {
 	order=$(timeout "$SILENCE" head -n 1)
 	case $order in
-	'back '*) [ -L "$D/decision" ] || start_rollback "${order#back }" ;;
+	'back '*) [ -L "$D/decision" ] || unconfirmed "${order#back }" ;;
 	esac
 }
 
