@@ -158,10 +158,8 @@ func (b *rebooting) again(ctx context.Context) Outcome {
 // new system is the default when the host reboots. With switch it is tried
 // before that, under the guard. A host that comes back unwell is sent back.
 func (b *rebooting) defaultFirst(ctx context.Context, old string) Outcome {
-	res, err := activate.Run(ctx, b.conn, activate.Request{
-		Host: b.h.Name, NewSystem: b.system, Action: b.Action, NoGuard: b.NoGuard,
-		ActivateTimeout: b.ActivateTimeout, ConfirmTimeout: b.confirmTimeout(b.h), Silence: b.ConfirmTimeout, Meta: b.Meta,
-		IgnoreUnits:   b.h.HealthChecks.Ignored().Whole(),
+	res, err := activate.Run(ctx, b.conn, b.guarded(b.h, activate.Request{
+		NewSystem:     b.system,
 		SkipUnchanged: b.Action == activate.Switch,
 		Checks: func(ctx context.Context, _ activate.Phase) error {
 			if b.Action != activate.Switch || b.SkipHealthChecks {
@@ -169,7 +167,7 @@ func (b *rebooting) defaultFirst(ctx context.Context, old string) Outcome {
 			}
 			return b.checks(ctx, b.h, b.conn, b.h.HealthChecks, event.StepCheck, checkContext{})
 		},
-	}, b.Sink)
+	}), b.Sink)
 	b.result = res
 	if err != nil {
 		o := Outcome{Err: err}

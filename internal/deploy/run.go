@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -498,19 +499,11 @@ func (r *Run) activate(ctx context.Context, h fleet.Host, conn host.Conn, system
 	sc := event.On(r.Sink, h.Name, event.StepActivate)
 	err = r.wet(sc, fmt.Sprintf("run %s/bin/switch-to-configuration %s", system, r.Action), func() error {
 		var err error
-		res, err = activate.Run(ctx, conn, activate.Request{
-			Host:            h.Name,
-			NewSystem:       system,
-			Action:          r.Action,
-			NoGuard:         r.NoGuard,
-			ActivateTimeout: r.ActivateTimeout,
-			ConfirmTimeout:  r.confirmTimeout(h),
-			Silence:         r.ConfirmTimeout,
-			Checks:          r.guardedChecks(h, after),
-			IgnoreUnits:     h.HealthChecks.Ignored().Whole(),
-			SkipUnchanged:   true,
-			Meta:            r.Meta,
-		}, r.Sink)
+		res, err = activate.Run(ctx, conn, r.guarded(h, activate.Request{
+			NewSystem:     system,
+			Checks:        r.guardedChecks(h, after),
+			SkipUnchanged: true,
+		}), r.Sink)
 		return err
 	})
 	if err != nil {
@@ -538,9 +531,9 @@ func (r *Run) activate(ctx context.Context, h fleet.Host, conn host.Conn, system
 		return Outcome{State: Unchanged, Detail: "already runs this system" + passed(checked)}
 	}
 	if dryActivate {
-		return Outcome{State: Unchanged, Detail: r.did(res)}
+		return Outcome{State: Unchanged, Detail: r.did(h, res)}
 	}
-	return Outcome{State: Changed, Detail: r.did(res) + passed(checked), Previous: res.OldSystem}
+	return Outcome{State: Changed, Detail: r.did(h, res) + passed(checked), Previous: res.OldSystem}
 }
 
 // takeBack returns the hosts that this run changed to what they ran before.
@@ -562,11 +555,7 @@ func (r *Run) takeBack(ctx context.Context, jobs []Job, outcomes []Outcome) {
 			}
 			return Outcome{State: RolledBack, Err: fault.New("taken back, because %s failed", failed), System: o.System}
 		}
-		_, err := activate.Run(ctx, r.Pool.Conn(h), activate.Request{
-			Host: h.Name, NewSystem: o.Previous, Action: r.Action, NoGuard: r.NoGuard,
-			ActivateTimeout: r.ActivateTimeout, ConfirmTimeout: r.ConfirmTimeout, Silence: r.ConfirmTimeout, Meta: r.Meta,
-			IgnoreUnits: h.HealthChecks.Ignored().Whole(),
-		}, r.Sink)
+		_, err := activate.Run(ctx, r.Pool.Conn(h), r.guarded(h, activate.Request{NewSystem: o.Previous}), r.Sink)
 		if err != nil {
 			return Outcome{Err: err}
 		}
@@ -579,11 +568,23 @@ func (r *Run) takeBack(ctx context.Context, jobs []Job, outcomes []Outcome) {
 	}
 }
 
+// guarded adds to a request what is the same for every activation on a host: what the
+// command line says, over what the configuration says of the host.
+func (r *Run) guarded(h fleet.Host, req activate.Request) activate.Request {
+	req.Host, req.Action, req.Meta = h.Name, r.Action, r.Meta
+	req.NoGuard, req.KeepUnconfirmed = r.NoGuard || h.Guard.NoAutoRollback, h.Guard.NoMagicRollback
+	req.ActivateTimeout = cmp.Or(r.ActivateTimeout, h.Guard.ActivationTimeout)
+	req.ConfirmTimeout, req.Silence = r.confirmTimeout(h), cmp.Or(r.ConfirmTimeout, h.Guard.ConfirmTimeout)
+	req.IgnoreUnits = h.HealthChecks.Ignored().Whole()
+	return req
+}
+
 // confirmTimeout leaves the health checks all the time that they may take, and
 // the confirmation its own, unless a person decided.
 func (r *Run) confirmTimeout(h fleet.Host) time.Duration {
-	if r.ConfirmTimeout > 0 || r.SkipHealthChecks || h.HealthChecks.Len() == 0 {
-		return r.ConfirmTimeout
+	said := cmp.Or(r.ConfirmTimeout, h.Guard.ConfirmTimeout)
+	if said > 0 || r.SkipHealthChecks || h.HealthChecks.Len() == 0 {
+		return said
 	}
 	checks := r.CheckTimeout
 	if checks <= 0 {
@@ -609,7 +610,7 @@ func (r *Run) guardedChecks(h fleet.Host, after func(context.Context) error) fun
 	}
 }
 
-func (r *Run) did(res activate.Result) string {
+func (r *Run) did(h fleet.Host, res activate.Result) string {
 	var s string
 	switch {
 	case r.Action == activate.DryActivate:
@@ -621,7 +622,7 @@ func (r *Run) did(res activate.Result) string {
 	default:
 		s = "switched"
 	}
-	if !r.NoGuard {
+	if !r.NoGuard && !h.Guard.NoAutoRollback && !h.Guard.NoMagicRollback {
 		s += ", confirmed"
 	}
 	if res.NeedsReboot {

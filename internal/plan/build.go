@@ -84,7 +84,7 @@ func Build(o Options, src Source, in Input) Host {
 	if o.Action == "boot" && !o.Reboot {
 		h.Units = nil // nothing is touched before the next boot
 	}
-	if err := activate.Refuses(s, activate.Request{Host: h.Name, NewSystem: in.System, Action: activate.Action(o.Action), NoGuard: o.NoGuard}); err != nil {
+	if err := activate.Refuses(s, activate.Request{Host: h.Name, NewSystem: in.System, Action: activate.Action(o.Action), NoGuard: o.NoGuard || in.Host.Guard.NoAutoRollback}); err != nil {
 		Fail(&h, err)
 		h.Status = Blocked
 	} else if f.DryExit > 0 && (o.Action == "switch" || o.Action == "test") {

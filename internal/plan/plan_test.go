@@ -128,6 +128,8 @@ func TestRisks(t *testing.T) {
 			f.DryExit, f.Dry = 0, []string{"would stop the following units: dhcpcd.service"}
 		}, want: []string{SSHChange}},
 		{name: "no guard asked for", opt: Options{Action: "switch", NoGuard: true}, want: []string{NoRollback}},
+		{name: "no guard in the configuration", opt: sw, change: func(_ *Facts, in *Input) { in.Host.Guard.NoAutoRollback = true }, want: []string{NoRollback}},
+		{name: "no confirmation in the configuration", opt: sw, change: func(_ *Facts, in *Input) { in.Host.Guard.NoMagicRollback = true }},
 		{name: "no guard to be had", opt: sw, change: func(f *Facts, _ *Input) { f.State.Systemd = 230 }, want: []string{NoRollback}},
 		{name: "boot needs none", opt: Options{Action: "boot"}, change: func(f *Facts, _ *Input) { f.State.Systemd = 230 }},
 		{name: "no one-shot boots", opt: Options{Action: "boot", Reboot: true}, change: func(f *Facts, _ *Input) { f.NoOneShot = "extlinux" }, want: []string{NoOneShot}},

@@ -161,6 +161,8 @@ func risks(o Options, src Source, h *Host, f *Facts) []Risk {
 		switch can, why := f.State.CanGuard(); {
 		case o.NoGuard:
 			out = append(out, Risk{Name: NoRollback, Text: "nothing takes the host back if it does not answer", Accepted: "--no-guard"})
+		case h.Config != nil && h.Config.Guard.NoAutoRollback:
+			add(NoRollback, "the configuration says that nothing takes the host back")
 		case !can:
 			add(NoRollback, "%s; --no-guard goes on without a guard", why)
 		}
