@@ -333,6 +333,7 @@ type stderr struct {
 }
 
 func (s *stderr) Write(b []byte) (int, error) {
+	defer crash.Catch()
 	n := len(b)
 	s.mu.Lock()
 	if !s.up {

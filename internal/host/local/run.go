@@ -96,6 +96,7 @@ type sink struct {
 }
 
 func (s *sink) Write(b []byte) (int, error) {
+	defer crash.Catch()
 	n, err := s.w.Write(b)
 	if err == nil && n < len(b) {
 		err = io.ErrShortWrite
