@@ -102,6 +102,9 @@ type Request struct {
 	// when nobody confirms it: for a host that moves to another address. Checks
 	// that fail still take it back.
 	KeepUnconfirmed bool
+	// AsUser does it all as the login user, without root: for profiles that are that
+	// user's. Their guard is the user's own systemd, which must linger.
+	AsUser bool
 	// ActivateTimeout bounds the activation, ConfirmTimeout the time from its
 	// end to the confirmation, checks included. 0 means the default.
 	ActivateTimeout, ConfirmTimeout time.Duration
@@ -186,6 +189,7 @@ var failures = regexp.MustCompile(`^[A-Za-z0-9:_.@*?!\[\]\\$, -]+$`)
 
 func (r *Request) normalize() error {
 	r.at = r.at.or(hostPlaces)
+	r.at.User = r.AsUser
 	if r.ActivateTimeout <= 0 {
 		r.ActivateTimeout = DefaultActivateTimeout
 	}
@@ -396,7 +400,7 @@ func (d *run) variables() hostscript.Variables {
 	mode, apply := "guard", "test"
 	if !d.guarded() {
 		mode, apply = "plain", string(d.req.Action)
-		if d.state.Systemd == 0 {
+		if d.state.Systemd == 0 || d.req.AsUser && !d.state.Linger {
 			mode = "detached"
 		}
 	}

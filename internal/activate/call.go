@@ -41,7 +41,7 @@ func (d *run) call(ctx context.Context, script string, c calling) error {
 		d.lastOK = awake.Now()
 		alarm.Reset(min(c.quiet, patience))
 	}
-	cmd := host.Cmd{Script: script, Elevate: true, Fresh: c.fresh, Stdout: &d.fr,
+	cmd := host.Cmd{Script: script, Elevate: !d.req.AsUser, Fresh: c.fresh, Stdout: &d.fr,
 		Limit: host.NoLimit, MaxOutput: host.NoMaxOutput} // ctx bounds the time; of the log nothing is kept
 	var err error
 	if c.hold {

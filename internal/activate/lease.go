@@ -121,7 +121,7 @@ func (d *run) attendOnce(ctx context.Context, script string, stands func(beat)) 
 		}
 		_ = feed.Close()
 	}()
-	err := d.r.Run(ctx, host.Cmd{Script: script, Elevate: true, Fresh: true, Stdin: in, Stdout: &fr, Limit: host.NoLimit})
+	err := d.r.Run(ctx, host.Cmd{Script: script, Elevate: !d.req.AsUser, Fresh: true, Stdin: in, Stdout: &fr, Limit: host.NoLimit})
 	if !fr.ended && err == nil {
 		err = errors.New("the answer of the host was cut off")
 	}

@@ -32,6 +32,8 @@ type State struct {
 	// profile names; empty: it is not, or cannot be told.
 	BootsOther     string
 	Root           bool // the scripts run as root
+	AsUser         bool // they need not
+	Linger         bool // the login user's own manager outlives the login; asked with AsUser
 	Systemd        int  // version; 0: systemd does not run the host
 	Missing        []string
 	FailedUnits    []string                   // the baseline
@@ -118,6 +120,7 @@ const preflightLimit = 2 * time.Minute
 // checks when the action is switch or test and the system can run them alone.
 func Preflight(ctx context.Context, r host.Conn, req Request) (State, error) {
 	req.at = req.at.or(hostPlaces)
+	req.at.User = req.AsUser
 	err := req.settle()
 	v := req.profileVariables()
 	maps.Copy(v, req.at.variables())
@@ -134,7 +137,7 @@ func Preflight(ctx context.Context, r host.Conn, req Request) (State, error) {
 	}
 	var f frames
 	f.begin()
-	err = r.Run(ctx, host.Cmd{Script: script, Elevate: true, Stdout: &f, Name: "the preflight", Limit: preflightLimit})
+	err = r.Run(ctx, host.Cmd{Script: script, Elevate: !req.AsUser, Stdout: &f, Name: "the preflight", Limit: preflightLimit})
 	if !f.ended {
 		if err == nil {
 			err = errors.New("the answer of the host was cut off")
@@ -147,7 +150,7 @@ func Preflight(ctx context.Context, r host.Conn, req Request) (State, error) {
 	}
 	s := State{
 		BootID: f.fact("boot-id"), Current: f.fact("current"), Booted: f.fact("booted"), Profile: f.fact("profile"),
-		Generation: f.fact("generation"), Root: f.fact("uid") == "0", Missing: f.facts["missing"],
+		Generation: f.fact("generation"), Root: f.fact("uid") == "0", Linger: f.fact("linger") == "yes", AsUser: req.AsUser, Missing: f.facts["missing"],
 		Wrapped: f.fact("wrapped"), FailedUnits: f.facts["failed"], Pending: f.fact("pending"), Interrupted: f.fact("interrupted"), Rebuild: f.fact("rebuild"),
 		Held: f.fact("held"), NoSwitchOld: f.fact("no-switch-old"), Foreign: f.fact("foreign"),
 		New: f.fact("new"), Specialisation: f.fact("specialisation"),
@@ -194,6 +197,8 @@ func (s State) CanGuard() (bool, string) {
 		return false, "systemd does not run this host"
 	case s.Systemd < 240:
 		return false, fmt.Sprintf("systemd %d is too old (240 is needed)", s.Systemd)
+	case s.AsUser && !s.Linger:
+		return false, "what the login user starts ends with the login (no linger)"
 	}
 	if len(s.Missing) > 0 {
 		return false, s.Missing[0] + " is missing on the host"
@@ -214,7 +219,7 @@ func (s State) allows(req Request) error {
 	switch {
 	case s.Foreign != "" && req.at == hostPlaces:
 		return NoNixOS(req.Host, s.Foreign)
-	case !s.Root && req.at == hostPlaces:
+	case !s.Root && !req.AsUser && req.at == hostPlaces:
 		return no("activating a system needs root, and the login user is not").Hint("let the user use sudo or doas, or deploy as root")
 	case len(s.Absent) > 0:
 		return no("the host does not have %s", s.Absent[0]).Hint("godwit push first")
@@ -231,6 +236,9 @@ func (s State) allows(req Request) error {
 	case guarded:
 		if ok, why := s.CanGuard(); !ok {
 			f := no("no rollback guard on this host: %s", why).Hint("--no-guard activates without it")
+			if s.AsUser && !s.Linger {
+				f.Hint("%s", fault.Command("loginctl", "enable-linger")+fault.Raw(" on the host lets it have one"))
+			}
 			if s.NoSwitchOld != "" {
 				f.Hint("godwit deploy boot --on %s makes it the system of the next boot, which needs no guard", req.Host)
 			}

@@ -64,18 +64,23 @@ func targetScript(of []profile.Kind) string {
 // compose is a part behind its variables.
 func compose(v hostscript.Variables, name string) (string, error) {
 	head, err := v.Text()
-	return hostscript.Compound(head, part(name)), err
+	return hostscript.Compound(head, part("places"), part(name)), err
 }
 
 // preflightScript looks at a host, also at who switches it right now.
 func preflightScript(v hostscript.Variables, of []profile.Kind) (string, error) {
 	head, err := v.Text()
-	return hostscript.Compound(head, hostscript.Uptime, hostscript.RoomOf, part("owner"), part("lay"), ofKinds(of, nowOf), ofKinds(of, func(k profile.Kind) string { return k.Look }), part("preflight")), err
+	return hostscript.Compound(head, part("places"), part("systemd-look"), hostscript.Uptime, hostscript.RoomOf, part("owner"), part("lay"), ofKinds(of, nowOf), ofKinds(of, func(k profile.Kind) string { return k.Look }), part("preflight")), err
 }
 
 // places are where the guard keeps its things on the host. Tests of the
 // scripts move them.
-type places struct{ Run, State, Current, GCRoots, Profile, SwitchLock string }
+type places struct {
+	Run, State, Current, GCRoots, Profile, SwitchLock string
+	// User: who logs in has no root, and has Run, State and GCRoots below home
+	// (scripts/places.sh).
+	User bool
+}
 
 var hostPlaces = places{
 	Run:     "/run/godwit",
@@ -88,7 +93,11 @@ var hostPlaces = places{
 }
 
 func (p places) variables() hostscript.Variables {
-	return hostscript.Variables{"RUN": p.Run, "STATE": p.State, "CURRENT": p.Current, "GCROOTS": p.GCRoots, "SWITCH_LOCK": p.SwitchLock}
+	as := ""
+	if p.User {
+		as = "user"
+	}
+	return hostscript.Variables{"AS": as, "RUN": p.Run, "STATE": p.State, "CURRENT": p.Current, "GCROOTS": p.GCRoots, "SWITCH_LOCK": p.SwitchLock}
 }
 
 // attachScript runs a verb of a deployment that exists.
@@ -112,7 +121,7 @@ func (p places) armScript(v hostscript.Variables, of []profile.Kind, metaJSON st
 	v["RUN_SH"] = base64.StdEncoding.EncodeToString([]byte(target))
 	v["RUN_SH_SIZE"] = strconv.Itoa(len(target))
 	head, err := v.Text()
-	return hostscript.Compound(head, hostscript.RoomOf, part("room"), part("owner"), part("lay"), part("systemd-look"), ofKinds(of, nowOf), part("arm")), err
+	return hostscript.Compound(head, part("places"), hostscript.RoomOf, part("room"), part("owner"), part("lay"), part("systemd-look"), ofKinds(of, nowOf), part("arm")), err
 }
 
 // KindScript is what the functions of a kind run among, without a deployment: for the

@@ -4,8 +4,6 @@
 # Touches nothing but its own folder and the gc roots until `launch`.
 umask 077
 set -f
-PATH=$(readlink -f "$CURRENT/sw")/bin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export PATH
 D=$RUN/$ID fresh=
 
 refuse() { # CODE WORDS...: says why, and takes back what arming made
@@ -23,6 +21,7 @@ refuse() { # CODE WORDS...: says why, and takes back what arming made
 }
 
 mkdir -p "$RUN" || refuse 66 "cannot make $RUN"
+[ -z "$SCOPE" ] || find "${RUN%/*}" -mindepth 1 -maxdepth 1 ! -name "${RUN##*/}" -exec rm -rf {} + # of boots before
 true >>"$RUN/lock" || refuse 66 "cannot write to $RUN"
 exec 9>>"$RUN/lock"
 flock -w 20 9 || refuse 75 "another deployment is being armed"

@@ -1,7 +1,5 @@
 # shellcheck shell=sh disable=SC2034,SC2153,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
 # attach.sh: a verb of a deployment that exists: VERB, ID (or "current"), A1, A2.
-PATH=$(readlink -f "$CURRENT/sw")/bin:/run/current-system/sw/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export PATH
 [ "$ID" != current ] || ID=$(readlink "$RUN/current") || {
 	# nothing pending: the last one that ended since the boot, if any
 	[ "$VERB" = facts ] && ID=$(cd "$RUN" 2>/dev/null && find . -mindepth 2 -maxdepth 2 -name final | sort | tail -n 1)

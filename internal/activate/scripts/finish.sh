@@ -30,6 +30,7 @@ release() {
 	rollback-failed*) ;;
 	*)
 		rm -f "$GCROOTS/godwit-$ID"-*
+		[ -z "$SCOPE" ] || rm -f "$D"/*/new "$D"/*/old "$D"/*/top
 		[ "$ACTION" = dry-activate ] || each "$PROFILES" pushed_ours
 		;;
 	esac

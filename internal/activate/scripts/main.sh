@@ -6,6 +6,7 @@ D=$(cd "${0%/*}" && pwd) || exit 70
 PATH=$PINNED_PATH
 export PATH
 umask 077
+[ -z "$SCOPE" ] || { XDG_RUNTIME_DIR=/run/user/$(id -u) && export XDG_RUNTIME_DIR; }
 profile "$MAIN"
 verb=$1
 shift

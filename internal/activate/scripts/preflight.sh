@@ -1,11 +1,10 @@
 # shellcheck shell=sh disable=SC2034,SC2153,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
 # preflight.sh: reads, changes nothing. Answers "name value" lines; those about
 # another profile than the main one have its number before their name.
-PATH=$(readlink -f "$CURRENT/sw")/bin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export PATH
 of=
 tell() { [ -z "$2" ] || printf '::godwit fact %s%s %s\n' "$of" "$1" "$2"; }
 tell uid "$(id -u)"
+[ -z "$SCOPE" ] || tell linger "$(loginctl show-user --property=Linger --value "$(id -un)" 2>/dev/null)"
 tell boot-id "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)"
 # Containers of one kernel may share its boot id; no two machines share a /run.
 tell machine "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null):$(stat -c %d /run 2>/dev/null)"

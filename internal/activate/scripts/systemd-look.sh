@@ -1,6 +1,9 @@
 # shellcheck shell=sh disable=SC2034,SC2153,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
 # What the supervisor knows, for arm.sh too.
 
+# systemctl: of the user's own manager, for who has no root.
+systemctl() { command systemctl ${SCOPE:+"$SCOPE"} "$@"; }
+
 # units_failed: as systemd lists those that failed, or fail again and again.
 units_failed() { systemctl list-units --state=failed,auto-restart --plain --no-legend --no-pager; }
 

@@ -7,7 +7,12 @@
 run_unit() {
 	unit_name=$1 unit_verb=$2
 	shift 2
-	systemd-run --quiet --collect --no-ask-password --unit="$unit_name-$ID" \
+	case $SCOPE/$unit_name in
+	--user/* | */godwit-confirm | */godwit-lease) ;; # a user's own may not
+	*/godwit-apply) set -- -p OOMScoreAdjust=-500 "$@" ;;
+	*) set -- -p OOMScoreAdjust=-900 "$@" ;;
+	esac
+	systemd-run ${SCOPE:+"$SCOPE"} --quiet --collect --no-ask-password --unit="$unit_name-$ID" \
 		-p "StandardOutput=append:$D/log" -p "StandardError=append:$D/log" \
 		-p IgnoreOnIsolate=yes -p StartLimitIntervalSec=0 \
 		"$@" "$SH" "$D/run.sh" "$unit_verb" </dev/null
@@ -21,7 +26,7 @@ unit_deadman() {
 }
 unit_rollback() {
 	run_unit godwit-rollback rollback "$@" -p Type=exec -p Restart=on-failure -p RestartSec=3 \
-		-p "RuntimeMaxSec=$ROLLBACK_MAX" -p TimeoutStopSec=10 -p OOMScoreAdjust=-900 \
+		-p "RuntimeMaxSec=$ROLLBACK_MAX" -p TimeoutStopSec=10 \
 		-p "ExecStopPost=$SH $D/run.sh rollback-ended"
 }
 
@@ -34,7 +39,7 @@ rollback_begin() {
 
 # unit_again: another unit of the same kind, when this one will not come back.
 unit_again() {
-	systemd-run --quiet --collect --no-block --unit="godwit-again-$ID-$attempts" -p Type=exec \
+	systemd-run ${SCOPE:+"$SCOPE"} --quiet --collect --no-block --unit="godwit-again-$ID-$attempts" -p Type=exec \
 		-p "RuntimeMaxSec=60" "$SH" "$D/run.sh" again </dev/null
 }
 
@@ -42,7 +47,7 @@ unit_again() {
 # activation together with its ExecStopPost.
 unit_apply() {
 	run_unit godwit-apply "$1" --no-block -p Type=exec -p "OnFailure=godwit-rollback-$ID.service" -p "RuntimeMaxSec=$ACTIVATE" \
-		-p "TimeoutStopSec=$STOP" -p OOMScoreAdjust=-500 -p "ExecStopPost=$SH $D/run.sh $1-ended"
+		-p "TimeoutStopSec=$STOP" -p "ExecStopPost=$SH $D/run.sh $1-ended"
 }
 apply_stop() { systemctl stop "godwit-apply-$ID.service" 2>/dev/null; }
 
@@ -66,7 +71,7 @@ unit_lease() {
 
 unit_commit() {
 	run_unit godwit-commit commit --no-block -p Type=exec -p "OnFailure=godwit-rollback-$ID.service" -p Restart=on-failure -p RestartSec=1 \
-		-p "RuntimeMaxSec=$((2 * COMMIT_MAX + 60))" -p "TimeoutStopSec=$COMMIT_MAX" -p OOMScoreAdjust=-900 \
+		-p "RuntimeMaxSec=$((2 * COMMIT_MAX + 60))" -p "TimeoutStopSec=$COMMIT_MAX" \
 		-p "ExecStopPost=$SH $D/run.sh commit-ended"
 }
 
