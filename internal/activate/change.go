@@ -70,7 +70,7 @@ func (r *Request) settle() error {
 		if c.Run == "" || r.Action == Boot {
 			c.Run = c.New
 		}
-		for _, p := range []string{c.New, c.Run, cmp.Or(c.Link, "/")} {
+		for _, p := range []string{c.New, c.Run, cmp.Or(c.Link, "/only/the/host/knows")} {
 			if r.Action == "" && c.New == "" { // about what the host has
 				continue
 			}

@@ -41,7 +41,7 @@ rollback() {
 	if [ "$result" = superseded ]; then
 		finish superseded
 	else
-		say "rolled back to $OLD (exit $result)"
+		say "rolled back to ${OLD:-nothing} (exit $result)"
 		finish "rolled-back $result"
 	fi
 }
