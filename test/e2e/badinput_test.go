@@ -282,7 +282,7 @@ func TestInterrupt(t *testing.T) {
 		{"evaluation", `system.nixos.label = builtins.seq (builtins.foldl' (a: b: a + b) 0 (builtins.genList (x: x) 30000000)) "slow";`, "evaluat", []string{"deploy", "NET", "switch"}},
 		{"build", `system.activationScripts.slow = "${derivation { name = "slow"; system = "x86_64-linux"; builder = "/bin/sh"; args = [ "-c" "echo sleeping; /bin/` + nap + `; echo > $out" ]; }}";`, "build", []string{"deploy", "NET", "switch"}},
 		{"copying", `environment.etc.blob.source = "${./blob}";`, "copying from", []string{"deploy", "NET", "switch"}},
-		{"secrets", `deployment.secrets.k = { source = "k"; destination = "/run/k"; action = [ "sh" "-c" "` + nap + `" ]; };`, nap, []string{"deploy", "NET", "switch", "--upload-secrets"}},
+		{"secrets", `deployment.secrets.k = { source = "k"; destination = "/run/k"; action = [ "` + strings.Replace(nap, " ", `" "`, 1) + `" ]; };`, "post-upload command: " + nap, []string{"deploy", "NET", "switch", "--upload-secrets"}},
 		{"activation", `system.activationScripts.slow = "echo now sleeping; ` + nap + `";`, "now sleeping", []string{"deploy", "NET", "switch"}},
 		{"checks", `deployment.healthChecks.cmd = [ { description = "never"; cmd = [ "false" ]; period = 1; } ];`, "never", []string{"deploy", "NET", "switch"}},
 	} {

@@ -251,6 +251,10 @@ func TestRisk(t *testing.T) {
 	net := w.fleetOf(service("risk-one"), only(kernel("linuxPackages")))
 	w.run("deploy", net, "switch", "--accept-risk", "kernel-change,unknown-profile").exits(0)
 	base := on(t, spare, "readlink /run/current-system")
+	t.Cleanup(func() { // the next test does not ask for another kernel
+		w.fleetOf(service("risk-none"), only(""))
+		w.run("deploy", net, "switch", "--accept-risk", "kernel-change,unknown-profile,ssh-change,dirty-tree").exits(0)
+	})
 
 	w.fleetOf(service("risk-two"), only(kernel("linuxPackages_latest")))
 	w.run("deploy", net, "switch").exits(4).says("kernel-change", "linux 6.12.55 → 6.17.5", "--accept-risk=kernel-change", "no host was changed").
