@@ -139,7 +139,7 @@ func Needs(hosts []fleet.Host, m *nix.Missing, read func(string) (*nix.Derivatio
 		index := map[string]int{}
 		seen := map[string]bool{}
 		var mine []Need
-		for todo := []string{h.Main().Drv}; len(todo) > 0; {
+		for todo := h.Drvs(); len(todo) > 0; {
 			drv := todo[len(todo)-1]
 			todo = todo[:len(todo)-1]
 			if seen[drv] || !build[drv] {

@@ -3,6 +3,7 @@ package builder
 import (
 	"context"
 	"os"
+	"slices"
 	"time"
 
 	"godwit/internal/event"
@@ -51,9 +52,11 @@ func Choose(ctx context.Context, in Inputs) (*Plan, error) {
 	var drvs []string
 	seen := map[string]bool{}
 	for _, h := range in.Hosts {
-		if !seen[h.Main().Drv] && held[h.Main().Drv] == "" {
-			seen[h.Main().Drv] = true
-			drvs = append(drvs, h.Main().Drv)
+		for _, drv := range h.Drvs() {
+			if !seen[drv] && held[drv] == "" {
+				seen[drv] = true
+				drvs = append(drvs, drv)
+			}
 		}
 	}
 	if in.Rooted != nil {
@@ -102,7 +105,7 @@ func Choose(ctx context.Context, in Inputs) (*Plan, error) {
 			}
 		}
 		fetch := len(m.Fetch)
-		if held[h.Main().Drv] != "" {
+		if !slices.ContainsFunc(h.Drvs(), func(drv string) bool { return held[drv] == "" }) {
 			fetch = 0
 		}
 		a, err := c.decide(ctx, h, mine, fetch)
@@ -119,7 +122,7 @@ func Choose(ctx context.Context, in Inputs) (*Plan, error) {
 	return p, nil
 }
 
-// hold finds the hosts whose systems are in this machine's store already, as
+// hold finds the profiles that are in this machine's store already, as
 // after a deploy that changed other hosts or none, and makes GC roots for them:
 // derivation -> output path. One process does for all of them what would be a
 // question to the substituters and a process for each host.
@@ -130,13 +133,15 @@ func hold(ctx context.Context, in Inputs) (map[string]string, error) {
 	held := map[string]string{}
 	var paths []string
 	for _, h := range in.Hosts {
-		// A look first: most systems that were never built would make Nix say no
-		// for the others, too. What is there may still not be valid.
-		if _, err := os.Lstat(h.Main().Path); h.Main().Path == "" || err != nil || held[h.Main().Drv] != "" {
-			continue
+		for _, p := range h.Profiles {
+			// A look first: most systems that were never built would make Nix say no
+			// for the others, too. What is there may still not be valid.
+			if _, err := os.Lstat(p.Path); p.Path == "" || err != nil || p.Drv == "" || held[p.Drv] != "" {
+				continue
+			}
+			held[p.Drv] = p.Path
+			paths = append(paths, p.Path)
 		}
-		held[h.Main().Drv] = h.Main().Path
-		paths = append(paths, h.Main().Path)
 	}
 	ok, err := in.Tool.Hold(ctx, in.Roots, paths)
 	if !ok {

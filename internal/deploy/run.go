@@ -191,13 +191,21 @@ func (r *Run) host(ctx context.Context, j Job, built func(system string)) (o Out
 		go func() { defer crash.Catch(); connected <- r.connect(ctx, h) }()
 	}
 
-	out, err := r.build(ctx, j)
-	system := out.Path
-	built(system)
+	h, stores, err := r.build(ctx, j)
 	if err != nil {
+		built("")
 		return Outcome{Err: err}
 	}
-	defer func() { o.In = out.In }()
+	system := h.Main().Path
+	built(system)
+	loads := loads(h, stores)
+	var in store.Endpoint
+	for _, l := range loads {
+		if slices.Contains(l.roots, system) {
+			in = l.from
+		}
+	}
+	defer func() { o.In = in }()
 	switch {
 	case r.Goal == GoalBuild:
 		return Outcome{State: r.state(Built), System: system, Detail: r.detail("built")}
@@ -217,7 +225,7 @@ func (r *Run) host(ctx context.Context, j Job, built func(system string)) (o Out
 	// plan, no activation. Its checks are run all the same. Secrets that may
 	// change it are for the plan to tell.
 	plannedSecrets := r.Admit != nil && r.UploadSecrets && len(h.Secrets) > 0
-	if !plannedSecrets && r.runsAlready(ctx, conn, system) {
+	if !plannedSecrets && plain(h) && r.runsAlready(ctx, conn, system) {
 		o = r.activate(ctx, h, conn, system, true)
 		o.System = system
 		return o
@@ -226,18 +234,22 @@ func (r *Run) host(ctx context.Context, j Job, built func(system string)) (o Out
 	if err := r.nixos(ctx, h, conn); err != nil {
 		return Outcome{Err: err, System: system}
 	}
-	roots := []string{system}
-	if len(j.Ready) > 0 {
-		roots = j.Ready
-	}
-	if err := r.push(ctx, h, conn, out.In, roots); err != nil {
+	if err := r.oneBoot(h); err != nil && r.Goal == GoalActivate {
 		return Outcome{Err: err, System: system}
+	}
+	if len(j.Ready) > 0 {
+		loads = []load{{from: j.Source, roots: j.Ready}}
+	}
+	for _, l := range loads {
+		if err := r.push(ctx, h, conn, l.from, l.roots); err != nil {
+			return Outcome{Err: err, System: system}
+		}
 	}
 	if r.Goal == GoalPush {
 		return Outcome{State: r.state(Pushed), System: system, Detail: r.detail("pushed")}
 	}
 	if r.Admit != nil {
-		if err := r.Admit(ctx, Admission{Host: h, Conn: conn, System: system, Source: out.In}); err != nil {
+		if err := r.Admit(ctx, Admission{Host: h, Conn: conn, System: system, Source: in}); err != nil {
 			r.release(ctx, h, conn)
 			return leftAlone(err, system)
 		}
@@ -309,7 +321,7 @@ func (r *Run) runsAlready(ctx context.Context, conn host.Conn, system string) bo
 // nixos is an error for a machine that is no NixOS: what would be copied to it could
 // not be activated. A host that does not tell is found out about later.
 func (r *Run) nixos(ctx context.Context, h fleet.Host, conn host.Conn) error {
-	if r.Goal != GoalActivate {
+	if r.Goal != GoalActivate || !slices.ContainsFunc(h.Profiles, func(p fleet.Profile) bool { return p.Kind == fleet.NixOS }) {
 		return nil
 	}
 	out, _, ok := conn.Greeting()
@@ -391,45 +403,70 @@ func (r *Run) connect(ctx context.Context, h fleet.Host) error {
 	return err
 }
 
-func (r *Run) build(ctx context.Context, j Job) (builder.Output, error) {
-	var none builder.Output
+// build makes the profiles of a job. It gives the host with the path of each, and the
+// stores that have them.
+func (r *Run) build(ctx context.Context, j Job) (fleet.Host, []store.Endpoint, error) {
+	h := j.Host
+	h.Profiles = slices.Clone(h.Profiles)
+	stores := make([]store.Endpoint, max(1, len(h.Profiles)))
 	if len(j.Ready) > 0 {
-		return builder.Output{Path: j.Ready[0], In: j.Source}, nil
+		h.Profiles = []fleet.Profile{fleet.System("", j.Ready[0])}
+		stores[0] = j.Source
+		return h, stores, nil
 	}
-	sc := event.On(r.Sink, j.Host.Name, event.StepBuild)
+	sc := event.On(r.Sink, h.Name, event.StepBuild)
 	if r.DryRun {
-		would := fmt.Sprintf("would build %s on %s", j.Host.Main().Drv, j.Builder.Name())
-		if len(j.Needs) == 0 {
-			would = "nothing to build for " + j.Host.Main().Path
+		for i, p := range h.Profiles {
+			s := sc
+			if len(h.Profiles) > 1 {
+				s = s.For(p.Name)
+			}
+			would := fmt.Sprintf("would build %s on %s", p.Drv, j.Builder.Name())
+			if len(j.Needs) == 0 || p.Drv == "" {
+				would = "nothing to build for " + p.Path
+			}
+			s.Emit(event.Event{Kind: event.Skipped, Text: "dry run: " + would})
+			stores[i] = store.Endpoint{}
 		}
-		sc.Emit(event.Event{Kind: event.Skipped, Text: "dry run: " + would})
-		return builder.Output{Path: j.Host.Main().Path}, nil
+		return h, stores, nil
 	}
 	leave, err := r.builds.Enter(ctx)
 	if err != nil {
-		return none, err
+		return h, stores, err
 	}
 	defer leave()
 	sc.Start("on " + j.Builder.Name())
-	res, err := j.Builder.Build(ctx, builder.Request{
-		Items:   []builder.Item{{Host: j.Host.Name, Drv: j.Host.Main().Drv, Link: j.Link}},
-		Prepare: j.Prepare,
-	}, r.Sink)
-	if err == nil {
-		err = res.Failed[j.Host.Main().Drv]
+	res, err := j.Builder.Build(ctx, builder.Request{Items: j.items(), Prepare: j.Prepare}, r.Sink)
+	data := map[string]string{}
+	for i, p := range h.Profiles {
+		if err != nil {
+			break
+		}
+		if p.Drv == "" {
+			continue
+		}
+		out := res.Outputs[p.Drv]
+		if err = res.Failed[p.Drv]; err == nil {
+			if err = storepath.Check(out.Path); err != nil {
+				err = fault.New("%s built something else than a system: %w", j.Builder.Name(), err).On(h.Name)
+			}
+		}
+		if err != nil && len(h.Profiles) > 1 {
+			sc.For(p.Name).Note("profile '" + p.Name + "' was not built")
+		}
+		h.Profiles[i].Path, stores[i] = out.Path, out.In
+		data["profile "+p.Name] = out.Path
 	}
 	if err != nil {
 		sc.End("", err)
-		return none, err
+		return j.Host, stores, err
 	}
-	out := res.Outputs[j.Host.Main().Drv]
-	if err := storepath.Check(out.Path); err != nil {
-		err = fault.New("%s built something else than a system: %w", j.Builder.Name(), err).On(j.Host.Name)
-		sc.End("", err)
-		return none, err
+	if len(data) == 1 {
+		clear(data)
 	}
-	sc.Emit(event.Event{Kind: event.Done, Text: "built", Data: map[string]string{"system": out.Path}})
-	return out, nil
+	data["system"] = h.Main().Path
+	sc.Emit(event.Event{Kind: event.Done, Text: "built", Data: data})
+	return h, stores, nil
 }
 
 func (r *Run) push(ctx context.Context, h fleet.Host, conn host.Conn, src store.Endpoint, roots []string) error {
@@ -497,9 +534,14 @@ func (r *Run) activate(ctx context.Context, h fleet.Host, conn host.Conn, system
 	var res activate.Result
 	defer func() { out.Activation = res }()
 	sc := event.On(r.Sink, h.Name, event.StepActivate)
-	err = r.wet(sc, fmt.Sprintf("run %s/bin/switch-to-configuration %s", system, r.Action), func() error {
+	would := fmt.Sprintf("run %s/bin/switch-to-configuration %s", system, r.Action)
+	if !plain(h) {
+		would = fmt.Sprintf("activate the profiles %s (%s)", strings.Join(names(h), ", "), r.Action)
+	}
+	err = r.wet(sc, would, func() error {
 		var err error
 		res, err = activate.Run(ctx, conn, r.guarded(h, activate.Request{
+			Profiles:      changes(h, pathOf),
 			NewSystem:     system,
 			Checks:        r.guardedChecks(h, after),
 			SkipUnchanged: true,
@@ -555,7 +597,7 @@ func (r *Run) takeBack(ctx context.Context, jobs []Job, outcomes []Outcome) {
 			}
 			return Outcome{State: RolledBack, Err: fault.New("taken back, because %s failed", failed), System: o.System}
 		}
-		_, err := activate.Run(ctx, r.Pool.Conn(h), r.guarded(h, activate.Request{NewSystem: o.Previous}), r.Sink)
+		_, err := activate.Run(ctx, r.Pool.Conn(h), r.guarded(h, activate.Request{Profiles: o.before(h), NewSystem: o.Previous}), r.Sink)
 		if err != nil {
 			return Outcome{Err: err}
 		}

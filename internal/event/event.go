@@ -70,8 +70,11 @@ type Event struct {
 	Time time.Time `json:"time"`
 	// Host is the host's name in the configuration; empty for the run itself.
 	Host string `json:"host,omitempty"`
-	Step Step   `json:"step,omitempty"`
-	Kind Kind   `json:"kind"`
+	// Profile is that of the host which the event is about; empty for the host as a
+	// whole, and where there is one profile only.
+	Profile string `json:"profile,omitempty"`
+	Step    Step   `json:"step,omitempty"`
+	Kind    Kind   `json:"kind"`
 	// Text is one line without a line break or control characters.
 	Text string `json:"text,omitempty"`
 	// Done and Total count in Unit. Total 0 means not known yet.
@@ -145,9 +148,16 @@ var Discard Sink = SinkFunc(func(Event) {})
 
 // Scope emits events of one host and one step.
 type Scope struct {
-	Sink Sink
-	Host string
-	Step Step
+	Sink    Sink
+	Host    string
+	Profile string
+	Step    Step
+}
+
+// For is the scope of one of several profiles of the host.
+func (s Scope) For(profile string) Scope {
+	s.Profile = profile
+	return s
 }
 
 // On returns a scope for host and step.
@@ -165,6 +175,9 @@ func (s Scope) Emit(e Event) {
 	}
 	if e.Step == "" {
 		e.Step = s.Step
+	}
+	if e.Profile == "" {
+		e.Profile = s.Profile
 	}
 	if e.Time.IsZero() {
 		e.Time = time.Now()
