@@ -443,7 +443,8 @@ func (r *Run) build(ctx context.Context, j Job) (fleet.Host, []store.Endpoint, e
 			break
 		}
 		if p.Drv == "" {
-			continue
+			err = fault.New("profile '%s' has no derivation, so nothing can be built for it", p.Name).On(h.Name)
+			break
 		}
 		out := res.Outputs[p.Drv]
 		if err = res.Failed[p.Drv]; err == nil {
