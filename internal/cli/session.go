@@ -383,8 +383,9 @@ func (s *session) openPool(p *passwords) error {
 	o.Elevate = s.app.globals.elevate
 	o.Sink = s.ui
 	o.Greeting = deploy.Greeting
-	if p != nil && (p.ask || p.command != "") {
+	if p != nil {
 		o.Password = func(ctx context.Context) (string, error) { return s.password(ctx, p) }
+		o.PasswordOnRequest = !p.ask && p.command == ""
 	}
 	return s.openPools(o)
 }

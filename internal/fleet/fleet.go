@@ -65,6 +65,8 @@ type Address struct {
 	Options []string `json:"options,omitempty"`
 	// Become are the words before a command that make it root's; none: find out.
 	Become []string `json:"become,omitempty"`
+	// AskPassword says that becoming root wants a password, for which a person is asked.
+	AskPassword bool `json:"askPassword,omitempty"`
 	// Local says that the host may be deployed to from itself, without ssh.
 	Local bool `json:"local,omitempty"`
 }

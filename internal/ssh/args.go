@@ -139,14 +139,22 @@ func (h *Host) transport() []string {
 		a = append(a, "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null")
 	}
 	a = append(a, "-o", "BatchMode=yes", "-o", "ClearAllForwardings=yes", "-o", "ForwardAgent=no", "-o", "ForwardX11=no")
-	a = append(a, o.ExtraArgs...) // of two values ssh takes the first
-	if option(o.ExtraArgs, "ConnectTimeout") == "" {
+	extra := h.extra() // of two values ssh takes the first
+	a = append(a, extra...)
+	if option(extra, "ConnectTimeout") == "" {
 		// Rounded up: 0 would mean for ever.
 		timeout := int((o.ConnectTimeout + time.Second - 1) / time.Second)
 		a = append(a, "-o", "ConnectTimeout="+strconv.Itoa(timeout))
 	}
 	return append(a,
 		"-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3")
+}
+
+// extra are the arguments that a person or the configuration gives: those of all hosts
+// first, then the host's own.
+func (h *Host) extra() []string {
+	own, _ := ownArgs(h.target.Options.List()) // check has refused what is none
+	return slices.Concat(h.pool.opts.ExtraArgs, own)
 }
 
 // guards are what every ssh of ours begins with: whatever a configuration says, it
@@ -246,7 +254,7 @@ func (h *Host) CommandLine(flags ...string) string {
 	if o.IdentityFile != "" {
 		a = append(a, "-i", o.IdentityFile)
 	}
-	a = append(a, o.ExtraArgs...)
+	a = append(a, h.extra()...)
 	dest := h.target.Host
 	if h.target.User != "" {
 		dest = h.target.User + "@" + dest

@@ -1,9 +1,11 @@
 package ssh
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -89,6 +91,13 @@ func (h *Host) becomeRoot(ctx context.Context) (*elevation, error) {
 		return h.elev, nil
 	}
 	auto := way == ElevateAuto
+	if words := h.target.Become.List(); auto && len(words) > 0 {
+		e, err := h.tryWords(ctx, me, words)
+		if err == nil {
+			h.elev = e
+		}
+		return e, err
+	}
 	if auto {
 		switch {
 		case me.sudo != "":
@@ -139,7 +148,33 @@ func (h *Host) trySudo(ctx context.Context, me *login, auto bool) (*elevation, e
 	if strings.Contains(refused.Stderr, "must have a tty") { // a password would not help
 		return nil, err
 	}
-	if h.pool.opts.Password == nil {
+	return h.withPassword(ctx, me, []string{sudo}, refused)
+}
+
+// tryWords tries what the configuration says makes a command root's: sudo or doas with
+// arguments, without a password and then with it, or another program.
+func (h *Host) tryWords(ctx context.Context, me *login, words []string) (*elevation, error) {
+	program, rest := words[0], words[1:]
+	quiet := slices.Clone(words)
+	switch baseName(program) {
+	case "sudo":
+		program = cmp.Or(me.sudo, program)
+		quiet = slices.Concat([]string{program, "-k", "-n"}, rest)
+	case "doas":
+		quiet = slices.Concat([]string{cmp.Or(me.doas, program), "-n"}, rest)
+	}
+	e := &elevation{words: quiet}
+	err := h.tryElevation(ctx, e)
+	var refused *host.ElevateError
+	if err == nil || !errors.As(err, &refused) || baseName(program) != "sudo" {
+		return e, err
+	}
+	return h.withPassword(ctx, me, append([]string{program}, rest...), refused)
+}
+
+// withPassword tries a sudo with the password, where there is one.
+func (h *Host) withPassword(ctx context.Context, me *login, sudo []string, refused *host.ElevateError) (*elevation, error) {
+	if o := h.pool.opts; o.Password == nil || o.PasswordOnRequest && !h.target.AskPassword {
 		return nil, fault.New("sudo needs a password for %s", me.user).On(h.target.Name).Detail(refused.Lines()...).Because(refused).
 			Hint("give it with --passwd, or let %s use sudo without (security.sudo.extraRules with NOPASSWD, or security.sudo.wheelNeedsPassword = false)", me.user)
 	}
@@ -147,7 +182,10 @@ func (h *Host) trySudo(ctx context.Context, me *login, auto bool) (*elevation, e
 	if err != nil {
 		return nil, fault.New("no password for sudo: %w", err).On(h.target.Name)
 	}
-	e = &elevation{words: []string{sudo, "-k", "-S", "--"}, password: true, secret: secret}
+	e := &elevation{words: slices.Concat(sudo[:1], []string{"-k", "-S"}, sudo[1:]), password: true, secret: secret}
+	if len(sudo) == 1 {
+		e.words = append(e.words, "--")
+	}
 	// The first time only the password is sent: if it is wrong, that is one
 	// failed attempt, not three.
 	err = h.tryElevation(ctx, &elevation{words: e.words, password: true, secret: secret, trial: true})

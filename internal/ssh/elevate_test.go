@@ -216,3 +216,52 @@ func TestLab(t *testing.T) {
 		t.Errorf("nobody: %v", err)
 	}
 }
+
+// The words that a configuration says make a command root's.
+func TestBecome(t *testing.T) {
+	t.Parallel()
+	const asroot = "#!/bin/sh\n[ \"$1 $2\" = '-u root' ] || exit 97\nshift 2\nGODWIT_FAKE_ROOT=1 exec \"$@\"\n"
+	const sudo = `#!/bin/sh
+case "$1 $2 $3 $4" in
+"-k -n -u root") echo "sudo: a password is required" >&2; exit 1 ;;
+"-k -S -u root") IFS= read -r pw; [ "$pw" = "correct horse" ] || { echo "sudo: no" >&2; exit 1; } ;;
+*) echo "sudo: unexpected: $*" >&2; exit 97 ;;
+esac
+shift 4
+GODWIT_FAKE_ROOT=1 exec "$@"
+`
+	s, _ := fakeHost(t, map[string]string{"asroot": asroot, "sudo": sudo})
+	var n int
+	o := s.Options()
+	o.Password, o.PasswordOnRequest = asked(&n, "correct horse"), true
+	for _, c := range []struct {
+		become string
+		ask    bool
+		words  string
+	}{
+		{become: "asroot -u root"},
+		{become: "sudo -u root", ask: true},
+		{become: "sudo -u root", words: "sudo needs a password for user"},
+		{become: "asroot", words: "cannot become root with asroot"},
+		{words: "sudo needs a password"},
+	} {
+		target := s.Target("web1")
+		target.Become, target.AskPassword = ssh.JoinWords(strings.Fields(c.become)), c.ask
+		p, err := ssh.NewPool(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		err = p.Host(target).Run(ctx(t), host.Cmd{Shell: "echo root=$GODWIT_FAKE_ROOT", Elevate: true, Stdout: &out})
+		p.Close()
+		switch {
+		case c.words == "" && (err != nil || out.String() != "root=1\n"):
+			t.Errorf("%s: %v %q", c.become, err, out.String())
+		case c.words != "" && (err == nil || !strings.Contains(fault.Render(err), c.words)):
+			t.Errorf("%s: no %q in %v", c.become, c.words, err)
+		}
+	}
+	if n != 1 {
+		t.Errorf("the password was asked for %d times", n)
+	}
+}

@@ -78,6 +78,9 @@ func (h *Host) check() error {
 		return fault.New("%q is no address: it begins with a dash", h.target.Host).On(h.target.Name).
 			Because(&host.ConnectError{Kind: host.BadConfig}).Hint("look at deployment.targetHost")
 	}
+	if _, err := ownArgs(h.target.Options.List()); err != nil {
+		return fault.New("the host's own options of ssh: %w", err).On(h.target.Name).Because(&host.ConnectError{Kind: host.BadConfig})
+	}
 	return nil
 }
 

@@ -60,6 +60,8 @@ type Options struct {
 	Elevate string
 	// Password is asked for at most once per Pool, when a sudo wants one.
 	Password func(ctx context.Context) (string, error)
+	// PasswordOnRequest leaves that to hosts whose Target has AskPassword.
+	PasswordOnRequest bool
 	// Sink gets the warning about host keys; nil drops it.
 	Sink event.Sink
 	// Greeting is a script of sh that every new connection runs as the login user
@@ -84,11 +86,40 @@ type Target struct {
 	// It tells which cipher costs least, and is no part of what makes two targets
 	// the same host.
 	System string
+	// Options are further arguments of ssh, below Options.ExtraArgs; Become are the
+	// words before a command that make it root's, none: find out. Both are of Words,
+	// because targets are compared.
+	Options, Become Words
+	// AskPassword says that the host's sudo wants a password.
+	AskPassword bool
+}
+
+// Words is a list of words as one value.
+type Words string
+
+// JoinWords makes one value of words, none of which holds a NUL.
+func JoinWords(words []string) Words {
+	var all Words
+	for _, w := range words {
+		all += Words(strings.ReplaceAll(w, "\x00", "")) + "\x00"
+	}
+	return all
+}
+
+// List are the words.
+func (w Words) List() []string {
+	if w == "" {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(string(w), "\x00"), "\x00")
 }
 
 // TargetOf is the target that a configuration says for a host.
 func TargetOf(h fleet.Host) Target {
-	t := Target{Name: h.Name, Host: h.At.Host, User: h.At.User, Port: h.At.Port}
+	t := Target{
+		Name: h.Name, Host: h.At.Host, User: h.At.User, Port: h.At.Port,
+		Options: JoinWords(h.At.Options), Become: JoinWords(h.At.Become), AskPassword: h.At.AskPassword,
+	}
 	if !h.Platform.Guessed() { // else it is only a guess
 		t.System = h.Platform.Name
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -112,6 +113,29 @@ func TestArguments(t *testing.T) {
 	}
 	if got := h.CommandLine("-v"); got != "ssh -v -o 'ProxyCommand=nc a b' -- own@h" {
 		t.Errorf("%s", got)
+	}
+}
+
+// A host's own options come behind those of all hosts, without those that would take
+// the connection out of our hands.
+func TestOwnOptions(t *testing.T) {
+	own := JoinWords([]string{"-A", "-o", "ProxyJump=bastion", "-o ConnectTimeout=7", "-i", "/a b"})
+	h := testHost(t, Options{ExtraArgs: []string{"-o", "ProxyJump=first"}}, Target{Host: "h", Options: own})
+	a := strings.Join(h.args("", false, "true"), "|")
+	if !strings.Contains(a, "-o|ProxyJump=first|-o|ProxyJump=bastion|-o| ConnectTimeout=7|-i|/a b|") || strings.Count(a, "ConnectTimeout") != 1 || strings.Contains(a, "|-A") {
+		t.Error(a)
+	}
+	if got := h.CommandLine(); got != "ssh -o ProxyJump=first -o ProxyJump=bastion -o ' ConnectTimeout=7' -i '/a b' -- h" {
+		t.Error(got)
+	}
+	h = testHost(t, Options{}, Target{Host: "h", Options: JoinWords([]string{"uptime"})})
+	if err := h.check(); err == nil || !strings.Contains(err.Error(), `the host's own options of ssh: "uptime" is not an option of ssh`) {
+		t.Error(err)
+	}
+	for _, words := range [][]string{nil, {""}, {"a", "", "b c"}} {
+		if got := JoinWords(words).List(); !slices.Equal(got, words) {
+			t.Errorf("%q, want %q", got, words)
+		}
 	}
 }
 

@@ -54,7 +54,7 @@ func (p *Pool) Where(ctx context.Context, targets []Target) map[Target]host.Wher
 	var wg sync.WaitGroup
 	gate := make(chan struct{}, 2*runtime.NumCPU())
 	for i, h := range hosts {
-		if plain {
+		if plain && h.target.Options == "" {
 			h.goes(host.Where{Host: h.target.Host, Port: strconv.Itoa(cmp.Or(h.target.Port, 22))})
 		}
 		wg.Go(func() {

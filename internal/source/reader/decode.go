@@ -41,10 +41,10 @@ func decodeSummary(b []byte) (s summaryJSON, err error) {
 type hostJSON struct {
 	Name string
 	At   struct {
-		Host, User      string
-		Port            int
-		Options, Become []string
-		Local           bool
+		Host, User         string
+		Port               int
+		Options, Become    []string
+		Local, AskPassword bool
 	}
 	Platform                struct{ System, From string }
 	Tags                    []string
@@ -195,7 +195,7 @@ func (r *Reader) decode(value json.RawMessage) (h fleet.Host, targets []source.T
 	h = fleet.Host{
 		Name: j.Name,
 		At: fleet.Address{
-			Host: j.At.Host, User: j.At.User, Port: j.At.Port, Options: j.At.Options, Become: j.At.Become, Local: j.At.Local,
+			Host: j.At.Host, User: j.At.User, Port: j.At.Port, Options: j.At.Options, Become: j.At.Become, Local: j.At.Local, AskPassword: j.At.AskPassword,
 		},
 		BuildOnly: j.BuildOnly, SubstituteOnDestination: j.SubstituteOnDestination, BuildOn: j.BuildOn,
 		Tags: j.Tags, HealthChecks: j.HealthChecks.checks(dir), PreDeployChecks: j.PreDeployChecks.checks(dir),
