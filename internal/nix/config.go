@@ -58,16 +58,16 @@ func (c *Config) Builds(system string) bool {
 
 // Config asks Nix for its configuration, once.
 func (t *Tool) Config(ctx context.Context) (*Config, error) {
-	t.configMu.Lock()
-	defer t.configMu.Unlock()
-	if t.config != nil {
-		return t.config, nil
+	t.conf.mu.Lock()
+	defer t.conf.mu.Unlock()
+	if t.conf.known != nil {
+		return t.conf.known, nil
 	}
 	var out []byte
 	var err error
-	if t.early != nil {
-		out = <-t.early
-		t.early = nil
+	if t.conf.early != nil {
+		out = <-t.conf.early
+		t.conf.early = nil
 	}
 	// `nix show-config` was renamed in 2.20; the old name went away in some
 	// later ones (Lix still has it). The new name first where it must be there.
@@ -95,7 +95,7 @@ func (t *Tool) Config(ctx context.Context) (*Config, error) {
 	if dir := os.Getenv("NIX_STORE_DIR"); dir != "" {
 		c.StoreDir = dir
 	}
-	t.config = c
+	t.conf.known = c
 	return c, nil
 }
 
@@ -104,14 +104,14 @@ var oldConfig = []string{"show-config", "--json"}
 // askConfig asks for the configuration while Find asks for the version. All tested
 // versions of Nix know the old name; where it is gone, Config asks again.
 func (t *Tool) askConfig(ctx context.Context) {
-	t.early = make(chan []byte, 1)
+	t.conf.early = make(chan []byte, 1)
 	go func() {
 		defer crash.Catch()
 		out, err := t.Output(ctx, "nix", oldConfig...)
 		if err != nil {
 			out = nil
 		}
-		t.early <- out
+		t.conf.early <- out
 	}()
 }
 

@@ -91,7 +91,7 @@ func TestEndless(t *testing.T) {
 			name := reader + " " + kind
 			t.Run(name, func(t *testing.T) {
 				program := filepath.Join(dir, kind)
-				tool := &Tool{said: &seen{}, programs: map[string]string{"nix": program, "nix-store": program, "nix-instantiate": program}}
+				tool := &Tool{said: &seen{}, conf: &configuration{}, programs: map[string]string{"nix": program, "nix-store": program, "nix-instantiate": program}}
 				limit := 700 * time.Millisecond
 				if whole[name] {
 					limit = time.Minute

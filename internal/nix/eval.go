@@ -79,13 +79,16 @@ type Evaluation struct {
 	Dir  string // where relative paths in Expr begin; empty: here
 	// Text asks for Nix syntax instead of JSON.
 	Text bool
-	// Scope takes what Nix says meanwhile.
+	// Scope takes what Nix says meanwhile; the zero value takes nothing.
 	Scope event.Scope
 }
 
 // Eval evaluates an expression strictly and gives it as JSON, or as Nix writes
 // it, without the final line break. Derivations that it names are instantiated.
 func (t *Tool) Eval(ctx context.Context, e Evaluation) ([]byte, error) {
+	if e.Scope.Sink == nil {
+		e.Scope.Sink = event.Discard
+	}
 	args := slices.Clone(evalArgs)
 	if !e.Text {
 		args = append(args, "--json")

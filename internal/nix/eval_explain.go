@@ -264,6 +264,18 @@ var (
 	searchPath     = regexp.MustCompile(`^file '([^']+)' was not found in the Nix search path`)
 	noFile         = regexp.MustCompile(`^(?:getting status of|opening file|opening directory|reading (?:file|directory)) '([^']+)': No such file or directory|^path '([^']+)' does not exist`)
 	noPlatform     = regexp.MustCompile(`nor the legacy option(?s:.*)nixpkgs\.system|nixpkgs\.system(?s:.*)nor the legacy option`)
+	untracked      = regexp.MustCompile(`^Path '([^']+)' in the repository "([^"]+)" is not tracked by Git`)
+	noFlake        = regexp.MustCompile(`^(?:could not find a flake\.nix file|unable to find a flake before encountering|path ['"]([^'"]+)['"] is not part of a flake)`)
+	pureSystem     = regexp.MustCompile(`^attribute 'currentSystem' missing`)
+	purePath       = regexp.MustCompile(`^access to absolute path '([^']+)' is forbidden in pure eval`)
+	pureSearch     = regexp.MustCompile(`^cannot look up '<([^>]+)>' in pure eval`)
+	pureLock       = regexp.MustCompile(`^cannot (?:update|lock|fetch) (?:unlocked|mutable) flake (?:input|reference)? ?'([^']+)' in pure mode`)
+	tokens         = regexp.MustCompile(`unable to download '(https://(api\.github\.com|github\.com|gitlab\.com|git\.sr\.ht)/[^']*)': HTTP error (401|403|404|429)`)
+	registry       = regexp.MustCompile(`unable to download '(https://[^']*flake-registry\.json)': ([^\n]*)`)
+	httpRefused    = regexp.MustCompile(`unable to download '([^']+)': HTTP error (40[0-9])`)
+	gitFetch       = regexp.MustCompile(`(?m)^program 'git' failed with exit code \d+|^Failed to fetch git repository '([^']+)'|^resolving Git reference '[^']*': revspec .* not found`)
+	gitOwner       = regexp.MustCompile(`repository path '([^']+)' is not owned by current user|dubious ownership in repository at '([^']+)'`)
+	narMismatch    = regexp.MustCompile(`^NAR hash mismatch in input '([^']+)'`)
 	recursion      = regexp.MustCompile(`^infinite recursion encountered`)
 	overflow       = regexp.MustCompile(`^stack overflow`)
 	assertions     = regexp.MustCompile(`^Failed assertions:|Failed assertions:$`)
@@ -392,13 +404,83 @@ var knownFailures = []known{
 		}
 		return f.Hint("say where it is: export NIX_PATH=%s=/path/to/it", m[1])
 	}},
+	{firstLine(untracked), func(t *trace, m []string) *fault.Error {
+		return say(t.own(), "%s", notInGit(m[1])).Hint("git -C %s add %s", m[2], m[1])
+	}},
 	{func(first, _ string) []string {
-		if tmpPaths.MatchString(first) {
-			return nil
+		if m := noFile.FindStringSubmatch(first); m != nil && (!tmpPaths.MatchString(m[1]+m[2]) || strings.HasSuffix(m[1]+m[2], "/flake.nix")) {
+			return m
 		}
-		return noFile.FindStringSubmatch(first)
+		return nil
 	}, func(t *trace, m []string) *fault.Error {
-		return missingFile(t, m[1]+m[2])
+		path := m[1] + m[2]
+		if tmpPaths.MatchString(path) {
+			return fault.New("there is no flake.nix in the repository, or git does not know it").
+				Hint("git add flake.nix")
+		}
+		// A flake is read from a copy that has what git knows, and nothing else.
+		if _, err := os.Lstat(path); err == nil {
+			return say(t.own(), "%s", notInGit(short(path))).Hint("git -C %s add %s", filepath.Dir(path), filepath.Base(path))
+		}
+		return missingFile(t, path)
+	}},
+	{firstLine(noFlake), func(t *trace, m []string) *fault.Error {
+		where := "here"
+		if m[1] != "" {
+			where = "in " + short(m[1]) + " or above it"
+		}
+		return fault.New("there is no flake.nix %s", where).
+			Hint("go to a directory in the repository, or name its directory: --flake DIR")
+	}},
+	{firstLine(pureSystem), func(t *trace, _ []string) *fault.Error {
+		return say(t.own(), "builtins.currentSystem is not there in pure evaluation, which flakes have").
+			Hint(`say the platform: system = "x86_64-linux"; or allow it with --impure`)
+	}},
+	{firstLine(purePath), func(t *trace, m []string) *fault.Error {
+		return say(t.own(), "%s is outside of the flake, and evaluation is pure", m[1]).
+			Hint("move it into the repository, make it an input, or allow it with --impure")
+	}},
+	{firstLine(pureSearch), func(t *trace, m []string) *fault.Error {
+		return say(t.own(), "<%s> is not there in pure evaluation, which flakes have", m[1]).
+			Hint("make it an input of the flake and use that, or allow it with --impure")
+	}},
+	{firstLine(pureLock), func(t *trace, m []string) *fault.Error {
+		return fault.New("the lock file does not have the input '%s'", m[1]).
+			Hint("nix flake lock writes it")
+	}},
+	{anywhere(tokens), func(t *trace, m []string) *fault.Error {
+		f := fault.New("%s does not give %s: HTTP error %s", m[2], m[1], m[3])
+		if m[3] == "429" || strings.Contains(strings.Join(t.msg, "\n"), "rate limit") {
+			return f.Detail("it allows few requests without a token").
+				Hint("give Nix a token: access-tokens = %s=TOKEN in ~/.config/nix/nix.conf", fault.Raw(strings.TrimPrefix(m[2], "api.")))
+		}
+		return f.Detail("it does not exist, or it is private and Nix has no token for it").
+			Hint("for a private one: access-tokens = %s=TOKEN in ~/.config/nix/nix.conf", fault.Raw(strings.TrimPrefix(m[2], "api."))).
+			Hint("or fetch it over ssh: git+ssh://git@%s/OWNER/NAME", fault.Raw(strings.TrimPrefix(m[2], "api.")))
+	}},
+	{anywhere(registry), func(t *trace, m []string) *fault.Error {
+		return fault.New("cannot download %s: %s", m[1], m[2]).
+			Detail("an input is named by a word, such as nixpkgs, which only the registry can say more of").
+			Hint("write where it is (github:NixOS/nixpkgs/nixos-25.05), or lock it once where there is a network: nix flake lock")
+	}},
+	{anywhere(httpRefused), func(t *trace, m []string) *fault.Error {
+		return fault.New("cannot download %s: HTTP error %s", m[1], m[2]).
+			Hint("if it wants a login: netrc-file in ~/.config/nix/nix.conf names a file with one")
+	}},
+	{anywhere(gitFetch), func(t *trace, m []string) *fault.Error {
+		f := fault.New("git cannot fetch an input of the flake")
+		if m[1] != "" {
+			f = fault.New("git cannot fetch an input of the flake: %s", m[1])
+		}
+		return f.Hint("try what it tries: git ls-remote URL; over ssh the key must be in the agent, since nobody is asked for a password")
+	}},
+	{anywhere(gitOwner), func(t *trace, m []string) *fault.Error {
+		return fault.New("the repository %s belongs to another user, and git will not read it", m[1]+m[2]).
+			Hint("git config --global --add safe.directory %s", m[1]+m[2])
+	}},
+	{anywhere(narMismatch), func(t *trace, m []string) *fault.Error {
+		return fault.New("an input of the flake is not what the lock file says: %s", m[1]).
+			Hint("somebody changed it where it comes from; to take it as it is now: nix flake update")
 	}},
 	{firstLine(recursion), func(t *trace, _ []string) *fault.Error {
 		return say(t.own(), "infinite recursion: a value is needed to work out itself").
@@ -429,6 +511,11 @@ var knownFailures = []known{
 		return fault.New("the Nix daemon does not answer: %s", t.msg[0]).
 			Hint("start it: sudo systemctl start nix-daemon; on a Mac: sudo launchctl kickstart system/org.nixos.nix-daemon")
 	}},
+}
+
+// notInGit says why Nix does not find a file that is there.
+func notInGit(file string) string {
+	return file + " is there, but git does not know it, and a flake sees only what git knows"
 }
 
 // wrongType is an option whose value has another type than it takes.
@@ -646,6 +733,9 @@ func narrow(list []position, fits func(position) bool) []position {
 // Explain is the function Explain, with the whole trace as facts when the
 // settings ask for it.
 func (t *Tool) Explain(stderr string) *fault.Error {
+	for _, c := range t.copies {
+		stderr = strings.ReplaceAll(stderr, c[0], strings.TrimSuffix(c[1], "/"))
+	}
 	f := Explain(stderr)
 	if f != nil && t.settings.ShowTrace {
 		f.Lines, f.Whole = parse(stderr).all, true

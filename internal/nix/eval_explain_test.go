@@ -65,9 +65,38 @@ func TestExplain(t *testing.T) {
 		{"json", `@nix {"action":"msg","level":0,"msg":"warning: the group 'nixbld' does not exist"}` + "\n" + `@nix {"action":"msg","level":0,"msg":"\u001b[31;1merror:\u001b[0m boom","raw_msg":"boom"}` + "\n", "boom"},
 		{"abort", "error: evaluation aborted with the following error message: 'x y'\n", "evaluation aborted: x y"},
 		{"definitions", "error: boom\n\n       … while evaluating definitions from `FILE':\n\n       … while evaluating the option `services.openshh.enable':\n", "FILE:3:5: boom"},
+		// Flakes: said by 2.8.0, 2.26.3 or 2.34.8 where nothing else is written.
+		{"untracked, 2.34", "error: Path 'web.nix' in the repository \"DIR\" is not tracked by Git.\n\n       To make it visible to Nix, run:\n\n       git -C \"DIR\" add \"web.nix\"\n",
+			"web.nix is there, but git does not know it, and a flake sees only what git knows"},
+		{"untracked, 2.8", "error: getting status of 'FILE': No such file or directory\n", "FILE is there, but git does not know it, and a flake sees only what git knows"},
+		{"untracked, 2.26", "error: path 'FILE' does not exist\n", "FILE is there, but git does not know it, and a flake sees only what git knows"},
+		{"no flake.nix, 2.8", "error: getting status of '/nix/store/xrcwjk63499yapa7di7sa9hdlr65lb4j-source/flake.nix': No such file or directory\n",
+			"there is no flake.nix in the repository, or git does not know it"},
+		{"no flake.nix, 2.26", "error: path '/nix/store/xrcwjk63499yapa7di7sa9hdlr65lb4j-source/flake.nix' does not exist\n",
+			"there is no flake.nix in the repository, or git does not know it"},
+		{"no flake", "error: path '/x/none' is not part of a flake (neither it nor its parent directories contain a 'flake.nix' file)\n", "there is no flake.nix in /x/none or above it"},
+		{"no flake, 2.8", "path '/x' does not contain a 'flake.nix', searching up\nerror: could not find a flake.nix file\n", "there is no flake.nix here"},
+		{"no flake, 2.34", "error: unable to find a flake before encountering filesystem boundary at \"/tmp\"\n", "there is no flake.nix here"},
+		{"pure system", "error: attribute 'currentSystem' missing\n\n       at FILE:3:5:\n", "FILE:3:5: builtins.currentSystem is not there in pure evaluation, which flakes have"},
+		{"pure path, 2.8", "error: access to absolute path '/etc/hostname' is forbidden in pure eval mode (use '--impure' to override)\n", "/etc/hostname is outside of the flake, and evaluation is pure"},
+		{"pure path, 2.26", "error:\n       … while x\n         at FILE:2:3:\n\n       error: access to absolute path '/etc' is forbidden in pure evaluation mode (use '--impure' to override)\n", "FILE:2:3: /etc is outside of the flake, and evaluation is pure"},
+		{"pure search path", "error: cannot look up '<nixpkgs>' in pure evaluation mode (use '--impure' to override)\n\n       at FILE:3:5:\n", "FILE:3:5: <nixpkgs> is not there in pure evaluation, which flakes have"},
+		{"lock", "error: cannot update unlocked flake input 'nixpkgs' in pure mode\n", "the lock file does not have the input 'nixpkgs'"},
+		{"private, 2.8 (from its source)", "error: unable to download 'https://api.github.com/repos/acme/private/commits/HEAD': HTTP error 404\n\n       response body:\n\n       {\"message\": \"Not Found\"}\n",
+			"api.github.com does not give https://api.github.com/repos/acme/private/commits/HEAD: HTTP error 404"},
+		{"rate limit (from its source)", "error:\n       … while fetching the input 'github:a/b'\n\n       error: unable to download 'https://api.github.com/repos/a/b/commits/HEAD': HTTP error 403\n\n       response body:\n\n       {\"message\":\"API rate limit exceeded\"}\n",
+			"api.github.com does not give https://api.github.com/repos/a/b/commits/HEAD: HTTP error 403"},
+		{"refused", "error:\n       error: Failed to open archive (Source threw exception: error: unable to download 'http://x/x.tar.gz': HTTP error 404\n\n       response body:\n\n       404 page not found)\n", "cannot download http://x/x.tar.gz: HTTP error 404"},
+		{"registry", "error: unable to download 'https://channels.nixos.org/flake-registry.json': Could not resolve hostname (6) Could not resolve host: channels.nixos.org\n",
+			"cannot download https://channels.nixos.org/flake-registry.json: Could not resolve hostname (6) Could not resolve host: channels.nixos.org"},
+		{"git, 2.8", "fatal: Could not read from remote repository.\nerror: program 'git' failed with exit code 128\n", "git cannot fetch an input of the flake"},
+		{"git, 2.26", "error:\n       … while x\n\n       error: resolving Git reference 'master': revspec 'master' not found\n", "git cannot fetch an input of the flake"},
+		{"git, 2.34", "error:\n       … while x\n\n       error: Failed to fetch git repository 'ssh://git@127.0.0.1:9/private'\n", "git cannot fetch an input of the flake: ssh://git@127.0.0.1:9/private"},
+		{"git's owner", "error: opening Git repository \"/x\": repository path '/x' is not owned by current user\n", "the repository /x belongs to another user, and git will not read it"},
+		{"hash", "error: NAR hash mismatch in input 'path:/x?narHash=sha256-a' (/nix/store/y), expected 'a', got 'b'\n", "an input of the flake is not what the lock file says: path:/x?narHash=sha256-a"},
 		{"daemon", "error: cannot connect to socket at '/nix/var/nix/daemon-socket/socket': Connection refused\n", "the Nix daemon does not answer: cannot connect to socket at '/nix/var/nix/daemon-socket/socket': Connection refused"},
 	} {
-		f := Explain(strings.ReplaceAll(c.stderr, "FILE", file))
+		f := Explain(strings.NewReplacer("FILE", file, "DIR", dir).Replace(c.stderr))
 		if f == nil {
 			t.Errorf("%s: nothing", c.name)
 			continue

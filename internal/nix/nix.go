@@ -53,9 +53,17 @@ type Tool struct {
 
 	said *seen // lines that Nix says at every start: once is enough
 
-	configMu sync.Mutex
-	config   *Config
-	early    chan []byte // the answer to askConfig, nil where it failed; nil: not asked
+	// copies are directories in the store and what they are copies of.
+	copies [][2]string
+
+	conf *configuration
+}
+
+// configuration is Nix's own, once it was asked for.
+type configuration struct {
+	mu    sync.Mutex
+	known *Config
+	early chan []byte // the answer to askConfig, nil where it failed; nil: not asked
 }
 
 // killAfter is how long a Nix process may take to end after SIGTERM. Nix
@@ -91,7 +99,7 @@ func Find(ctx context.Context, s Settings) (*Tool, error) {
 	if s.ShellCmd == "" {
 		s.ShellCmd = os.Getenv("MORPH_NIX_SHELL_CMD")
 	}
-	t := &Tool{settings: s, programs: map[string]string{}, said: &seen{}}
+	t := &Tool{settings: s, programs: map[string]string{}, said: &seen{}, conf: &configuration{}}
 
 	path, err := exec.LookPath("nix")
 	if err != nil {
@@ -163,7 +171,16 @@ func (t *Tool) With(options [][2]string, env ...string) *Tool {
 	s := t.settings
 	s.Options = append(slices.Clone(s.Options), options...)
 	s.Env = append(slices.Clone(s.Env), env...)
-	return &Tool{Version: t.Version, settings: s, programs: t.programs, dir: t.dir, said: t.said}
+	return &Tool{Version: t.Version, settings: s, programs: t.programs, dir: t.dir, said: t.said, copies: t.copies, conf: &configuration{}}
+}
+
+// Reading is the same Nix whose errors name files below dir where Nix names those of
+// its copy in the store: a flake is evaluated from there.
+func (t *Tool) Reading(copied, dir string) *Tool {
+	r := t.With(nil)
+	r.conf = t.conf
+	r.copies = append(slices.Clone(t.copies), [2]string{copied, dir})
+	return r
 }
 
 // ShowTrace says whether whole traces are wanted.
