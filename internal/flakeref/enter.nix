@@ -7,9 +7,10 @@
 #   locked   the root as Nix locked it
 #   path     the root's files in the store
 #   dir      the directory of its flake.nix in there
+#   there    nodes whose files the store has, and where
 #   changed  whether the lock differs from the one in the tree: then Nix hides
 #            the revision, since the tree is not all that went in
-{ lock, locked, path, dir, changed }:
+{ lock, locked, path, dir, there, changed }:
 let
   inherit (builtins)
     compareVersions concatStringsSep elemAt fetchTree filter foldl' fromJSON genList head intersectAttrs isList
@@ -22,13 +23,21 @@ let
   walk = node: steps: if steps == [ ] then node else walk (nodeOf all.nodes.${node}.inputs.${head steps}) (tail steps);
 
   without = set: removeAttrs set [ "dir" "__final" ];
-  hidden = if changed then [ "rev" "shortRev" "revCount" ] else [ ];
-  root =
-    if locked ? rev then removeAttrs (fetchTree (without locked)) hidden
-    else
-      fetchTree { type = "path"; inherit path; inherit (locked) narHash lastModified; }
-      // (if locked.type == "git" then { submodules = locked.submodules or false; } else { })
-      // intersectAttrs { dirtyRev = null; dirtyShortRev = null; } locked;
+
+  # What Nix says of a tree that the store has already. fetchTree would ask the network
+  # again, since 2.26: it does not trust what a lock says, as getFlake does.
+  present = path: given: hide:
+    removeAttrs
+      (fetchTree ({ type = "path"; inherit path; inherit (given) narHash; } // intersectAttrs { lastModified = null; } given)
+        // intersectAttrs { rev = null; revCount = null; dirtyRev = null; dirtyShortRev = null; } given
+        // (if given ? rev then { shortRev = substring 0 7 given.rev; } else { })
+        // (if given.type == "git" then { submodules = given.submodules or false; } else { }))
+      (hide ++ (if given ? lastModified then [ ] else [ "lastModified" "lastModifiedDate" ]));
+  fetch = name: node:
+    if there ? ${name} then present there.${name} node.locked [ ]
+    else fetchTree (node.info or { } // without node.locked);
+
+  root = present path locked (if changed then [ "rev" "shortRev" "revCount" ] else [ ]);
 
   # a/./b/../c -> a/c, with what the text depends on.
   clean = text:
@@ -57,7 +66,7 @@ let
           if isRoot then root
           else if shared then parent.sourceInfo
           else if within then fetchTree (without given // { path = builtins.unsafeDiscardStringContext (clean "${parent.home}/${given.path}"); })
-          else fetchTree (node.info or { } // without given);
+          else fetch name node;
         subdir = if isRoot then dir else given.dir or "";
         # Where its flake.nix is.
         home =

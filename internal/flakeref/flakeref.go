@@ -26,6 +26,8 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/nix"
+	"godwit/internal/store"
+	"godwit/internal/storepath"
 )
 
 //go:embed enter.nix
@@ -131,9 +133,37 @@ func Lock(ctx context.Context, tool *nix.Tool, ref string, o Options) (*Locked, 
 		l.Expr = "(builtins.getFlake " + nix.Quote(m.URL) + ")"
 		return l, nil
 	}
-	l.Expr = fmt.Sprintf("((%s) { lock = %s; locked = builtins.fromJSON %s; path = %s; dir = %s; changed = %t; })",
-		enterNix, nix.Quote(string(m.Locks)), nix.Quote(string(m.Locked)), nix.Quote(m.Path), nix.Quote(l.Subdir), changed)
+	there, err := nix.QuoteJSON(present(m.Locks, filepath.Dir(m.Path)))
+	if err != nil {
+		return nil, err
+	}
+	l.Expr = fmt.Sprintf("((%s) { lock = %s; locked = builtins.fromJSON %s; path = %s; dir = %s; there = %s; changed = %t; })",
+		enterNix, nix.Quote(string(m.Locks)), nix.Quote(string(m.Locked)), nix.Quote(m.Path), nix.Quote(l.Subdir), there, changed)
 	return l, nil
+}
+
+// present are the nodes of a lock whose files the store has: their hash is the path.
+func present(locks []byte, storeDir string) map[string]string {
+	var lock struct {
+		Nodes map[string]struct {
+			Locked struct{ NarHash string }
+		}
+	}
+	out := map[string]string{}
+	if json.Unmarshal(locks, &lock) != nil {
+		return out
+	}
+	for name, n := range lock.Nodes {
+		sum, err := store.ParseHash(n.Locked.NarHash)
+		if err != nil {
+			continue
+		}
+		path := storepath.OfNAR(storeDir, "source", sum)
+		if _, err := os.Lstat(path); err == nil {
+			out[name] = path
+		}
+	}
+	return out
 }
 
 func reason(err error) string {

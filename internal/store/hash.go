@@ -27,22 +27,7 @@ var nix32Value = func() (v [256]byte) {
 type Hash [sha256.Size]byte
 
 // String is the form of narinfo files and of Nix's messages: sha256:<nix32>.
-func (h Hash) String() string {
-	const n = (sha256.Size*8 + 4) / 5
-	var out [n]byte
-	for k := range n {
-		// Character k from the end holds bits 5k..5k+4 of the number whose
-		// byte 0 is the least significant.
-		b := 5 * k
-		i, j := b/8, uint(b%8)
-		c := h[i] >> j
-		if i+1 < len(h) {
-			c |= h[i+1] << (8 - j)
-		}
-		out[n-1-k] = nix32[c&31]
-	}
-	return "sha256:" + string(out[:])
-}
+func (h Hash) String() string { return "sha256:" + storepath.Base32(h[:]) }
 
 // ParseHash reads the forms that are met: sha256:<nix32>, sha256:<hex>,
 // sha256-<base64>, and the bare hex digits.

@@ -1,6 +1,7 @@
 package storepath
 
 import (
+	"encoding/base64"
 	"strings"
 	"testing"
 )
@@ -58,6 +59,17 @@ func TestParts(t *testing.T) {
 	}
 	if _, inside, ok := Cut(top + "/specialisation/x"); !ok || inside != "specialisation/x" {
 		t.Error(inside)
+	}
+}
+
+// As Nix 2.8, 2.26 and 2.34 name a tree of this hash.
+func TestOfNAR(t *testing.T) {
+	sum, err := base64.StdEncoding.DecodeString("hO4w7HFD3OTkUbRYtYgE4infTGMbTgX3EV/j7AKIlYA=")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := OfNAR("/nix/store", "source", [32]byte(sum)); got != "/nix/store/4cjr28jdlyalrwk0xp2ips80mg49fzbv-source" {
+		t.Error(got)
 	}
 }
 
