@@ -111,7 +111,7 @@ func Lock(ctx context.Context, tool *nix.Tool, ref string, o Options) (*Locked, 
 		Type, Rev, Dir string
 		Submodules     bool
 	}
-	if err := json.Unmarshal(out, &m); err == nil {
+	if err = json.Unmarshal(out, &m); err == nil {
 		err = json.Unmarshal(m.Locked, &locked)
 	}
 	if err != nil || m.Path == "" || len(m.Locks) == 0 {

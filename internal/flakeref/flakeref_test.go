@@ -138,7 +138,7 @@ func TestEnter(t *testing.T) {
 	git(t, at("born"), "add", ".")
 	write(t, at("plain"), map[string]string{"flake.nix": flake})
 	commit(t, at("below"), map[string]string{
-		"deep/flake.nix": fmt.Sprintf("{ outputs = { self }: { info = self.outPath; }; }"),
+		"deep/flake.nix": "{ outputs = { self }: { info = self.outPath; }; }",
 		"flake.nix": fmt.Sprintf(`{
 	inputs.deep.url = "path:./deep";
 	inputs.data = { url = "path:%s/data"; flake = false; };
