@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,15 +15,12 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/plan"
-	"godwit/internal/regular"
 	"godwit/internal/source"
-	"godwit/internal/ui/text"
-	"io/fs"
 )
 
 // buildOptions are what build, push and deploy have in common.
 type buildOptions struct {
-	file       string
+	where      fleetArgs
 	selection  fleet.Selection
 	buildArgs  []string
 	target     string
@@ -34,20 +30,22 @@ type buildOptions struct {
 func newBuild(a *app) *cobra.Command {
 	var o buildOptions
 	c := &cobra.Command{
-		Use:   "build DEPLOYMENT",
+		Use:   "build [DEPLOYMENT]",
 		Short: "build the systems of hosts",
 		Long: `build evaluates the deployment file and builds the systems of the selected hosts,
 each on something that can build it. No host is touched. The path of a directory
-with a link for each host goes to stdout.` + "\n" + exitStatusHelp,
+with a link for each host goes to stdout.` + "\n" + whereHelp + exitStatusHelp,
 		Example: `  godwit build network.nix
   godwit build network.nix --on 'web*' --keep-result
   godwit build network.nix --target 'node: node.config.system.build.sdImage'`,
-		Args: deploymentArgs(),
-		RunE: func(c *cobra.Command, args []string) error {
+		Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) (err error) {
 			if err := exclusive(c, "target", "target-file"); err != nil {
 				return err
 			}
-			o.file = args[0]
+			if o.where, err = a.whereArgs(c, args); err != nil {
+				return err
+			}
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
 				return s.deploy(ctx, o, deploy.Options{Goal: deploy.GoalBuild}, nil)
 			})
@@ -72,22 +70,17 @@ func newPush(a *app) *cobra.Command {
 	var ready readyFlags
 	var copying copyFlags
 	c := &cobra.Command{
-		Use:   "push DEPLOYMENT | push --store-path PATH... --to HOST...",
+		Use:   "push [DEPLOYMENT] | push --store-path PATH... --to HOST...",
 		Short: "build systems and copy them to their hosts",
 		Long: `push builds the systems of the selected hosts and copies them into the hosts'
 stores. Nothing is activated.
 
-With --store-path it copies what exists already, and needs no deployment file.` + "\n" + exitStatusHelp,
+With --store-path it copies what exists already, and needs no deployment file.` + "\n" + whereHelp + exitStatusHelp,
 		Example: `  godwit push network.nix --on 'web*'
   godwit push --store-path ./result --to root@web1 --to root@web2
   godwit push --store-path "$(cat path)" --from ssh-ng://ci@builder --to '[2001:db8::1]:2222'`,
-		Args: func(c *cobra.Command, args []string) error {
-			if ready.given(c) {
-				return nil
-			}
-			return deploymentArgs()(c, args)
-		},
-		RunE: func(c *cobra.Command, args []string) error {
+		Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) (err error) {
 			if err := a.settleCopy(c, &copying); err != nil {
 				return err
 			}
@@ -100,7 +93,9 @@ With --store-path it copies what exists already, and needs no deployment file.` 
 					return s.ready(ctx, ready, deploy.Options{Goal: deploy.GoalPush}, &p)
 				})
 			}
-			o.file = args[0]
+			if o.where, err = a.whereArgs(c, args); err != nil {
+				return err
+			}
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
 				s.copying = copying
 				return s.deploy(ctx, o, deploy.Options{Goal: deploy.GoalPush}, &p)
@@ -126,7 +121,7 @@ func newDeploy(a *app) *cobra.Command {
 	var ready readyFlags
 	var copying copyFlags
 	c := &cobra.Command{
-		Use:   "deploy DEPLOYMENT {switch|boot|test|dry-activate} | deploy PLAN | deploy --store-path PATH --to HOST... {switch|...}",
+		Use:   "deploy [DEPLOYMENT] [switch|boot|test|dry-activate] | deploy PLAN | deploy --store-path PATH --to HOST... {switch|...}",
 		Short: "build, copy, activate and check",
 		Long: `deploy builds the systems of the selected hosts, copies them, activates them and
 runs their health checks. A host that does not come back healthy goes back to
@@ -141,44 +136,33 @@ without a deployment file, and so without its secrets and checks.
   switch        run the system now and boot it from now on
   test          run the system until the next reboot
   boot          boot the system from the next reboot on
-  dry-activate  show which units would change; changes nothing` + "\n" + exitStatusHelp,
+  dry-activate  show which units would change; changes nothing
+
+Without a word it is switch.` + "\n" + whereHelp + exitStatusHelp,
 		Example: `  godwit deploy network.nix switch
   godwit deploy network.nix switch --on 'web*' --upload-secrets
   godwit deploy network.nix boot --reboot --parallel activate=1
+  godwit deploy .#web1 .#web2
   godwit plan network.nix -o today.plan && godwit deploy today.plan`,
-		Args: func(c *cobra.Command, args []string) error {
-			if ready.given(c) || len(args) == 1 && plan.IsPlan(args[0]) {
-				return nil
-			}
-			if len(args) != 1 {
-				return deploymentArgs("an action")(c, args)
-			}
-			if err := regular.Check(args[0]); errors.Is(err, fs.ErrNotExist) { // most likely a plan
-				return fault.New("there is no file `%s'", args[0])
-			} else if errors.Is(err, regular.ErrNot) {
-				return fault.New("cannot read `%s': %w", args[0], fault.Reason(err)).Hint("write it to a file first: it is read more than once")
-			}
-			return fault.New("say what to do: switch, boot, test or dry-activate").Hint("%s %s switch", fault.Raw(c.CommandPath()), args[0])
-		},
+		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			err := a.settleCopy(c, &copying)
 			if err != nil {
 				return err
 			}
-			if ready.given(c) {
-				word, err := ready.settle(c, args, true)
-				if err != nil {
-					return err
+			saved := !ready.given(c) && len(args) > 0 && plan.IsPlan(args[0])
+			switch {
+			case ready.given(c):
+				word := ""
+				if word, err = ready.settle(c, args, true); err == nil {
+					d.Action, err = parseAction(word)
 				}
-				args = []string{"", word}
+			case saved:
+				err = noPlanFlags(c, args[1:])
+			default:
+				o.where, d.Action, err = a.actionArgs(c, args)
 			}
-			o.file = args[0]
-			saved := !ready.given(c) && plan.IsPlan(o.file)
-			if saved {
-				if err := noPlanFlags(c, args[1:]); err != nil {
-					return err
-				}
-			} else if d.Action, err = parseAction(args[1]); err != nil {
+			if err != nil {
 				return err
 			}
 			d.Goal = deploy.GoalActivate
@@ -206,7 +190,7 @@ without a deployment file, and so without its secrets and checks.
 					return s.ready(ctx, ready, d, &p)
 				}
 				if saved {
-					return s.applyPlan(ctx, o.file, d, &p)
+					return s.applyPlan(ctx, args[0], d, &p)
 				}
 				return s.deploy(ctx, o, d, &p)
 			})
@@ -238,32 +222,53 @@ without a deployment file, and so without its secrets and checks.
 	return c
 }
 
+var actions = []string{string(activate.DryActivate), string(activate.Test), string(activate.Switch), string(activate.Boot)}
+
 func parseAction(word string) (activate.Action, error) {
-	all := []string{string(activate.DryActivate), string(activate.Test), string(activate.Switch), string(activate.Boot)}
-	for _, w := range all {
+	for _, w := range actions {
 		if w == word {
 			return activate.Action(w), nil
 		}
 	}
 	f := fault.New("%q is not a switch action: there is dry-activate, test, switch and boot", word)
-	if near := fleet.Nearest(word, all); near != "" {
+	if near := fleet.Nearest(word, actions); near != "" {
 		f.Hint("did you mean %s?", near)
 	}
 	return "", f
 }
 
-// deploymentArgs wants a deployment file, and what else is named.
-func deploymentArgs(more ...string) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
-		if len(args) == 1+len(more) {
-			return nil
-		}
-		what := strings.Join(append([]string{"a deployment file"}, more...), " and ")
-		if len(args) > 0 {
-			what += ", not " + text.Count(len(args), "argument")
-		}
-		return fault.New("%s takes %s", c.CommandPath(), what).Hint("%s", fault.Raw(c.UseLine()))
+// actionArgs are the arguments of deploy and plan: where the configuration is, and what
+// to do, which is to switch when no word says it.
+func (a *app) actionArgs(c *cobra.Command, args []string) (fleetArgs, activate.Action, error) {
+	action := activate.Switch
+	words, rest := places(args)
+	if len(words) == 0 && len(rest) == 2 { // FILE ACTION, of a file that is not there
+		words, rest = rest[:1], rest[1:]
 	}
+	if len(rest) == 1 {
+		parsed, err := parseAction(rest[0])
+		if err != nil && len(words) == 0 { // most likely a file, or a saved plan
+			err = notThere(rest[0])
+		}
+		if err != nil {
+			return fleetArgs{}, "", err
+		}
+		action, rest = parsed, nil
+	}
+	if len(rest) > 0 {
+		words = args // whereArgs complains
+	}
+	f, err := a.whereArgs(c, words)
+	return f, action, err
+}
+
+// notThere is what to say of a word that is neither a file nor an action.
+func notThere(word string) error {
+	f := fault.New("there is no file `%s'", word)
+	if near := fleet.Nearest(word, actions); near != "" {
+		return f.Hint("did you mean %s?", near)
+	}
+	return f.Hint("to choose a host: --on %s", word)
 }
 
 // deploy is the run behind build, push and deploy.
@@ -296,14 +301,14 @@ func (s *session) deploy(ctx context.Context, o buildOptions, d deploy.Options, 
 		targets = source.TargetOf(o.target)
 	}
 	err = s.load(ctx, loadRequest{
-		file: o.file, selection: o.selection, systems: true, header: true, probe: true,
+		where: o.where, selection: o.selection, systems: true, header: true, probe: true,
 		call:    d.Goal > deploy.GoalBuild && !d.DryRun,
 		targets: targets,
 	})
 	if err != nil {
 		return err
 	}
-	if err := s.roll(ctx, o.file, &d); err != nil {
+	if err := s.roll(ctx, &d); err != nil {
 		return err
 	}
 	if d.UploadSecrets {
@@ -312,12 +317,12 @@ func (s *session) deploy(ctx context.Context, o buildOptions, d deploy.Options, 
 		}
 	}
 	if targets != "" {
-		return s.buildTargets(ctx, o.file, d)
+		return s.buildTargets(ctx, d)
 	}
 	if err := s.buildShell(ctx); err != nil {
 		return err
 	}
-	return s.runJobs(ctx, o.file, d, s.hosts, nil)
+	return s.runJobs(ctx, d, s.hosts, nil)
 }
 
 // buildShell puts builds into the configuration's own shell, when that was allowed.
@@ -331,7 +336,7 @@ func (s *session) buildShell(ctx context.Context) (err error) {
 // runJobs chooses a builder for each host and takes all through their stages.
 // links turns what was built into the links of the result directory; nil: a
 // link for each host.
-func (s *session) runJobs(ctx context.Context, file string, d deploy.Options, hosts []fleet.Host, resultLinks func(map[string]string) map[string]string) error {
+func (s *session) runJobs(ctx context.Context, d deploy.Options, hosts []fleet.Host, resultLinks func(map[string]string) map[string]string) error {
 	outcomes := s.brokenOutcomes()
 	var jobs []deploy.Job
 	if len(hosts) == 0 {
@@ -347,7 +352,7 @@ func (s *session) runJobs(ctx context.Context, file string, d deploy.Options, ho
 	if err != nil {
 		return err
 	}
-	links, err := s.rootLinks(file)
+	links, err := s.rootLinks()
 	if err != nil {
 		return err
 	}
@@ -359,16 +364,16 @@ func (s *session) runJobs(ctx context.Context, file string, d deploy.Options, ho
 		a := chosen.Of(h.Name)
 		jobs = append(jobs, deploy.Job{Host: h, Builder: a.Builder, Needs: a.Needs, Prepare: a.Prepare, Link: links(h.Name)})
 	}
-	return s.runStages(ctx, file, d, hosts, jobs, outcomes, s.showResult(ctx, resultLinks))
+	return s.runStages(ctx, d, hosts, jobs, outcomes, s.showResult(ctx, resultLinks))
 }
 
 // runStages takes jobs through their stages, behind the plan and with a record.
-func (s *session) runStages(ctx context.Context, file string, d deploy.Options, hosts []fleet.Host, jobs []deploy.Job, outcomes []deploy.Outcome, onBuilt func(map[string]string)) error {
+func (s *session) runStages(ctx context.Context, d deploy.Options, hosts []fleet.Host, jobs []deploy.Job, outcomes []deploy.Outcome, onBuilt func(map[string]string)) error {
 	d.Meta = s.meta()
-	rec := s.recordDeploy(ctx, file, d, hosts)
+	rec := s.recordDeploy(ctx, d, hosts)
 	run := &deploy.Run{Options: d, Pool: s.conns, Sink: s.ui, Pushers: s.pushers(), OnBuilt: onBuilt}
 	run.Settled = func(o deploy.Outcome) { remembered(rec, o) }
-	stopped, err := s.planned(ctx, file, run, jobs, outcomes)
+	stopped, err := s.planned(ctx, run, jobs, outcomes)
 	if err != nil {
 		rec.Discard()
 		return err
@@ -394,16 +399,19 @@ func or(n, otherwise int) int {
 
 // rootLinks gives each host the place of its GC root on this machine: beside
 // the deployment file with --keep-result, else none that outlives the run.
-func (s *session) rootLinks(file string) (func(host string) string, error) {
+func (s *session) rootLinks() (func(host string) string, error) {
 	none := func(string) string { return "" }
 	if s.app.globals.dryRun || !s.app.globals.keepResult {
 		return none, nil
 	}
-	abs, err := filepath.Abs(file)
-	if err != nil {
-		return nil, err
+	path := s.at.At.Path()
+	if path == "" { // a flake that is not on this machine
+		var err error
+		if path, err = filepath.Abs("flake.nix"); err != nil {
+			return nil, err
+		}
 	}
-	dir := filepath.Join(filepath.Dir(abs), ".gcroots", filepath.Base(abs))
+	dir := filepath.Join(filepath.Dir(path), ".gcroots", filepath.Base(path))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		s.println(fmt.Sprintf("Unable to create GC root, skipping: %v", err))
 		return none, nil

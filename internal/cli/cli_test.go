@@ -131,8 +131,8 @@ func TestCommandLine(t *testing.T) {
 		{"nix-build --option=cores 2 -- x", "nix-build --option=cores 2 -- x"},
 		{"nix-build --option substitute a=b", "nix-build --option substitute a=b"},
 	} {
-		args := joinOptionPairs(append([]string{"n.nix"}, strings.Fields(c.typed)...))
-		got, err := commandLine(args)
+		args := joinOptionPairs(strings.Fields(c.typed))
+		got, err := commandLine(fleetArgs{}, args)
 		if err != nil || got != c.want {
 			t.Errorf("%q: %q, %v", c.typed, got, err)
 		}
@@ -195,6 +195,7 @@ func TestCompletion(t *testing.T) {
 }
 
 func TestUsageErrors(t *testing.T) {
+	t.Chdir(t.TempDir())
 	for _, c := range []struct {
 		args []string
 		says []string
@@ -205,11 +206,16 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"builder", "lits"}, []string{"no command `godwit builder lits'", "did you mean godwit builder list?"}},
 		{[]string{"completion", "tcsh"}, []string{"no command `godwit completion tcsh'"}},
 		{[]string{"help", "builder", "frob"}, []string{"no command `godwit builder frob'"}},
-		{[]string{"build"}, []string{"build takes a deployment file\n", "hint: "}},
+		{[]string{"build"}, []string{"there is no configuration in ", "or above it", "hint: looked for network.nix"}},
 		{[]string{"build", "a.nix", "b.nix"}, []string{"takes a deployment file, not 2 arguments"}},
 		{[]string{"eval", "a.nix"}, []string{"a deployment file and an attribute"}},
 		{[]string{"deploy", "nope.plan"}, []string{"no file `nope.plan'"}},
-		{[]string{"deploy", "cli_test.go"}, []string{"say what to do: switch", "godwit deploy cli_test.go switch"}},
+		{[]string{"deploy", "web"}, []string{"there is no file `web'", "hint: to choose a host: --on web"}},
+		{[]string{"deploy", "swich"}, []string{"there is no file `swich'", "did you mean switch?"}},
+		{[]string{"deploy", "a.nix", "b.nix", "switch"}, []string{"takes a deployment file, not 3 arguments"}},
+		{[]string{"hosts", "a.nix", "-f", "b.nix"}, []string{"the configuration is named twice"}},
+		{[]string{"hosts", "--dialect", "morp"}, []string{"there is no dialect 'morp'", "did you mean morph?"}},
+		{[]string{"hosts", "."}, []string{"is a directory without a configuration that godwit knows"}},
 		{[]string{"build", "a.nix", "--every", "x"}, []string{"--every takes a whole number, not \"x\""}},
 		{[]string{"build", "--frob", "a.nix"}, []string{"--frob", "hint: "}},
 		{[]string{"deploy", "a.nix", "swich"}, []string{"swich", "did you mean switch?"}},

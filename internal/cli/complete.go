@@ -8,6 +8,7 @@ import (
 
 	"godwit/internal/builder"
 	"godwit/internal/plan"
+	"godwit/internal/source/all"
 	"godwit/internal/source/reader"
 )
 
@@ -29,13 +30,9 @@ func completions(a *app, root *cobra.Command) {
 		case "exec", "builder", "completion", "help", "version", "docs":
 			continue
 		}
-		takesHosts := strings.Contains(c.Use, " HOST") || strings.Contains(c.Use, "[HOST")
-		takesHosts = takesHosts && strings.Contains(c.Use, "[DEPLOYMENT]")
+		takesHosts := strings.Contains(c.Use, "[DEPLOYMENT] HOST") || strings.Contains(c.Use, "[DEPLOYMENT] [HOST")
 		c.ValidArgsFunction = func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			named := args
-			if len(args) > 0 && looksLikeFile(args[0]) {
-				named = args[1:]
-			}
+			_, named := places(args)
 			switch {
 			case takesHosts && c.Name() == "diff" && len(named) > 0:
 				return systemWords, cobra.ShellCompDirectiveNoFileComp
@@ -80,9 +77,9 @@ func completions(a *app, root *cobra.Command) {
 // hostsOf are the hosts of the deployment file that args are about, those that are not
 // among args yet.
 func (a *app) hostsOf(c *cobra.Command, args []string) []string {
-	f, err := a.fleetArgs(c.Context(), c, args)
-	if err != nil {
+	at, ok := all.Near(a.fleetArgs(c.Context(), args).wish)
+	if !ok {
 		return nil
 	}
-	return slices.DeleteFunc(reader.Remembered(memory(), located(f.file)), func(name string) bool { return slices.Contains(args, name) })
+	return slices.DeleteFunc(reader.Remembered(memory(), at), func(name string) bool { return slices.Contains(args, name) })
 }

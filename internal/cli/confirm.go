@@ -30,18 +30,15 @@ what is left.` + "\n" + foundFileHelp + exitStatusHelp,
   godwit confirm network.nix web1`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			f, err := a.fleetArgs(c.Context(), c, args)
-			if err == nil {
-				err = f.needHosts(c, sel)
-			}
+			f := a.fleetArgs(c.Context(), args)
+			err := f.needHosts(c, sel)
 			if err != nil {
 				return err
 			}
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
-				f.tell(s)
-				return s.onHosts(ctx, f.file, f.selection(sel), &p, nil, nil, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
+				return s.onHosts(ctx, f, sel, &p, nil, nil, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
 					return s.wet(event.On(s.ui, h.Name, event.StepActivate), "confirm what is pending", func() deploy.Outcome {
-						return s.endPending(ctx, f.file, h, conn, "confirmed", func(p *reboot.Pending) (activate.Result, error) {
+						return s.endPending(ctx, h, conn, "confirmed", func(p *reboot.Pending) (activate.Result, error) {
 							if p == nil {
 								return activate.Confirm(ctx, conn, h.Name, "", s.ui)
 							}
@@ -63,13 +60,13 @@ what is left.` + "\n" + foundFileHelp + exitStatusHelp,
 
 // endPending ends what is pending on a host, by end: a system that was booted
 // once, or (nil) a deployment that the guard holds.
-func (s *session) endPending(ctx context.Context, file string, h fleet.Host, conn host.Conn, done string, end func(*reboot.Pending) (activate.Result, error)) deploy.Outcome {
+func (s *session) endPending(ctx context.Context, h fleet.Host, conn host.Conn, done string, end func(*reboot.Pending) (activate.Result, error)) deploy.Outcome {
 	p, err := reboot.Find(ctx, conn, h.Name)
 	if err != nil {
 		return deploy.Outcome{State: deploy.Failed, Err: err}
 	}
 	res, err := end(p)
-	s.afterwards(ctx, file, conn, h.Name, res)
+	s.afterwards(ctx, conn, h.Name, res)
 	o := deploy.Outcome{State: deploy.Changed, Detail: done + " " + res.ID, System: res.NewSystem, Activation: res}
 	if err != nil {
 		o.State, o.Detail, o.Err = deploy.Failed, "", err

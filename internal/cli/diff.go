@@ -45,10 +45,7 @@ builder has it. --verbose also shows what was only rebuilt.` + "\n" + foundFileH
 			if len(args) == 0 {
 				return fault.New("diff takes a deployment file and a host").Hint("%s", fault.Raw(c.UseLine()))
 			}
-			f, err := a.fleetArgs(c.Context(), c, args)
-			if err != nil {
-				return err
-			}
+			f := a.fleetArgs(c.Context(), args)
 			if len(f.hosts) < 1 || len(f.hosts) > 3 {
 				return fault.New("diff takes a host and at most two systems").Hint("%s", fault.Raw(c.UseLine()))
 			}
@@ -66,7 +63,6 @@ builder has it. --verbose also shows what was only rebuilt.` + "\n" + foundFileH
 			}
 			f.hosts = f.hosts[:1]
 			return a.withReport(c.Context(), func(ctx context.Context, s *session) error {
-				f.tell(s)
 				return s.diff(ctx, f, from, to, o)
 			})
 		},
@@ -114,8 +110,8 @@ func (s *session) diff(ctx context.Context, f fleetArgs, from, to string, o diff
 	if err := s.openPool(&o.passwords); err != nil {
 		return err
 	}
-	sel := fleet.Selection{On: f.hosts, Every: 1}
-	if err := s.load(ctx, loadRequest{file: f.file, selection: sel, systems: config, probe: config}); err != nil {
+	sel := fleet.Selection{Every: 1}
+	if err := s.load(ctx, loadRequest{where: f, selection: f.selection(sel), systems: config, probe: config}); err != nil {
 		return err
 	}
 	switch {
@@ -133,10 +129,10 @@ func (s *session) diff(ctx context.Context, f fleetArgs, from, to string, o diff
 		return err
 	}
 	out := diffJSON{Host: h.Name}
-	if out.From, err = s.side(ctx, f.file, h, conn, facts, from, o); err != nil {
+	if out.From, err = s.side(ctx, h, conn, facts, from, o); err != nil {
 		return err
 	}
-	if out.To, err = s.side(ctx, f.file, h, conn, facts, to, o); err != nil {
+	if out.To, err = s.side(ctx, h, conn, facts, to, o); err != nil {
 		return err
 	}
 	out.Difference = closure.Diff(out.From.paths, out.To.paths)
@@ -159,7 +155,7 @@ func (d side) String() string {
 }
 
 // side reads the closure of one system.
-func (s *session) side(ctx context.Context, file string, h fleet.Host, conn host.Conn, f hoststate.Facts, word string, o diffOptions) (side, error) {
+func (s *session) side(ctx context.Context, h fleet.Host, conn host.Conn, f hoststate.Facts, word string, o diffOptions) (side, error) {
 	out := side{Name: word}
 	src := deploy.HostStore(conn)
 	switch word {
@@ -178,7 +174,7 @@ func (s *session) side(ctx context.Context, file string, h fleet.Host, conn host
 			return out, err
 		}
 		if len(known) == 0 {
-			if src, err = s.buildOne(ctx, file, h, o.noBuild); err != nil {
+			if src, err = s.buildOne(ctx, h, o.noBuild); err != nil {
 				return out, err
 			}
 		}
@@ -202,11 +198,11 @@ func (s *session) side(ctx context.Context, file string, h fleet.Host, conn host
 }
 
 // buildOne builds the system of a host and says which store has it.
-func (s *session) buildOne(ctx context.Context, file string, h fleet.Host, refuse bool) (store.Endpoint, error) {
+func (s *session) buildOne(ctx context.Context, h fleet.Host, refuse bool) (store.Endpoint, error) {
 	var none store.Endpoint
 	if refuse || s.app.globals.dryRun {
 		return none, fault.New("the host does not have the system of the configuration, and it is not to be built").On(h.Name).
-			Hint("godwit push %s --on %s copies it there", file, h.Name)
+			Hint("godwit push %s --on %s copies it there", s.at.At.Name(), h.Name)
 	}
 	chosen, err := s.chooseBuilders(ctx, []fleet.Host{h})
 	if err != nil {
@@ -215,7 +211,7 @@ func (s *session) buildOne(ctx context.Context, file string, h fleet.Host, refus
 	if err := chosen.Failed[h.Name]; err != nil {
 		return none, err
 	}
-	links, err := s.rootLinks(file)
+	links, err := s.rootLinks()
 	if err != nil {
 		return none, err
 	}

@@ -19,6 +19,7 @@ import (
 	"godwit/internal/fleet"
 	"godwit/internal/host"
 	"godwit/internal/secrets"
+	"godwit/internal/shell"
 	"godwit/internal/source"
 	"godwit/internal/ui"
 	"godwit/internal/ui/text"
@@ -27,21 +28,23 @@ import (
 func newCheckHealth(a *app) *cobra.Command {
 	var sel fleet.Selection
 	var p passwords
-	var file string
 	var timeout int
 	c := &cobra.Command{
-		Use:   "check-health DEPLOYMENT",
+		Use:   "check-health [DEPLOYMENT]",
 		Short: "run the health checks of hosts",
 		Long: `check-health runs the health checks of the selected hosts, all hosts at once and
-all checks of a host at once, each until it passes or the time is over.` + "\n" + exitStatusHelp,
-		Args: deploymentArgs(),
+all checks of a host at once, each until it passes or the time is over.` + "\n" + whereHelp + exitStatusHelp,
+		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if timeout < 0 {
 				return errNegative
 			}
-			file = args[0]
+			f, err := a.whereArgs(c, args)
+			if err != nil {
+				return err
+			}
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
-				return s.onHosts(ctx, file, sel, &p, s.preflightHealth(ctx), func(h fleet.Host) bool { return h.HealthChecks.Len() > 0 }, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
+				return s.onHosts(ctx, f, sel, &p, s.preflightHealth(ctx), func(h fleet.Host) bool { return h.HealthChecks.Len() > 0 }, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
 					if h.HealthChecks.Len() == 0 {
 						return deploy.Outcome{State: deploy.Skipped, Detail: "no health checks"}
 					}
@@ -74,14 +77,18 @@ func newUploadSecrets(a *app) *cobra.Command {
 	var skipChecks, force bool
 	var timeout int
 	c := &cobra.Command{
-		Use:   "upload-secrets DEPLOYMENT",
+		Use:   "upload-secrets [DEPLOYMENT]",
 		Short: "upload the secrets of hosts",
 		Long: `upload-secrets uploads all secrets of the selected hosts, runs the actions of
-those that changed, and then the health checks.` + "\n" + exitStatusHelp,
-		Args: deploymentArgs(),
+those that changed, and then the health checks.` + "\n" + whereHelp + exitStatusHelp,
+		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if timeout < 0 {
 				return errNegative
+			}
+			f, err := a.whereArgs(c, args)
+			if err != nil {
+				return err
 			}
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
 				before := func(hosts []fleet.Host) error {
@@ -95,7 +102,7 @@ those that changed, and then the health checks.` + "\n" + exitStatusHelp,
 					}
 					return preflightSecrets(ctx, hosts)
 				}
-				return s.onHosts(ctx, args[0], sel, &p, before, func(h fleet.Host) bool { return len(h.Secrets) > 0 }, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
+				return s.onHosts(ctx, f, sel, &p, before, func(h fleet.Host) bool { return len(h.Secrets) > 0 }, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
 					sc := event.On(s.ui, h.Name, event.StepSecrets)
 					if len(h.Secrets) == 0 {
 						return deploy.Outcome{State: deploy.Skipped, Detail: "no secrets"}
@@ -124,32 +131,29 @@ func newExec(a *app) *cobra.Command {
 	var p passwords
 	var timeout int
 	c := &cobra.Command{
-		Use:   "exec [flags] DEPLOYMENT COMMAND...",
+		Use:   "exec [flags] [DEPLOYMENT] COMMAND...",
 		Short: "run a command on hosts",
 		Long: `exec runs a command on the selected hosts, all at once. The words are joined by
 blanks into one line for the login shell of the host; a first word sudo becomes
 root the way --elevate says. Flags of godwit's go before DEPLOYMENT; everything
-after it belongs to the command. Output comes line by line with the host's name,
+after it belongs to the command. Where DEPLOYMENT is left out, a command whose first
+word looks like a file goes behind --. Output comes line by line with the host's name,
 colours and other escape sequences taken out, lines of more than 4 KiB cut, to a
-terminal and to a pipe alike; --json has every line as it was, escaped.` + "\n" + exitStatusHelp,
+terminal and to a pipe alike; --json has every line as it was, escaped.` + "\n" + whereHelp + exitStatusHelp,
 		Example: `  godwit exec network.nix uptime
   godwit exec --on 'web*' network.nix sudo systemctl restart nginx`,
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) >= 2 {
-				return nil
-			}
-			return fault.New("exec takes a deployment file and a command").Hint("%s", fault.Raw(c.UseLine()))
-		},
+		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if timeout < 0 {
 				return errNegative
 			}
-			line, err := commandLine(args)
+			f, words := a.execArgs(c, args)
+			line, err := commandLine(f, words)
 			if err != nil {
 				return err
 			}
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
-				return s.onHosts(ctx, args[0], sel, &p, nil, nil, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
+				return s.onHosts(ctx, f, sel, &p, nil, nil, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
 					return s.wet(event.On(s.ui, h.Name, event.StepExec), "run "+line, func() deploy.Outcome {
 						if timeout > 0 {
 							var cancel context.CancelFunc
@@ -169,25 +173,50 @@ terminal and to a pipe alike; --json has every line as it was, escaped.` + "\n" 
 	return c
 }
 
-// commandLine is what exec runs: the words after the deployment file as they were
-// typed. A flag of godwit's that stands there would run on every host as a word
-// of the command.
-func commandLine(args []string) (string, error) {
+// execArgs parts the configuration from the command. A single word is a command, and
+// so is everything behind -- or after a flag that names the configuration.
+func (a *app) execArgs(c *cobra.Command, args []string) (f fleetArgs, words []string) {
+	f = fleetArgs{wish: a.wish()}
+	if len(args) == 1 && strings.HasSuffix(args[0], ".nix") && f.wish.Empty() {
+		f.wish.Words = args
+		return f, nil
+	}
+	switch {
+	case c.ArgsLenAtDash() == 0:
+		return f, append([]string{"--"}, args...)
+	case !f.wish.Empty() || len(args) < 2:
+		return f, args
+	}
+	named, rest := places(args)
+	if len(rest) == 0 { // the command looks like a file, too
+		named, rest = args[:1], args[1:]
+	}
+	f.wish.Words = named
+	return f, rest
+}
+
+// commandLine is what exec runs: the words as they were typed. A flag of godwit's that
+// stands there would run on every host as a word of the command.
+func commandLine(f fleetArgs, args []string) (string, error) {
 	var words []string
-	for _, w := range args[1:] {
+	for _, w := range args {
 		words = append(words, splitOptionPair(w)...)
 	}
-	explicit := words[0] == "--"
+	explicit := len(words) > 0 && words[0] == "--"
 	if explicit {
 		words = words[1:]
 	}
 	line := strings.Join(words, " ")
+	where := ""
+	if f.String() != "" {
+		where = " " + shell.Word(f.String())
+	}
 	switch {
 	case strings.TrimSpace(line) == "":
-		return "", fault.New("exec takes a deployment file and a command").Hint("godwit exec %s COMMAND...", args[0])
+		return "", fault.New("exec takes a deployment file and a command").Hint("godwit exec%s COMMAND...", fault.Raw(where))
 	case !explicit && strings.HasPrefix(words[0], "-"):
 		return "", fault.New("no command begins with %s: after the deployment file all words belong to the command", words[0]).
-			Hint("flags of godwit's go before it: godwit exec FLAGS %s COMMAND...", args[0])
+			Hint("flags of godwit's go before it: godwit exec FLAGS%s COMMAND...", fault.Raw(where))
 	}
 	return line, nil
 }
@@ -220,7 +249,7 @@ func (s *session) execOn(ctx context.Context, h fleet.Host, conn host.Conn, line
 // the run when the hosts are known and none has been touched.
 //
 // needs tells which hosts a connection is opened to; nil: to all.
-func (s *session) onHosts(ctx context.Context, file string, sel fleet.Selection, p *passwords, before func([]fleet.Host) error, needs func(fleet.Host) bool, fn func(context.Context, fleet.Host, host.Conn) deploy.Outcome) error {
+func (s *session) onHosts(ctx context.Context, f fleetArgs, sel fleet.Selection, p *passwords, before func([]fleet.Host) error, needs func(fleet.Host) bool, fn func(context.Context, fleet.Host, host.Conn) deploy.Outcome) error {
 	l, err := s.app.globals.limits()
 	if err != nil {
 		return err
@@ -228,7 +257,7 @@ func (s *session) onHosts(ctx context.Context, file string, sel fleet.Selection,
 	if err := s.openPool(p); err != nil {
 		return err
 	}
-	if err := s.load(ctx, loadRequest{file: file, selection: sel, header: true, call: !s.app.globals.dryRun}); err != nil {
+	if err := s.load(ctx, loadRequest{where: f, selection: f.selection(sel), header: true, call: !s.app.globals.dryRun}); err != nil {
 		return err
 	}
 	if before != nil {
@@ -265,11 +294,15 @@ func preflightSecrets(ctx context.Context, hosts []fleet.Host) error {
 func newListSecrets(a *app) *cobra.Command {
 	var sel fleet.Selection
 	c := &cobra.Command{
-		Use: "list-secrets DEPLOYMENT", Short: "list the secrets of hosts",
-		Long: "list-secrets prints which secrets go where; --json gives it to scripts. No host is contacted." + "\n" + exitStatusHelp,
-		Args: deploymentArgs(),
+		Use: "list-secrets [DEPLOYMENT]", Short: "list the secrets of hosts",
+		Long: "list-secrets prints which secrets go where; --json gives it to scripts. No host is contacted." + "\n" + whereHelp + exitStatusHelp,
+		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.listing(c.Context(), loadRequest{file: args[0], selection: sel, header: true}, func(hosts []fleet.Host) (string, error) {
+			f, err := a.whereArgs(c, args)
+			if err != nil {
+				return err
+			}
+			return a.listing(c.Context(), loadRequest{where: f, selection: sel, header: true}, func(hosts []fleet.Host) (string, error) {
 				if a.globals.json {
 					return secretsJSON(hosts)
 				}
@@ -284,11 +317,15 @@ func newListSecrets(a *app) *cobra.Command {
 func newHosts(a *app) *cobra.Command {
 	var sel fleet.Selection
 	c := &cobra.Command{
-		Use: "hosts DEPLOYMENT", Short: "list the hosts of a deployment file",
-		Long: "hosts prints the selected hosts; --json gives them to scripts. No host is contacted." + "\n" + exitStatusHelp,
-		Args: deploymentArgs(),
+		Use: "hosts [DEPLOYMENT]", Short: "list the hosts of a configuration",
+		Long: "hosts prints the selected hosts; --json gives them to scripts. No host is contacted." + "\n" + whereHelp + exitStatusHelp,
+		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.listing(c.Context(), loadRequest{file: args[0], selection: sel}, func(hosts []fleet.Host) (string, error) {
+			f, err := a.whereArgs(c, args)
+			if err != nil {
+				return err
+			}
+			return a.listing(c.Context(), loadRequest{where: f, selection: sel}, func(hosts []fleet.Host) (string, error) {
 				if a.globals.json {
 					return hostsJSON(hosts)
 				}
@@ -369,25 +406,36 @@ func hostsTable(hosts []fleet.Host) string {
 
 func newEval(a *app) *cobra.Command {
 	c := &cobra.Command{
-		Use: "eval DEPLOYMENT ATTRIBUTE", Short: "evaluate an attribute of the nodes",
+		Use: "eval [DEPLOYMENT] ATTRIBUTE", Short: "evaluate an attribute of the nodes",
 		Long: `eval prints nodes.ATTRIBUTE in Nix syntax, or as JSON with --json. A host name
-with dots needs quotes: '"h1.example.org".config.networking.hostName'.` + "\n" + exitStatusHelp,
+with dots needs quotes: '"h1.example.org".config.networking.hostName'.` + "\n" + whereHelp + exitStatusHelp,
 		Example: "  godwit eval network.nix web.config.networking.hostName",
-		Args:    deploymentArgs("an attribute"),
+		Args:    cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 || strings.HasSuffix(args[len(args)-1], ".nix") {
+				return fault.New("%s takes a deployment file and an attribute", c.CommandPath()).Hint("%s", fault.Raw(c.UseLine()))
+			}
+			attribute := args[len(args)-1]
+			f, err := a.whereArgs(c, args[:len(args)-1])
+			if err != nil {
+				return err
+			}
 			s := a.open(ui.Options{})
 			defer s.close()
+			if err := s.find(c.Context(), f); err != nil {
+				return err
+			}
 			if err := s.findNix(c.Context()); err != nil {
 				return err
 			}
-			if err := s.openSource(c.Context(), args[0], source.Options{}); err != nil {
+			if err := s.openSource(c.Context(), source.Options{}); err != nil {
 				return err
 			}
 			e, ok := s.source.(source.Evaluator)
 			if !ok {
 				return fault.New("%s has no nodes to evaluate", s.source.About().At)
 			}
-			out, err := e.Eval(c.Context(), args[1], a.globals.json)
+			out, err := e.Eval(c.Context(), attribute, a.globals.json)
 			if err != nil {
 				return err
 			}

@@ -49,13 +49,9 @@ newest --keep generations. Hosts with a pending deployment are left alone.
 			if rule.OlderThan, err = parseAge(olderThan); err != nil {
 				return err
 			}
-			f, err := a.fleetArgs(c.Context(), c, args)
-			if err != nil {
-				return err
-			}
+			f := a.fleetArgs(c.Context(), args)
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
-				f.tell(s)
-				return s.onHosts(ctx, f.file, f.selection(sel), &p, nil, nil, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
+				return s.onHosts(ctx, f, sel, &p, nil, nil, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
 					ctx, cancel := context.WithTimeoutCause(ctx, seconds(or(timeout, 3600)), fmt.Errorf("took longer than %s", seconds(or(timeout, 3600))))
 					defer cancel()
 					return s.collect(ctx, h, conn, rule)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -52,19 +51,17 @@ Deployments that changed nothing are left out; --verbose and --json show them.` 
 			if o.last < 0 {
 				return fault.New("--last cannot be negative")
 			}
-			file := ""
-			if len(args) > 0 && looksLikeFile(args[0]) {
-				file, args = args[0], args[1:]
-			}
+			where := fleetArgs{wish: a.wish()}
+			where.wish.Words, args = places(args)
 			o.hosts = append(o.hosts, args...)
 			return a.withReport(c.Context(), func(ctx context.Context, s *session) error {
 				if o.id != "" {
 					return s.historyOf(ctx, o.id)
 				}
-				if file == "" || o.local {
-					return s.localHistory(ctx, file, o)
+				if where.wish.Empty() || o.local {
+					return s.localHistory(ctx, where, o)
 				}
-				return s.fleetHistory(ctx, file, o)
+				return s.fleetHistory(ctx, where, o)
 			})
 		},
 	}
@@ -79,17 +76,18 @@ Deployments that changed nothing are left out; --verbose and --json show them.` 
 }
 
 // localHistory reads the database alone.
-func (s *session) localHistory(ctx context.Context, file string, o historyOptions) error {
+func (s *session) localHistory(ctx context.Context, where fleetArgs, o historyOptions) error {
 	db, err := history.Open(ctx, "")
 	if err != nil {
 		return err
 	}
 	defer db.Close()
 	f := history.Filter{}
-	if file != "" {
-		if f.File, err = filepath.Abs(file); err != nil {
+	if !where.wish.Empty() {
+		if err := s.find(ctx, where); err != nil {
 			return err
 		}
+		f.File = s.at.At.Key()
 	}
 	entries, err := db.Entries(ctx, f)
 	if err != nil {
@@ -120,13 +118,13 @@ func byHost(entries []history.Entry, patterns []string) ([]history.Entry, error)
 }
 
 // fleetHistory asks hosts for their records and merges them with the database.
-func (s *session) fleetHistory(ctx context.Context, file string, o historyOptions) error {
+func (s *session) fleetHistory(ctx context.Context, where fleetArgs, o historyOptions) error {
 	l, err := s.app.globals.limits()
 	if err != nil {
 		return err
 	}
-	args := fleetArgs{file: file, hosts: o.hosts}
-	if err := s.load(ctx, loadRequest{file: file, selection: args.selection(o.selection)}); err != nil {
+	where.hosts = o.hosts
+	if err := s.load(ctx, loadRequest{where: where, selection: where.selection(o.selection)}); err != nil {
 		return err
 	}
 	if err := s.openPool(&o.passwords); err != nil {
@@ -160,15 +158,11 @@ func (s *session) fleetHistory(ctx context.Context, file string, o historyOption
 		s.warnHistory(err)
 	} else {
 		defer db.Close()
-		abs, err := filepath.Abs(file)
-		if err != nil {
-			return err
-		}
 		names := make([]string, 0, len(s.hosts))
 		for _, h := range s.hosts {
 			names = append(names, h.Name)
 		}
-		local, err := db.Entries(ctx, history.Filter{Hosts: names, File: abs})
+		local, err := db.Entries(ctx, history.Filter{Hosts: names, File: s.at.At.Key()})
 		if err != nil {
 			s.warnHistory(err)
 		}
@@ -177,7 +171,7 @@ func (s *session) fleetHistory(ctx context.Context, file string, o historyOption
 	if len(entries) > 0 && len(records) == len(entries) {
 		entries = history.Merge(nil, entries) // sorted
 	}
-	s.importRecords(ctx, file, records)
+	s.importRecords(ctx, records)
 	if err := s.showHistory(entries, o); err != nil {
 		return err
 	}
@@ -322,7 +316,7 @@ func entryText(e history.Entry) string {
 // afterwards does what the deployer of a deployment that was ended from here
 // may not be able to do any more: it takes the root of its push away, and reads
 // the host's record into the database.
-func (s *session) afterwards(ctx context.Context, file string, conn host.Conn, name string, res activate.Result) {
+func (s *session) afterwards(ctx context.Context, conn host.Conn, name string, res activate.Result) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 	defer cancel()
 	if res.ID == "" {
@@ -332,6 +326,6 @@ func (s *session) afterwards(ctx context.Context, file string, conn host.Conn, n
 		_ = deploy.ReleasePushed(ctx, conn, res.NewSystem)
 	}
 	if own, err := recordsOf(ctx, conn, name, 3); err == nil {
-		s.importRecords(ctx, file, own)
+		s.importRecords(ctx, own)
 	}
 }

@@ -22,11 +22,8 @@ func (s *session) lastSeen(ctx context.Context, host string) *history.Entry {
 	}
 	defer db.Close()
 	f := history.Filter{Hosts: []string{host}, Limit: 20}
-	switch {
-	case s.saved != nil:
-		f.File = s.saved.File
-	case s.source != nil:
-		f.File = s.source.About().At.Key()
+	if s.at != nil {
+		f.File = s.at.At.Key()
 	}
 	entries, err := db.Entries(ctx, f)
 	if err != nil {

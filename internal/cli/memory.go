@@ -4,13 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"os/user"
-	"path/filepath"
 	"strings"
 	"time"
-
-	"github.com/spf13/cobra"
 
 	"godwit/internal/activate"
 	"godwit/internal/deploy"
@@ -37,30 +33,27 @@ func (a *app) whoami() string {
 }
 
 // recordDeploy starts the record of a deploy; nil for what changes no host.
-func (s *session) recordDeploy(ctx context.Context, file string, d deploy.Options, hosts []fleet.Host) *history.Recorder {
+func (s *session) recordDeploy(ctx context.Context, d deploy.Options, hosts []fleet.Host) *history.Recorder {
 	if d.Goal != deploy.GoalActivate || d.DryRun || d.Action == activate.DryActivate {
 		return nil
 	}
-	return s.remember(ctx, file, string(d.Action), hosts, d.Meta)
+	return s.remember(ctx, string(d.Action), hosts, d.Meta)
 }
 
 // remember starts the record of a run that changes hosts, and completes what
 // the hosts' own records will say of it. It ends with the session.
-func (s *session) remember(ctx context.Context, file, action string, hosts []fleet.Host, meta map[string]string) *history.Recorder {
+func (s *session) remember(ctx context.Context, action string, hosts []fleet.Host, meta map[string]string) *history.Recorder {
 	var src history.Source
 	if meta["verb"] != "rollback" { // which brings back what other commits made
-		src = s.sourceOf(ctx, file)
+		src = s.sourceOf(ctx)
 	}
-	abs, err := filepath.Abs(file)
-	if err != nil {
-		abs = file
-	}
+	key := s.at.At.Key()
 	run := history.Run{
 		ID: history.NewRunID(), Started: s.start, User: s.app.whoami(), Deployer: meta["deployer"], Godwit: meta["godwit"],
-		File: abs, Source: src, Plan: meta["plan"], Action: action,
+		File: key, Source: src, Plan: meta["plan"], Action: action,
 	}
 	for name, value := range map[string]string{
-		"run": run.ID, "user": run.User, "file": abs, "commit": src.Commit, "tree": src.State(),
+		"run": run.ID, "user": run.User, "file": key, "commit": src.Commit, "tree": src.State(),
 	} {
 		if value != "" {
 			meta[name] = value
@@ -79,8 +72,15 @@ func (s *session) remember(ctx context.Context, file, action string, hosts []fle
 
 // sourceOf is the state of the configuration. That git does not tell it is said
 // once: what hangs on it (commits, the risk dirty-tree) is off then.
-func (s *session) sourceOf(ctx context.Context, file string) history.Source {
-	src := history.SourceOf(ctx, file)
+func (s *session) sourceOf(ctx context.Context) history.Source {
+	at := s.at.At
+	if at.Path() == "" { // not of this machine: what was locked is a commit
+		if at.Locked != nil {
+			return history.Source{Commit: at.Locked.Rev}
+		}
+		return history.Source{}
+	}
+	src := history.SourceOf(ctx, at.Path())
 	if src.Refused != nil && ctx.Err() == nil {
 		s.sourceOnce.Do(func() {
 			var hints []string
@@ -115,77 +115,6 @@ func remembered(rec *history.Recorder, o deploy.Outcome) {
 		r.Reason = event.Message(o.Err)
 	}
 	rec.Result(r)
-}
-
-const foundFileHelp = `
-Without DEPLOYMENT it is the file that HOST was last deployed with from this
-machine, or else the network.nix that is here.
-`
-
-// fleetArgs are the arguments of a verb about deployed hosts: a deployment file
-// and names or patterns of hosts. The file can be left out where the database
-// knows with which one the host was deployed.
-type fleetArgs struct {
-	file  string
-	hosts []string
-	found string // where the file comes from, when it was not named
-}
-
-func (a *app) fleetArgs(ctx context.Context, c *cobra.Command, args []string) (fleetArgs, error) {
-	if len(args) > 0 && looksLikeFile(args[0]) {
-		return fleetArgs{file: args[0], hosts: args[1:]}, nil
-	}
-	f := fleetArgs{hosts: args}
-	if len(args) > 0 {
-		if db, err := history.Open(ctx, ""); err == nil {
-			defer db.Close()
-			if file, err := db.FileOf(ctx, args[0]); err == nil && file != "" {
-				// A store path (deploy --store-path) is a folder, and no deployment file.
-				if st, err := os.Stat(file); err == nil && !st.IsDir() {
-					f.file, f.found = file, "with which "+args[0]+" was last deployed"
-					return f, nil
-				}
-			}
-		}
-	}
-	if _, err := os.Stat("network.nix"); err == nil {
-		f.file, f.found = "network.nix", "which is here"
-		return f, nil
-	}
-	if len(args) == 0 {
-		return f, fault.New("%s takes a deployment file", c.CommandPath()).Hint("%s", fault.Raw(c.UseLine()))
-	}
-	return f, fault.New("there is no file `%s', and no host of that name was deployed from here", args[0]).Hint("%s", fault.Raw(c.UseLine()))
-}
-
-// looksLikeFile tells a deployment file from the name of a host.
-func looksLikeFile(arg string) bool {
-	if strings.ContainsRune(arg, '/') || strings.HasSuffix(arg, ".nix") {
-		return true
-	}
-	st, err := os.Stat(arg)
-	return err == nil && !st.IsDir()
-}
-
-// selection adds the hosts that were named to what the flags select.
-func (f fleetArgs) selection(s fleet.Selection) fleet.Selection {
-	s.On = append(append([]string{}, s.On...), f.hosts...)
-	return s
-}
-
-// needHosts refuses a verb that changes hosts when nobody said which.
-func (f fleetArgs) needHosts(c *cobra.Command, s fleet.Selection) error {
-	if len(f.hosts) > 0 || len(s.On) > 0 || len(s.Tagged) > 0 {
-		return nil
-	}
-	return fault.New("%s wants to know which hosts", c.CommandPath()).Hint("name them, or use --on '*' for all")
-}
-
-// tell says which file was taken, when none was named.
-func (f fleetArgs) tell(s *session) {
-	if f.found != "" {
-		fmt.Fprintf(s.app.stderr, "using %s, %s\n", f.file, f.found)
-	}
 }
 
 // withReport is the frame of verbs that print a report on stdout: the view shows
@@ -243,19 +172,15 @@ func (s *session) unevaluated(ctx context.Context) map[string]fleet.Host {
 
 // importRecords reads the hosts' own records into the database, so that what
 // other machines did is known here, too. It is best effort.
-func (s *session) importRecords(ctx context.Context, file string, entries []history.Entry) {
+func (s *session) importRecords(ctx context.Context, entries []history.Entry) {
 	db, err := history.Open(ctx, "")
 	if err != nil {
 		return
 	}
 	defer db.Close()
-	abs, err := filepath.Abs(file)
-	if err != nil {
-		return
-	}
 	own := make([]history.Entry, len(entries))
 	for i, e := range entries {
-		e.File = abs
+		e.File = s.at.At.Key()
 		own[i] = e
 	}
 	_ = db.Import(ctx, own)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"godwit/internal/fleet"
 	"godwit/internal/history"
 	"godwit/internal/hoststate"
+	"godwit/internal/ui"
 )
 
 // TestFleetArgs finds the deployment file that is meant.
@@ -29,13 +31,15 @@ func TestFleetArgs(t *testing.T) {
 		r := history.Record("", history.Run{File: file}, []string{host}, func(err error) { t.Error(err) })
 		r.Close()
 	}
-	a := &app{}
+	a := &app{stdout: io.Discard, stderr: io.Discard, getenv: func(string) string { return "" }}
 	try := func(args string) string {
-		f, err := a.fleetArgs(t.Context(), &cobra.Command{Use: "verb"}, strings.Fields(args))
-		if err != nil {
+		f := a.fleetArgs(t.Context(), strings.Fields(args))
+		s := a.open(ui.Options{})
+		defer s.close()
+		if err := s.find(t.Context(), f); err != nil {
 			return "error: " + err.Error()
 		}
-		return strings.TrimPrefix(f.file, dir+"/") + " " + strings.Join(f.hosts, ",")
+		return strings.TrimPrefix(s.at.At.File, dir+"/") + " " + strings.Join(f.hosts, ",")
 	}
 	check := func(cases [][2]string) {
 		t.Helper()
@@ -47,11 +51,11 @@ func TestFleetArgs(t *testing.T) {
 	}
 	check([][2]string{
 		{"x.nix", "x.nix "},
-		{"./x a b", "./x a,b"},
+		{"./x a b", "x a,b"},
 		{"plain a", "plain a"},
 		{"web other", "known.nix web,other"},
 		{"moved", "error: there is no file `moved', and no host of that name was deployed from here"},
-		{"", "error: verb takes a deployment file"},
+		{"", "error: there is no configuration in " + dir + " or above it"},
 	})
 	if err := os.WriteFile("network.nix", nil, 0o644); err != nil {
 		t.Fatal(err)

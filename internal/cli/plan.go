@@ -26,6 +26,7 @@ import (
 	"godwit/internal/nix"
 	"godwit/internal/paths"
 	"godwit/internal/plan"
+	"godwit/internal/source/all"
 	"godwit/internal/store"
 	"godwit/internal/ui"
 )
@@ -71,7 +72,7 @@ func newPlan(a *app) *cobra.Command {
 	var out string
 	var copies bool
 	c := &cobra.Command{
-		Use:   "plan DEPLOYMENT [switch|boot|test]",
+		Use:   "plan [DEPLOYMENT] [switch|boot|test]",
 		Short: "show what a deploy would change",
 		Long: `plan builds the systems of the selected hosts and shows what deploying them would
 change: packages, units, kernel, what is to be copied, and the risks. Hosts are
@@ -86,35 +87,24 @@ The plan goes to stdout; --verbose shows all of it, --json gives it to scripts.
 --dry-run only says what would be built, and where.
 
 Risks, each accepted with --accept-risk=NAME:
-` + riskHelp() + exitStatusHelp,
+` + riskHelp() + whereHelp + exitStatusHelp,
 		Example: `  godwit plan network.nix
   godwit plan network.nix --on 'web*' --copy --verbose
   godwit plan network.nix switch -o today.plan && godwit deploy today.plan`,
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) == 1 || len(args) == 2 {
-				return nil
+		Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) (err error) {
+			if len(args) > 0 && plan.IsPlan(args[0]) {
+				return fault.New("%s is a saved plan", args[0]).Hint("godwit deploy %s applies it", args[0])
 			}
-			return deploymentArgs("an action")(c, args)
-		},
-		RunE: func(c *cobra.Command, args []string) error {
-			o.file = args[0]
-			d.Action = activate.Switch
-			if len(args) == 2 {
-				action, err := parseAction(args[1])
-				if err != nil {
-					return err
-				}
-				if action == activate.DryActivate {
-					return fault.New("dry-activate changes nothing, so there is nothing to plan").Hint("godwit plan %s switch --copy", o.file)
-				}
-				d.Action = action
+			if o.where, d.Action, err = a.actionArgs(c, args); err != nil {
+				return err
+			}
+			if d.Action == activate.DryActivate {
+				return fault.New("dry-activate changes nothing, so there is nothing to plan").Hint("godwit plan %s switch --copy", o.where)
 			}
 			accepted, err := plan.ParseAccept(accept)
 			if err != nil {
 				return err
-			}
-			if plan.IsPlan(o.file) {
-				return fault.New("%s is a saved plan", o.file).Hint("godwit deploy %s applies it", o.file)
 			}
 			if a.globals.dryRun { // a plan is about what was built
 				return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
@@ -171,14 +161,18 @@ func planOptions(d deploy.Options) plan.Options {
 
 // planSource asks for the state of the configuration. The content matters only
 // for plans that are saved.
-func (s *session) planSource(ctx context.Context, file string, content bool, skip ...string) plan.Source {
-	src := s.sourceOf(ctx, file)
+func (s *session) planSource(ctx context.Context, content bool, skip ...string) plan.Source {
+	src := s.sourceOf(ctx)
 	out := plan.Source{Commit: src.Commit, Dirty: src.Dirty}
 	if src.Refused != nil {
 		out.Unknown = event.Message(src.Refused)
 	}
 	if content {
-		out.Content = plan.Fingerprint(ctx, file, src.Tree, skip...)
+		if at := s.at.At; at.Path() != "" {
+			out.Content = plan.Fingerprint(ctx, at.Path(), src.Tree, skip...)
+		} else if at.Locked != nil {
+			out.Content = at.Locked.Key
+		}
 	}
 	return out
 }
@@ -199,7 +193,7 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 	if err := s.openPool(r.passwords); err != nil {
 		return err
 	}
-	if err := s.load(ctx, loadRequest{file: r.file, selection: r.selection, systems: true, probe: true, call: true}); err != nil {
+	if err := s.load(ctx, loadRequest{where: r.where, selection: r.selection, systems: true, probe: true, call: true}); err != nil {
 		return err
 	}
 	if err := preflightChecks(s.hosts, r.deploy); err != nil {
@@ -219,15 +213,15 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 	}
 	maps.Copy(r.accept, fleetAccepts)
 	source := make(chan plan.Source, 1)
-	go func() { defer crash.Catch(); source <- s.planSource(ctx, r.file, r.out != "", r.out) }()
+	go func() { defer crash.Catch(); source <- s.planSource(ctx, r.out != "", r.out) }()
 
-	p := s.newPlan(r.file, r.deploy, plan.Source{})
+	p := s.newPlan(r.deploy, plan.Source{})
 	for _, b := range s.broken {
 		h := plan.Host{Name: b.Host}
 		plan.Fail(&h, b.Err)
 		p.Hosts = append(p.Hosts, h)
 	}
-	links, err := s.rootLinks(r.file)
+	links, err := s.rootLinks()
 	if err != nil {
 		return err
 	}
@@ -300,11 +294,8 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 	return nil
 }
 
-func (s *session) newPlan(file string, d deploy.Options, src plan.Source) *plan.Plan {
-	if abs, err := filepath.Abs(file); err == nil {
-		file = abs
-	}
-	p := &plan.Plan{Created: time.Now().UTC().Truncate(time.Second), Godwit: version(), File: file, Source: src, Options: planOptions(d)}
+func (s *session) newPlan(d deploy.Options, src plan.Source) *plan.Plan {
+	p := &plan.Plan{Created: time.Now().UTC().Truncate(time.Second), Godwit: version(), File: s.at.At.Key(), Source: src, Options: planOptions(d)}
 	if s.result != nil {
 		p.NixConfig = s.result.Fleet.NixConfig
 	}
@@ -458,7 +449,7 @@ type planner struct {
 }
 
 // newPlanner prepares the plan of a run of jobs.
-func (s *session) newPlanner(ctx context.Context, file string, d deploy.Options, f planFlags, jobs []deploy.Job, outcomes []deploy.Outcome) (*planner, error) {
+func (s *session) newPlanner(ctx context.Context, d deploy.Options, f planFlags, jobs []deploy.Job, outcomes []deploy.Outcome) (*planner, error) {
 	settings, err := s.app.settings()
 	if err != nil {
 		return nil, err
@@ -471,9 +462,9 @@ func (s *session) newPlanner(ctx context.Context, file string, d deploy.Options,
 		left: len(jobs), admitted: map[string]bool{}, decided: make(chan struct{})}
 	if s.saved != nil {
 		pl.saved, pl.file = s.saved, s.savedFile
-		pl.plan = s.newPlan(s.saved.File, d, s.saved.Source)
+		pl.plan = s.newPlan(d, s.saved.Source)
 	} else {
-		pl.plan = s.newPlan(file, d, s.planSource(ctx, file, false))
+		pl.plan = s.newPlan(d, s.planSource(ctx, false))
 	}
 	if src := pl.plan.Source; src.Commit != "" && d.Meta["commit"] == "" {
 		d.Meta["commit"] = src.Commit
@@ -489,12 +480,12 @@ func (s *session) newPlanner(ctx context.Context, file string, d deploy.Options,
 
 // planned puts a planner before the changes of a run, unless it changes nothing.
 // The function tells afterwards why no host was changed, if the plan was turned down.
-func (s *session) planned(ctx context.Context, file string, run *deploy.Run, jobs []deploy.Job, outcomes []deploy.Outcome) (func() *fault.Error, error) {
+func (s *session) planned(ctx context.Context, run *deploy.Run, jobs []deploy.Job, outcomes []deploy.Outcome) (func() *fault.Error, error) {
 	none := func() *fault.Error { return nil }
 	if run.Goal != deploy.GoalActivate || run.DryRun || run.Action == activate.DryActivate || len(jobs) == 0 {
 		return none, nil
 	}
-	pl, err := s.newPlanner(ctx, file, run.Options, s.approval, jobs, outcomes)
+	pl, err := s.newPlanner(ctx, run.Options, s.approval, jobs, outcomes)
 	if err != nil {
 		return none, err
 	}
@@ -752,7 +743,13 @@ func (s *session) applyPlan(ctx context.Context, file string, d deploy.Options, 
 	o := saved.Options
 	d.Goal, d.Action = deploy.GoalActivate, action
 	d.Reboot, d.NoGuard, d.UploadSecrets, d.SkipHealthChecks, d.SkipPreChecks = o.Reboot, o.NoGuard, o.UploadSecrets, o.SkipHealthChecks, o.SkipPreChecks
-	if how := saved.Source.Moved(s.planSource(ctx, saved.File, true, file)); how != "" {
+	if err := s.findNix(ctx); err != nil {
+		return err
+	}
+	if s.at, err = all.At(ctx, s.tool, saved.File, s.sourceOptions()); err != nil {
+		return err
+	}
+	if how := saved.Source.Moved(s.planSource(ctx, true, file)); how != "" {
 		return fault.New("the configuration has moved since the plan was made: %s", how).Exit(ExitRisk).
 			Detail("configuration  "+saved.File).Hint("godwit plan %s %s -o %s makes the plan anew", saved.File, o.Action, file)
 	}
@@ -760,7 +757,7 @@ func (s *session) applyPlan(ctx context.Context, file string, d deploy.Options, 
 		return err
 	}
 	s.saved, s.savedFile = saved, file
-	if err := s.roll(ctx, saved.File, &d); err != nil {
+	if err := s.roll(ctx, &d); err != nil {
 		return err
 	}
 	for _, pair := range sortedPairs(saved.NixConfig) {
@@ -807,7 +804,7 @@ func (s *session) applyPlan(ctx context.Context, file string, d deploy.Options, 
 			return err
 		}
 	}
-	return s.runJobs(ctx, saved.File, d, s.hosts, nil)
+	return s.runJobs(ctx, d, s.hosts, nil)
 }
 
 // sameSystems refuses a plan whose derivations do not make its systems.

@@ -185,7 +185,7 @@ func TestSavedRolling(t *testing.T) {
 	s := &session{app: &app{}, saved: &plan.Plan{Rolling: &plan.Rolling{Batch: "1,rest", OnFailure: "stop", Unreachable: "skip", AcceptRisks: []string{"reboot"}}}}
 	s.rolling = scheduleFlags{onFailure: "rollback", budget: "0", given: func(f string) bool { return given[f] }}
 	var d deploy.Options
-	if err := s.roll(t.Context(), "/nowhere/network.nix", &d); err != nil {
+	if err := s.roll(t.Context(), &d); err != nil {
 		t.Fatal(err)
 	}
 	if d.Schedule == nil || d.Schedule.OnFailure != deploy.OnFailure("rollback") || d.Unreachable != deploy.Unreachable("skip") || !slices.Equal(s.approval.accept, []string{"reboot"}) {

@@ -53,10 +53,8 @@ was booted once, by deploy --reboot, that takes another reboot.` + "\n" + foundF
 			if err := exclusive(c, "to", "pending"); err != nil {
 				return err
 			}
-			f, err := a.fleetArgs(c.Context(), c, args)
-			if err == nil {
-				err = f.needHosts(c, o.selection)
-			}
+			f := a.fleetArgs(c.Context(), args)
+			err := f.needHosts(c, o.selection)
 			if err != nil {
 				return err
 			}
@@ -76,12 +74,11 @@ was booted once, by deploy --reboot, that takes another reboot.` + "\n" + foundF
 				return err
 			}
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
-				f.tell(s)
 				if o.pending {
-					return s.onHosts(ctx, f.file, f.selection(o.selection), &o.passwords, nil, nil, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
+					return s.onHosts(ctx, f, o.selection, &o.passwords, nil, nil, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
 						return s.wet(event.On(s.ui, h.Name, event.StepActivate), "roll back what is pending", func() deploy.Outcome {
 							why := "asked for by " + a.whoami()
-							return s.endPending(ctx, f.file, h, conn, "went back, ended", func(p *reboot.Pending) (activate.Result, error) {
+							return s.endPending(ctx, h, conn, "went back, ended", func(p *reboot.Pending) (activate.Result, error) {
 								if p == nil {
 									return activate.Rollback(ctx, conn, h.Name, "", why, s.ui)
 								}
@@ -119,11 +116,11 @@ func (s *session) rollback(ctx context.Context, f fleetArgs, o rollbackOptions) 
 			return err
 		}
 		if !s.app.globals.dryRun {
-			rec = s.remember(ctx, f.file, "rollback", hosts, meta)
+			rec = s.remember(ctx, "rollback", hosts, meta)
 		}
 		return nil
 	}
-	return s.onHosts(ctx, f.file, f.selection(o.selection), &o.passwords, before, nil, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
+	return s.onHosts(ctx, f, o.selection, &o.passwords, before, nil, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
 		began := time.Now()
 		out := s.rollbackHost(ctx, h, conn, o, meta)
 		out.Host, out.Duration = h.Name, time.Since(began)

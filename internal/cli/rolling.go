@@ -38,7 +38,7 @@ func (f scheduleFlags) with(s fleet.Settings) scheduleFlags {
 
 // roll settles how a deploy is rolled out: the command line, then the fleet's
 // own settings. Risks that the fleet accepts are added to the accepted ones.
-func (s *session) roll(ctx context.Context, file string, d *deploy.Options) error {
+func (s *session) roll(ctx context.Context, d *deploy.Options) error {
 	if s.rolling.given == nil { // not a deploy
 		return nil
 	}
@@ -47,7 +47,7 @@ func (s *session) roll(ctx context.Context, file string, d *deploy.Options) erro
 	case s.saved != nil && s.saved.Rolling != nil: // applying a plan evaluates nothing
 		settings = s.saved.Rolling.Settings()
 	case s.source == nil:
-		if err := s.openSource(ctx, file, source.Options{}); err != nil {
+		if err := s.openSource(ctx, source.Options{}); err != nil {
 			return err
 		}
 		fallthrough

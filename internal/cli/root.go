@@ -11,6 +11,7 @@ import (
 
 	"godwit/internal/deploy"
 	"godwit/internal/fault"
+	"godwit/internal/source/all"
 )
 
 // globals are the flags that every verb takes.
@@ -30,6 +31,11 @@ type globals struct {
 	imageFile       string
 	elevate         string
 	local           string
+	file            string
+	flake           string
+	dialect         string
+	impure          bool
+	inputs          []string // of --override-input: "name\x00reference"
 }
 
 func newRoot(a *app) *cobra.Command {
@@ -44,7 +50,9 @@ host itself), copies it over ssh, activates it, checks it, and takes it back whe
 the host does not come back healthy.` + "\n" + exitStatusHelp,
 		Example: `  godwit build network.nix
   godwit deploy network.nix switch --on 'web*'
-  godwit exec network.nix uptime`,
+  godwit exec network.nix uptime
+  godwit hosts
+  godwit deploy .#web1`,
 		Version:           version(),
 		SilenceUsage:      true,
 		SilenceErrors:     true,
@@ -71,6 +79,11 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 	f.StringVar(&g.engine, "engine", "", "container engine: docker, podman or nerdctl (default: the first that answers)")
 	f.StringVar(&g.image, "image", "", "image of the container builder")
 	f.StringVar(&g.imageFile, "image-file", "", "image of the container builder, from a `FILE` that docker load takes")
+	f.StringVarP(&g.file, "file", "f", "", "the deployment file, in place of naming it as a word")
+	f.StringVar(&g.flake, "flake", "", "the flake that holds the hosts: `REF`, REF#OUTPUT or REF#HOST")
+	f.StringVar(&g.dialect, "dialect", "", "read the configuration as `NAME`: "+strings.Join(all.Names(), ", "))
+	f.BoolVar(&g.impure, "impure", false, "let a flake see this machine (environment, paths), as Nix's --impure does")
+	f.StringArrayVar(&g.inputs, "override-input", nil, "take another flake for an input, as Nix does: --override-input `INPUT REF`")
 	f.StringVar(&g.elevate, "elevate", "auto", "how to become root on hosts: auto, sudo, doas, none")
 
 	f.StringVar(&g.local, "local", "", "reach the host `HOST` without ssh, because it is this machine (default: the one with this machine's name), and no other unless --on says more")
@@ -196,7 +209,7 @@ func version() string {
 	return "development-" + v + dirty
 }
 
-// joinOptionPairs makes Nix's spelling `--option NAME VALUE` one argument, since
+// joinOptionPairs makes Nix's spelling `--option NAME VALUE` (and --override-input) one argument, since
 // flags of the command-line library take one value. Words after `--` are left alone.
 func joinOptionPairs(args []string) []string {
 	var out []string
@@ -204,8 +217,8 @@ func joinOptionPairs(args []string) []string {
 		if args[i] == "--" {
 			return append(out, args[i:]...)
 		}
-		if args[i] == "--option" && i+2 < len(args) {
-			out = append(out, "--option="+args[i+1]+"\x00"+args[i+2])
+		if pair := args[i]; (pair == "--option" || pair == "--override-input") && i+2 < len(args) {
+			out = append(out, pair+"="+args[i+1]+"\x00"+args[i+2])
 			i += 2
 			continue
 		}
@@ -234,6 +247,16 @@ func (g *globals) nixOptions() ([][2]string, error) {
 		out = append(out, [2]string{name, value})
 	}
 	return out, nil
+}
+
+// overrides are the --override-input pairs.
+func (g *globals) overrides() [][2]string {
+	var out [][2]string
+	for _, o := range g.inputs {
+		input, ref, _ := strings.Cut(o, "\x00")
+		out = append(out, [2]string{input, ref})
+	}
+	return out
 }
 
 // limits are --parallel, or its defaults: the same for every verb.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,7 +25,6 @@ import (
 	"godwit/internal/scratch"
 	"godwit/internal/source"
 	"godwit/internal/source/all"
-	"godwit/internal/source/morph"
 	"godwit/internal/ssh"
 	"godwit/internal/store"
 	"godwit/internal/ui"
@@ -39,7 +39,8 @@ type session struct {
 	start time.Time
 
 	tool      *nix.Tool
-	buildArgs []string // of --build-arg
+	buildArgs []string   // of --build-arg
+	at        *all.Found // where the configuration is; nil before find
 	source    source.Source
 	// hosts are the selected hosts that could be evaluated; broken the others.
 	hosts  []fleet.Host
@@ -161,7 +162,7 @@ func (s *session) findNix(ctx context.Context) error {
 
 // loadRequest is what a verb needs of a configuration.
 type loadRequest struct {
-	file      string
+	where     fleetArgs
 	selection fleet.Selection
 	systems   bool // the derivations too, not just metadata
 	// targets take the place of the systems (source.Request).
@@ -176,17 +177,21 @@ type loadRequest struct {
 
 // load opens a configuration and evaluates what the selection needs.
 func (s *session) load(ctx context.Context, r loadRequest) error {
+	if err := s.find(ctx, r.where); err != nil {
+		return err
+	}
 	if err := s.findNix(ctx); err != nil {
 		return err
 	}
+	r.selection.On = slices.Concat(r.selection.On, s.at.Hosts)
 	r.selection = s.onlyHere(r.selection)
-	request := source.Request{Selection: r.selection, Outputs: r.systems, Targets: r.targets}
+	request := source.Request{OnlyOf: s.at.OnlyOf, Selection: r.selection, Outputs: r.systems, Targets: r.targets}
 	if r.call {
 		var stop func()
 		request.OnHost, stop = s.callEvaluated(ctx)
 		defer stop()
 	}
-	err := s.openSource(ctx, r.file, source.Options{Ahead: &request, Memory: memory(), Named: func(all []string) {
+	err := s.openSource(ctx, source.Options{Ahead: &request, Memory: memory(), Named: func(all []string) {
 		if names, err := r.selection.Names(all); err == nil {
 			s.ui.Announce(names)
 		}
@@ -223,34 +228,10 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 		s.println("")
 	}
 	if len(names) == 0 {
-		return fault.New("no hosts selected").Hint("godwit hosts %s shows all hosts with their tags", r.file)
+		return fault.New("no hosts selected").Hint("godwit hosts %s shows all hosts with their tags", r.where)
 	}
 	for _, pair := range sortedPairs(res.Fleet.NixConfig) {
 		s.tool = s.tool.With([][2]string{pair})
-	}
-	return nil
-}
-
-// located is the place of a deployment file.
-func located(file string) source.Location {
-	at := source.Location{Dialect: morph.Dialect.Name, File: file, Given: file}
-	if abs, err := filepath.Abs(file); err == nil {
-		at.File = abs
-	}
-	return at
-}
-
-// openSource opens the configuration.
-func (s *session) openSource(ctx context.Context, file string, o source.Options) error {
-	g := s.app.globals
-	o.Sink, o.KeepGCRoot, o.AllowBuildShell = s.ui, g.keepResult, g.allowBuildShell
-	src, err := all.Open(ctx, s.tool, located(file), o)
-	if err != nil {
-		return err
-	}
-	s.source = src
-	if len(src.About().Names) == 0 {
-		return fault.New("%s describes no hosts", file).Hint("every attribute of the file but network, defaults, resources and require is a host")
 	}
 	return nil
 }

@@ -43,12 +43,8 @@ scripts.` + "\n" + foundFileHelp + exitStatusHelp,
   godwit status network.nix --no-eval --json`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			f, err := a.fleetArgs(c.Context(), c, args)
-			if err != nil {
-				return err
-			}
+			f := a.fleetArgs(c.Context(), args)
 			return a.withReport(c.Context(), func(ctx context.Context, s *session) error {
-				f.tell(s)
 				return s.status(ctx, f, o)
 			})
 		},
@@ -76,8 +72,11 @@ func (s *session) status(ctx context.Context, f fleetArgs, o statusOptions) erro
 	if err := s.openPool(&o.passwords); err != nil {
 		return err
 	}
-	src := s.sourceOf(ctx, f.file)
-	if err := s.load(ctx, loadRequest{file: f.file, selection: f.selection(o.selection), systems: !o.noEval, probe: !o.noEval, call: true}); err != nil {
+	if err := s.find(ctx, f); err != nil {
+		return err
+	}
+	src := s.sourceOf(ctx)
+	if err := s.load(ctx, loadRequest{where: f, selection: f.selection(o.selection), systems: !o.noEval, probe: !o.noEval, call: true}); err != nil {
 		return err
 	}
 	behind := s.behind(ctx, src)
@@ -148,7 +147,7 @@ func (s *session) status(ctx context.Context, f fleetArgs, o statusOptions) erro
 		st := &out.Hosts[i]
 		out.OK = out.OK && st.OK
 		for j := range st.Hints {
-			st.Hints[j] = strings.Replace(st.Hints[j], "DEPLOYMENT", shell.Word(f.file), 1)
+			st.Hints[j] = strings.Replace(st.Hints[j], "DEPLOYMENT", shell.Word(s.at.At.Name()), 1)
 		}
 	}
 	if s.app.globals.json {

@@ -21,6 +21,8 @@ import (
 	"godwit/internal/nar"
 	"godwit/internal/nix"
 	"godwit/internal/settings"
+	"godwit/internal/source"
+	"godwit/internal/source/all"
 	"godwit/internal/ssh"
 	"godwit/internal/store"
 	"godwit/internal/storepath"
@@ -310,7 +312,8 @@ func (s *session) ready(ctx context.Context, o readyFlags, d deploy.Options, p *
 	for _, h := range s.hosts {
 		jobs = append(jobs, deploy.Job{Host: h, Ready: roots, Source: src})
 	}
-	return s.runStages(ctx, roots[0], d, s.hosts, jobs, nil, nil)
+	s.at = &all.Found{At: source.Location{Dialect: "store path", File: roots[0]}}
+	return s.runStages(ctx, d, s.hosts, jobs, nil, nil)
 }
 
 // checkReady finds out whether the paths are there, and whether the one that is

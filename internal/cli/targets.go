@@ -12,7 +12,7 @@ import (
 // buildTargets builds what --target or --target-file made of the hosts. Each
 // derivation goes through the same stages as a host's system; the result
 // directory has a link HOST/TARGET for each.
-func (s *session) buildTargets(ctx context.Context, file string, d deploy.Options) error {
+func (s *session) buildTargets(ctx context.Context, d deploy.Options) error {
 	var pseudo []fleet.Host
 	place := map[string]string{} // name in the run -> HOST/TARGET
 	for _, h := range s.hosts {
@@ -35,7 +35,7 @@ func (s *session) buildTargets(ctx context.Context, file string, d deploy.Option
 		names[i] = p.Name
 	}
 	s.ui.Announce(names)
-	return s.runJobs(ctx, file, d, pseudo, func(systems map[string]string) map[string]string {
+	return s.runJobs(ctx, d, pseudo, func(systems map[string]string) map[string]string {
 		links := maps.Clone(systems)
 		clear(links)
 		for name, path := range systems {

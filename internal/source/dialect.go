@@ -34,6 +34,12 @@ type Dialect struct {
 	Other func(l Location, kind string, args []string) error
 	// Fit refuses a host that can never be deployed to; nil: there is none.
 	Fit func(h fleet.Host) error
+	// Files are names of files that are the dialect's, and Outputs those of a flake that
+	// are, both in the order in which they are looked for.
+	Files, Outputs []string
+	// Kinds are what other dialects' Nix calls a configuration of this one's in
+	// summary.other: then it is opened anew with this dialect.
+	Kinds []string
 	// Empty says how a host is written down, where there is none; nil: in general words.
 	Empty string
 	// Header are the first lines of a run that people know from the dialect's own
@@ -60,6 +66,12 @@ const (
 	Shell   = "shell"
 )
 
+// OtherKind is a configuration that is something else than the dialect's, in the word
+// of summary.other. It is the cause of the error that Dialect.Other made.
+type OtherKind struct{ Kind string }
+
+func (e *OtherKind) Error() string { return "it is a " + e.Kind }
+
 // Word is how the dialect spells a setting.
 func (d *Dialect) Word(setting string) string {
 	if d.Setting == nil {
@@ -75,10 +87,18 @@ func FileExpr(text string) func(Location, Options) string {
 	}
 }
 
+// FlakeExpr is the flake of a location as a Nix expression.
+func (l Location) FlakeExpr() string {
+	if l.Locked == nil {
+		return "(builtins.getFlake " + nix.Quote(l.Flake) + ")"
+	}
+	return l.Locked.Expr
+}
+
 // FlakeExpr makes an Expr of a dialect's Nix for flakes: a function of { flake, attr, … }.
 func FlakeExpr(text string) func(Location, Options) string {
 	return func(l Location, _ Options) string {
-		return fmt.Sprintf("(args: (%s) ({ flake = builtins.getFlake %s; attr = %s; } // args))", text, nix.Quote(l.Flake), nix.Quote(l.Attr))
+		return fmt.Sprintf("(args: (%s) ({ flake = %s; attr = %s; } // args))", text, l.FlakeExpr(), nix.Quote(l.Attr))
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"godwit/internal/flakeref"
 )
 
 // Location is where a configuration is: a file, or an attribute of a flake's outputs.
@@ -16,6 +18,9 @@ type Location struct {
 	// absolute; "" for a file. Attr is the attribute of its outputs that holds the
 	// hosts, such as "colmenaHive".
 	Flake, Attr string
+	// Locked is the flake as it was found, with everything that it depends on; nil
+	// before it was looked at, and for a file.
+	Locked *flakeref.Locked
 	// Given is what a person typed, for hints that can be typed again; "" when it
 	// was found.
 	Given string
@@ -36,11 +41,37 @@ func (l Location) Dir() string {
 	if l.Flake == "" {
 		return filepath.Dir(l.File)
 	}
-	return LocalFlake(l.Flake)
+	if l.Locked != nil {
+		if l.Locked.Dir == "" {
+			return ""
+		}
+		return filepath.Join(l.Locked.Dir, l.Locked.Subdir)
+	}
+	return localFlake(l.Flake)
 }
 
-// LocalFlake is the directory of a flake on this machine; "" for one elsewhere.
-func LocalFlake(ref string) string {
+// Path is the file or the directory that the configuration begins with; "" when it is
+// not on this machine.
+func (l Location) Path() string {
+	if l.Flake == "" {
+		return l.File
+	}
+	if dir := l.Dir(); dir != "" {
+		return filepath.Join(dir, "flake.nix")
+	}
+	return ""
+}
+
+// ParseKey gives the location that Key named; the dialect is not known.
+func ParseKey(key string) Location {
+	if ref, attr, ok := strings.Cut(key, "#"); ok {
+		return Location{Flake: ref, Attr: attr}
+	}
+	return Location{File: key}
+}
+
+// localFlake is the directory of a flake on this machine; "" for one elsewhere.
+func localFlake(ref string) string {
 	for _, scheme := range []string{"path:", "git+file://", "git+file:"} {
 		if rest, ok := strings.CutPrefix(ref, scheme); ok {
 			ref = rest

@@ -105,6 +105,10 @@ type Options struct {
 	// configuration says: texts, numbers, truths and lists of texts. They come from
 	// the command line.
 	Above map[string]any
+	// Overrides are inputs of a flake and what to take in their place, and Impure lets
+	// a flake see this machine.
+	Overrides [][2]string
+	Impure    bool
 	// Workers limits evaluating processes; 0: cores and memory decide.
 	Workers int
 	// Ahead, when set, is the request that Load will be called with: opening then

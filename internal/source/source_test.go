@@ -36,7 +36,7 @@ func TestExpressions(t *testing.T) {
 		t.Error(got)
 	}
 	at = Location{Flake: "github:o/r", Attr: "deploy"}
-	if got := FlakeExpr("f")(at, Options{}); got != `(args: (f) ({ flake = builtins.getFlake "github:o/r"; attr = "deploy"; } // args))` {
+	if got := FlakeExpr("f")(at, Options{}); got != `(args: (f) ({ flake = (builtins.getFlake "github:o/r"); attr = "deploy"; } // args))` {
 		t.Error(got)
 	}
 	if got := TargetOf("n: n # x"); got != "{ out =\nn: n # x\n; }" || TargetOf("") != "" {

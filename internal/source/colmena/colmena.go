@@ -31,6 +31,9 @@ const (
 // Dialect is colmena's.
 var Dialect = &source.Dialect{
 	Name:    "colmena",
+	Files:   []string{"hive.nix"},
+	Outputs: []string{Made, Raw},
+	Kinds:   []string{"hive"},
 	Expr:    expr,
 	Setting: setting,
 	Other:   notAHive,
@@ -48,7 +51,7 @@ func expr(l source.Location, _ source.Options) string {
 		if l.Attr == Raw {
 			version = "0.4"
 		}
-		at = fmt.Sprintf("flake = builtins.getFlake %s; attr = %s; version = %s;", nix.Quote(l.Flake), nix.Quote(l.Attr), nix.Quote(version))
+		at = fmt.Sprintf("flake = %s; attr = %s; version = %s;", l.FlakeExpr(), nix.Quote(l.Attr), nix.Quote(version))
 	}
 	return fmt.Sprintf("(args: (%s) ({ %s common = (%s); } // args))", hiveNix, at, common.Nix)
 }

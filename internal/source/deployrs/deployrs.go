@@ -18,8 +18,10 @@ var deployNix string
 
 // Dialect is deploy-rs's.
 var Dialect = &source.Dialect{
-	Name: "deploy-rs",
-	Expr: expr,
+	Name:    "deploy-rs",
+	Outputs: []string{"deploy"},
+	Kinds:   []string{"deploy"},
+	Expr:    expr,
 	Setting: func(name string) string {
 		switch name {
 		case "godwit":

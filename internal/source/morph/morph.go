@@ -26,9 +26,11 @@ var (
 
 // Dialect is morph's.
 var Dialect = &source.Dialect{
-	Name: "morph",
-	Expr: expr,
-	Env:  env,
+	Name:  "morph",
+	Files: []string{"network.nix"},
+	Kinds: []string{"network", "morph"},
+	Expr:  expr,
+	Env:   env,
 	Setting: func(name string) string {
 		switch name {
 		case "godwit", "buildShell", "description":

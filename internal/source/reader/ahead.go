@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"godwit/internal/crash"
@@ -83,7 +84,7 @@ func (r *Reader) remember(ctx context.Context, before *memory) {
 
 // Remembered are the names of the hosts that a configuration had when Open last kept
 // them in the directory memory (Options.Memory), whatever the options were. Nothing is
-// evaluated; nil when nothing is known.
+// evaluated; nil when nothing is known. A flake without Attr stands for all its outputs.
 func Remembered(memory string, at source.Location) []string {
 	var names []string
 	var newest time.Time
@@ -93,7 +94,7 @@ func Remembered(memory string, at source.Location) []string {
 		if err != nil || !st.ModTime().After(newest) {
 			continue
 		}
-		if m := recall(filepath.Join(memory, e.Name())); m != nil && m.File == at.Key() {
+		if m := recall(filepath.Join(memory, e.Name())); m != nil && (m.File == at.Key() || at.Flake != "" && at.Attr == "" && strings.HasPrefix(m.File, at.Key())) {
 			names, newest = m.Names, st.ModTime()
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"godwit/internal/event"
 	"godwit/internal/fault"
+	"godwit/internal/flakeref"
 	"godwit/internal/fleet"
 	"godwit/internal/nix"
 	"godwit/internal/regular"
@@ -45,6 +46,13 @@ func Open(ctx context.Context, tool *nix.Tool, d *source.Dialect, at source.Loca
 	}
 	// Names take long where the configuration fetches something first.
 	event.On(opts.Sink, "", event.StepEvaluate).Emit(event.Event{Kind: event.Progress, Text: "reading " + shortName(at)})
+	if at.Flake != "" {
+		var err error
+		if at, err = Enter(ctx, tool, at, opts); err != nil {
+			return nil, err
+		}
+		tool = at.Locked.Tool(tool)
+	}
 	r := &Reader{about: source.About{At: at}, tool: tool, dialect: d, opts: opts}
 	var before *memory
 	if opts.Ahead != nil {
@@ -74,6 +82,18 @@ func Open(ctx context.Context, tool *nix.Tool, d *source.Dialect, at source.Loca
 	}
 	r.named()
 	return r, nil
+}
+
+// Enter locks the flake of a location, which every evaluation of it begins with.
+func Enter(ctx context.Context, tool *nix.Tool, at source.Location, opts source.Options) (source.Location, error) {
+	if at.Locked != nil {
+		return at, nil
+	}
+	var err error
+	at.Locked, err = flakeref.Lock(ctx, tool, at.Flake, flakeref.Options{
+		Overrides: opts.Overrides, Impure: opts.Impure, Scope: event.On(opts.Sink, "", event.StepEvaluate),
+	})
+	return at, err
 }
 
 // settleFile makes the path of a deployment file absolute and refuses what is none.
@@ -199,8 +219,8 @@ func (r *Reader) call(q source.Request) string {
 // args are those of every evaluating process of this configuration.
 func (r *Reader) args() []string {
 	var args []string
-	if r.about.At.Flake != "" {
-		args = []string{"--extra-experimental-features", "nix-command flakes"}
+	if r.about.At.Locked != nil {
+		args = slices.Clone(r.about.At.Locked.Args)
 	}
 	if r.dialect.Args != nil {
 		args = append(args, r.dialect.Args(r.about.At, r.opts)...)
@@ -257,10 +277,15 @@ func (r *Reader) describe(summary []byte) error {
 	}
 	at := r.about.At
 	if s.Other != nil {
+		err := error(fault.New("`%s' is a %s, and nothing of %s", at.Key(), s.Other.Kind, r.dialect.Name))
 		if r.dialect.Other != nil {
-			return r.dialect.Other(at, s.Other.Kind, s.Other.Args)
+			err = r.dialect.Other(at, s.Other.Kind, s.Other.Args)
 		}
-		return fault.New("`%s' is %s, and nothing of %s", at.Key(), s.Other.Kind, r.dialect.Name)
+		var f *fault.Error
+		if errors.As(err, &f) {
+			f.Because(&source.OtherKind{Kind: s.Other.Kind})
+		}
+		return err
 	}
 	settings, err := fleet.ParseSettings(s.Godwit, at.Dir())
 	if err == nil {
@@ -270,6 +295,9 @@ func (r *Reader) describe(summary []byte) error {
 		return fault.New("%s in `%s': %w", r.dialect.Word("godwit"), at.Key(), err)
 	}
 	r.notes = s.Notes
+	if at.Locked != nil {
+		r.notes = append(at.Locked.Notes(), r.notes...)
+	}
 	r.about = source.About{At: at, Names: s.Names, Description: s.Description, OrderingTags: s.OrderingTags, NixConfig: s.NixConfig, Settings: settings, Shell: s.BuildShell}
 	return nil
 }
