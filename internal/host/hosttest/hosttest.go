@@ -18,6 +18,7 @@ import (
 
 	"godwit/internal/crash"
 	"godwit/internal/fault"
+	"godwit/internal/fleet"
 	"godwit/internal/host"
 	"godwit/internal/shell"
 	"godwit/internal/ssh"
@@ -297,6 +298,20 @@ func (h *Host) Typed(_ []string, words ...string) fault.Raw { return typed(h.nam
 func typed(name string, words []string) fault.Raw {
 	return fault.Raw(shell.Join([]string{"ssh", "--", name}) + " " + ssh.Remote(words...))
 }
+
+// Pool is a pool of these hosts, by name.
+type Pool map[string]*Host
+
+// Conn is host.Pool's.
+func (p Pool) Conn(h fleet.Host) host.Conn {
+	if c, ok := p[h.Name]; ok {
+		return c
+	}
+	panic("hosttest: nobody expects the host " + h.Name)
+}
+
+// Close is host.Pool's.
+func (p Pool) Close() error { return nil }
 
 // Says is a host that gives the same answer to everything, for fuzz targets.
 func Says(name string, answer []byte) host.Conn { return Func{Host: name, Do: saying(answer)} }
