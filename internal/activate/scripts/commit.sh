@@ -55,8 +55,7 @@ stands() {
 }
 # keep_one: a kind that has a better word than its status leaves it in $why.
 keep_one() {
-	[ ! -e "$P/superseded" ] || return 0
-	note keeping 1 && "${KIND}_keep"
+	[ -e "$P/superseded" ] || "${KIND}_keep"
 }
 
 # commit-ended: ExecStopPost, after every attempt.
@@ -79,6 +78,6 @@ commit_failed() {
 	start_rollback "$1"
 }
 unkeep_one() { # RC
-	[ ! -e "$P/keeping" ] || "${KIND}_unkeep" "$1"
+	[ ! -e "$P/link-old" ] || "${KIND}_unkeep" "$1" # what keeps begins with the link
 	return 0
 }

@@ -19,7 +19,7 @@ assignments() { # NAME...
 write_profile() {
 	mkdir "$P" && assignments KIND NAME NEW OLD TOPLEVEL LINK OWNER COMMAND >"$P/env" &&
 		ln -sn "$NEW" "$P/new" && ln -sn "$TOPLEVEL" "$P/top" && { [ -z "$OLD" ] || ln -sn "$OLD" "$P/old"; } &&
-		printf '%250s\n' '' >"$P/spare-back" # see put
+		printf '%250s\n' '' >"$P/spare-back" && printf '%250s\n' '' >"$P/spare-link-old" # see put
 }
 
 # Roots by way of /run: after a power cut they point nowhere, and Nix's own
