@@ -407,17 +407,25 @@ func (r *planRoots) keep(ctx context.Context, tool nixTool, p *plan.Plan) error 
 		if h.Status != plan.Change && h.Status != plan.Unchanged {
 			continue
 		}
-		link := r.link(h.Name)
-		if _, err := os.Lstat(link); err == nil {
-			p.Roots = append(p.Roots, link)
-		}
-		// A Nix that cannot do it keeps derivations of rooted outputs anyway
-		// (keep-derivations); deploy says so when one is gone.
-		if _, err := tool.Output(ctx, "nix-instantiate", "--add-root", link+".drv", "--indirect", "--expr", "import "+h.Drv); err == nil {
-			p.Roots = append(p.Roots, link+".drv")
+		r.keepOne(ctx, tool, p, r.link(h.Name), h.Drv)
+		for _, of := range h.Profiles {
+			if of.Drv != h.Drv {
+				r.keepOne(ctx, tool, p, deploy.LinkOf(r.link(h.Name), of.Name), of.Drv)
+			}
 		}
 	}
 	return nil
+}
+
+func (r *planRoots) keepOne(ctx context.Context, tool nixTool, p *plan.Plan, link, drv string) {
+	if _, err := os.Lstat(link); err == nil {
+		p.Roots = append(p.Roots, link)
+	}
+	// A Nix that cannot do it keeps derivations of rooted outputs anyway
+	// (keep-derivations); deploy says so when one is gone.
+	if _, err := tool.Output(ctx, "nix-instantiate", "--add-root", link+".drv", "--indirect", "--expr", "import "+drv); err == nil {
+		p.Roots = append(p.Roots, link+".drv")
+	}
 }
 
 type nixTool interface {
@@ -769,7 +777,7 @@ func (s *session) applyPlan(ctx context.Context, file string, d deploy.Options, 
 		switch h.Status {
 		case plan.Change, plan.Unchanged:
 			s.hosts = append(s.hosts, *h.Config)
-			drvs = append(drvs, h.Drv)
+			drvs = append(drvs, h.Config.Drvs()...)
 		case plan.BuildOnly:
 		default:
 			without = append(without, h.Name)

@@ -11,41 +11,6 @@ import (
 	"godwit/internal/store"
 )
 
-// plain tells whether a host has one profile alone, its NixOS system where NixOS has
-// it: what the short ways are made for.
-func plain(h fleet.Host) bool {
-	if len(h.Profiles) != 1 {
-		return len(h.Profiles) == 0
-	}
-	p := h.Profiles[0]
-	return p.Kind == fleet.NixOS && p.Link == "" && owner(p) == ""
-}
-
-// owner is whose profile it is in the words of the guard, to which root is nobody.
-func owner(p fleet.Profile) string {
-	if p.User == "root" {
-		return ""
-	}
-	return p.User
-}
-
-// changes are a host's profiles for the guard; none for a plain host, whose system
-// it is told alone. path gives what a profile is to be; "" leaves it out.
-func changes(h fleet.Host, path func(fleet.Profile) string) []activate.Change {
-	if plain(h) {
-		return nil
-	}
-	var out []activate.Change
-	for _, p := range h.Profiles {
-		if to := path(p); to != "" {
-			out = append(out, activate.Change{Name: p.Name, Kind: string(p.Kind), Owner: owner(p), Link: p.Link, New: to, Command: p.Activate})
-		}
-	}
-	return out
-}
-
-func pathOf(p fleet.Profile) string { return p.Path }
-
 // names are those of the profiles of a host.
 func names(h fleet.Host) []string {
 	var out []string
@@ -54,6 +19,9 @@ func names(h fleet.Host) []string {
 	}
 	return out
 }
+
+// LinkOf is the GC root of a further profile of a host whose own is link.
+func LinkOf(link, profile string) string { return link + "-" + profile }
 
 // items are what is to be built for a job. The root of a further profile has its name
 // behind the host's: "web-ana".
@@ -66,7 +34,7 @@ func (j Job) items() []builder.Item {
 		}
 		it := builder.Item{Host: j.Host.Name, Drv: p.Drv, Link: j.Link}
 		if it.Link != "" && p.Name != main.Name {
-			it.Link += "-" + p.Name
+			it.Link = LinkOf(it.Link, p.Name)
 		}
 		out = append(out, it)
 	}
@@ -98,7 +66,7 @@ func loads(h fleet.Host, from []store.Endpoint) []load {
 
 // oneBoot refuses to reboot hosts of which more than a system is deployed.
 func (r *Run) oneBoot(h fleet.Host) error {
-	if !r.Reboot || plain(h) {
+	if !r.Reboot || activate.Plain(h) {
 		return nil
 	}
 	return fault.New("--reboot boots one system, and the host has the profiles %s", strings.Join(names(h), ", ")).On(h.Name).
@@ -112,5 +80,5 @@ func (o Outcome) before(h fleet.Host) []activate.Change {
 	for _, p := range o.Activation.Profiles {
 		old[p.Name] = p.Old
 	}
-	return changes(h, func(p fleet.Profile) string { return old[p.Name] })
+	return activate.Changes(h, func(p fleet.Profile) string { return old[p.Name] })
 }

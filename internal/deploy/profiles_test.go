@@ -97,10 +97,10 @@ func TestChanges(t *testing.T) {
 		{Name: "system", Kind: "nixos", New: sys},
 		{Name: "ana", Kind: "home", Owner: "ana", New: ana},
 	}
-	if got := changes(h, pathOf); !reflect.DeepEqual(got, want) {
+	if got := activate.Changes(h, activate.PathOf); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
-	if got := changes(fleet.Host{Profiles: []fleet.Profile{fleet.System("", sys)}}, pathOf); got != nil {
+	if got := activate.Changes(fleet.Host{Profiles: []fleet.Profile{fleet.System("", sys)}}, activate.PathOf); got != nil {
 		t.Errorf("%+v", got)
 	}
 	// Back go those that there was something of before.

@@ -225,7 +225,7 @@ func (r *Run) host(ctx context.Context, j Job, built func(system string)) (o Out
 	// plan, no activation. Its checks are run all the same. Secrets that may
 	// change it are for the plan to tell.
 	plannedSecrets := r.Admit != nil && r.UploadSecrets && len(h.Secrets) > 0
-	if !plannedSecrets && plain(h) && r.runsAlready(ctx, conn, system) {
+	if !plannedSecrets && activate.Plain(h) && r.runsAlready(ctx, conn, system) {
 		o = r.activate(ctx, h, conn, system, true)
 		o.System = system
 		return o
@@ -536,13 +536,13 @@ func (r *Run) activate(ctx context.Context, h fleet.Host, conn host.Conn, system
 	defer func() { out.Activation = res }()
 	sc := event.On(r.Sink, h.Name, event.StepActivate)
 	would := fmt.Sprintf("run %s/bin/switch-to-configuration %s", system, r.Action)
-	if !plain(h) {
+	if !activate.Plain(h) {
 		would = fmt.Sprintf("activate the profiles %s (%s)", strings.Join(names(h), ", "), r.Action)
 	}
 	err = r.wet(sc, would, func() error {
 		var err error
 		res, err = activate.Run(ctx, conn, r.guarded(h, activate.Request{
-			Profiles:      changes(h, pathOf),
+			Profiles:      activate.Changes(h, activate.PathOf),
 			NewSystem:     system,
 			Checks:        r.guardedChecks(h, after),
 			SkipUnchanged: true,

@@ -43,6 +43,8 @@ func Build(o Options, src Source, in Input) Host {
 	h.machine = s.Machine
 	config := in.Host
 	h.Config = &config
+	h.Profiles = profilesOf(in.Host, o.Action, s)
+	others := slices.ContainsFunc(h.Profiles, func(p Profile) bool { return !p.Same })
 	for _, place := range []string{"/nix", "/boot"} {
 		if room, ok := s.Free[place]; ok {
 			h.Free[place] = room.Bytes
@@ -55,7 +57,7 @@ func Build(o Options, src Source, in Input) Host {
 		h.Last = &Last{ID: l.ID, Time: time.Unix(l.Ended, 0).UTC(), User: l.Meta["user"], Deployer: l.Meta["deployer"],
 			Commit: l.Meta["commit"], Tree: l.Meta["tree"], Action: string(l.Action), Result: l.Result, System: l.Toplevel}
 	}
-	if !o.Reboot && isUnchanged(o.Action, in.System, s) {
+	if !o.Reboot && !others && isUnchanged(o.Action, in.System, s) {
 		h.same = true
 		h.Closure = &closure.Difference{}
 		if o.Action != "test" {
@@ -84,7 +86,7 @@ func Build(o Options, src Source, in Input) Host {
 	if o.Action == "boot" && !o.Reboot {
 		h.Units = nil // nothing is touched before the next boot
 	}
-	if err := activate.Refuses(s, activate.Request{Host: h.Name, NewSystem: in.System, Action: activate.Action(o.Action), NoGuard: o.NoGuard || in.Host.Guard.NoAutoRollback}); err != nil {
+	if err := activate.Refuses(s, activate.Request{Host: h.Name, NewSystem: in.System, Profiles: activate.Changes(in.Host, activate.PathOf), Action: activate.Action(o.Action), NoGuard: o.NoGuard || in.Host.Guard.NoAutoRollback}); err != nil {
 		Fail(&h, err)
 		h.Status = Blocked
 	} else if f.DryExit > 0 && (o.Action == "switch" || o.Action == "test") {

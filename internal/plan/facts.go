@@ -66,7 +66,11 @@ type Facts struct {
 // Ask says what to find out about a host.
 type Ask struct {
 	Host   string
-	System string          // the new system; it may be absent on the host
+	System string // the new system; it may be absent on the host
+	// Profiles are all of a host that has others than its system; none: System alone.
+	Profiles []activate.Change
+	// Other says that System is no NixOS: of it there is only what the guard knows.
+	Other  bool
 	Action activate.Action // that is planned
 	Dry    bool            // ask the new system for dry-activate
 	Units  bool            // list the running system's unit files
@@ -78,7 +82,15 @@ func Look(ctx context.Context, r host.Conn, a Ask) (*Facts, error) {
 	// The pre-switch checks of the new system are left to dry-activate and to
 	// the activation itself.
 	preflight := func() (activate.State, error) {
-		return activate.Preflight(ctx, r, activate.Request{Host: a.Host, NewSystem: a.System, Action: activate.DryActivate})
+		return activate.Preflight(ctx, r, activate.Request{Host: a.Host, NewSystem: a.System, Profiles: a.Profiles, Action: activate.DryActivate})
+	}
+	if a.Other {
+		state, err := preflight()
+		if err != nil {
+			return nil, err
+		}
+		f.take(state, a)
+		return f, nil
 	}
 	if !a.Dry { // neither depends on the other
 		done := make(chan error, 1)
@@ -113,6 +125,11 @@ func (f *Facts) take(state activate.State, a Ask) {
 	if !f.Present {
 		state.Absent, state.Differs, state.InitChanged, state.Inhibited = nil, nil, false, false
 		state.NoSwitch = slices.DeleteFunc(state.NoSwitch, func(p string) bool { return p == a.System })
+	}
+	for i, p := range state.Profiles {
+		if p.Absent { // it is copied before it is activated
+			state.Profiles[i].Absent, state.Profiles[i].Unfit = false, ""
+		}
 	}
 	f.State = state
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 
@@ -48,6 +49,7 @@ func Gather(ctx context.Context, o Options, src Source, t Target, brief bool) (H
 	}
 	f, err := Look(ctx, t.Conn, Ask{
 		Host: t.Host.Name, System: t.System, Action: activate.Action(o.Action),
+		Profiles: activate.Changes(t.Host, activate.PathOf), Other: !nixos(t.Host),
 		Dry: !brief && (o.Action != "boot" || o.Reboot), Units: !brief,
 	})
 	beside.Wait()
@@ -64,7 +66,7 @@ func Gather(ctx context.Context, o Options, src Source, t Target, brief bool) (H
 	}
 	in.Facts = f
 	f.OtherHost = otherHost(t.Host.Name, t.System, f.State.Current, t.Fleet)
-	if brief || f.State.Current == t.System {
+	if brief || f.State.Current == t.System && activate.Plain(t.Host) {
 		return Build(o, src, in), nil
 	}
 
@@ -75,7 +77,13 @@ func Gather(ctx context.Context, o Options, src Source, t Target, brief bool) (H
 	wg.Go(func() {
 		defer crash.Catch()
 		if f.State.Current != "" {
-			before, _ = store.Closure(ctx, t.Store, []string{f.State.Current})
+			running := []string{f.State.Current}
+			for _, p := range f.State.Profiles {
+				if p.Current != "" && !slices.Contains(running, p.Current) {
+					running = append(running, p.Current)
+				}
+			}
+			before, _ = store.Closure(ctx, t.Store, running)
 		}
 	})
 	from := t.Source
@@ -83,7 +91,13 @@ func Gather(ctx context.Context, o Options, src Source, t Target, brief bool) (H
 		from = t.Store
 	}
 	asked := false
-	after, err = store.Closure(ctx, from, []string{t.System})
+	roots := []string{t.System}
+	for _, p := range activate.Changes(t.Host, activate.PathOf) {
+		if !slices.Contains(roots, p.New) {
+			roots = append(roots, p.New)
+		}
+	}
+	after, err = store.Closure(ctx, from, roots)
 	switch {
 	case err != nil:
 	case f.Present:
@@ -96,7 +110,9 @@ func Gather(ctx context.Context, o Options, src Source, t Target, brief bool) (H
 		if missing, err = store.Missing(ctx, t.Store, paths); err == nil {
 			asked = true
 		}
-		in.NewUnits = f.readNew(ctx, from, after, t.System)
+		if nixos(t.Host) {
+			in.NewUnits = f.readNew(ctx, from, after, t.System)
+		}
 	}
 	wg.Wait()
 	if asked {

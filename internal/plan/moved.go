@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"godwit/internal/fault"
@@ -32,6 +33,17 @@ func (h *Host) Moved(now *Host) string {
 		say("runs", now.Running, h.Running)
 		say("was booted with", now.Booted, h.Booted)
 		say("would boot", now.Profile, h.Profile)
+	}
+	for _, was := range h.Profiles {
+		i := slices.IndexFunc(now.Profiles, func(p Profile) bool { return p.Name == was.Name })
+		switch {
+		case i < 0:
+			out = append(out, "its profile "+was.Name+" is gone")
+		case now.Profiles[i].New != was.New:
+			out = append(out, "its profile "+was.Name+" was built as "+now.Profiles[i].New+", not as "+was.New)
+		case !now.Profiles[i].Same && now.Profiles[i].Running != was.Running:
+			out = append(out, fmt.Sprintf("its profile %s is %s, not %s", was.Name, orNothing(now.Profiles[i].Running), orNothing(was.Running)))
+		}
 	}
 	for _, was := range h.Secrets {
 		for _, is := range now.Secrets {

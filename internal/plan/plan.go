@@ -21,6 +21,7 @@ import (
 	"strings"
 	"time"
 
+	"godwit/internal/activate"
 	"godwit/internal/closure"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
@@ -144,6 +145,11 @@ type Host struct {
 	Generation string `json:"generation,omitempty"`
 	BootID     string `json:"bootId,omitempty"`
 
+	// Profiles are all of a host that has others than its system, in order; the fields
+	// above and below are about the one that stands for the host. Closure and Copy are
+	// of all together.
+	Profiles []Profile `json:"profiles,omitempty"`
+
 	// Closure is how the new closure differs from the running one; nil: not known.
 	Closure *closure.Difference `json:"closure,omitempty"`
 
@@ -181,6 +187,39 @@ type Host struct {
 
 // Err is why a host is blocked, as it was found; nil after a plan was loaded.
 func (h *Host) Err() error { return h.err }
+
+// Profile is one of several profiles of a host.
+type Profile struct {
+	Name    string     `json:"name"`
+	Kind    fleet.Kind `json:"kind"`
+	User    string     `json:"user,omitempty"`
+	Drv     string     `json:"drv,omitempty"`
+	New     string     `json:"new,omitempty"`
+	Running string     `json:"running,omitempty"`
+	Kept    string     `json:"kept,omitempty"` // what its link on the host names
+	// Same tells that nothing would be activated.
+	Same bool `json:"same,omitempty"`
+}
+
+// profilesOf are the profiles of a host that has others than its system.
+func profilesOf(h fleet.Host, action string, s activate.State) []Profile {
+	var out []Profile
+	for _, c := range activate.Changes(h, activate.PathOf) {
+		of, _ := h.Profile(c.Name)
+		p := Profile{Name: c.Name, Kind: of.Kind, User: of.User, Drv: of.Drv, New: c.New}
+		for _, is := range s.Profiles {
+			if is.Name == c.Name {
+				p.Running, p.Kept = is.Current, is.Profile
+			}
+		}
+		p.Same = p.Running == p.New && (action == "test" || p.Kept == p.New)
+		out = append(out, p)
+	}
+	return out
+}
+
+// nixos tells whether what stands for the host is a NixOS system.
+func nixos(h fleet.Host) bool { return len(h.Profiles) == 0 || h.Main().Kind == fleet.NixOS }
 
 // Part is a part of the system that only a boot, or PID 1, takes up.
 type Part struct {
@@ -252,6 +291,7 @@ func (p *Plan) sum(version int, configs []any) string {
 		Status                                      Status
 		Risks                                       []string
 		Config                                      any
+		Profiles                                    []Profile `json:",omitempty"`
 	}
 	v := struct {
 		Version   int
@@ -262,7 +302,7 @@ func (p *Plan) sum(version int, configs []any) string {
 		Hosts     []host
 	}{version, p.Options, p.Source, p.NixConfig, p.Rolling, nil}
 	for i, h := range p.Hosts {
-		x := host{Name: h.Name, Drv: h.Drv, System: h.System, Running: h.Running, Booted: h.Booted, Profile: h.Profile, Status: h.Status, Config: configs[i]}
+		x := host{Name: h.Name, Drv: h.Drv, System: h.System, Running: h.Running, Booted: h.Booted, Profile: h.Profile, Status: h.Status, Config: configs[i], Profiles: h.Profiles}
 		for _, r := range h.Risks {
 			x.Risks = append(x.Risks, r.Name)
 		}
@@ -467,6 +507,15 @@ func (h *Host) unusable() error {
 		return fmt.Errorf("%s: %w", h.Name, err)
 	case h.Config.Name != h.Name || h.Config.Main().Drv != h.Drv:
 		return fmt.Errorf("its part about %s contradicts itself", h.Name)
+	}
+	for _, p := range h.Config.Profiles {
+		err := storepath.CheckDrv(p.Drv)
+		if err == nil && p.Path != "" {
+			err = storepath.Check(p.Path)
+		}
+		if err != nil {
+			return fmt.Errorf("%s, profile %s: %w", h.Name, p.Name, err)
+		}
 	}
 	return nil
 }

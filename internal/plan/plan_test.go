@@ -813,3 +813,71 @@ func TestStranger(t *testing.T) {
 		}
 	}
 }
+
+// TestProfiles: a host with several profiles changes when one of them does; the plan
+// says what becomes of each, is saved with all of them, and notices when one moved.
+func TestProfiles(t *testing.T) {
+	app := func(s string) string { return sp('g', "app-"+s) }
+	h := hostOf("web1")
+	h.Profiles = []fleet.Profile{
+		{Name: "app", Kind: fleet.Custom, Drv: sp('g', "app.drv"), Path: app("2"), Activate: []string{"go"}},
+		{Name: "system", Kind: fleet.NixOS, Drv: h.Profiles[0].Drv, Path: newSystem},
+		{Name: "ana", Kind: fleet.Home, User: "ana", Drv: sp('h', "home.drv"), Path: sp('h', "home")},
+	}
+	part := func(system, appRuns, home string) Host {
+		f := facts()
+		f.State.Current, f.State.Profile = system, system
+		f.State.Profiles = []activate.ProfileState{{Name: "app", Current: appRuns, Profile: appRuns}, {Name: "system", Current: system, Profile: system}, {Name: "ana", Current: home, Profile: home}}
+		return Build(Options{Action: "switch"}, Source{}, Input{Host: h, System: newSystem, Facts: f})
+	}
+	p := &Plan{Options: Options{Action: "switch"}, Hosts: []Host{part(newSystem, app("1"), "")}}
+	p.Seal(nil)
+	if x := p.Hosts[0]; x.Status != Change || len(x.Profiles) != 3 || x.Profiles[0].Same || !x.Profiles[1].Same || x.Profiles[2].Running != "" {
+		t.Errorf("%+v", x)
+	}
+	if s := p.Text(Layout{Now: now}); !strings.Contains(s, "profiles: app changes, system stays, ana is new") {
+		t.Error(s)
+	}
+	if s := p.Text(Layout{Now: now, Verbose: true, Width: 200}); !strings.Contains(s, "app (custom) "+app("1")+" → "+app("2")) || !strings.Contains(s, "ana (home) new: "+sp('h', "home")) {
+		t.Error(s)
+	}
+	if x := part(newSystem, app("2"), sp('h', "home")); x.Status != Unchanged {
+		t.Errorf("all runs, and it is %s", x.Status)
+	}
+	file := filepath.Join(t.TempDir(), "p")
+	if err := p.Save(file); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got.Hosts[0].Config, &h) || !reflect.DeepEqual(got.Hosts[0].Profiles, p.Hosts[0].Profiles) {
+		t.Errorf("%+v", got.Hosts[0])
+	}
+	for says, is := range map[string]Host{
+		"":                          part(newSystem, app("1"), ""),
+		"its profile app is gggggg": part(newSystem, app("3"), ""),
+	} {
+		if how := got.Hosts[0].Moved(&is); !strings.Contains(how, says) || (how == "") != (says == "") {
+			t.Errorf("want %q, got %q", says, how)
+		}
+	}
+	if done := part(newSystem, app("2"), sp('h', "home")); got.Hosts[0].Moved(&done) != "" {
+		t.Error("a plan that was applied has moved")
+	}
+	before := p.Sum()
+	p.Hosts[0].Profiles[2].New = sp('h', "other")
+	if p.Sum() == before {
+		t.Error("a profile does not count")
+	}
+	p.Hosts[0].Config.Profiles[2].Drv = "--option"
+	p.Hosts[0].Profiles[2].New = sp('h', "home")
+	p.Seal(nil)
+	if err := p.Save(file); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(file); err == nil || !strings.Contains(err.Error(), "profile ana") {
+		t.Error(err)
+	}
+}

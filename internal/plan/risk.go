@@ -171,7 +171,7 @@ func risks(o Options, src Source, h *Host, f *Facts) []Risk {
 	if f.NoOneShot != "" && o.Reboot && !h.rebootsAgain(f) {
 		add(NoOneShot, "%s; if the new system does not come up, somebody must choose the old one at the console", f.NoOneShot)
 	}
-	if text := unknownProfile(f); text != "" {
+	if text := unknownProfile(f); text != "" && (h.Config == nil || nixos(*h.Config)) {
 		add(UnknownProfile, "%s", text)
 	}
 	if f.Stranger != "" {

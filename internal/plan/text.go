@@ -212,6 +212,9 @@ func (p *Plan) entry(h *Host, l Layout) *entry {
 			e.first = "already runs this system"
 		}
 		e.right = h.sizes()
+		if t := h.profilesText(); t != "" {
+			e.more = append(e.more, t)
+		}
 		if u := h.unitsText(4); u != "" {
 			e.more = append(e.more, u)
 		}
@@ -281,6 +284,25 @@ func (h *Host) what() string {
 		return "changes to " + storepath.Name(h.System)
 	}
 	return strings.Join(words, ", ")
+}
+
+// profilesText is "profiles: app changes, system stays, ana is new".
+func (h *Host) profilesText() string {
+	var words []string
+	for _, p := range h.Profiles {
+		word := " changes"
+		switch {
+		case p.Same:
+			word = " stays"
+		case p.Running == "" && p.Kept == "":
+			word = " is new"
+		}
+		words = append(words, text.Clean(p.Name)+word)
+	}
+	if len(words) == 0 {
+		return ""
+	}
+	return "profiles: " + strings.Join(words, ", ")
 }
 
 // sizes is "+2.1 MiB, 11 paths to copy".
@@ -404,6 +426,16 @@ func (p *Plan) whole(b *strings.Builder, h *Host, l Layout) {
 	}
 	if h.System != "" && h.System != h.Running {
 		row("would run", h.System)
+	}
+	for _, p := range h.Profiles {
+		said := p.Running + " → " + p.New
+		switch {
+		case p.Same:
+			said = "stays " + p.New
+		case p.Running == "":
+			said = "new: " + p.New
+		}
+		row("profile", fmt.Sprintf("%s (%s) %s", p.Name, p.Kind, said))
 	}
 	if d := h.Closure; d != nil && !d.Empty() {
 		for i, line := range strings.Split(strings.TrimSuffix(d.Text(false), "\n"), "\n") {
