@@ -120,6 +120,7 @@ func newDeploy(a *app) *cobra.Command {
 	var approval planFlags
 	var ready readyFlags
 	var copying copyFlags
+	var habits deployRsFlags
 	c := &cobra.Command{
 		Use:   "deploy [DEPLOYMENT] [switch|boot|test|dry-activate] | deploy PLAN | deploy --store-path PATH --to HOST... {switch|...}",
 		Short: "build, copy, activate and check",
@@ -146,7 +147,10 @@ Without a word it is switch.` + "\n" + whereHelp + exitStatusHelp,
   godwit plan network.nix -o today.plan && godwit deploy today.plan`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			err := a.settleCopy(c, &copying)
+			meaning, err := habits.settle(c, args)
+			if err == nil {
+				args, err = meaning.args, a.settleCopy(c, &copying)
+			}
 			if err != nil {
 				return err
 			}
@@ -185,7 +189,7 @@ Without a word it is switch.` + "\n" + whereHelp + exitStatusHelp,
 			d.ConfirmTimeout = time.Duration(confirmTimeout) * time.Second
 			d.RebootTimeout = time.Duration(rebootTimeout) * time.Second
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
-				s.approval, s.copying, s.rolling = approval, copying, rolling
+				s.approval, s.copying, s.rolling, s.above = approval, copying, rolling, meaning.above
 				if ready.given(c) {
 					return s.ready(ctx, ready, d, &p)
 				}
@@ -219,6 +223,7 @@ Without a word it is switch.` + "\n" + whereHelp + exitStatusHelp,
 	f.IntVar(&waitTimeout, "unreachable-timeout", 0, "`SECONDS` that --unreachable=wait waits for a host (0: 600)")
 	f.BoolVar(&d.NoGuard, "no-guard", false, "activate without deadman, confirmation and rollback, as morph does")
 	acceptFailedFlag(c, &mayFail)
+	habits.flags(c)
 	return c
 }
 

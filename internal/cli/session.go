@@ -52,6 +52,9 @@ type session struct {
 	saved     *plan.Plan
 	savedFile string
 
+	// above are settings that stand above the configuration's (deployrs.go).
+	above map[string]any
+
 	// rolling is how a deploy is rolled out.
 	rolling scheduleFlags
 

@@ -144,6 +144,9 @@ func (s *session) find(ctx context.Context, f fleetArgs) error {
 		}
 		return err
 	}
+	if err := onlyDeployRs(s.above, found.At.Dialect); err != nil {
+		return err
+	}
 	s.at = found
 	switch {
 	case f.found != "":
@@ -157,7 +160,10 @@ func (s *session) find(ctx context.Context, f fleetArgs) error {
 // sourceOptions are those of every configuration of this run.
 func (s *session) sourceOptions() source.Options {
 	g := s.app.globals
-	return source.Options{Sink: s.ui, KeepGCRoot: g.keepResult, AllowBuildShell: g.allowBuildShell, Impure: g.impure, Overrides: g.overrides()}
+	return source.Options{
+		Sink: s.ui, KeepGCRoot: g.keepResult, AllowBuildShell: g.allowBuildShell,
+		Above: s.above, Impure: g.impure, Overrides: g.overrides(),
+	}
 }
 
 // openSource opens the configuration that was found.

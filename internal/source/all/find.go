@@ -3,7 +3,6 @@ package all
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -338,31 +337,6 @@ func first(wanted, there []string) string {
 		}
 	}
 	return ""
-}
-
-// split takes an attribute path apart: names with dots are in double quotes.
-func split(path string) ([]string, error) {
-	var out []string
-	for rest := path; ; {
-		name := ""
-		if inner, ok := strings.CutPrefix(rest, `"`); ok {
-			if name, rest, ok = strings.Cut(inner, `"`); !ok {
-				return nil, fmt.Errorf(`a " is missing in %s`, path)
-			}
-		} else if i := strings.IndexByte(rest, '.'); i >= 0 {
-			name, rest = rest[:i], rest[i:]
-		} else {
-			name, rest = rest, ""
-		}
-		if name == "" || rest != "" && rest[0] != '.' {
-			return nil, fmt.Errorf("%s is not HOST, HOST.PROFILE or OUTPUT.HOST", path)
-		}
-		out = append(out, name)
-		if rest == "" {
-			return out, nil
-		}
-		rest = rest[1:]
-	}
 }
 
 // Open opens what was found. A file of no telling name is opened with the dialect that
