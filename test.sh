@@ -26,7 +26,11 @@ names=() jobs=() logs=()
 aside() {
 	local log
 	log=$(mktemp)
-	setsid "${@:2}" >"$log" 2>&1 </dev/null &
+	if command -v setsid >/dev/null; then
+		setsid "${@:2}" >"$log" 2>&1 </dev/null &
+	else # as on a Mac: what it started itself may outlive an interrupted run
+		"${@:2}" >"$log" 2>&1 </dev/null &
+	fi
 	names+=("$1") jobs+=("$!") logs+=("$log")
 }
 finish() {
@@ -44,7 +48,7 @@ finish() {
 stop_all() {
 	local i
 	for i in "${!jobs[@]}"; do
-		[ -z "${jobs[i]}" ] || kill -- "-${jobs[i]}" 2>/dev/null || :
+		[ -z "${jobs[i]}" ] || kill -- "-${jobs[i]}" 2>/dev/null || kill "${jobs[i]}" 2>/dev/null || :
 		rm -f "${logs[i]}"
 	done
 }
@@ -67,48 +71,51 @@ if [ -z "$short" ]; then
 	done
 	test/setup.sh
 	wait "${downloads[@]}" || :
-	export -f make_images
-	aside "the lab's images" bash -c 'make_images bookworm:arm64 forky:amd64 & make_images trixie:amd64 bookworm:amd64 && wait "$!"'
+	aside "the lab's images" bash -c "$(declare -f make_images)"'
+		make_images bookworm:arm64 forky:amd64 &
+		make_images trixie:amd64 bookworm:amd64 && wait "$!"'
 fi
 
-step "gofmt"
-unformatted=$(gofmt -l cmd internal test bench)
-[ -z "$unformatted" ] || {
-	echo "not gofmt-clean:" "$unformatted" >&2
-	exit 1
+static_checks() {
+	step "gofmt"
+	unformatted=$(gofmt -l cmd internal test bench)
+	[ -z "$unformatted" ] || {
+		echo "not gofmt-clean:" "$unformatted" >&2
+		exit 1
+	}
+
+	step "go vet and staticcheck"
+	go vet ./...
+	go tool staticcheck ./...
+
+	step "dead code"
+	dead=$(go tool deadcode -test ./...)
+	[ -z "$dead" ] || {
+		printf '%s\n' "$dead" >&2
+		exit 1
+	}
+
+	if command -v shellcheck >/dev/null; then
+		step "shellcheck"
+		named=() posix=() # with a first line that names a shell; scripts that godwit sends to hosts have none
+		while IFS= read -r -d '' f; do
+			case $f in *.go | *.md | *.nix | *.svg | *.json | *.golden) continue ;; esac
+			[ -f "$f" ] || continue
+			IFS= read -r first <"$f" || true
+			case $first in
+			'#!'*bash* | '#!'*/sh*) named+=("$f") ;;
+			*) case $f in *.sh) posix+=("$f") ;; esac ;;
+			esac
+		done < <(git ls-files -co --exclude-standard -z)
+		shellcheck "${named[@]}"
+		shellcheck -s sh "${posix[@]}"
+	elif [ -z "${short-}" ]; then
+		echo "test.sh: shellcheck is missing though test/setup.sh ran: apt-get install shellcheck" >&2
+		exit 1
+	else
+		echo "test.sh: shellcheck is not installed: the scripts are not checked" >&2
+	fi
 }
-
-step "go vet and staticcheck"
-go vet ./...
-go tool staticcheck ./...
-
-step "dead code"
-dead=$(go tool deadcode -test ./...)
-[ -z "$dead" ] || {
-	printf '%s\n' "$dead" >&2
-	exit 1
-}
-
-if command -v shellcheck >/dev/null; then
-	step "shellcheck"
-	named=() posix=() # with a first line that names a shell; scripts that godwit sends to hosts have none
-	while IFS= read -r -d '' f; do
-		case $f in *.go | *.md | *.nix | *.svg | *.json | *.golden) continue ;; esac
-		[ -f "$f" ] || continue
-		IFS= read -r first <"$f" || true
-		case $first in
-		'#!'*bash* | '#!'*/sh*) named+=("$f") ;;
-		*) case $f in *.sh) posix+=("$f") ;; esac ;;
-		esac
-	done < <(git ls-files -co --exclude-standard -z)
-	shellcheck "${named[@]}"
-	shellcheck -s sh "${posix[@]}"
-elif [ -z "$short" ]; then
-	echo "test.sh: shellcheck is missing though test/setup.sh ran: apt-get install shellcheck" >&2
-	exit 1
-else
-	echo "test.sh: shellcheck is not installed: the scripts are not checked" >&2
-fi
 
 # vet compiles them, too.
 other_platforms() {
@@ -118,17 +125,20 @@ other_platforms() {
 		GOOS=${platform%/*} GOARCH=${platform#*/} CGO_ENABLED=0 go vet ./... || return
 	done
 }
-export -f other_platforms
 
 if [ -n "$short" ]; then
-	step "every package and test on the other platforms that people deploy from"
-	other_platforms
+	# The tests wait now and then.
+	aside "static checks" bash -euc "$(declare -f step static_checks); short=1; static_checks"
+	aside "every package and test on the other platforms that people deploy from" bash -c "$(declare -f other_platforms); other_platforms"
 	step "go test -short"
-	go test -short -p 4 ./...
+	go test -short -p 4 -parallel 8 ./...
+	finish "every package and test on the other platforms that people deploy from"
+	finish "static checks"
 	exit 0
 fi
+static_checks
 # What only computes takes the time that tests leave.
-aside "every package and test on the other platforms that people deploy from" test/idle bash -c other_platforms
+aside "every package and test on the other platforms that people deploy from" test/idle bash -c "$(declare -f other_platforms); other_platforms"
 
 step "the small NixOS"
 test/nixos/check.sh
@@ -136,7 +146,7 @@ test/nixos/check.sh
 finish "the lab's images"
 
 step "go test"
-go test -p 3 -timeout 30m ./cmd/... ./internal/... ./bench/...
+go test -p 3 -parallel 6 -timeout 30m ./cmd/... ./internal/... ./bench/...
 
 finish "every package and test on the other platforms that people deploy from"
 
