@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"godwit/internal/event"
@@ -37,6 +38,11 @@ func machine(t *testing.T, answers map[string][]string) *hosttest.Host {
 		}
 	}
 	return hosttest.New(t, "web1", calls...).AnyOrder()
+}
+
+// bubble is t.Run in a bubble whose time passes when everybody in it waits.
+func bubble(t *testing.T, name string, f func(*testing.T)) {
+	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
 }
 
 func TestBootOnce(t *testing.T) {
@@ -75,8 +81,7 @@ func TestBootOnce(t *testing.T) {
 		"never back":     {map[string][]string{"look": {oldUp, ""}, "go": {going}}, nil, Failed, "error: web1: went down to reboot and did not come back within 0s\n  the last try said: no answer on h:22 within 10s\n  if its systemd runs, the host goes back by itself 1s after its boot\nhint: power-cycle the host: it boots /old", "go"},
 		"never goes":     {map[string][]string{"look": {oldUp, going}, "go": {going}}, nil, Failed, "error: web1: was asked to reboot, but 0s later it still runs the same boot", "go"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+		bubble(t, name, func(t *testing.T) {
 			m := machine(t, c.script)
 			req := Request{Host: "web1", New: "/new", Old: "/old", Profile: "/p/system", Link: "system-1-link", Loader: Loader{Kind: "lab"}, Action: "boot",
 				Limit: time.Second, Failed: []string{"known.service"}, Checks: func(context.Context) error { return c.checks }}
@@ -96,13 +101,15 @@ func TestBootOnce(t *testing.T) {
 }
 
 func TestBootOnceInterrupted(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	m := machine(t, map[string][]string{"look": {"boot 1\nbooted /old", ""}, "go": {"boot 1\ngoing 1"}})
-	time.AfterFunc(50*time.Millisecond, cancel)
-	res, err := BootOnce(ctx, m, Request{Host: "web1", New: "/new", Old: "/old", Profile: "/p", Limit: time.Minute}, Options{Poll: 10 * time.Millisecond}, event.On(nil, "", ""))
-	if !errors.Is(err, context.Canceled) || res.Outcome != Failed || !strings.Contains(fault.Render(err), "1m0s after its boot the host goes back") {
-		t.Errorf("%+v %s", res, fault.Render(err))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		m := machine(t, map[string][]string{"look": {"boot 1\nbooted /old", ""}, "go": {"boot 1\ngoing 1"}})
+		time.AfterFunc(50*time.Millisecond, cancel)
+		res, err := BootOnce(ctx, m, Request{Host: "web1", New: "/new", Old: "/old", Profile: "/p", Limit: time.Minute}, Options{Poll: 10 * time.Millisecond}, event.On(nil, "", ""))
+		if !errors.Is(err, context.Canceled) || res.Outcome != Failed || !strings.Contains(fault.Render(err), "1m0s after its boot the host goes back") {
+			t.Errorf("%+v %s", res, fault.Render(err))
+		}
+	})
 }
 
 // Ctrl-C when the new system is up says what the host decided by then.
@@ -120,7 +127,7 @@ func TestBootOnceGivenUp(t *testing.T) {
 		{"being confirmed", "keep", up + "\ndecision keep", "the host is making it permanent"},
 		{"the boot loader fails", "keep", up + "\ndecision keep\nreason exit 1", "is rebooting into the system that ran before"},
 	} {
-		t.Run(c.name, func(t *testing.T) {
+		bubble(t, c.name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			script := map[string][]string{"look": {"boot 1\nbooted /old", up, up}, "go": {"boot 1\ngoing 1"}, "keep": {"drop"}, "back": {c.answer}}
 			if c.during == "keep" {

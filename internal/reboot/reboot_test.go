@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"godwit/internal/event"
@@ -67,29 +68,34 @@ func TestRun(t *testing.T) {
 		"refused":         {nil, &host.ExitError{Code: 1}, "error: web1: the host refused to reboot (status 1)\n  Operation inhibited by \"backup\"\n  it still runs its old boot"},
 		"no root":         {nil, fault.New("sudo needs a password").On("web1").Because(&host.ElevateError{}), "error: web1: not rebooted: sudo needs a password"},
 	} {
-		res, err := Run(t.Context(), rebooting(t, c.ask, c.boots...), "web1", Options{Timeout: 200 * time.Millisecond, Poll: 5 * time.Millisecond}, event.On(nil, "", ""))
-		if c.want == "" {
-			if err != nil || res.Before != "one" || res.After != "two" {
-				t.Errorf("%s: %v %+v", name, err, res)
+		bubble(t, name, func(t *testing.T) {
+			res, err := Run(t.Context(), rebooting(t, c.ask, c.boots...), "web1", Options{Timeout: 200 * time.Millisecond, Poll: 5 * time.Millisecond}, event.On(nil, "", ""))
+			switch {
+			case c.want == "":
+				if err != nil || res.Before != "one" || res.After != "two" {
+					t.Errorf("%v %+v", err, res)
+				}
+			case err == nil || !strings.HasPrefix(fault.Render(err), c.want):
+				t.Errorf("%v", err)
 			}
-			continue
-		}
-		if err == nil || !strings.HasPrefix(fault.Render(err), c.want) {
-			t.Errorf("%s:\n%v", name, err)
-		}
+		})
 	}
 }
 
 func TestInterrupted(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(30*time.Millisecond, cancel)
-	_, err := Run(ctx, rebooting(t, nil, ""), "web1", Options{Poll: time.Minute}, event.On(nil, "", ""))
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("%v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(30*time.Millisecond, cancel)
+		_, err := Run(ctx, rebooting(t, nil, ""), "web1", Options{Poll: time.Minute}, event.On(nil, "", ""))
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%v", err)
+		}
+	})
 }
 
-func TestWatch(t *testing.T) {
+func TestWatch(t *testing.T) { synctest.Test(t, testWatch) }
+
+func testWatch(t *testing.T) {
 	// What was connected may hang: after a look without an answer the next ones are over
 	// new connections, until one answers.
 	b := hosttest.New(t, "web1", look("one", false), look("", false), look("", true), look("one", true), look("two", false),
