@@ -30,7 +30,7 @@ type DB struct {
 }
 
 // busyLimit is how long a write waits for another godwit's.
-const busyLimit = 5 * time.Second
+var busyLimit = 5 * time.Second
 
 // File is where the database is kept.
 func File() (string, error) {
