@@ -1,0 +1,81 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// deployRs writes a flake as people have it who deploy with deploy-rs: a system, and a
+// profile of the user deploy that needs what the system brings.
+func (w *world) deployRs(word, script string) {
+	w.file("fleet/flake.nix", fmt.Sprintf(`{
+  inputs.nixpkgs.url = "path:%s";
+  inputs.deploy-rs.url = "path:%s";
+  inputs.deploy-rs.inputs.nixpkgs.follows = "nixpkgs";
+  outputs = { self, nixpkgs, deploy-rs }:
+    let
+      pkgs = nixpkgs.legacyPackages.x86_64-linux;
+      inherit (deploy-rs.lib.x86_64-linux) activate;
+    in
+    {
+      nixosConfigurations.web = nixpkgs.lib.nixosSystem {
+        modules = [{
+          nixpkgs.hostPlatform = "x86_64-linux"; system.stateVersion = "25.11"; networking.hostName = "web";
+          environment.etc.deploy-rs.text = "%[3]s";
+        }];
+      };
+      deploy = {
+        sshUser = "deploy";
+        nodes.web = {
+          hostname = "web";
+          profilesOrder = [ "system" ];
+          profiles.system = { user = "root"; path = activate.nixos self.nixosConfigurations.web; };
+          profiles.app = {
+            profilePath = "/var/lib/e2e-deploy-rs/app";
+            path = activate.custom (pkgs.writeTextDir "word" "%[3]s") ''
+              echo "$(id -un) $(pwd) $(cat word) $(cat $PROFILE/word) after $(cat /etc/deploy-rs)" >>/var/lib/e2e-deploy-rs/log
+              %[4]s
+            '';
+          };
+        };
+      };
+    };
+}`, repo(w.t, "test/nixos"), repo(w.t, "test/deploy-rs"), word, script))
+}
+
+// TestDeployRs deploys the profiles of two users in order, by one decision.
+func TestDeployRs(t *testing.T) {
+	web := hosts(t, "web")[0]
+	w := newWorld(t, web)
+	// Lab hosts have no daemon of Nix, and users need one.
+	on(t, web, `rm -rf /var/lib/e2e-deploy-rs; install -d -o deploy /var/lib/e2e-deploy-rs; systemctl reset-failed e2e-nix 2>/dev/null
+systemctl is-active -q e2e-nix || systemd-run --quiet --collect --unit=e2e-nix nix-daemon; for i in $(seq 100); do [ -S /nix/var/nix/daemon-socket/socket ] && exit 0; sleep 0.1; done; exit 1`)
+	t.Cleanup(func() { on(t, web, "systemctl stop e2e-nix; rm -rf /var/lib/e2e-deploy-rs") })
+	accept := "--accept-risk=unknown-profile,wrong-host,ssh-change"
+	is := func(word, log string) {
+		t.Helper()
+		got := on(t, web, "cat /etc/deploy-rs; echo; cat /var/lib/e2e-deploy-rs/app/word; echo; cat /var/lib/e2e-deploy-rs/log; ls /var/lib/e2e-deploy-rs/app")
+		// Its program for the host was not built: it cannot be.
+		if want := word + "\n" + word + "\n" + log + "\ndeploy-rs-activate\nword"; strings.TrimSpace(got) != want {
+			t.Errorf("the host has\n%s\nwant\n%s", got, want)
+		}
+		isSettled(t, web)
+	}
+	first := "deploy /var/lib/e2e-deploy-rs/app first first after first"
+
+	w.deployRs("first", "")
+	w.run("deploy", "./fleet#web", accept, "--yes").exits(0)
+	is("first", first)
+
+	w.deployRs("second", "exit 3")
+	w.run("deploy", "./fleet#web", accept, "--yes").exits(3).says("went back", "app")
+	is("first", first+"\ndeploy /var/lib/e2e-deploy-rs/app second second after second\ndeploy /var/lib/e2e-deploy-rs/app first first after second")
+
+	// One profile alone, with a flag of deploy-rs's.
+	w.deployRs("third", "")
+	w.run("deploy", "--targets", "./fleet#web.app", "--magic-rollback", "false", accept, "--yes").exits(0)
+	if got := on(t, web, "cat /etc/deploy-rs /var/lib/e2e-deploy-rs/app/word"); strings.TrimSpace(got) != "firstthird" {
+		t.Errorf("the host has %q", got)
+	}
+}
