@@ -25,6 +25,8 @@ let
     else throw "the target ${name} is a ${typeOf f}; a target is a function of a node, such as n: n.config.system.build.toplevel";
 in
 rec {
+  inherit target;
+
   # The platform of a host whose configuration does not say one.
   told = name: systems.${name} or fallback;
 

@@ -15,6 +15,7 @@ import (
 	"godwit/internal/fleet"
 	"godwit/internal/nix"
 	"godwit/internal/source"
+	"godwit/internal/source/common"
 )
 
 var (
@@ -51,7 +52,7 @@ func evalMachines() string { return os.Getenv("MORPH_NIX_EVAL_MACHINES") }
 func expr(l source.Location, o source.Options) string {
 	machines := evalMachines()
 	if machines == "" {
-		return source.FileExpr(networkNix)(l, o)
+		return source.FileExpr("args: ("+networkNix+") (args // { deploymentOptions = ("+common.Deployment+"); })")(l, o)
 	}
 	if abs, err := filepath.Abs(machines); err == nil {
 		machines = abs

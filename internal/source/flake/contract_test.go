@@ -1,0 +1,118 @@
+package flake
+
+import (
+	"strings"
+	"testing"
+
+	"godwit/internal/source"
+	"godwit/internal/source/sourcetest"
+)
+
+// A flake as people have one; body are its outputs.
+func repo(body string) map[string]string {
+	return map[string]string{
+		"flake.nix": `{
+	description = "ours";
+	inputs.nixpkgs.url = "path:NIXPKGS";
+	outputs = { self, nixpkgs }:
+	  let
+	    nixos = modules: nixpkgs.lib.nixosSystem { modules = [ ./base.nix ] ++ modules; };
+	    pkgs = nixpkgs.legacyPackages.x86_64-linux;
+	    # What home-manager gives, as far as anybody deploys it.
+	    person = name: { inherit pkgs; activationPackage = pkgs.writeText "home-${name}" name; config.home.username = name; };
+	  in { ` + body + ` };
+}`,
+		"base.nix": `{ nixpkgs.hostPlatform = "x86_64-linux"; system.stateVersion = "24.05"; fileSystems."/".device = "/dev/x"; boot.loader.grub.enable = false; }`,
+	}
+}
+
+func TestContract(t *testing.T) {
+	sourcetest.Run(t, Dialect, []sourcetest.Case{
+		{
+			Name:  "every nixosConfiguration is a host whose address is its name",
+			Files: repo(`nixosConfigurations = { web = nixos [ ]; "db.example.org" = nixos [ { nixpkgs.hostPlatform = nixpkgs.lib.mkForce "aarch64-linux"; } ]; };`),
+			Git:   true,
+			Hosts: []sourcetest.Host{
+				{Name: "db.example.org", Is: []string{"at db.example.org", "platform aarch64-linux from hostPlatform", "profile system"}},
+				{Name: "web", Is: []string{"at web", "platform x86_64-linux from hostPlatform", "release 26.05"}, Not: []string{"build only"}},
+			},
+			About: func(t *testing.T, a source.About) {
+				if a.Description != "ours" {
+					t.Errorf("%+v", a)
+				}
+			},
+		},
+		{
+			Name: "options deployment.* that nobody declared are put in",
+			Files: repo(`nixosConfigurations = {
+				web = nixos [ { deployment = { targetHost = "root@10.0.0.1:2222"; tags = [ "a" ]; buildOn = "target"; substituteOnDestination = true;
+				  secrets.key = { source = "keys/web"; destination = "/run/key"; };
+				  healthChecks.unit = [ { unit = "sshd"; } ]; preDeployChecks.cmd = [ { description = "room"; cmd = [ "true" ]; } ]; }; } ];
+				plain = nixos [ ];
+			};`),
+			Git: true,
+			Hosts: []sourcetest.Host{
+				{Name: "plain", Is: []string{"at plain"}},
+				{Name: "web", Is: []string{"at root@10.0.0.1:2222", "tag a", "build on target", "substitute", "check unit: sshd", "pre-check cmd: room",
+					"secret key: DIR/keys/web to /run/key 0400 root:root pre-activation", "profile system"}},
+			},
+		},
+		{
+			Name:  "and so they are where a configuration imports them",
+			Files: repo(`nixosConfigurations.web = nixos [ (import NIXPKGS/../../internal/source/common/deployment.nix { }) { deployment.tags = [ "a" ]; } ];`),
+			Hosts: []sourcetest.Host{{Name: "web", Is: []string{"at web", "tag a", "profile system"}}},
+		},
+		{
+			Name:    "an option that is none is an error of its host alone",
+			Files:   repo(`nixosConfigurations = { bad = nixos [ { deployment.targetHots = "x"; } ]; good = nixos [ { deployment.tags = [ "x" ]; } ]; worse = throw "no"; };`),
+			Git:     true,
+			Request: source.Request{},
+			Hosts:   []sourcetest.Host{{Name: "good", Is: []string{"tag x"}}},
+			Failed:  map[string]string{"bad": "the option `deployment.targetHots' does not exist (did you mean deployment.targetHost?)", "worse": "no"},
+		},
+		{
+			Name:  "homeConfigurations of a host without a system are for their user",
+			Files: repo(`homeConfigurations = { "ana@laptop" = person "ana"; bob = person "bob"; };`),
+			Git:   true,
+			Hosts: []sourcetest.Host{{Name: "laptop", Is: []string{"at ana@laptop", "platform x86_64-linux from pkgs", "profile system"}}},
+		},
+		{
+			Name:   "a system for a Mac and one for Linux of one name",
+			Files:  repo(`nixosConfigurations.web = nixos [ ]; darwinConfigurations.web = { system = pkgs.writeText "mac" ""; };`),
+			Git:    true,
+			Failed: map[string]string{"web": "both nixosConfigurations.web and darwinConfigurations.web are there"},
+		},
+		{
+			Name:  "no configurations",
+			Files: repo(`packages = { };`),
+			Git:   true,
+			Error: "",
+		},
+	})
+}
+
+// A system that says nothing of godwit is, to the derivation, the one that Nix builds.
+func TestSameDerivation(t *testing.T) {
+	tool := sourcetest.Tool(t, "")
+	dir := sourcetest.Write(t, map[string]string{"x": ""})
+	files := repo(`nixosConfigurations.web = nixos [ { system.configurationRevision = self.rev or self.dirtyRev or "none"; } ]; homeConfigurations."ana@web" = person "ana";
+	  nixosConfigurations.tagged = nixos [ { deployment.tags = [ "a" ]; } ]; nixosConfigurations.untagged = nixos [ ];`)
+	for name, text := range files {
+		files[name] = strings.ReplaceAll(text, "NIXPKGS", sourcetest.Nixpkgs(t))
+	}
+	sourcetest.WriteIn(t, dir, files)
+	sourcetest.Git(t, dir)
+	s := sourcetest.Open(t, tool, Dialect, source.Location{Flake: dir}, source.Options{})
+	hosts := sourcetest.Good(t, sourcetest.Load(t, s, source.Request{Outputs: true}))
+	want, err := tool.Output(t.Context(), "nix", "eval", "--raw", "--no-write-lock-file", dir+"#nixosConfigurations.web.config.system.build.toplevel.drvPath")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := hosts[2].DrvPath; hosts[2].Name != "web" || got != string(want) {
+		t.Errorf("%s is %s, not %s", hosts[2].Name, got, want)
+	}
+	// Tags of a host are no part of its system.
+	if hosts[0].DrvPath != hosts[1].DrvPath {
+		t.Errorf("%s, %s", hosts[0].DrvPath, hosts[1].DrvPath)
+	}
+}
