@@ -6,16 +6,20 @@ import (
 	"godwit/internal/source"
 	"godwit/internal/source/colmena"
 	"godwit/internal/source/deployrs"
+	"godwit/internal/source/flake"
 	"godwit/internal/source/morph"
+	"godwit/internal/source/own"
 )
 
 // Dialects are all that there are, in the order in which a directory is searched for
 // them: for an output of its flake, then for a file. A flake with plain configurations
 // alone comes last.
 var Dialects = []*source.Dialect{
+	own.Dialect,
 	morph.Dialect,
 	colmena.Dialect,
 	deployrs.Dialect,
+	flake.Dialect,
 }
 
 // Names are those of the dialects.

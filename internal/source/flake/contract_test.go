@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"godwit/internal/source"
+	"godwit/internal/source/common"
 	"godwit/internal/source/sourcetest"
 )
 
@@ -26,6 +27,11 @@ func repo(body string) map[string]string {
 	}
 }
 
+func with(files map[string]string, name, text string) map[string]string {
+	files[name] = text
+	return files
+}
+
 func TestContract(t *testing.T) {
 	sourcetest.Run(t, Dialect, []sourcetest.Case{
 		{
@@ -35,11 +41,6 @@ func TestContract(t *testing.T) {
 			Hosts: []sourcetest.Host{
 				{Name: "db.example.org", Is: []string{"at db.example.org", "platform aarch64-linux from hostPlatform", "profile system"}},
 				{Name: "web", Is: []string{"at web", "platform x86_64-linux from hostPlatform", "release 26.05"}, Not: []string{"build only"}},
-			},
-			About: func(t *testing.T, a source.About) {
-				if a.Description != "ours" {
-					t.Errorf("%+v", a)
-				}
 			},
 		},
 		{
@@ -59,7 +60,7 @@ func TestContract(t *testing.T) {
 		},
 		{
 			Name:  "and so they are where a configuration imports them",
-			Files: repo(`nixosConfigurations.web = nixos [ (import NIXPKGS/../../internal/source/common/deployment.nix { }) { deployment.tags = [ "a" ]; } ];`),
+			Files: with(repo(`nixosConfigurations.web = nixos [ (import ./godwit.nix { }) { deployment.tags = [ "a" ]; } ];`), "godwit.nix", common.Deployment),
 			Hosts: []sourcetest.Host{{Name: "web", Is: []string{"at web", "tag a", "profile system"}}},
 		},
 		{
@@ -74,7 +75,7 @@ func TestContract(t *testing.T) {
 			Name:  "homeConfigurations of a host without a system are for their user",
 			Files: repo(`homeConfigurations = { "ana@laptop" = person "ana"; bob = person "bob"; };`),
 			Git:   true,
-			Hosts: []sourcetest.Host{{Name: "laptop", Is: []string{"at ana@laptop", "platform x86_64-linux from pkgs", "profile system"}}},
+			Hosts: []sourcetest.Host{{Name: "laptop", Is: []string{"at ana@laptop", "platform x86_64-linux from pkgs", "profile ana"}, Not: []string{"profile system"}}},
 		},
 		{
 			Name:   "a system for a Mac and one for Linux of one name",
@@ -108,11 +109,11 @@ func TestSameDerivation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := hosts[2].DrvPath; hosts[2].Name != "web" || got != string(want) {
+	if got := hosts[2].Profiles[0].Drv; hosts[2].Name != "web" || got != string(want) {
 		t.Errorf("%s is %s, not %s", hosts[2].Name, got, want)
 	}
 	// Tags of a host are no part of its system.
-	if hosts[0].DrvPath != hosts[1].DrvPath {
-		t.Errorf("%s, %s", hosts[0].DrvPath, hosts[1].DrvPath)
+	if hosts[0].Profiles[0].Drv != hosts[1].Profiles[0].Drv {
+		t.Errorf("%s, %s", hosts[0].Profiles[0].Drv, hosts[1].Profiles[0].Drv)
 	}
 }

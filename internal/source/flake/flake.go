@@ -18,6 +18,7 @@ var outputsNix string
 // Dialect is that of plain flakes.
 var Dialect = &source.Dialect{
 	Name:    "flake",
+	Outputs: []string{"nixosConfigurations", "darwinConfigurations", "homeConfigurations"},
 	Expr:    func(l source.Location, o source.Options) string { return Expr(l, o, false) },
 	Setting: func(name string) string { return "deployment." + name },
 	Empty:   "each of nixosConfigurations, darwinConfigurations and homeConfigurations.\"user@host\" is a host",

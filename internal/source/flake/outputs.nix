@@ -211,14 +211,16 @@ let
       unordered = system ++ others ++ attrValues more;
       order = get "order" t.strings [ ];
       byName = listToAttrs (map (p: { inherit (p) name; value = p; }) unordered);
-      profiles =
+      listed =
         map (n: byName.${n} or (throw "${at}.order names ${n}, which is no profile: there is ${concatStringsSep ", " (attrNames byName)}")) order
         ++ filter (p: ! elem p.name order) unordered;
+      profiles =
+        if listed == [ ] then throw "nothing is there to deploy: the flake has no configuration ${name}, and ${at} names none" else listed;
       first = head profiles;
     in
     {
-      profiles = if profiles == [ ] then throw "nothing is there to deploy: the flake has no configuration ${name}, and ${at} names none" else profiles;
-      node = if profiles == [ ] then null else first.value;
+      inherit profiles;
+      node = first.value;
       platform =
         let p = get "platform" t.string null; in
         if p != null then { system = p; from = "hostPlatform"; }
@@ -294,7 +296,7 @@ in
 
   summary = if problems != [ ] then { names = [ ]; other = { kind = "unknown"; args = head problems; }; } else {
     inherit names;
-    description = t.string "${output}.description" (said.description or (if own then "" else flake.description or ""));
+    description = t.string "${output}.description" (said.description or "");
     orderingTags = t.strings "${output}.orderingTags" (said.orderingTags or [ ]);
     nixConfig = mapAttrs (name: t.string "${output}.nixConfig.${name}") (said.nixConfig or { });
     godwit = if ! own then { } else
@@ -304,5 +306,13 @@ in
     map (name: "homeConfigurations.${name} is left out: it names no host, as \"${name}@HOST\" does") homeless;
   };
 
-  siblings = name: path: c.siblings (machine name).node path;
+  # Of a configuration with an option that does not exist, options can only be had
+  # unchecked.
+  siblings = name: path:
+    let
+      node = nixos.${name} or darwin.${name} or (machine name).node;
+      off = { _type = "override"; priority = 50; content = false; };
+      loose = node.extendModules { modules = [ (deploymentOptions { }) { _module.check = off; } ]; };
+    in
+    if isAttrs node && node ? extendModules then c.siblings loose path else [ ];
 }

@@ -14,8 +14,9 @@ import (
 
 // Dialect is godwit's own.
 var Dialect = &source.Dialect{
-	Name: "godwit",
-	Expr: func(l source.Location, o source.Options) string { return flake.Expr(l, o, true) },
+	Name:    "godwit",
+	Outputs: []string{"godwit"},
+	Expr:    func(l source.Location, o source.Options) string { return flake.Expr(l, o, true) },
 	Setting: func(name string) string {
 		switch name {
 		case "godwit":
