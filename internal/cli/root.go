@@ -35,6 +35,7 @@ type globals struct {
 	flake           string
 	dialect         string
 	impure          bool
+	noEvalCache     bool
 	inputs          []string // of --override-input: "name\x00reference"
 }
 
@@ -83,6 +84,7 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 	f.StringVar(&g.flake, "flake", "", "the flake that holds the hosts: `REF`, REF#OUTPUT or REF#HOST")
 	f.StringVar(&g.dialect, "dialect", "", "read the configuration as `NAME`: "+strings.Join(all.Names(), ", "))
 	f.BoolVar(&g.impure, "impure", false, "let a flake see this machine (environment, paths), as Nix's --impure does")
+	f.BoolVar(&g.noEvalCache, "no-eval-cache", false, "evaluate, also what a flake of the same content gave before")
 	f.StringArrayVar(&g.inputs, "override-input", nil, "take another flake for an input, as Nix does: --override-input `INPUT REF`")
 	f.StringVar(&g.elevate, "elevate", "auto", "how to become root on hosts: auto, sudo, doas, none")
 

@@ -258,6 +258,15 @@ func memory() string {
 	return filepath.Join(dir, "networks")
 }
 
+// evalCache is the directory of what was evaluated before; "" where nobody wants it.
+func (s *session) evalCache() string {
+	dir, err := paths.State()
+	if err != nil || s.app.globals.noEvalCache {
+		return ""
+	}
+	return filepath.Join(dir, "evaluated")
+}
+
 // askHosts settles the platform of hosts whose configuration does not say it:
 // the live host knows best; where it does not answer, the fallback that they
 // were evaluated with stays. Either way a line says which option to set.

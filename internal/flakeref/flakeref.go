@@ -28,6 +28,7 @@ import (
 	"godwit/internal/nix"
 	"godwit/internal/store"
 	"godwit/internal/storepath"
+	"godwit/internal/ui/text"
 )
 
 //go:embed enter.nix
@@ -188,6 +189,10 @@ func directory(kind, ref, path string) string {
 
 var lockChange = regexp.MustCompile(`^• (Added|Updated|Removed) input (.+?):?$`)
 
+// Other warnings are those of any Nix process: of its settings, of the store. That a tree
+// is dirty, we say ourselves where it matters.
+var aboutFlake = regexp.MustCompile(`\binputs?\b|\bflake configuration setting\b|\block file\b`)
+
 // listen passes on what Nix warns of, and says whether the lock differs from the file
 // in the tree. That it does not write the file is what we asked for.
 func listen(stderr string, l *Locked, scope event.Scope) (changed bool) {
@@ -203,8 +208,8 @@ func listen(stderr string, l *Locked, scope event.Scope) (changed bool) {
 		within = strings.HasPrefix(rest, "not writing modified lock file")
 		if within {
 			changed = true
-		} else if !strings.HasSuffix(rest, "is dirty") && !strings.Contains(rest, "has uncommitted changes") && scope.Sink != nil {
-			scope.Warn(rest)
+		} else if aboutFlake.MatchString(rest) && scope.Sink != nil {
+			scope.Warn(text.OneLine(text.Strip(rest)))
 		}
 	}
 	return changed

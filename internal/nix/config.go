@@ -2,8 +2,13 @@ package nix
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -41,6 +46,16 @@ func (c *Config) Get(name string) (string, bool) {
 		return "", false
 	}
 	return setting(raw), true
+}
+
+// Fingerprint is the same for the same settings, whatever they are.
+func (c *Config) Fingerprint() string {
+	h := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(c.values)) {
+		fmt.Fprintf(h, "%q %q\n", name, c.values[name])
+	}
+	fmt.Fprintf(h, "%q", c.StoreDir)
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // Builds says whether this machine itself builds for system.

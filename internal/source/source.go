@@ -116,6 +116,9 @@ type Options struct {
 	Ahead *Request
 	// Memory is the directory where what is known for that is kept; empty: nothing is.
 	Memory string
+	// Cache is the directory where results of pure evaluations are kept; empty: none are,
+	// and none are taken from there.
+	Cache string
 	// Named is told the names of all hosts, before any event of a host. May be nil.
 	Named func(names []string)
 	// Sink takes events of step evaluate.

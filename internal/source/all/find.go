@@ -244,7 +244,7 @@ func (f *finder) outputs(ref string) (source.Location, []string, error) {
 	if err != nil {
 		return at, nil, err
 	}
-	outputs, err := at.Locked.Outputs(f.ctx, tool)
+	outputs, err := reader.Outputs(f.ctx, tool, at, f.opts)
 	return at, outputs, err
 }
 

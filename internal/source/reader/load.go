@@ -234,13 +234,38 @@ func (r *Reader) evaluate(ctx context.Context, q query, res *source.Result) ([]f
 	}
 	run := r.on()
 	begun := false
+	began := time.Now()
+	take := func(name string, value json.RawMessage) error {
+		h, targets, selected, err := r.decode(value)
+		if err != nil {
+			return fmt.Errorf("%s: cannot read its metadata: %w", name, err)
+		}
+		if err := r.fit(&h); err != nil {
+			return err
+		}
+		if err := hasProfiles(name, value, q.request.OnlyOf[name]); err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		got[name] = h
+		if len(targets) > 0 {
+			res.Targets[name] = targets
+		}
+		if selected && q.each != nil {
+			q.each(h)
+		}
+		return nil
+	}
+	key := r.depends(ctx, func(r *Reader) (string, error) { return q.host(r.call(q.request)) })
+	fresh := map[string]json.RawMessage{}
+	names := r.again(key, q, take)
 	start := func() {
 		begun = true
-		run.Start(fmt.Sprintf("evaluating %s", text.Count(len(q.names), "host")))
+		run.Start(fmt.Sprintf("evaluating %s", text.Count(len(names), "host")))
 	}
-	began := time.Now()
 	each := nix.Each{
-		Names:   q.names,
+		Names:   names,
 		Expr:    host,
 		Env:     r.env(source.Hosts, q.names),
 		Args:    r.args(),
@@ -248,26 +273,11 @@ func (r *Reader) evaluate(ctx context.Context, q query, res *source.Result) ([]f
 		Workers: r.opts.Workers,
 		Sink:    r.opts.Sink,
 		Got: func(name string, value json.RawMessage) error {
-			h, targets, selected, err := r.decode(value)
-			if err != nil {
-				return fmt.Errorf("%s: cannot read its metadata: %w", name, err)
+			err := take(name, value)
+			if err == nil {
+				fresh[name] = value
 			}
-			if err := r.fit(&h); err != nil {
-				return err
-			}
-			if err := hasProfiles(name, value, q.request.OnlyOf[name]); err != nil {
-				return err
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			got[name] = h
-			if len(targets) > 0 {
-				res.Targets[name] = targets
-			}
-			if selected && q.each != nil {
-				q.each(h)
-			}
-			return nil
+			return err
 		},
 		Explain: r.suggest,
 		Failed: func(name string, err error) {
@@ -276,9 +286,11 @@ func (r *Reader) evaluate(ctx context.Context, q query, res *source.Result) ([]f
 			res.Failed = append(res.Failed, source.HostError{Host: name, Err: err})
 		},
 	}
-	if q.lead == nil {
+	switch {
+	case len(names) == 0:
+	case q.lead == nil:
 		start()
-	} else {
+	default:
 		if host, err = q.host("configuration"); err != nil {
 			return nil, err
 		}
@@ -298,7 +310,10 @@ func (r *Reader) evaluate(ctx context.Context, q query, res *source.Result) ([]f
 		}
 		return nil, err
 	}
-	run.End(fmt.Sprintf("%s in %s", text.Count(len(got), "host"), time.Since(began).Round(100*time.Millisecond)), nil)
+	r.cache().Put(key, fresh)
+	if begun {
+		run.End(fmt.Sprintf("%s in %s", text.Count(len(got), "host"), time.Since(began).Round(100*time.Millisecond)), nil)
+	}
 	slices.SortStableFunc(res.Failed, func(a, b source.HostError) int {
 		return slices.Index(r.about.Names, a.Host) - slices.Index(r.about.Names, b.Host)
 	})

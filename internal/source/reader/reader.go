@@ -5,6 +5,7 @@ package reader
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -28,7 +29,8 @@ type Reader struct {
 	dialect *source.Dialect
 	opts    source.Options
 	notes   []string
-	ahead   *ahead // nil: nothing was begun
+	raw     json.RawMessage // what the configuration said of itself
+	ahead   *ahead          // nil: nothing was begun
 }
 
 // Open reads the names of the hosts and what the configuration says of itself, which
@@ -54,10 +56,15 @@ func Open(ctx context.Context, tool *nix.Tool, d *source.Dialect, at source.Loca
 		tool = at.Locked.Tool(tool)
 	}
 	r := &Reader{about: source.About{At: at}, tool: tool, dialect: d, opts: opts}
+	if r.reopen(ctx) {
+		r.named()
+		return r, nil
+	}
 	var before *memory
 	if opts.Ahead != nil {
 		before = r.remembered()
 		if done, err := r.openAhead(ctx, before); done || err != nil {
+			r.keepSummary(ctx)
 			return r, err
 		}
 	}
@@ -80,6 +87,7 @@ func Open(ctx context.Context, tool *nix.Tool, d *source.Dialect, at source.Loca
 	if opts.Ahead != nil {
 		r.remember(ctx, before)
 	}
+	r.keepSummary(ctx)
 	r.named()
 	return r, nil
 }
@@ -294,7 +302,7 @@ func (r *Reader) describe(summary []byte) error {
 	if err != nil {
 		return fault.New("%s in `%s': %w", r.dialect.Word("godwit"), at.Key(), err)
 	}
-	r.notes = s.Notes
+	r.notes, r.raw = s.Notes, summary
 	if at.Locked != nil {
 		r.notes = append(at.Locked.Notes(), r.notes...)
 	}
