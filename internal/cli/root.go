@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,6 +12,7 @@ import (
 
 	"godwit/internal/deploy"
 	"godwit/internal/fault"
+	"godwit/internal/fleet"
 	"godwit/internal/source/all"
 )
 
@@ -36,6 +38,8 @@ type globals struct {
 	dialect         string
 	impure          bool
 	noEvalCache     bool
+	targets         []string // of --target: "HOST=ADDRESS", or an address alone
+	buildHost       string
 	inputs          []string // of --override-input: "name\x00reference"
 }
 
@@ -84,6 +88,8 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 	f.StringVar(&g.flake, "flake", "", "the flake that holds the hosts: `REF`, REF#OUTPUT or REF#HOST")
 	f.StringVar(&g.dialect, "dialect", "", "read the configuration as `NAME`: "+strings.Join(all.Names(), ", "))
 	f.BoolVar(&g.impure, "impure", false, "let a flake see this machine (environment, paths), as Nix's --impure does")
+	f.StringArrayVar(&g.targets, "target", nil, "reach a host at another address in this run: `HOST=ADDRESS`, or [user@]address[:port] alone for a single host; may be repeated")
+	f.StringVar(&g.buildHost, "build-host", "", "build on this `HOST`, over ssh; the same as --builder ssh-ng://HOST")
 	f.BoolVar(&g.noEvalCache, "no-eval-cache", false, "evaluate, also what a flake of the same content gave before")
 	f.StringArrayVar(&g.inputs, "override-input", nil, "take another flake for an input, as Nix does: --override-input `INPUT REF`")
 	f.StringVar(&g.elevate, "elevate", "auto", "how to become root on hosts: auto, sudo, doas, none")
@@ -259,6 +265,66 @@ func (g *globals) overrides() [][2]string {
 		out = append(out, [2]string{input, ref})
 	}
 	return out
+}
+
+// reach gives the address that --target has for a host; one alone is for whatever host
+// there is.
+func (g *globals) reach(host string) (fleet.Destination, bool) {
+	for _, t := range g.targets {
+		name, address, named := strings.Cut(t, "=")
+		if !named {
+			address = t
+		} else if name != host {
+			continue
+		}
+		if d, err := fleet.ParseDestination(strings.TrimPrefix(address, "ssh://")); err == nil {
+			return d, true
+		}
+	}
+	return fleet.Destination{}, false
+}
+
+// checkTargets refuses --target for hosts that there are not, of a configuration with all
+// hosts, of which selected are at work.
+func (g *globals) checkTargets(all, selected []string) error {
+	seen := map[string]bool{}
+	for _, t := range g.targets {
+		name, address, named := strings.Cut(t, "=")
+		switch {
+		case !named && len(selected) != 1:
+			return fault.New("--target %s is for a single host, and this run has %d", t, len(selected)).
+				Hint("--target HOST=%s", t)
+		case !named:
+			name, address = selected[0], t
+		case !slices.Contains(all, name):
+			f := fault.New("--target %s: there is no host `%s'", t, name)
+			if near := fleet.Nearest(name, all); near != "" {
+				f.Msg += fmt.Sprintf(" (did you mean %s?)", near)
+			}
+			return f
+		}
+		if _, err := fleet.ParseDestination(strings.TrimPrefix(address, "ssh://")); err != nil {
+			return fault.New("--target %s: %w", t, err)
+		}
+		if seen[name] {
+			return fault.New("--target names two addresses of %s", name)
+		}
+		seen[name] = true
+	}
+	return nil
+}
+
+// wantedBuilder is --builder, or --build-host in its words.
+func (g *globals) wantedBuilder() (string, error) {
+	switch {
+	case g.buildHost == "":
+		return g.builder, nil
+	case g.builder != "":
+		return "", fault.New("--builder and --build-host both say where to build")
+	case g.buildHost == "localhost":
+		return "local", nil
+	}
+	return "ssh-ng://" + g.buildHost, nil
 }
 
 // limits are --parallel, or its defaults: the same for every verb.

@@ -202,6 +202,13 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 	if err != nil {
 		return err
 	}
+	all := s.source.About().Names
+	selected, err := r.selection.Names(all)
+	if err == nil { // else Load says what is wrong with it
+		if err := s.app.globals.checkTargets(all, selected); err != nil {
+			return err
+		}
+	}
 	if r.systems { // roots of derivations, while the run goes on
 		if request.RootDir, err = s.tempDir("drvs-"); err != nil {
 			return err
@@ -437,6 +444,10 @@ func (s *session) chooseBuilders(ctx context.Context, hosts []fleet.Host) (*buil
 	if err != nil {
 		return nil, err
 	}
+	wanted, err := s.app.globals.wantedBuilder()
+	if err != nil {
+		return nil, err
+	}
 	if err := s.openPool(nil); err != nil {
 		return nil, err
 	}
@@ -447,7 +458,7 @@ func (s *session) chooseBuilders(ctx context.Context, hosts []fleet.Host) (*buil
 		}
 	}
 	chosen, err := builder.Choose(ctx, builder.Inputs{
-		Tool: s.tool, Hosts: hosts, Wanted: s.app.globals.builder, Settings: settings, SSH: s.pool, Sink: s.ui, Roots: roots, Rooted: s.result.Rooted,
+		Tool: s.tool, Hosts: hosts, Wanted: wanted, Settings: settings, SSH: s.pool, Sink: s.ui, Roots: roots, Rooted: s.result.Rooted,
 	})
 	if err != nil {
 		return nil, err

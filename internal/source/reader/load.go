@@ -353,6 +353,18 @@ func (r *Reader) fit(h *fleet.Host) error {
 		return fault.New("%s%s", w("targetHost"), strings.TrimPrefix(err.Error(), "targetHost")).Because(err).On(h.Name).
 			Hint("%s takes a name or an address, %s and %s the rest", w("targetHost"), w("targetUser"), w("targetPort"))
 	}
+	if r.opts.Reach == nil {
+		return nil
+	}
+	if to, ok := r.opts.Reach(h.Name); ok {
+		h.At.Host = to.Host
+		if to.User != "" {
+			h.At.User = to.User
+		}
+		if to.Port != 0 {
+			h.At.Port = to.Port
+		}
+	}
 	return nil
 }
 
