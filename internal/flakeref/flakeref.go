@@ -15,6 +15,7 @@ import (
 	_ "embed" // enter.nix
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -107,21 +108,33 @@ func Lock(ctx context.Context, tool *nix.Tool, ref string, o Options) (*Locked, 
 	if err != nil {
 		return nil, explain(tool.Failure(ctx, cmd, err, stderr.String()), ref)
 	}
+	l, err := read(out, stderr.String(), o)
+	if err != nil {
+		return nil, fault.New("cannot read what %s says of the flake '%s': %s", tool.Version, ref, err).Because(err)
+	}
+	return l, nil
+}
+
+// read makes a flake of what `nix flake metadata --json` printed and said.
+func read(out []byte, stderr string, o Options) (*Locked, error) {
 	var m metadata
 	var locked struct {
 		Type, Rev, Dir string
 		Submodules     bool
 	}
-	if err = json.Unmarshal(out, &m); err == nil {
-		err = json.Unmarshal(m.Locked, &locked)
+	if err := json.Unmarshal(out, &m); err != nil {
+		return nil, err
 	}
-	if err != nil || m.Path == "" || len(m.Locks) == 0 {
-		return nil, fault.New("cannot read what %s says of the flake '%s': %s", tool.Version, ref, reason(err)).Because(err)
+	if m.Path == "" || len(m.Locks) == 0 || len(m.Locked) == 0 {
+		return nil, errors.New("it says nothing of a lock")
+	}
+	if err := json.Unmarshal(m.Locked, &locked); err != nil {
+		return nil, err
 	}
 	l := &Locked{URL: m.ResolvedURL, Path: m.Path, Subdir: locked.Dir, Rev: locked.Rev}
 	l.Dir = directory(m.Resolved.Type, m.Resolved.URL, m.Resolved.Path)
 	l.Dirty = l.Rev == "" && (locked.Type == "git" || locked.Type == "mercurial")
-	changed := listen(stderr.String(), l, o.Scope)
+	changed := listen(stderr, l, o.Scope)
 	l.Args = []string{"--extra-experimental-features", "nix-command flakes"}
 	if !o.Impure {
 		l.Args = append(l.Args, "--option", "pure-eval", "true")
@@ -167,13 +180,6 @@ func present(locks []byte, storeDir string) map[string]string {
 	return out
 }
 
-func reason(err error) string {
-	if err == nil {
-		return "something is missing in it"
-	}
-	return err.Error()
-}
-
 // directory is where a local flake's tree begins.
 func directory(kind, ref, path string) string {
 	switch kind {
@@ -200,7 +206,7 @@ func listen(stderr string, l *Locked, scope event.Scope) (changed bool) {
 	for _, line := range strings.Split(stderr, "\n") {
 		rest, ok := strings.CutPrefix(strings.TrimSpace(line), "warning: ")
 		if m := lockChange.FindStringSubmatch(line); m != nil && within {
-			l.Unlocked = append(l.Unlocked, strings.ToLower(m[1])+" input "+m[2])
+			l.Unlocked = append(l.Unlocked, text.Clean(strings.ToLower(m[1])+" input "+m[2]))
 		}
 		if !ok {
 			continue
@@ -209,7 +215,7 @@ func listen(stderr string, l *Locked, scope event.Scope) (changed bool) {
 		if within {
 			changed = true
 		} else if aboutFlake.MatchString(rest) && scope.Sink != nil {
-			scope.Warn(text.OneLine(text.Strip(rest)))
+			scope.Warn(text.OneLine(rest))
 		}
 	}
 	return changed
