@@ -20,6 +20,15 @@ func TestFlake(t *testing.T) {
 			machine = nixpkgs.lib.nixosSystem { modules = [ { `+amd64+service(word)+` system.stateVersion = "24.05"; networking.hostName = "web"; `+deployment+` } ]; };
 			other = throw "nobody asked for it";
 		};
+		homeConfigurations."deploy@machine" = rec {
+			pkgs = nixpkgs.legacyPackages.x86_64-linux;
+			activationPackage = pkgs.runCommand "home-manager-generation" { } ''
+				mkdir -p $out/home-files
+				echo 1 > $out/gen-version
+				printf '#!/bin/sh\nmkdir -p $HOME/.config; echo "home `+word+` of $(id -un)" > $HOME/.config/it\n' > $out/activate
+				chmod +x $out/activate
+			'';
+		};
 	};
 }`)
 	}
@@ -37,7 +46,7 @@ func TestFlake(t *testing.T) {
 
 	r := w.run("deploy", "./fleet#machine", "--target", "root@web", "switch").exits(0)
 	r.saysNot("nobody asked for it")
-	if got := on(t, web, "cat /run/e2e; systemctl is-active e2e"); got != "flakes-one\nactive" {
+	if got := on(t, web, "cat /run/e2e ~deploy/.config/it; systemctl is-active e2e"); got != "flakes-one\nhome flakes-one of deploy\nactive" {
 		t.Errorf("it runs %q:\n%s", got, r.stderr)
 	}
 	// What runs is what Nix itself makes of the flake.
