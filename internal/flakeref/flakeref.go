@@ -101,6 +101,9 @@ func Lock(ctx context.Context, tool *nix.Tool, ref string, o Options) (*Locked, 
 	for _, v := range o.Overrides {
 		args = append(args, "--override-input", v[0], v[1])
 	}
+	if o.Scope.Sink != nil { // it may have to fetch something
+		o.Scope.Emit(event.Event{Kind: event.Progress, Text: "locking " + text.OneLine(ref)})
+	}
 	cmd := tool.Command(ctx, "nix", append(args, "--", ref)...)
 	stderr := bounded.NewTail(8 << 20)
 	cmd.Stderr = stderr
