@@ -25,6 +25,7 @@ type buildOptions struct {
 	buildArgs  []string
 	target     string
 	targetFile string
+	profiles   []string
 }
 
 func newBuild(a *app) *cobra.Command {
@@ -52,6 +53,7 @@ with a link for each host goes to stdout.` + "\n" + whereHelp + exitStatusHelp,
 		},
 	}
 	selectFlags(c, &o.selection)
+	profileFlag(c, &o.profiles)
 	buildFlags(c, &o)
 	c.Flags().StringVar(&o.target, "target", "", "build what this Nix `LAMBDA` makes of each node, instead of its system")
 	c.Flags().StringVar(&o.targetFile, "target-file", "", "build what the functions in this `FILE` (a Nix attribute set) make of each node")
@@ -103,6 +105,7 @@ With --store-path it copies what exists already, and needs no deployment file.` 
 		},
 	}
 	selectFlags(c, &o.selection)
+	profileFlag(c, &o.profiles)
 	buildFlags(c, &o)
 	passwordFlags(c, &p)
 	ready.flags(c)
@@ -201,6 +204,7 @@ Without a word it is switch.` + "\n" + whereHelp + exitStatusHelp,
 		},
 	}
 	selectFlags(c, &o.selection)
+	profileFlag(c, &o.profiles)
 	buildFlags(c, &o)
 	passwordFlags(c, &p)
 	approval.flags(c)
@@ -308,7 +312,7 @@ func (s *session) deploy(ctx context.Context, o buildOptions, d deploy.Options, 
 	err = s.load(ctx, loadRequest{
 		where: o.where, selection: o.selection, systems: true, header: true, probe: true,
 		call:    d.Goal > deploy.GoalBuild && !d.DryRun,
-		targets: targets,
+		targets: targets, profiles: o.profiles,
 	})
 	if err != nil {
 		return err

@@ -422,3 +422,31 @@ func TestJSONError(t *testing.T) {
 		t.Errorf("exit code %d\n%s", code, stdout)
 	}
 }
+
+// TestOnlyProfiles: --profile leaves what it names; hosts without it are left out.
+func TestOnlyProfiles(t *testing.T) {
+	hosts := []fleet.Host{
+		{Name: "a", Profiles: []fleet.Profile{{Name: "system", Kind: fleet.NixOS}, {Name: "ana", Kind: fleet.Home, User: "ana"}}},
+		{Name: "b", Profiles: []fleet.Profile{{Name: "system", Kind: fleet.NixOS}}},
+	}
+	got, err := onlyProfiles(hosts, []string{"ana"})
+	if err != nil || len(got) != 1 || got[0].Name != "a" || len(got[0].Profiles) != 1 || got[0].Profiles[0].Name != "ana" || len(hosts[0].Profiles) != 2 {
+		t.Errorf("%+v %v", got, err)
+	}
+	if got, err := onlyProfiles(hosts, nil); err != nil || len(got) != 2 {
+		t.Errorf("%+v %v", got, err)
+	}
+	if _, err := onlyProfiles(hosts, []string{"anna"}); err == nil || !strings.Contains(fault.Render(err), "none of the hosts has a profile 'anna'") || !strings.Contains(fault.Render(err), "did you mean --profile ana?") {
+		t.Errorf("%v", err)
+	}
+	// The table has a column for them only where there is more than systems.
+	if s := hostsTable(hosts); !strings.Contains(s, "PROFILES") || !strings.Contains(s, "system,ana") {
+		t.Error(s)
+	}
+	if s := hostsTable(hosts[1:]); strings.Contains(s, "PROFILES") {
+		t.Error(s)
+	}
+	if s, err := hostsJSON(hosts); err != nil || strings.Count(s, `"profiles"`) != 1 || !strings.Contains(s, `"user": "ana"`) {
+		t.Error(s, err)
+	}
+}

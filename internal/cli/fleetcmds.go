@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"godwit/internal/activate"
 	"godwit/internal/bounded"
 	"godwit/internal/deploy"
 	"godwit/internal/event"
@@ -376,13 +378,32 @@ type hostJSON struct {
 	BuildOn    string   `json:"buildOn,omitempty"`
 	Secrets    int      `json:"secrets"`
 	Checks     int      `json:"healthChecks"`
+	// Profiles are those of a host that has others than its system.
+	Profiles []profileJSON `json:"profiles,omitempty"`
+}
+
+type profileJSON struct {
+	Name string     `json:"name"`
+	Kind fleet.Kind `json:"kind"`
+	User string     `json:"user,omitempty"`
+}
+
+func profilesJSON(h fleet.Host) []profileJSON {
+	if activate.Plain(h) {
+		return nil
+	}
+	var out []profileJSON
+	for _, p := range h.Profiles {
+		out = append(out, profileJSON{p.Name, p.Kind, p.User})
+	}
+	return out
 }
 
 func hostsJSON(hosts []fleet.Host) (string, error) {
 	list := make([]hostJSON, len(hosts))
 	for i, h := range hosts {
 		list[i] = hostJSON{h.Name, h.At.Host, h.At.Port, h.At.User, h.Platform.Name, h.Platform.From, h.Main().Version,
-			append([]string{}, h.Tags...), h.BuildOnly, h.BuildOn, len(h.Secrets), h.HealthChecks.Len()}
+			append([]string{}, h.Tags...), h.BuildOnly, h.BuildOn, len(h.Secrets), h.HealthChecks.Len(), profilesJSON(h)}
 	}
 	b, err := json.MarshalIndent(list, "", "  ")
 	return string(b) + "\n", err
@@ -401,7 +422,18 @@ func hostsTable(hosts []fleet.Host) string {
 		rows[i] = []string{h.Name, target, h.Platform.Name, strings.Join(h.Tags, ","),
 			fmt.Sprint(len(h.Secrets)), fmt.Sprint(h.HealthChecks.Len())}
 	}
-	return ui.Table(0, []string{"HOST", "TARGET", "SYSTEM", "TAGS", "SECRETS", "CHECKS"}, rows)
+	head := []string{"HOST", "TARGET", "SYSTEM", "TAGS", "SECRETS", "CHECKS"}
+	if slices.ContainsFunc(hosts, func(h fleet.Host) bool { return !activate.Plain(h) }) {
+		head = append(head, "PROFILES")
+		for i, h := range hosts {
+			var names []string
+			for _, p := range h.Profiles {
+				names = append(names, p.Name)
+			}
+			rows[i] = append(rows[i], strings.Join(names, ","))
+		}
+	}
+	return ui.Table(0, head, rows)
 }
 
 func newEval(a *app) *cobra.Command {

@@ -120,6 +120,7 @@ Risks, each accepted with --accept-risk=NAME:
 		},
 	}
 	selectFlags(c, &o.selection)
+	profileFlag(c, &o.profiles)
 	buildFlags(c, &o)
 	passwordFlags(c, &p)
 	acceptFlag(c, &accept)
@@ -193,7 +194,7 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 	if err := s.openPool(r.passwords); err != nil {
 		return err
 	}
-	if err := s.load(ctx, loadRequest{where: r.where, selection: r.selection, systems: true, probe: true, call: true}); err != nil {
+	if err := s.load(ctx, loadRequest{where: r.where, selection: r.selection, profiles: r.profiles, systems: true, probe: true, call: true}); err != nil {
 		return err
 	}
 	if err := preflightChecks(s.hosts, r.deploy); err != nil {
@@ -520,7 +521,7 @@ func noPlanFlags(c *cobra.Command, rest []string) error {
 	if len(rest) > 0 {
 		return fault.New("a saved plan says itself what to do: leave out %q", rest[0])
 	}
-	for _, name := range []string{"on", "tagged", "every", "skip", "limit", "order-by-tags", "upload-secrets", "reboot", "no-guard", "skip-health-checks", "skip-pre-deploy-checks"} {
+	for _, name := range []string{"on", "tagged", "every", "skip", "limit", "order-by-tags", "upload-secrets", "reboot", "no-guard", "skip-health-checks", "skip-pre-deploy-checks", "profile"} {
 		if c.Flags().Changed(name) {
 			return fault.New("a saved plan says itself what to do: --%s belongs to godwit plan", name)
 		}

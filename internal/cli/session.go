@@ -167,7 +167,8 @@ func (s *session) findNix(ctx context.Context) error {
 type loadRequest struct {
 	where     fleetArgs
 	selection fleet.Selection
-	systems   bool // the derivations too, not just metadata
+	systems   bool     // the derivations too, not just metadata
+	profiles  []string // of these names alone; none: all
 	// targets take the place of the systems (source.Request).
 	targets string
 	// probe asks hosts that do not say their platform what they are.
@@ -188,7 +189,7 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 	}
 	r.selection.On = slices.Concat(r.selection.On, s.at.Hosts)
 	r.selection = s.onlyHere(r.selection)
-	request := source.Request{OnlyOf: s.at.OnlyOf, Selection: r.selection, Outputs: r.systems, Targets: r.targets}
+	request := source.Request{OnlyOf: s.at.OnlyOf, Selection: r.selection, Outputs: r.systems, Targets: r.targets, Only: r.profiles}
 	if r.call {
 		var stop func()
 		request.OnHost, stop = s.callEvaluated(ctx)
@@ -224,6 +225,9 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 		}
 	}
 	s.result = res
+	if res.Fleet.Hosts, err = onlyProfiles(res.Fleet.Hosts, r.profiles); err != nil {
+		return err
+	}
 	s.hosts, s.broken = res.Fleet.Hosts, res.Failed
 	names := make([]string, 0, len(s.hosts)+len(s.broken))
 	for _, h := range s.hosts {
