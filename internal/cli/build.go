@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"godwit/internal/activate"
+	"godwit/internal/builder"
 	"godwit/internal/deploy"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
@@ -26,6 +28,9 @@ type buildOptions struct {
 	target     string
 	targetFile string
 	profiles   []string
+	// known, when set, is where the hosts come from in place of a configuration: it
+	// sets session.at and session.source, and what else the run is to do.
+	known func(ctx context.Context, s *session, d *deploy.Options) error
 }
 
 func newBuild(a *app) *cobra.Command {
@@ -92,7 +97,7 @@ With --store-path it copies what exists already, and needs no deployment file.` 
 				}
 				return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
 					s.copying = copying
-					return s.ready(ctx, ready, deploy.Options{Goal: deploy.GoalPush}, &p)
+					return s.deploy(ctx, buildOptions{selection: everyHost, known: ready.open}, deploy.Options{Goal: deploy.GoalPush}, &p)
 				})
 			}
 			if o.where, err = a.whereArgs(c, args); err != nil {
@@ -193,11 +198,11 @@ Without a word it is switch.` + "\n" + whereHelp + exitStatusHelp,
 			d.RebootTimeout = time.Duration(rebootTimeout) * time.Second
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
 				s.approval, s.copying, s.rolling, s.above = approval, copying, rolling, meaning.above
-				if ready.given(c) {
-					return s.ready(ctx, ready, d, &p)
-				}
-				if saved {
-					return s.applyPlan(ctx, args[0], d, &p)
+				switch {
+				case ready.given(c):
+					o = buildOptions{selection: everyHost, known: ready.open}
+				case saved:
+					o.selection, o.known = everyHost, savedPlan(args[0]).open
 				}
 				return s.deploy(ctx, o, d, &p)
 			})
@@ -294,11 +299,18 @@ func (s *session) deploy(ctx context.Context, o buildOptions, d deploy.Options, 
 	if s.buildArgs = o.buildArgs; len(s.buildArgs) > 0 {
 		s.println("warning: --build-arg is deprecated, as in morph: use --option NAME VALUE")
 	}
-	if err := s.findNix(ctx); err != nil {
-		return err
+	if o.known == nil { // what else there is asks for Nix when it needs it
+		if err := s.findNix(ctx); err != nil {
+			return err
+		}
 	}
 	if p != nil {
 		if err := s.openPool(p); err != nil {
+			return err
+		}
+	}
+	if o.known != nil {
+		if err := o.known(ctx, s, &d); err != nil {
 			return err
 		}
 	}
@@ -317,7 +329,7 @@ func (s *session) deploy(ctx context.Context, o buildOptions, d deploy.Options, 
 	if err != nil {
 		return err
 	}
-	if err := s.roll(ctx, &d); err != nil {
+	if err := s.roll(&d); err != nil {
 		return err
 	}
 	if d.UploadSecrets {
@@ -342,12 +354,45 @@ func (s *session) buildShell(ctx context.Context) (err error) {
 	return err
 }
 
-// runJobs chooses a builder for each host and takes all through their stages.
-// links turns what was built into the links of the result directory; nil: a
-// link for each host.
+// jobs chooses a builder for each host that something is to be built for. What exists
+// already comes from the store that has it. Hosts that nothing can build for fail.
+func (s *session) jobs(ctx context.Context, hosts []fleet.Host, link func(host string) string) (jobs []deploy.Job, failed []hostFailure, err error) {
+	build := slices.DeleteFunc(slices.Clone(hosts), func(h fleet.Host) bool { return len(h.Drvs()) == 0 })
+	var chosen *builder.Plan
+	if len(build) > 0 {
+		if chosen, err = s.chooseBuilders(ctx, build); err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, h := range hosts {
+		if len(h.Drvs()) == 0 {
+			j := deploy.Job{Host: h, Source: s.ready}
+			for _, p := range h.Profiles {
+				j.Ready = append(j.Ready, p.Path)
+			}
+			jobs = append(jobs, j)
+			continue
+		}
+		if err := chosen.Failed[h.Name]; err != nil {
+			failed = append(failed, hostFailure{h.Name, err})
+			continue
+		}
+		a := chosen.Of(h.Name)
+		jobs = append(jobs, deploy.Job{Host: h, Builder: a.Builder, Needs: a.Needs, Prepare: a.Prepare, Link: link(h.Name)})
+	}
+	return jobs, failed, nil
+}
+
+// hostFailure is a host that nothing can build for.
+type hostFailure struct {
+	host string
+	err  error
+}
+
+// runJobs takes all hosts through their stages. resultLinks turns what was built into the
+// links of the result directory; nil: a link for each host.
 func (s *session) runJobs(ctx context.Context, d deploy.Options, hosts []fleet.Host, resultLinks func(map[string]string) map[string]string) error {
 	outcomes := s.brokenOutcomes()
-	var jobs []deploy.Job
 	if len(hosts) == 0 {
 		return s.finish(ctx, outcomes)
 	}
@@ -357,23 +402,22 @@ func (s *session) runJobs(ctx context.Context, d deploy.Options, hosts []fleet.H
 	if d.Goal > deploy.GoalBuild && !d.DryRun {
 		s.callAhead(ctx, hosts)
 	}
-	chosen, err := s.chooseBuilders(ctx, hosts)
+	link, err := s.rootLinks()
 	if err != nil {
 		return err
 	}
-	links, err := s.rootLinks()
+	jobs, failed, err := s.jobs(ctx, hosts, link)
 	if err != nil {
 		return err
 	}
-	for _, h := range hosts {
-		if err := chosen.Failed[h.Name]; err != nil {
-			outcomes = append(outcomes, deploy.Fail(s.ui, h.Name, err))
-			continue
-		}
-		a := chosen.Of(h.Name)
-		jobs = append(jobs, deploy.Job{Host: h, Builder: a.Builder, Needs: a.Needs, Prepare: a.Prepare, Link: links(h.Name)})
+	for _, f := range failed {
+		outcomes = append(outcomes, deploy.Fail(s.ui, f.host, f.err))
 	}
-	return s.runStages(ctx, d, hosts, jobs, outcomes, s.showResult(ctx, resultLinks))
+	onBuilt := s.showResult(ctx, resultLinks)
+	if s.ready.Name != "" { // nothing is built
+		onBuilt = nil
+	}
+	return s.runStages(ctx, d, hosts, jobs, outcomes, onBuilt)
 }
 
 // runStages takes jobs through their stages, behind the plan and with a record.

@@ -204,20 +204,19 @@ func (s *session) buildOne(ctx context.Context, h fleet.Host, refuse bool) (stor
 		return none, fault.New("the host does not have the system of the configuration, and it is not to be built").On(h.Name).
 			Hint("godwit push %s --on %s copies it there", s.at.At.Name(), h.Name)
 	}
-	chosen, err := s.chooseBuilders(ctx, []fleet.Host{h})
+	link, err := s.rootLinks()
 	if err != nil {
 		return none, err
 	}
-	if err := chosen.Failed[h.Name]; err != nil {
-		return none, err
-	}
-	links, err := s.rootLinks()
+	jobs, failed, err := s.jobs(ctx, []fleet.Host{h}, link)
 	if err != nil {
 		return none, err
 	}
-	a := chosen.Of(h.Name)
+	if len(failed) > 0 {
+		return none, failed[0].err
+	}
 	run := &deploy.Run{Options: deploy.Options{Goal: deploy.GoalBuild}, Pool: s.conns, Sink: s.ui, Pushers: s.pushers()}
-	out := run.Hosts(ctx, []deploy.Job{{Host: h, Builder: a.Builder, Needs: a.Needs, Prepare: a.Prepare, Link: links(h.Name)}})
+	out := run.Hosts(ctx, jobs)
 	if out[0].Err != nil {
 		return none, out[0].Err
 	}

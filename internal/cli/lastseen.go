@@ -22,7 +22,7 @@ func (s *session) lastSeen(ctx context.Context, host string) *history.Entry {
 	}
 	defer db.Close()
 	f := history.Filter{Hosts: []string{host}, Limit: 20}
-	if s.at != nil {
+	if s.at != nil && s.ready.Name == "" { // a store path says nothing of other deployments
 		f.File = s.at.At.Key()
 	}
 	entries, err := db.Entries(ctx, f)

@@ -26,7 +26,9 @@ import (
 	"godwit/internal/nix"
 	"godwit/internal/paths"
 	"godwit/internal/plan"
+	"godwit/internal/source"
 	"godwit/internal/source/all"
+	"godwit/internal/source/known"
 	"godwit/internal/store"
 	"godwit/internal/ui"
 )
@@ -213,8 +215,8 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 		return err
 	}
 	maps.Copy(r.accept, fleetAccepts)
-	source := make(chan plan.Source, 1)
-	go func() { defer crash.Catch(); source <- s.planSource(ctx, r.out != "", r.out) }()
+	state := make(chan plan.Source, 1)
+	go func() { defer crash.Catch(); state <- s.planSource(ctx, r.out != "", r.out) }()
 
 	p := s.newPlan(r.deploy, plan.Source{})
 	for _, b := range s.broken {
@@ -236,18 +238,12 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 	var outcomes []deploy.Outcome
 	if len(s.hosts) > 0 {
 		s.callAhead(ctx, s.hosts)
-		chosen, err := s.chooseBuilders(ctx, s.hosts)
+		jobs, failed, err := s.jobs(ctx, s.hosts, links)
 		if err != nil {
 			return err
 		}
-		var jobs []deploy.Job
-		for _, h := range s.hosts {
-			if err := chosen.Failed[h.Name]; err != nil {
-				outcomes = append(outcomes, deploy.Outcome{Host: h.Name, State: deploy.Failed, Err: err})
-				continue
-			}
-			a := chosen.Of(h.Name)
-			jobs = append(jobs, deploy.Job{Host: h, Builder: a.Builder, Needs: a.Needs, Prepare: a.Prepare, Link: links(h.Name)})
+		for _, f := range failed {
+			outcomes = append(outcomes, deploy.Outcome{Host: f.host, State: deploy.Failed, Err: f.err})
 		}
 		d := deploy.Options{Goal: deploy.GoalBuild, Limits: l}
 		if r.copies {
@@ -262,7 +258,7 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 		run := &deploy.Run{Options: d, Pool: s.conns, Sink: quiet, Pushers: s.pushers()}
 		outcomes = append(outcomes, run.Hosts(ctx, jobs)...)
 	}
-	p.Source = <-source
+	p.Source = <-state
 	s.lookAt(ctx, p, outcomes)
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -739,8 +735,12 @@ func (s *session) stop(ctx context.Context, why *fault.Error, outcomes []deploy.
 	return why
 }
 
-// applyPlan is `godwit deploy FILE` with a saved plan.
-func (s *session) applyPlan(ctx context.Context, file string, d deploy.Options, p *passwords) error {
+// savedPlan is the file of a saved plan.
+type savedPlan string
+
+// open takes the hosts from the plan, and what to do with them. Nothing is evaluated.
+func (f savedPlan) open(ctx context.Context, s *session, d *deploy.Options) error {
+	file := string(f)
 	saved, err := plan.Load(file)
 	if err != nil {
 		return err
@@ -750,7 +750,7 @@ func (s *session) applyPlan(ctx context.Context, file string, d deploy.Options, 
 		return err
 	}
 	o := saved.Options
-	d.Goal, d.Action = deploy.GoalActivate, action
+	d.Action = action
 	d.Reboot, d.NoGuard, d.UploadSecrets, d.SkipHealthChecks, d.SkipPreChecks = o.Reboot, o.NoGuard, o.UploadSecrets, o.SkipHealthChecks, o.SkipPreChecks
 	if err := s.findNix(ctx); err != nil {
 		return err
@@ -758,39 +758,35 @@ func (s *session) applyPlan(ctx context.Context, file string, d deploy.Options, 
 	if s.at, err = all.At(ctx, s.tool, saved.File, s.sourceOptions()); err != nil {
 		return err
 	}
+	anew := func(e *fault.Error) *fault.Error {
+		return e.Hint("godwit plan %s %s -o %s makes the plan anew", saved.File, o.Action, file)
+	}
 	if how := saved.Source.Moved(s.planSource(ctx, true, file)); how != "" {
-		return fault.New("the configuration has moved since the plan was made: %s", how).Exit(ExitRisk).
-			Detail("configuration  "+saved.File).Hint("godwit plan %s %s -o %s makes the plan anew", saved.File, o.Action, file)
+		return anew(fault.New("the configuration has moved since the plan was made: %s", how).Exit(ExitRisk).
+			Detail("configuration  " + saved.File))
 	}
-	if err := s.prepare(ctx, &d, p); err != nil {
-		return err
+	about := source.About{At: s.at.At, NixConfig: saved.NixConfig}
+	if saved.Rolling != nil {
+		about.Settings = saved.Rolling.Settings()
+	} else { // of a version that did not hold it
+		if err := s.openSource(ctx, source.Options{}); err != nil {
+			return err
+		}
+		about.Settings = s.source.About().Settings
 	}
-	s.saved, s.savedFile = saved, file
-	if err := s.roll(ctx, &d); err != nil {
-		return err
-	}
-	for _, pair := range sortedPairs(saved.NixConfig) {
-		s.tool = s.tool.With([][2]string{pair})
-	}
-	var drvs []string
-	var without []string
+	var hosts []fleet.Host
+	var names, drvs, without []string
 	for _, h := range saved.Hosts {
 		switch h.Status {
 		case plan.Change, plan.Unchanged:
-			s.hosts = append(s.hosts, *h.Config)
-			drvs = append(drvs, h.Config.Drvs()...)
+			hosts, names, drvs = append(hosts, *h.Config), append(names, h.Name), append(drvs, h.Config.Drvs()...)
 		case plan.BuildOnly:
 		default:
 			without = append(without, h.Name)
 		}
 	}
-	s.ui.Announce(s.names())
-	if len(s.hosts) == 0 {
-		return fault.New("the plan holds no host that can be deployed to").Hint("godwit plan %s %s -o %s makes the plan anew", saved.File, o.Action, file)
-	}
-	s.println(fmt.Sprintf("Applying the plan of %s: %s", saved.Created.Local().Format("2006-01-02 15:04"), strings.Join(s.names(), ", ")))
-	if len(without) > 0 {
-		s.println("Not part of it, because they were not ready then: " + strings.Join(without, ", "))
+	if len(hosts) == 0 {
+		return anew(fault.New("the plan holds no host that can be deployed to"))
 	}
 	valid, err := s.tool.Valid(ctx, drvs)
 	if err != nil {
@@ -798,9 +794,8 @@ func (s *session) applyPlan(ctx context.Context, file string, d deploy.Options, 
 	}
 	for _, drv := range drvs {
 		if !valid[drv] {
-			return fault.New("the derivation of the plan is gone: %s", drv).Exit(ExitRisk).
-				Detail("it was collected as garbage since the plan was made").
-				Hint("godwit plan %s %s -o %s makes the plan anew", saved.File, o.Action, file)
+			return anew(fault.New("the derivation of the plan is gone: %s", drv).Exit(ExitRisk).
+				Detail("it was collected as garbage since the plan was made"))
 		}
 	}
 	if saved.Version == 1 { // no sum over the derivations
@@ -808,12 +803,13 @@ func (s *session) applyPlan(ctx context.Context, file string, d deploy.Options, 
 			return err
 		}
 	}
-	if d.UploadSecrets {
-		if err := preflightSecrets(ctx, s.hosts); err != nil {
-			return err
-		}
+	header := fmt.Sprintf("Applying the plan of %s: %s\n", saved.Created.Local().Format("2006-01-02 15:04"), strings.Join(names, ", "))
+	if len(without) > 0 {
+		header += "Not part of it, because they were not ready then: " + strings.Join(without, ", ") + "\n"
 	}
-	return s.runJobs(ctx, d, s.hosts, nil)
+	s.saved, s.savedFile = saved, file
+	s.source = known.New(about, hosts, header)
+	return nil
 }
 
 // sameSystems refuses a plan whose derivations do not make its systems.
@@ -832,18 +828,4 @@ func sameSystems(p *plan.Plan, file string) error {
 		}
 	}
 	return nil
-}
-
-// prepare is what a run needs before it knows its hosts.
-func (s *session) prepare(ctx context.Context, d *deploy.Options, p *passwords) error {
-	g := s.app.globals
-	d.DryRun = g.dryRun
-	var err error
-	if d.Limits, err = g.limits(); err != nil {
-		return err
-	}
-	if err := s.findNix(ctx); err != nil {
-		return err
-	}
-	return s.openPool(p)
 }

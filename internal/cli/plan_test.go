@@ -14,6 +14,8 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/plan"
+	"godwit/internal/source"
+	"godwit/internal/source/known"
 	"godwit/internal/ui"
 )
 
@@ -182,10 +184,11 @@ func TestWhyNot(t *testing.T) {
 // more.
 func TestSavedRolling(t *testing.T) {
 	given := map[string]bool{"on-failure": true}
-	s := &session{app: &app{}, saved: &plan.Plan{Rolling: &plan.Rolling{Batch: "1,rest", OnFailure: "stop", Unreachable: "skip", AcceptRisks: []string{"reboot"}}}}
+	rolling := plan.Rolling{Batch: "1,rest", OnFailure: "stop", Unreachable: "skip", AcceptRisks: []string{"reboot"}}
+	s := &session{app: &app{}, source: known.New(source.About{Settings: rolling.Settings()}, nil, "")}
 	s.rolling = scheduleFlags{onFailure: "rollback", budget: "0", given: func(f string) bool { return given[f] }}
 	var d deploy.Options
-	if err := s.roll(t.Context(), &d); err != nil {
+	if err := s.roll(&d); err != nil {
 		t.Fatal(err)
 	}
 	if d.Schedule == nil || d.Schedule.OnFailure != deploy.OnFailure("rollback") || d.Unreachable != deploy.Unreachable("skip") || !slices.Equal(s.approval.accept, []string{"reboot"}) {

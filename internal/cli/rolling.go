@@ -1,13 +1,11 @@
 package cli
 
 import (
-	"context"
 	"slices"
 
 	"godwit/internal/deploy"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
-	"godwit/internal/source"
 )
 
 // scheduleFlags are the flags of rolling deploys.
@@ -38,22 +36,11 @@ func (f scheduleFlags) with(s fleet.Settings) scheduleFlags {
 
 // roll settles how a deploy is rolled out: the command line, then the fleet's
 // own settings. Risks that the fleet accepts are added to the accepted ones.
-func (s *session) roll(ctx context.Context, d *deploy.Options) error {
+func (s *session) roll(d *deploy.Options) error {
 	if s.rolling.given == nil { // not a deploy
 		return nil
 	}
-	var settings fleet.Settings
-	switch {
-	case s.saved != nil && s.saved.Rolling != nil: // applying a plan evaluates nothing
-		settings = s.saved.Rolling.Settings()
-	case s.source == nil:
-		if err := s.openSource(ctx, source.Options{}); err != nil {
-			return err
-		}
-		fallthrough
-	default:
-		settings = s.source.About().Settings
-	}
+	settings := s.source.About().Settings
 	rolling := s.rolling.with(settings)
 	var err error
 	if d.Schedule, err = rolling.schedule(); err != nil {

@@ -10,6 +10,9 @@ import (
 	"godwit/internal/fleet"
 )
 
+// everyHost selects all.
+var everyHost = fleet.Selection{Every: 1}
+
 // selectFlags adds the selection of hosts to a verb.
 func selectFlags(c *cobra.Command, s *fleet.Selection) {
 	f := c.Flags()

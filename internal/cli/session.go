@@ -42,6 +42,7 @@ type session struct {
 	buildArgs []string   // of --build-arg
 	at        *all.Found // where the configuration is; nil before find
 	source    source.Source
+	ready     store.Endpoint // what has the paths of --store-path
 	// hosts are the selected hosts that could be evaluated; broken the others.
 	hosts  []fleet.Host
 	broken []source.HostError
@@ -184,9 +185,6 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 	if err := s.find(ctx, r.where); err != nil {
 		return err
 	}
-	if err := s.findNix(ctx); err != nil {
-		return err
-	}
 	r.selection.On = slices.Concat(r.selection.On, s.at.Hosts)
 	r.selection = s.onlyHere(r.selection)
 	request := source.Request{OnlyOf: s.at.OnlyOf, Selection: r.selection, Outputs: r.systems, Targets: r.targets, Only: r.profiles}
@@ -195,23 +193,24 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 		request.OnHost, stop = s.callEvaluated(ctx)
 		defer stop()
 	}
-	err := s.openSource(ctx, source.Options{Ahead: &request, Memory: memory(), Named: func(all []string) {
-		if names, err := r.selection.Names(all); err == nil {
-			s.ui.Announce(names)
-		}
-	}})
-	if err != nil {
-		return err
-	}
-	all := s.source.About().Names
-	selected, err := r.selection.Names(all)
-	if err == nil { // else Load says what is wrong with it
-		if err := s.app.globals.checkTargets(all, selected); err != nil {
+	if s.source == nil {
+		err := s.openSource(ctx, source.Options{Ahead: &request, Memory: memory(), Named: func(all []string) {
+			if names, err := r.selection.Names(all); err == nil {
+				s.ui.Announce(names)
+			}
+		}})
+		if err != nil {
 			return err
 		}
+		if r.systems { // roots of derivations, while the run goes on
+			if request.RootDir, err = s.tempDir("drvs-"); err != nil {
+				return err
+			}
+		}
 	}
-	if r.systems { // roots of derivations, while the run goes on
-		if request.RootDir, err = s.tempDir("drvs-"); err != nil {
+	all := s.source.About().Names
+	if selected, err := r.selection.Names(all); err == nil && len(all) > 0 { // else Load says what is wrong with it
+		if err := s.app.globals.checkTargets(all, selected); err != nil {
 			return err
 		}
 	}
@@ -239,7 +238,6 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 	s.ui.Announce(names)
 	if r.header {
 		s.println(strings.TrimSuffix(s.header(res.Counts), "\n"))
-		s.println("")
 	}
 	if len(names) == 0 {
 		return fault.New("no hosts selected").Hint("godwit hosts %s shows all hosts with their tags", r.where)
@@ -257,7 +255,7 @@ func (s *session) header(c fleet.Counts) string {
 			return text
 		}
 	}
-	return fmt.Sprintf("%d of %s", c.Chosen, text.Count(c.Total, "host"))
+	return fmt.Sprintf("%d of %s\n\n", c.Chosen, text.Count(c.Total, "host"))
 }
 
 // memory is where opening a source remembers what it holds; empty: nowhere.

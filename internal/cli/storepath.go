@@ -23,6 +23,7 @@ import (
 	"godwit/internal/settings"
 	"godwit/internal/source"
 	"godwit/internal/source/all"
+	"godwit/internal/source/known"
 	"godwit/internal/ssh"
 	"godwit/internal/store"
 	"godwit/internal/storepath"
@@ -254,15 +255,11 @@ func resolve(typed string) (string, error) {
 	return "", e.Hint("a store path is such as /nix/store/0c5b…-nixos-system-web, or a link to one (result)")
 }
 
-// ready is push and deploy without a deployment file.
-func (s *session) ready(ctx context.Context, o readyFlags, d deploy.Options, p *passwords) error {
-	g := s.app.globals
-	d.DryRun = g.dryRun
-	var err error
-	if d.Limits, err = g.limits(); err != nil {
-		return err
-	}
+// open takes the hosts and what they get from the command line. Nothing is evaluated or
+// built.
+func (o *readyFlags) open(ctx context.Context, s *session, d *deploy.Options) error {
 	var roots []string
+	var profiles []fleet.Profile
 	for _, typed := range o.paths {
 		path, err := resolve(typed)
 		if err != nil {
@@ -270,23 +267,23 @@ func (s *session) ready(ctx context.Context, o readyFlags, d deploy.Options, p *
 		}
 		if !slices.Contains(roots, path) {
 			roots = append(roots, path)
+			profiles = append(profiles, fleet.System("", path))
 		}
 	}
+	var hosts []fleet.Host
+	var names []string
 	for _, to := range o.to {
 		h, err := parseTo(to)
 		if err != nil {
 			return err
 		}
-		h.SubstituteOnDestination = o.substitute
-		if slices.ContainsFunc(s.hosts, func(x fleet.Host) bool { return x.Name == h.Name }) {
+		if slices.Contains(names, h.Name) {
 			return fault.New("--to names %s twice", h.Name)
 		}
-		s.hosts = append(s.hosts, h)
+		h.SubstituteOnDestination, h.Profiles = o.substitute, profiles
+		hosts, names = append(hosts, h), append(names, h.Name)
 	}
-	s.ui.Announce(s.names())
-	if err := s.openPool(p); err != nil {
-		return err
-	}
+	s.ui.Announce(names)
 	if s.copying.with == "nix" {
 		if err := s.findNix(ctx); err != nil {
 			return err
@@ -304,16 +301,10 @@ func (s *session) ready(ctx context.Context, o readyFlags, d deploy.Options, p *
 	if err := checkReady(ctx, src, roots, d.Goal == deploy.GoalActivate); err != nil {
 		return err
 	}
-	s.println(fmt.Sprintf("From %s to %s:\n\t%s\n", src.Name, strings.Join(s.names(), ", "), strings.Join(roots, "\n\t")))
-	if err := s.preflight(ctx, d, s.hosts); err != nil {
-		return err
-	}
-	var jobs []deploy.Job
-	for _, h := range s.hosts {
-		jobs = append(jobs, deploy.Job{Host: h, Ready: roots, Source: src})
-	}
+	s.ready = src
 	s.at = &all.Found{At: source.Location{Dialect: "store path", File: roots[0]}}
-	return s.runStages(ctx, d, s.hosts, jobs, nil, nil)
+	s.source = known.New(source.About{At: s.at.At}, hosts, fmt.Sprintf("From %s to %s:\n\t%s\n\n", src.Name, strings.Join(names, ", "), strings.Join(roots, "\n\t")))
+	return nil
 }
 
 // checkReady finds out whether the paths are there, and whether the one that is

@@ -168,6 +168,9 @@ func (s *session) sourceOptions() source.Options {
 
 // openSource opens the configuration that was found.
 func (s *session) openSource(ctx context.Context, o source.Options) error {
+	if err := s.findNix(ctx); err != nil {
+		return err
+	}
 	all := s.sourceOptions()
 	all.Ahead, all.Memory, all.Named = o.Ahead, o.Memory, o.Named
 	src, err := s.at.Open(ctx, s.tool, all)

@@ -182,7 +182,7 @@ func (r *Reader) Header(hosts []fleet.Host, counts fleet.Counts) string {
 	if r.dialect.Header == nil {
 		return ""
 	}
-	return r.dialect.Header(hosts, counts)
+	return r.dialect.Header(hosts, counts) + "\n"
 }
 
 // openAhead opens the configuration with an evaluation that begins at once; false
