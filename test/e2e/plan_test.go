@@ -144,7 +144,7 @@ func TestPlan(t *testing.T) {
 		t.Errorf("gone:\n%s", r.stdout)
 	}
 	p := w.run("plan", net, "--json").exits(3).plan()
-	if p.Schema != "godwit-plan" || p.Version != 2 || p.Hash == "" || len(p.Hosts) != 4 {
+	if p.Schema != "godwit-plan" || p.Version != 3 || p.Hash == "" || len(p.Hosts) != 4 {
 		t.Fatalf("%+v", p)
 	}
 	for _, h := range p.Hosts {
