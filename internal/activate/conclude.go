@@ -151,18 +151,12 @@ func (d *run) final(final string) error {
 			if !d.bootUnsure(f) {
 				f.Detail("the profile was put back; the host boots what it booted before")
 			}
-		case Switch:
-			if d.res.ExitCode == 100 {
-				f.Msg = "the new system is the boot default, but it cannot be switched to: " + nixos.ExitMeaning(100)
-				f.Hint("%s", d.r.Typed(nil, "sudo", "systemctl", "reboot"))
-			} else {
-				f.Detail("there was no guard: the profile names the new system, and the host may run a mix of both")
-				if d.state.NoSwitchOld == "" {
-					d.byHand(f, d.res.OldSystem, Switch, " goes back")
-				}
+		case Switch, Test:
+			if d.fr.has("restored") {
+				f.Detail("there was no guard, but what ran before was activated again")
+				break
 			}
-		case Test:
-			f.Detail("there was no guard: the host may run a mix of both systems until it reboots")
+			d.mixed(f)
 		}
 		d.overTime(f)
 		d.failedUnits(f)
@@ -170,6 +164,22 @@ func (d *run) final(final string) error {
 		return f
 	}
 	return fail("the deployment ended in a state that this godwit does not know: %q", final)
+}
+
+// mixed says what a host may run whose activation failed without a guard.
+func (d *run) mixed(f *fault.Error) {
+	switch {
+	case d.req.Action == Test:
+		f.Detail("there was no guard: the host may run a mix of both systems until it reboots")
+	case d.res.ExitCode == 100:
+		f.Msg = "the new system is the boot default, but it cannot be switched to: " + nixos.ExitMeaning(100)
+		f.Hint("%s", d.r.Typed(nil, "sudo", "systemctl", "reboot"))
+	default:
+		f.Detail("there was no guard: the profile names the new system, and the host may run a mix of both")
+		if d.state.NoSwitchOld == "" {
+			d.byHand(f, d.res.OldSystem, Switch, " goes back")
+		}
+	}
 }
 
 // why says in one clause why the new system was not confirmed.

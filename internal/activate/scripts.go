@@ -21,7 +21,7 @@ var scriptFiles embed.FS
 // between them the kinds of this deployment's profiles. main.sh is last: it runs a verb.
 var (
 	supervisor  = []string{"systemd-look", "systemd"}
-	targetParts = []string{"common", "profiles", "owner", "link", "baseline", "lease", "apply", "rollback", "attempts", "commit", "repair", "plain", "follow", "finish", "launch", "main"}
+	targetParts = []string{"common", "profiles", "owner", "link", "baseline", "lease", "apply", "rollback", "attempts", "commit", "repair", "plain", "follow", "finish", "launch", "mac", "main"}
 )
 
 func part(name string) string {
@@ -70,7 +70,7 @@ func compose(v hostscript.Variables, name string) (string, error) {
 // preflightScript looks at a host, also at who switches it right now.
 func preflightScript(v hostscript.Variables, of []profile.Kind) (string, error) {
 	head, err := v.Text()
-	return hostscript.Compound(head, part("places"), part("systemd-look"), hostscript.Uptime, hostscript.RoomOf, part("owner"), part("lay"), ofKinds(of, nowOf), ofKinds(of, func(k profile.Kind) string { return k.Look }), part("preflight")), err
+	return hostscript.Compound(head, part("places"), part("systemd-look"), hostscript.Uptime, hostscript.RoomOf, part("owner"), part("lay"), ofKinds(of, nowOf), ofKinds(of, func(k profile.Kind) string { return k.Look }), part("mac"), part("preflight")), err
 }
 
 // places are where the guard keeps its things on the host. Tests of the
@@ -121,7 +121,7 @@ func (p places) armScript(v hostscript.Variables, of []profile.Kind, metaJSON st
 	v["RUN_SH"] = base64.StdEncoding.EncodeToString([]byte(target))
 	v["RUN_SH_SIZE"] = strconv.Itoa(len(target))
 	head, err := v.Text()
-	return hostscript.Compound(head, part("places"), hostscript.RoomOf, part("room"), part("owner"), part("lay"), part("systemd-look"), ofKinds(of, nowOf), part("arm")), err
+	return hostscript.Compound(head, part("places"), hostscript.Uptime, hostscript.RoomOf, part("room"), part("owner"), part("lay"), part("systemd-look"), ofKinds(of, nowOf), part("mac"), part("arm")), err
 }
 
 // KindScript is what the functions of a kind run among, without a deployment: for the

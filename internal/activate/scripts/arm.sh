@@ -51,7 +51,7 @@ find "$RUN" -mindepth 2 -maxdepth 2 -name final | sort | head -n -3 | while read
 done
 find "$GCROOTS" -maxdepth 1 -name 'godwit-*' ! -exec test -e {} \; -exec rm -f {} + 2>/dev/null
 
-fresh=1 && IFS= read -r uptime </proc/uptime
+fresh=1 uptime=$(uptime_s)
 mkdir "$D" || refuse 66 "cannot make $D"
 if [ "$ACTION" != dry-activate ]; then
 	{ ln -sfn "$ID" "$RUN/current" && [ "$(readlink "$RUN/current")" = "$ID" ]; } || refuse 75 "another deployment"

@@ -5,9 +5,9 @@ of=
 tell() { [ -z "$2" ] || printf '::godwit fact %s%s %s\n' "$of" "$1" "$2"; }
 tell uid "$(id -u)"
 [ -z "$SCOPE" ] || tell linger "$(loginctl show-user --property=Linger --value "$(id -un)" 2>/dev/null)"
-tell boot-id "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)"
+tell boot-id "$(boot_id)"
 # Containers of one kernel may share its boot id; no two machines share a /run.
-tell machine "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null):$(stat -c %d /run 2>/dev/null)"
+tell machine "$(boot_id):$(stat -c %d /run 2>/dev/null)"
 [ ! -d /run/systemd/system ] || tell systemd "$(systemctl --version 2>/dev/null | sed -n '1s/^systemd \([0-9]*\).*/\1/p')"
 for tool in systemd-run systemctl flock nix-env base64 setsid; do
 	command -v "$tool" >/dev/null || tell missing "$tool"

@@ -6,12 +6,15 @@ import (
 
 	"godwit/internal/profile"
 	"godwit/internal/profile/custom"
+	"godwit/internal/profile/darwin"
 	"godwit/internal/profile/home"
 	"godwit/internal/profile/nixos"
 )
 
 // All are the kinds of profiles.
-func All() []profile.Kind { return []profile.Kind{nixos.Kind, custom.Kind, custom.Noop, home.Kind} }
+func All() []profile.Kind {
+	return []profile.Kind{nixos.Kind, custom.Kind, custom.Noop, home.Kind, darwin.Kind}
+}
 
 // Of finds a kind by its name.
 func Of(name string) (profile.Kind, bool) {
