@@ -261,6 +261,7 @@ let
       };
       platform = shared.platform {
         inherit node;
+        priority = 1000; # that of the node's own nixpkgs, which is otherwise
         otherwise =
           if evaluated then { system = platformOf node.pkgs; from = "pkgs"; }
           else

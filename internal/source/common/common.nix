@@ -33,9 +33,10 @@ rec {
   platformOf = pkgs: pkgs.stdenv.hostPlatform.system or pkgs.system;
 
   # Where a host's platform comes from, without forcing a package. `otherwise'
-  # is what it is when the node does not say one; `priority' that of the
-  # definition of nixpkgs.system which is not the user's.
-  platform = { node, otherwise, priority ? 1000 }:
+  # is what it is when the node does not say one; `priority' that of a definition
+  # of nixpkgs.system which is not the user's (1500: there is none). An argument
+  # `system' of nixosSystem is a definition with priority 1000, and the user's.
+  platform = { node, otherwise, priority ? 1500 }:
     let
       options = node.options.nixpkgs or { };
       cfg = node.config.nixpkgs;

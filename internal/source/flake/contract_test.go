@@ -44,6 +44,16 @@ func TestContract(t *testing.T) {
 			},
 		},
 		{
+			Name: "the argument system of nixosSystem is a platform that the configuration says",
+			Files: map[string]string{"flake.nix": `{
+				inputs.nixpkgs.url = "path:NIXPKGS";
+				outputs = { self, nixpkgs }: { nixosConfigurations.pi = nixpkgs.lib.nixosSystem {
+				  system = "aarch64-linux"; modules = [ { system.stateVersion = "24.05"; fileSystems."/".device = "/dev/x"; boot.loader.grub.enable = false; } ]; }; };
+			}`},
+			Git:   true,
+			Hosts: []sourcetest.Host{{Name: "pi", Is: []string{"platform aarch64-linux from system", "profile system"}}},
+		},
+		{
 			Name: "options deployment.* that nobody declared are put in",
 			Files: repo(`nixosConfigurations = {
 				web = nixos [ { deployment = { targetHost = "root@10.0.0.1:2222"; tags = [ "a" ]; buildOn = "target"; substituteOnDestination = true;
