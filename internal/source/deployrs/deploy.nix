@@ -125,7 +125,8 @@ let
       opened = path.override (old: { passthru = (old.passthru or { }) // { godwitParts = old.paths or [ ]; }; });
       found = opened.godwitParts or [ ];
     in
-    if isAttrs path && path ? override && (isFunction path.override || path.override ? __functor) && length found > 1 && (elemAt found 1) ? text && isString (elemAt found 1).text
+    # Only an environment has pathsToLink; others take no passthru.
+    if isAttrs path && path ? pathsToLink && path ? override && (isFunction path.override || path.override ? __functor) && length found > 1 && (elemAt found 1) ? text && isString (elemAt found 1).text
     then { base = head found; script = (elemAt found 1).text; wrapped = found; }
     else null;
 

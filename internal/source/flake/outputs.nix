@@ -61,14 +61,14 @@ let
     settings = [ "batch" "maxFailures" "onFailure" "together" "unreachable" "acceptRisks" "healthChecks" "preDeployChecks" ];
     top = keys.settings ++ [ "description" "hosts" "defaults" "orderingTags" "nixConfig" ];
     defaults = [
-      "user" "port" "sshOptions" "become" "local" "tags" "platform" "buildOn" "buildOnly" "substituteOnDestination" "secrets"
+      "user" "port" "sshOptions" "become" "askPassword" "local" "tags" "platform" "buildOn" "buildOnly" "substituteOnDestination" "secrets"
       "healthChecks" "preDeployChecks" "autoRollback" "magicRollback" "confirmTimeout" "activationTimeout"
     ];
     host = keys.defaults ++ [ "address" "profiles" "order" ] ++ kinds;
     profile = kinds ++ [ "user" "link" "activate" "version" ];
     secret = [ "file" "text" "command" "destination" "user" "group" "permissions" "action" "mkDirs" "uploadAt" ];
   };
-  kinds = [ "nixos" "darwin" "home" "custom" ];
+  kinds = [ "nixos" "darwin" "home" "custom" "noop" ];
 
   # Words that nobody knows, for the caller to say what was meant.
   unknown = where: known: set: map (key: [ where key ] ++ known) (filter (key: ! elem key known) (attrNames set));
@@ -125,6 +125,7 @@ let
     darwin = v: if isDrv v then v else v.config.system.build.toplevel or v.system;
     home = v: if isDrv v then v else v.activationPackage;
     custom = v: v;
+    noop = v: v;
   };
   platformFrom = { value, kind, otherwise }:
     if isDrv value then { inherit (value) system; from = "pkgs"; }
@@ -195,7 +196,7 @@ let
       more = mapAttrs
         (profile: p:
           let which = filter (k: p ? ${k}) kinds; where = "${at}.profiles.${profile}"; in
-          if builtins.length which != 1 then throw "${where} takes one of nixos, darwin, home and custom"
+          if builtins.length which != 1 then throw "${where} takes one of nixos, darwin, home, custom and noop"
           else {
             name = profile;
             kind = head which;
@@ -236,6 +237,7 @@ let
           port = get "port" t.int null;
           options = both "sshOptions" t.words;
           become = get "become" t.words null;
+          askPassword = get "askPassword" t.bool false;
           local = get "local" t.bool false;
         };
         tags = unique (both "tags" t.strings);

@@ -123,6 +123,7 @@ in
   # Directories are joined, files linked; the first path wins, as with buildEnv's lowest priority.
   buildEnv = lib.makeOverridable ({ name, paths, pathsToLink ? [ "/" ], ignoreCollisions ? false, postBuild ? "", passthru ? { }, meta ? { }, ... }: raw {
     inherit name passthru meta;
+    env.pathsToLink = pathsToLink;
     env.paths = map toString (lib.unique (map (p: "${lib.getBin p}") (lib.flatten paths)));
     script = ''
       join() { # FROM TO
