@@ -106,7 +106,7 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 		c.GroupID = "deploy"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{newHosts(a), newListSecrets(a), newEval(a), newExec(a), newStatus(a), newHistory(a), newDiff(a), newGC(a)} {
+	for _, c := range []*cobra.Command{newHosts(a), newListSecrets(a), newEval(a), newExec(a), newStatus(a), newHistory(a), newDiff(a), newGC(a), newConvert(a)} {
 		c.GroupID = "fleet"
 		root.AddCommand(c)
 	}
