@@ -16,6 +16,10 @@ func (s *session) localName() string {
 	if s.app.globals.local != thisMachine {
 		return s.app.globals.local
 	}
+	return hostname()
+}
+
+func hostname() string {
 	name, err := os.Hostname()
 	if err != nil {
 		return "localhost"
@@ -24,8 +28,12 @@ func (s *session) localName() string {
 	return name
 }
 
-// here tells whether a host is this machine, so that no ssh is needed.
-func (s *session) here(h fleet.Host) bool { return h.Name != "" && h.Name == s.localName() }
+// here tells whether a host is this machine, so that no ssh is needed: because a person
+// says so, or because the configuration lets the host deploy itself and it has this
+// machine's name.
+func (s *session) here(h fleet.Host) bool {
+	return h.Name != "" && (h.Name == s.localName() || h.At.Local && h.Name == hostname())
+}
 
 // onlyHere is the selection of a run in which --local stands alone: this machine.
 func (s *session) onlyHere(sel fleet.Selection) fleet.Selection {
@@ -40,5 +48,5 @@ func (s *session) overSSH(h fleet.Host) *ssh.Host {
 	if s.here(h) {
 		return nil
 	}
-	return s.pool.Host(ssh.TargetOf(h))
+	return s.pool.Host(ssh.TargetOf(s.reached(h)))
 }

@@ -33,6 +33,7 @@ type globals struct {
 	imageFile       string
 	elevate         string
 	local           string
+	user            string
 	file            string
 	flake           string
 	dialect         string
@@ -94,6 +95,7 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 	f.StringArrayVar(&g.inputs, "override-input", nil, "take another flake for an input, as Nix does: --override-input `INPUT REF`")
 	f.StringVar(&g.elevate, "elevate", "auto", "how to become root on hosts: auto, sudo, doas, none")
 
+	f.StringVar(&g.user, "user", "", "log in as `USER` on the hosts of this run")
 	f.StringVar(&g.local, "local", "", "reach the host `HOST` without ssh, because it is this machine (default: the one with this machine's name), and no other unless --on says more")
 	f.Lookup("local").NoOptDefVal = thisMachine
 
@@ -106,13 +108,15 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 		c.GroupID = "deploy"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{newHosts(a), newListSecrets(a), newEval(a), newExec(a), newStatus(a), newHistory(a), newDiff(a), newGC(a), newConvert(a)} {
+	for _, c := range []*cobra.Command{newHosts(a), newListSecrets(a), newEval(a), newExec(a), newSSH(a), newStatus(a), newHistory(a), newDiff(a), newGC(a), newConvert(a)} {
 		c.GroupID = "fleet"
 		root.AddCommand(c)
 	}
 	b := newBuilder(a)
 	b.GroupID = "tools"
-	root.AddCommand(b, newDocs(a), newVersion(a))
+	su := newSudoers(a)
+	su.GroupID = "tools"
+	root.AddCommand(b, su, newDocs(a), newVersion(a))
 	root.SetHelpCommandGroupID("tools")
 	root.SetCompletionCommandGroupID("tools")
 	root.InitDefaultHelpCmd()

@@ -228,6 +228,9 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 		return err
 	}
 	s.hosts, s.broken = res.Fleet.Hosts, res.Failed
+	for i := range s.hosts {
+		s.hosts[i] = s.reached(s.hosts[i])
+	}
 	names := make([]string, 0, len(s.hosts)+len(s.broken))
 	for _, h := range s.hosts {
 		names = append(names, h.Name)
@@ -380,6 +383,9 @@ func (s *session) openPool(p *passwords) error {
 	}
 	o, err := ssh.OptionsFromEnv(s.app.getenv)
 	if err != nil {
+		return err
+	}
+	if err := s.app.globals.checkUser(); err != nil {
 		return err
 	}
 	o.Elevate = s.app.globals.elevate

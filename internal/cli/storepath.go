@@ -140,7 +140,7 @@ func (s *session) openPools(o ssh.Options) error {
 	if s.pool, err = open(o); err != nil {
 		return err
 	}
-	conns := local.NewPool(local.Options{Elevate: o.Elevate, Password: o.Password, Greeting: o.Greeting}, s.here, s.pool)
+	conns := local.NewPool(local.Options{Elevate: o.Elevate, Password: o.Password, PasswordOnRequest: o.PasswordOnRequest, Greeting: o.Greeting}, s.here, elsewhere{s.pool, s.reached})
 	s.conns = conns
 	s.closers = append(s.closers, func() { _ = conns.Close() })
 	return nil

@@ -242,7 +242,10 @@ func (h *Host) NixSSHOpts() string {
 }
 
 // CommandLine is a command that a person can type to connect in the same way.
-func (h *Host) CommandLine(flags ...string) string {
+func (h *Host) CommandLine(flags ...string) string { return shell.Join(h.Words(flags...)) }
+
+// Words are the words of CommandLine.
+func (h *Host) Words(flags ...string) []string {
 	o := h.pool.opts
 	a := append([]string{"ssh"}, flags...)
 	if o.ConfigFile != "" {
@@ -254,12 +257,15 @@ func (h *Host) CommandLine(flags ...string) string {
 	if o.IdentityFile != "" {
 		a = append(a, "-i", o.IdentityFile)
 	}
+	if o.SkipHostKeyCheck {
+		a = append(a, "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null")
+	}
 	a = append(a, h.extra()...)
 	dest := h.target.Host
 	if h.target.User != "" {
 		dest = h.target.User + "@" + dest
 	}
-	return shell.Join(append(a, "--", dest))
+	return append(a, "--", dest)
 }
 
 // Remote is a command as it is typed behind "ssh HOST": ssh joins what it is given by

@@ -28,6 +28,9 @@ type Options struct {
 	Elevate string
 	// Password is asked for at most once, when sudo wants one; nil: there is nobody.
 	Password func(ctx context.Context) (string, error)
+	// PasswordOnRequest leaves that to hosts whose configuration says that their sudo
+	// wants one (fleet.Address.AskPassword).
+	PasswordOnRequest bool
 	// Greeting is a script of sh that Connect runs as the user, for Conn.Greeting.
 	Greeting string
 	// Sh is the shell that runs commands; empty means /bin/sh.
@@ -70,7 +73,7 @@ func (p *Pool) Conn(h fleet.Host) host.Conn {
 	defer p.mu.Unlock()
 	c := p.conns[h.Name]
 	if c == nil {
-		c = &conn{pool: p, name: h.Name}
+		c = &conn{pool: p, name: h.Name, asks: h.At.AskPassword}
 		p.conns[h.Name] = c
 	}
 	return c
@@ -101,6 +104,7 @@ var errClosed = errors.New("the connections of this run are closed")
 type conn struct {
 	pool *Pool
 	name string
+	asks bool // its sudo wants a password
 
 	mu     sync.Mutex
 	said   string

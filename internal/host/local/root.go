@@ -87,7 +87,7 @@ func (c *conn) findRoot(ctx context.Context) (*way, error) {
 			Hint("run godwit as root here")
 	case sudo == "" || how == "doas":
 		return nil, last
-	case c.pool.opts.Password == nil:
+	case c.pool.opts.Password == nil || c.pool.opts.PasswordOnRequest && !c.asks:
 		return nil, fault.New("sudo needs a password for %s", me).On(c.name).Detail(refused.Lines()...).Because(refused).
 			Hint("give it with --passwd, or let %s use sudo without (security.sudo.extraRules with NOPASSWD)", me)
 	}
