@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -39,7 +38,7 @@ type globals struct {
 	dialect         string
 	impure          bool
 	noEvalCache     bool
-	targets         []string // of --target: "HOST=ADDRESS", or an address alone
+	targets         fleet.Targets // of --target: "HOST=ADDRESS", or an address alone
 	buildHost       string
 	inputs          []string // of --override-input: "name\x00reference"
 }
@@ -89,7 +88,7 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 	f.StringVar(&g.flake, "flake", "", "the flake that holds the hosts: `REF`, REF#OUTPUT or REF#HOST")
 	f.StringVar(&g.dialect, "dialect", "", "read the configuration as `NAME`: "+strings.Join(all.Names(), ", "))
 	f.BoolVar(&g.impure, "impure", false, "let a flake see this machine (environment, paths), as Nix's --impure does")
-	f.StringArrayVar(&g.targets, "target", nil, "reach a host at another address in this run: `HOST=ADDRESS`, or [user@]address[:port] alone for a single host; may be repeated")
+	f.StringArrayVar((*[]string)(&g.targets), "target", nil, "reach a host at another address in this run: `HOST=ADDRESS`, or [user@]address[:port] alone for a single host; may be repeated")
 	f.StringVar(&g.buildHost, "build-host", "", "build on this `HOST`, over ssh; the same as --builder ssh-ng://HOST")
 	f.BoolVar(&g.noEvalCache, "no-eval-cache", false, "evaluate, also what a flake of the same content gave before")
 	f.StringArrayVar(&g.inputs, "override-input", nil, "take another flake for an input, as Nix does: --override-input `INPUT REF`")
@@ -269,53 +268,6 @@ func (g *globals) overrides() [][2]string {
 		out = append(out, [2]string{input, ref})
 	}
 	return out
-}
-
-// reach gives the address that --target has for a host; one alone is for whatever host
-// there is.
-func (g *globals) reach(host string) (fleet.Destination, bool) {
-	for _, t := range g.targets {
-		name, address, named := strings.Cut(t, "=")
-		if !named {
-			address = t
-		} else if name != host {
-			continue
-		}
-		if d, err := fleet.ParseDestination(strings.TrimPrefix(address, "ssh://")); err == nil {
-			return d, true
-		}
-	}
-	return fleet.Destination{}, false
-}
-
-// checkTargets refuses --target for hosts that there are not, of a configuration with all
-// hosts, of which selected are at work.
-func (g *globals) checkTargets(all, selected []string) error {
-	seen := map[string]bool{}
-	for _, t := range g.targets {
-		name, address, named := strings.Cut(t, "=")
-		switch {
-		case !named && len(selected) != 1:
-			return fault.New("--target %s is for a single host, and this run has %d", t, len(selected)).
-				Hint("--target HOST=%s", t)
-		case !named:
-			name, address = selected[0], t
-		case !slices.Contains(all, name):
-			f := fault.New("--target %s: there is no host `%s'", t, name)
-			if near := fleet.Nearest(name, all); near != "" {
-				f.Msg += fmt.Sprintf(" (did you mean %s?)", near)
-			}
-			return f
-		}
-		if _, err := fleet.ParseDestination(strings.TrimPrefix(address, "ssh://")); err != nil {
-			return fault.New("--target %s: %w", t, err)
-		}
-		if seen[name] {
-			return fault.New("--target names two addresses of %s", name)
-		}
-		seen[name] = true
-	}
-	return nil
 }
 
 // wantedBuilder is --builder, or --build-host in its words.

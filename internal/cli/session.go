@@ -193,6 +193,9 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 		request.OnHost, stop = s.callEvaluated(ctx)
 		defer stop()
 	}
+	if s.source != nil && len(s.app.globals.targets) > 0 {
+		return fault.New("--target is for the hosts of a configuration; here it is said already where they are")
+	}
 	if s.source == nil {
 		err := s.openSource(ctx, source.Options{Ahead: &request, Memory: memory(), Named: func(all []string) {
 			if names, err := r.selection.Names(all); err == nil {
@@ -206,12 +209,6 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 			if request.RootDir, err = s.tempDir("drvs-"); err != nil {
 				return err
 			}
-		}
-	}
-	all := s.source.About().Names
-	if selected, err := r.selection.Names(all); err == nil && len(all) > 0 { // else Load says what is wrong with it
-		if err := s.app.globals.checkTargets(all, selected); err != nil {
-			return err
 		}
 	}
 	res, err := s.rooting(s.source.Load(ctx, request))

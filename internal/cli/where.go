@@ -162,7 +162,7 @@ func (s *session) sourceOptions() source.Options {
 	g := s.app.globals
 	return source.Options{
 		Sink: s.ui, KeepGCRoot: g.keepResult, AllowBuildShell: g.allowBuildShell,
-		Above: s.above, Impure: g.impure, Overrides: g.overrides(), Cache: s.evalCache(), Reach: g.reach,
+		Above: s.above, Impure: g.impure, Overrides: g.overrides(), Cache: s.evalCache(), Reach: g.targets,
 	}
 }
 

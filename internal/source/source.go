@@ -116,9 +116,9 @@ type Options struct {
 	Ahead *Request
 	// Memory is the directory where what is known for that is kept; empty: nothing is.
 	Memory string
-	// Reach says where to reach a host in this run, whatever the configuration says of
-	// the host, and of the user and the port where it names any. May be nil.
-	Reach func(name string) (fleet.Destination, bool)
+	// Reach is where to reach hosts in this run, whatever the configuration says of the
+	// address, and of the user and the port where it names any.
+	Reach fleet.Targets
 	// Cache is the directory where results of pure evaluations are kept; empty: none are,
 	// and none are taken from there.
 	Cache string

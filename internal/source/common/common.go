@@ -2,7 +2,10 @@
 // node comes from, its checks, its system, the names beside an option.
 package common
 
-import _ "embed" // common.nix, deployment.nix
+import (
+	_ "embed" // common.nix, deployment.nix, outputs.nix
+	"fmt"
+)
 
 // Nix is the text of common.nix, an expression.
 //
@@ -14,3 +17,12 @@ var Nix string
 //
 //go:embed deployment.nix
 var Deployment string
+
+//go:embed outputs.nix
+var outputs string
+
+// Outputs is the text of outputs.nix with what it needs: the configurations of a flake
+// as hosts. own says that the output godwit tells which, and what they are like.
+func Outputs(own bool) string {
+	return fmt.Sprintf("args: (%s) (args // { common = (%s); deploymentOptions = (%s); own = %t; })", outputs, Nix, Deployment, own)
+}

@@ -9,14 +9,14 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/source"
-	"godwit/internal/source/flake"
+	"godwit/internal/source/common"
 )
 
 // Dialect is godwit's own.
 var Dialect = &source.Dialect{
 	Name:    "godwit",
 	Outputs: []string{"godwit"},
-	Expr:    func(l source.Location, o source.Options) string { return flake.Expr(l, o, true) },
+	Expr:    source.FlakeExpr(common.Outputs(true)),
 	Setting: func(name string) string {
 		switch name {
 		case "godwit":

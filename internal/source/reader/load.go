@@ -109,6 +109,9 @@ type first struct {
 func (r *Reader) first(req source.Request) (first, error) {
 	sel := req.Selection
 	names, err := sel.Names(r.about.Names)
+	if err == nil {
+		err = r.opts.Reach.Check(r.about.Names, names)
+	}
 	if err != nil {
 		return first{}, selectionFault(err)
 	}
@@ -353,10 +356,7 @@ func (r *Reader) fit(h *fleet.Host) error {
 		return fault.New("%s%s", w("targetHost"), strings.TrimPrefix(err.Error(), "targetHost")).Because(err).On(h.Name).
 			Hint("%s takes a name or an address, %s and %s the rest", w("targetHost"), w("targetUser"), w("targetPort"))
 	}
-	if r.opts.Reach == nil {
-		return nil
-	}
-	if to, ok := r.opts.Reach(h.Name); ok {
+	if to, ok := r.opts.Reach.Of(h.Name); ok {
 		h.At.Host = to.Host
 		if to.User != "" {
 			h.At.User = to.User
