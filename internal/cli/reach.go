@@ -23,7 +23,7 @@ func (s *session) reached(h fleet.Host) fleet.Host {
 	if g.user == "" {
 		return h
 	}
-	if d, ok := g.reach(h.Name); !ok || d.User == "" {
+	if d, ok := g.targets.Of(h.Name); !ok || d.User == "" {
 		h.At.User = g.user
 	}
 	return h
