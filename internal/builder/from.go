@@ -12,6 +12,9 @@ import (
 	"godwit/internal/store"
 )
 
+// Here is the store of this machine.
+func Here(t *nix.Tool) store.Endpoint { return localStore(t) }
+
 // From is the store that a person means with word, to copy paths from: "" and
 // "local" are this machine's, then there are ssh stores, "container" (the one
 // container builder that there is), the system of a container builder and its

@@ -424,7 +424,7 @@ func (s *session) runJobs(ctx context.Context, d deploy.Options, hosts []fleet.H
 func (s *session) runStages(ctx context.Context, d deploy.Options, hosts []fleet.Host, jobs []deploy.Job, outcomes []deploy.Outcome, onBuilt func(map[string]string)) error {
 	d.Meta = s.meta()
 	rec := s.recordDeploy(ctx, d, hosts)
-	run := &deploy.Run{Options: d, Pool: s.conns, Sink: s.ui, Pushers: s.pushers(), OnBuilt: onBuilt}
+	run := &deploy.Run{Options: d, Pool: s.conns, Here: s.ownStore(), Sink: s.ui, Pushers: s.pushers(), OnBuilt: onBuilt}
 	run.Settled = func(o deploy.Outcome) { remembered(rec, o) }
 	stopped, err := s.gate(ctx, run, jobs, outcomes)
 	if err != nil {

@@ -215,7 +215,7 @@ func (s *session) buildOne(ctx context.Context, h fleet.Host, refuse bool) (stor
 	if len(failed) > 0 {
 		return none, failed[0].err
 	}
-	run := &deploy.Run{Options: deploy.Options{Goal: deploy.GoalBuild}, Pool: s.conns, Sink: s.ui, Pushers: s.pushers()}
+	run := &deploy.Run{Options: deploy.Options{Goal: deploy.GoalBuild}, Pool: s.conns, Here: s.ownStore(), Sink: s.ui, Pushers: s.pushers()}
 	out := run.Hosts(ctx, jobs)
 	if out[0].Err != nil {
 		return none, out[0].Err

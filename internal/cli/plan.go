@@ -250,7 +250,7 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 				s.ui.Emit(e)
 			}
 		})
-		run := &deploy.Run{Options: d, Pool: s.conns, Sink: quiet, Pushers: s.pushers()}
+		run := &deploy.Run{Options: d, Pool: s.conns, Here: s.ownStore(), Sink: quiet, Pushers: s.pushers()}
 		outcomes = append(outcomes, run.Hosts(ctx, jobs)...)
 	}
 	p.Source = <-state

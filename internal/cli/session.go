@@ -258,6 +258,14 @@ func (s *session) header(c fleet.Counts) string {
 	return fmt.Sprintf("%d of %s\n\n", c.Chosen, text.Count(c.Total, "host"))
 }
 
+// ownStore is this machine's; nothing where there is no Nix.
+func (s *session) ownStore() store.Endpoint {
+	if s.tool == nil {
+		return store.Endpoint{}
+	}
+	return builder.Here(s.tool)
+}
+
 // memory is where opening a source remembers what it holds; empty: nowhere.
 func memory() string {
 	dir, err := paths.State()

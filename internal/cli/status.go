@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"godwit/internal/activate"
 	"godwit/internal/deploy"
 	"godwit/internal/event"
 	"godwit/internal/fault"
@@ -195,11 +196,24 @@ func joinHints(list []hoststate.Status) []string {
 
 // look asks one host.
 func (s *session) look(ctx context.Context, h fleet.Host, want hoststate.Wanted) hoststate.Status {
-	f, err := hoststate.Look(ctx, s.conns.Conn(h), h.Name)
-	if err == nil {
-		return hoststate.Assess(h.Name, f, want)
+	conn := s.conns.Conn(h)
+	st := hoststate.Status{Host: h.Name, Answers: true, OK: true, Problems: []hoststate.Problem{}}
+	// Of a machine that is no NixOS there is only what its profiles are.
+	if len(h.Profiles) == 0 || h.Main().Kind == fleet.NixOS {
+		f, err := hoststate.Look(ctx, conn, h.Name)
+		if err != nil {
+			return s.noAnswer(ctx, h, err, want)
+		}
+		st = hoststate.Assess(h.Name, f, want)
 	}
-	return s.noAnswer(ctx, h, err, want)
+	if profiles := activate.Changes(h, activate.PathOf); len(profiles) > 0 {
+		found, err := activate.Preflight(ctx, conn, activate.Request{Host: h.Name, Profiles: profiles})
+		if err != nil {
+			return s.noAnswer(ctx, h, err, want)
+		}
+		st.AssessProfiles(h, found)
+	}
+	return st
 }
 
 // noAnswer is the status of a host that could not be asked.
@@ -308,6 +322,13 @@ func hostText(st hoststate.Status) string {
 	system("runs", st.Running)
 	system("booted", st.Booted)
 	system("profile", st.Profile)
+	for _, p := range st.Profiles {
+		said := dash(p.Running)
+		if !p.InSync {
+			said += ", wanted " + p.Wanted
+		}
+		line("profile", "%s (%s) %s", p.Name, p.Kind, said)
+	}
 	if st.BootKnown {
 		system("boots", st.Boots)
 	} else {

@@ -78,6 +78,18 @@ func TestBuildProfiles(t *testing.T) {
 		t.Errorf("%+v", last)
 	}
 
+	// One that is a path, and no derivation, is in this machine's store.
+	ready := several()
+	ready.Profiles[2].Drv, ready.Profiles[2].Path = "", ana
+	if _, _, err := r.build(t.Context(), Job{Host: ready, Builder: b}); err == nil || !strings.Contains(err.Error(), "'ana' has no derivation") {
+		t.Error(err)
+	}
+	r.Here = store.Endpoint{Name: "this machine", Dial: func(context.Context, bool) (*store.Stream, error) { return nil, nil }}
+	h, stores, err = r.build(t.Context(), Job{Host: ready, Builder: b})
+	if got := loads(h, stores); err != nil || len(got) != 2 || got[1].from.Name != "this machine" {
+		t.Errorf("%+v %v", got, err)
+	}
+
 	b.failed = map[string]error{appDrv: fault.New("no app")}
 	if _, _, err := r.build(t.Context(), Job{Host: several(), Builder: b}); err == nil || !strings.Contains(err.Error(), "no app") {
 		t.Error(err)

@@ -104,6 +104,9 @@ type Run struct {
 	Options
 	Pool host.Pool
 	Sink event.Sink
+	// Here is the store of this machine, which has the profiles that are no derivation
+	// but a path. May be empty: then there are none.
+	Here store.Endpoint
 	// Pushers copies from a builder's store to hosts.
 	Pushers *Pushers
 	// OnBuilt is called once, when no host builds any more, with the store
@@ -436,15 +439,21 @@ func (r *Run) build(ctx context.Context, j Job) (fleet.Host, []store.Endpoint, e
 	}
 	defer leave()
 	sc.Start("on " + j.Builder.Name())
-	res, err := j.Builder.Build(ctx, builder.Request{Items: j.items(), Prepare: j.Prepare}, r.Sink)
+	var res *builder.Built
+	if items := j.items(); len(items) > 0 {
+		res, err = j.Builder.Build(ctx, builder.Request{Items: items, Prepare: j.Prepare}, r.Sink)
+	}
 	data := map[string]string{}
 	for i, p := range h.Profiles {
 		if err != nil {
 			break
 		}
 		if p.Drv == "" {
-			err = fault.New("profile '%s' has no derivation, so nothing can be built for it", p.Name).On(h.Name)
-			break
+			if stores[i] = r.Here; p.Path == "" || r.Here.Dial == nil {
+				err = fault.New("profile '%s' has no derivation, so nothing can be built for it", p.Name).On(h.Name)
+			}
+			data["profile "+p.Name] = p.Path
+			continue
 		}
 		out := res.Outputs[p.Drv]
 		if err = res.Failed[p.Drv]; err == nil {

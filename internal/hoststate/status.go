@@ -71,18 +71,20 @@ type PendingDeployment struct {
 
 // Status is a host as `godwit status --json` shows it.
 type Status struct {
-	Host      string             `json:"host"`
-	OK        bool               `json:"ok"`
-	Answers   bool               `json:"answers"`
-	Error     string             `json:"error,omitempty"`
-	Hints     []string           `json:"hints,omitempty"`
-	Running   *System            `json:"running,omitempty"`
-	Booted    *System            `json:"booted,omitempty"`
-	Profile   *System            `json:"profile,omitempty"`
-	Boots     *System            `json:"boots,omitempty"` // the boot default
-	BootKnown bool               `json:"bootKnown"`       // false: boots is the profile's, by guess
-	Wanted    string             `json:"wanted,omitempty"`
-	InSync    *bool              `json:"inSync,omitempty"` // absent without evaluation
+	Host      string   `json:"host"`
+	OK        bool     `json:"ok"`
+	Answers   bool     `json:"answers"`
+	Error     string   `json:"error,omitempty"`
+	Hints     []string `json:"hints,omitempty"`
+	Running   *System  `json:"running,omitempty"`
+	Booted    *System  `json:"booted,omitempty"`
+	Profile   *System  `json:"profile,omitempty"`
+	Boots     *System  `json:"boots,omitempty"` // the boot default
+	BootKnown bool     `json:"bootKnown"`       // false: boots is the profile's, by guess
+	Wanted    string   `json:"wanted,omitempty"`
+	InSync    *bool    `json:"inSync,omitempty"` // absent without evaluation
+	// Profiles are all of a host that has others than its system.
+	Profiles  []Profile          `json:"profiles,omitempty"`
 	Kernel    string             `json:"kernel,omitempty"` // of the running system
 	KernelNow string             `json:"kernelRuns,omitempty"`
 	Reboot    []string           `json:"rebootParts,omitempty"`
