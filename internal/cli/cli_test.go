@@ -22,9 +22,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"godwit/internal/activate"
 	"godwit/internal/deploy"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/history"
+	"godwit/internal/hoststate"
 )
 
 // runApp runs godwit in this process.
@@ -448,5 +451,24 @@ func TestOnlyProfiles(t *testing.T) {
 	}
 	if s, err := hostsJSON(hosts); err != nil || strings.Count(s, `"profiles"`) != 1 || !strings.Contains(s, `"user": "ana"`) {
 		t.Error(s, err)
+	}
+}
+
+// TestOfProfile: --profile of history leaves what the profile is part of; an entry
+// without profiles is of the system.
+func TestOfProfile(t *testing.T) {
+	entries := []history.Entry{{Host: "a", New: "/n", Profiles: []history.Profile{{Name: "system", New: "/n"}, {Name: "ana", Old: "/h1", New: "/h2"}}}, {Host: "b", New: "/m"}}
+	if got := ofProfile(entries, "ana"); len(got) != 1 || got[0].Old != "/h1" || got[0].New != "/h2" || entries[0].New != "/n" {
+		t.Errorf("%+v", got)
+	}
+	if got := ofProfile(entries, "system"); len(got) != 2 || got[1].New != "/m" {
+		t.Errorf("%+v", got)
+	}
+	if got := ofProfile(entries, ""); len(got) != 2 {
+		t.Errorf("%+v", got)
+	}
+	f := hoststate.Facts{Records: []activate.Record{{}, {Profiles: []activate.RecordProfile{{Name: "app"}, {Name: "system"}}}}}
+	if got := othersOf(f); len(got) != 1 || got[0] != "app" {
+		t.Errorf("%v", got)
 	}
 }

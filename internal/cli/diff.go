@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"godwit/internal/activate"
 	"godwit/internal/closure"
 	"godwit/internal/deploy"
 	"godwit/internal/fault"
@@ -20,6 +21,7 @@ import (
 type diffOptions struct {
 	passwords passwords
 	noBuild   bool
+	profile   string
 }
 
 func newDiff(a *app) *cobra.Command {
@@ -68,6 +70,7 @@ builder has it. --verbose also shows what was only rebuilt.` + "\n" + foundFileH
 		},
 	}
 	passwordFlags(c, &o.passwords)
+	c.Flags().StringVar(&o.profile, "profile", "", "compare this `PROFILE` of the host instead of its system: running, profile (what is kept) and config")
 	c.Flags().BoolVar(&o.noBuild, "no-build", false, "fail rather than build the system of the configuration")
 	return c
 }
@@ -99,9 +102,10 @@ type side struct {
 
 // diffJSON is what `godwit diff --json` prints.
 type diffJSON struct {
-	Host string `json:"host"`
-	From side   `json:"from"`
-	To   side   `json:"to"`
+	Host    string `json:"host"`
+	Profile string `json:"profile,omitempty"`
+	From    side   `json:"from"`
+	To      side   `json:"to"`
 	closure.Difference
 }
 
@@ -111,7 +115,11 @@ func (s *session) diff(ctx context.Context, f fleetArgs, from, to string, o diff
 		return err
 	}
 	sel := fleet.Selection{Every: 1}
-	if err := s.load(ctx, loadRequest{where: f, selection: f.selection(sel), systems: config, probe: config}); err != nil {
+	request := loadRequest{where: f, selection: f.selection(sel), systems: config, probe: config}
+	if o.profile != "" { // where it is on the host, the configuration says
+		request.profiles, request.systems, request.probe = []string{o.profile}, true, true
+	}
+	if err := s.load(ctx, request); err != nil {
 		return err
 	}
 	switch {
@@ -124,11 +132,11 @@ func (s *session) diff(ctx context.Context, f fleetArgs, from, to string, o diff
 	}
 	h := s.hosts[0]
 	conn := s.conns.Conn(h)
-	facts, err := hoststate.Look(ctx, conn, h.Name)
+	facts, err := lookForDiff(ctx, conn, h)
 	if err != nil {
 		return err
 	}
-	out := diffJSON{Host: h.Name}
+	out := diffJSON{Host: h.Name, Profile: o.profile}
 	if out.From, err = s.side(ctx, h, conn, facts, from, o); err != nil {
 		return err
 	}
@@ -145,6 +153,16 @@ func (s *session) diff(ctx context.Context, f fleetArgs, from, to string, o diff
 	}
 	fmt.Fprintf(s.app.stderr, "%s\n  from  %s\n  to    %s\n\n", h.Name, out.From, out.To)
 	return s.app.print(s.ui.Plain(out.Text(s.app.globals.verbose)))
+}
+
+// lookForDiff is what the host has. Of what is not its system there is only what runs,
+// and what is kept.
+func lookForDiff(ctx context.Context, conn host.Conn, h fleet.Host) (hoststate.Facts, error) {
+	if len(h.Profiles) == 0 || h.Main().Kind == fleet.NixOS {
+		return hoststate.Look(ctx, conn, h.Name)
+	}
+	st, err := activate.Preflight(ctx, conn, activate.Request{Host: h.Name, Profiles: activate.Changes(h, activate.PathOf)})
+	return hoststate.Facts{State: st}, err
 }
 
 func (d side) String() string {

@@ -29,6 +29,7 @@ type historyOptions struct {
 	last      int
 	local     bool
 	id        string
+	profile   string
 }
 
 func newHistory(a *app) *cobra.Command {
@@ -71,6 +72,7 @@ Deployments that changed nothing are left out; --verbose and --json show them.` 
 	f.StringArrayVar(&o.hosts, "host", nil, "only this `HOST` (may be repeated); the same as naming it after the deployment file")
 	f.IntVarP(&o.last, "last", "n", 20, "at most the last `N` deployments (0: all)")
 	f.BoolVar(&o.local, "local", false, "only what this machine remembers; ask no host")
+	f.StringVar(&o.profile, "profile", "", "only deployments of this `PROFILE` of a host")
 	f.StringVar(&o.id, "id", "", "everything about one deployment, by its `ID`, with the end of its log")
 	return c
 }
@@ -204,6 +206,7 @@ func (s *session) showHistory(entries []history.Entry, o historyOptions) error {
 			return e.Outcome == string(deploy.Unchanged) || e.Outcome == string(deploy.Skipped) || e.Outcome == string(deploy.NotStarted)
 		})
 	}
+	entries = ofProfile(entries, o.profile)
 	if o.last > 0 && len(entries) > o.last {
 		entries = entries[:o.last]
 	}
@@ -218,6 +221,25 @@ func (s *session) showHistory(entries []history.Entry, o historyOptions) error {
 		return nil
 	}
 	return s.app.print(s.ui.Plain(historyTable(s.width(), entries)))
+}
+
+// ofProfile are the entries that a profile is part of, with its paths. "": all, as they are.
+func ofProfile(entries []history.Entry, name string) []history.Entry {
+	if name == "" {
+		return entries
+	}
+	var out []history.Entry
+	for _, e := range entries {
+		i := slices.IndexFunc(e.Profiles, func(p history.Profile) bool { return p.Name == name })
+		switch {
+		case i >= 0:
+			e.Old, e.New, e.Profiles = e.Profiles[i].Old, e.Profiles[i].New, e.Profiles[i:i+1]
+		case len(e.Profiles) > 0 || name != fleet.SystemProfile:
+			continue
+		}
+		out = append(out, e)
+	}
+	return out
 }
 
 func historyTable(width int, entries []history.Entry) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -140,6 +141,10 @@ func (s *session) rollbackHost(ctx context.Context, h fleet.Host, conn host.Conn
 	}
 	sc := event.On(s.ui, h.Name, event.StepActivate)
 	sc.Note(fmt.Sprintf("to generation %d of %s: %s", target.Number, target.Made.Local().Format("2006-01-02 15:04"), target.System))
+	if others := othersOf(facts); len(others) > 0 {
+		sc.Warn("the system alone goes back; other profiles of the host stay as they are: "+strings.Join(others, ", "),
+			"deploy an earlier commit of the configuration takes all of them back")
+	}
 	own := map[string]string{"generation": strconv.Itoa(target.Number)}
 	for k, v := range meta {
 		own[k] = v
@@ -170,6 +175,19 @@ func (s *session) activateGeneration(ctx context.Context, h fleet.Host, conn hos
 		}
 	case err == nil && out.State == deploy.Unchanged:
 		out.Detail = fmt.Sprintf("runs the system of generation %d already", target.Number)
+	}
+	return out
+}
+
+// othersOf are the profiles besides the system that the host's last deployment was of.
+func othersOf(f hoststate.Facts) []string {
+	var out []string
+	if n := len(f.Records); n > 0 {
+		for _, p := range f.Records[n-1].Profiles {
+			if p.Name != fleet.SystemProfile {
+				out = append(out, p.Name)
+			}
+		}
 	}
 	return out
 }

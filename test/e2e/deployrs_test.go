@@ -67,6 +67,7 @@ systemctl is-active -q e2e-nix || systemd-run --quiet --collect --unit=e2e-nix n
 	w.deployRs("first", "")
 	w.run("deploy", "./fleet#web", accept, "--yes").exits(0)
 	is("first", first)
+	w.knowsProfiles("./fleet")
 
 	w.deployRs("second", "exit 3")
 	w.run("deploy", "./fleet#web", accept, "--yes").exits(3).says("went back", "app")
@@ -78,4 +79,58 @@ systemctl is-active -q e2e-nix || systemd-run --quiet --collect --unit=e2e-nix n
 	if got := on(t, web, "cat /etc/deploy-rs /var/lib/e2e-deploy-rs/app/word"); strings.TrimSpace(got) != "firstthird" {
 		t.Errorf("the host has %q", got)
 	}
+}
+
+// knowsProfiles looks at what the verbs say of a host with the profiles system and app,
+// right after a deploy.
+func (w *world) knowsProfiles(where string) {
+	w.t.Helper()
+	var hosts []struct{ Profiles []struct{ Name, Kind, User string } }
+	w.run("hosts", where, "--json").exits(0).json(&hosts)
+	if len(hosts) != 1 || len(hosts[0].Profiles) != 2 || hosts[0].Profiles[1].Name != "app" || hosts[0].Profiles[1].User != "deploy" {
+		w.t.Errorf("hosts: %+v", hosts)
+	}
+	var status struct {
+		Hosts []struct {
+			Profiles []struct {
+				Name, Running, Wanted string
+				InSync                bool
+			}
+			Problems []struct{ Text string }
+		}
+	}
+	w.run("status", where, "--json").json(&status)
+	if len(status.Hosts) != 1 || len(status.Hosts[0].Profiles) != 2 {
+		w.t.Fatalf("status: %+v", status)
+	}
+	for _, p := range status.Hosts[0].Profiles {
+		if !p.InSync || p.Running != p.Wanted || p.Running == "" {
+			w.t.Errorf("status of %s: %+v", p.Name, p)
+		}
+	}
+	var plan struct {
+		Hosts []struct {
+			Status   string
+			Profiles []struct {
+				Name string
+				Same bool
+			}
+		}
+	}
+	w.run("plan", where, "--json").exits(0).json(&plan)
+	if len(plan.Hosts) != 1 || plan.Hosts[0].Status != "unchanged" || len(plan.Hosts[0].Profiles) != 2 || !plan.Hosts[0].Profiles[1].Same {
+		w.t.Errorf("plan: %+v", plan)
+	}
+	for name, args := range map[string][]string{"here": {}, "there": {where, "web"}} {
+		var history []struct {
+			Outcome  string
+			New      string
+			Profiles []struct{ Name, Kind, New string }
+		}
+		w.run(append([]string{"history", "--json", "--last", "1", "--host", "web"}, args...)...).exits(0).json(&history)
+		if len(history) != 1 || history[0].Outcome != "changed" || len(history[0].Profiles) != 2 || history[0].Profiles[0].New != history[0].New || history[0].Profiles[1].Kind != "custom" {
+			w.t.Errorf("history %s: %+v", name, history)
+		}
+	}
+	w.run("diff", where, "web", "--profile", "app").exits(0)
 }
