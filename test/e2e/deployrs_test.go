@@ -85,7 +85,9 @@ systemctl is-active -q e2e-nix || systemd-run --quiet --collect --unit=e2e-nix n
 // right after a deploy.
 func (w *world) knowsProfiles(where string) {
 	w.t.Helper()
-	var hosts []struct{ Profiles []struct{ Name, Kind, User string } }
+	var hosts []struct {
+		Profiles []struct{ Name, Kind, User string }
+	}
 	w.run("hosts", where, "--json").exits(0).json(&hosts)
 	if len(hosts) != 1 || len(hosts[0].Profiles) != 2 || hosts[0].Profiles[1].Name != "app" || hosts[0].Profiles[1].User != "deploy" {
 		w.t.Errorf("hosts: %+v", hosts)
