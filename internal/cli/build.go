@@ -31,6 +31,8 @@ type buildOptions struct {
 	// known, when set, is where the hosts come from in place of a configuration: it
 	// sets session.at and session.source, and what else the run is to do.
 	known func(ctx context.Context, s *session, d *deploy.Options) error
+	// secretsUnsaid leaves to the configuration whether secrets are uploaded.
+	secretsUnsaid bool
 }
 
 func newBuild(a *app) *cobra.Command {
@@ -60,6 +62,7 @@ with a link for each host goes to stdout.` + "\n" + whereHelp + exitStatusHelp,
 	selectFlags(c, &o.selection)
 	profileFlag(c, &o.profiles)
 	buildFlags(c, &o)
+	habitFlags(c)
 	c.Flags().StringVar(&o.target, "target", "", "build what this Nix `LAMBDA` makes of each node, instead of its system")
 	c.Flags().StringVar(&o.targetFile, "target-file", "", "build what the functions in this `FILE` (a Nix attribute set) make of each node")
 	return c
@@ -115,6 +118,7 @@ With --store-path it copies what exists already, and needs no deployment file.` 
 	passwordFlags(c, &p)
 	ready.flags(c)
 	copying.flags(c)
+	habitFlags(c)
 	return c
 }
 
@@ -204,6 +208,7 @@ Without a word it is switch.` + "\n" + whereHelp + exitStatusHelp,
 				case saved:
 					o.selection, o.known = everyHost, savedPlan(args[0]).open
 				}
+				o.secretsUnsaid = o.known == nil && !c.Flags().Changed("upload-secrets")
 				return s.deploy(ctx, o, d, &p)
 			})
 		},
@@ -215,12 +220,13 @@ Without a word it is switch.` + "\n" + whereHelp + exitStatusHelp,
 	approval.flags(c)
 	ready.flags(c)
 	copying.flags(c)
+	habitFlags(c)
 	f := c.Flags()
 	f.IntVar(&timeout, "timeout", 0, "`SECONDS` that all checks of a host may take (0: 120)")
 	f.IntVar(&activateTimeout, "activate-timeout", 0, "`SECONDS` that an activation may take (0: 300)")
 	f.IntVar(&confirmTimeout, "confirm-timeout", 0, "`SECONDS` between activation and confirmation, checks included (0: what the checks may take and 45, and no 45 in a row without a word from godwit)")
 	f.IntVar(&rebootTimeout, "reboot-timeout", 0, "`SECONDS` to wait for a host that reboots (0: 600)")
-	f.BoolVar(&d.UploadSecrets, "upload-secrets", false, "upload secrets, too")
+	f.BoolVar(&d.UploadSecrets, "upload-secrets", false, "upload secrets, too (a hive's keys are uploaded unless it is false)")
 	f.BoolVar(&d.SkipHealthChecks, "skip-health-checks", false, "do not run health checks")
 	f.BoolVar(&d.SkipPreChecks, "skip-pre-deploy-checks", false, "do not run pre-deploy checks")
 	f.BoolVar(&d.Reboot, "reboot", false, "boot the new system once, and keep it when the host is back and healthy")
@@ -323,11 +329,14 @@ func (s *session) deploy(ctx context.Context, o buildOptions, d deploy.Options, 
 	}
 	err = s.load(ctx, loadRequest{
 		where: o.where, selection: o.selection, systems: true, header: true, probe: true,
-		call:    d.Goal > deploy.GoalBuild && !d.DryRun,
+		call: d.Goal > deploy.GoalBuild && !d.DryRun, change: d.Goal > deploy.GoalBuild,
 		targets: targets, profiles: o.profiles,
 	})
 	if err != nil {
 		return err
+	}
+	if o.secretsUnsaid {
+		d.UploadSecrets = s.source.About().UploadSecrets
 	}
 	if err := s.roll(&d); err != nil {
 		return err
@@ -426,7 +435,7 @@ func (s *session) runStages(ctx context.Context, d deploy.Options, hosts []fleet
 	rec := s.recordDeploy(ctx, d, hosts)
 	run := &deploy.Run{Options: d, Pool: s.conns, Here: s.ownStore(), Sink: s.ui, Pushers: s.pushers(), OnBuilt: onBuilt}
 	run.Settled = func(o deploy.Outcome) { remembered(rec, o) }
-	stopped, err := s.gate(ctx, run, jobs, outcomes)
+	stopped, err := s.planned(ctx, run, jobs, outcomes)
 	if err != nil {
 		rec.Discard()
 		return err

@@ -104,6 +104,7 @@ those that changed, and then the health checks.` + "\n" + whereHelp + exitStatus
 					}
 					return preflightSecrets(ctx, hosts)
 				}
+				s.changes = true
 				return s.onHosts(ctx, f, sel, &p, before, func(h fleet.Host) bool { return len(h.Secrets) > 0 }, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
 					sc := event.On(s.ui, h.Name, event.StepSecrets)
 					if len(h.Secrets) == 0 {
@@ -259,7 +260,7 @@ func (s *session) onHosts(ctx context.Context, f fleetArgs, sel fleet.Selection,
 	if err := s.openPool(p); err != nil {
 		return err
 	}
-	if err := s.load(ctx, loadRequest{where: f, selection: f.selection(sel), header: true, call: !s.app.globals.dryRun}); err != nil {
+	if err := s.load(ctx, loadRequest{where: f, selection: f.selection(sel), header: true, call: !s.app.globals.dryRun, change: s.changes}); err != nil {
 		return err
 	}
 	if before != nil {
@@ -416,7 +417,10 @@ func hostsTable(hosts []fleet.Host) string {
 		if h.At.Port != 0 {
 			target = net.JoinHostPort(target, strconv.Itoa(h.At.Port))
 		}
-		if h.At.User != "" {
+		switch {
+		case h.At.Host == "":
+			target = "-"
+		case h.At.User != "":
 			target = h.At.User + "@" + target
 		}
 		rows[i] = []string{h.Name, target, h.Platform.Name, strings.Join(h.Tags, ","),
@@ -437,13 +441,23 @@ func hostsTable(hosts []fleet.Host) string {
 }
 
 func newEval(a *app) *cobra.Command {
+	var expr string
 	c := &cobra.Command{
-		Use: "eval [DEPLOYMENT] ATTRIBUTE", Short: "evaluate an attribute of the nodes",
+		Use: "eval [DEPLOYMENT] {ATTRIBUTE | -E FUNCTION}", Short: "evaluate an attribute of the nodes",
 		Long: `eval prints nodes.ATTRIBUTE in Nix syntax, or as JSON with --json. A host name
-with dots needs quotes: '"h1.example.org".config.networking.hostName'.` + "\n" + whereHelp + exitStatusHelp,
-		Example: "  godwit eval network.nix web.config.networking.hostName",
-		Args:    cobra.ArbitraryArgs,
+with dots needs quotes: '"h1.example.org".config.networking.hostName'. With -E it
+prints as JSON what a function of { nodes, pkgs, lib } gives.` + "\n" + whereHelp + exitStatusHelp,
+		Example: `  godwit eval network.nix web.config.networking.hostName
+  godwit eval -E '{ nodes, lib, ... }: lib.attrNames nodes'`,
+		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
+			if c.Flags().Changed("expr") {
+				f, err := a.whereArgs(c, args)
+				if err != nil {
+					return err
+				}
+				return a.evalFunction(c.Context(), f, expr)
+			}
 			if len(args) == 0 || strings.HasSuffix(args[len(args)-1], ".nix") {
 				return fault.New("%s takes a deployment file and an attribute", c.CommandPath()).Hint("%s", fault.Raw(c.UseLine()))
 			}
@@ -476,5 +490,6 @@ with dots needs quotes: '"h1.example.org".config.networking.hostName'.` + "\n" +
 			return err
 		},
 	}
+	c.Flags().StringVarP(&expr, "expr", "E", "", "a `FUNCTION` of { nodes, pkgs, lib } in place of an attribute")
 	return c
 }

@@ -4,6 +4,7 @@ import (
 	"os"
 	"strings"
 
+	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/ssh"
 )
@@ -33,6 +34,23 @@ func hostname() string {
 // machine's name.
 func (s *session) here(h fleet.Host) bool {
 	return h.Name != "" && (h.Name == s.localName() || h.At.Local && h.Name == hostname())
+}
+
+// settleLocal looks at the host that is this machine: one without an address is only
+// built, as a rule, and can be deployed to from where it is.
+func (s *session) settleLocal() error {
+	for i := range s.hosts {
+		h := &s.hosts[i]
+		switch {
+		case !s.here(*h):
+		case !h.At.Local && s.app.globals.localAllowed:
+			return fault.New("its configuration does not allow that it deploys itself").On(h.Name).
+				Hint("write deployment.allowLocalDeployment = true;")
+		case h.At.Local && h.At.Host == "":
+			h.BuildOnly = false
+		}
+	}
+	return nil
 }
 
 // onlyHere is the selection of a run in which --local stands alone: this machine.

@@ -33,6 +33,7 @@ type globals struct {
 	elevate         string
 	local           string
 	user            string
+	localAllowed    bool
 	file            string
 	flake           string
 	dialect         string
@@ -78,7 +79,7 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 	f.BoolVarP(&g.verbose, "verbose", "v", false, "show every log line")
 	f.BoolVar(&g.showTrace, "show-trace", false, "show Nix's whole trace when an evaluation fails")
 	f.StringArrayVar(&g.options, "option", nil, "set a Nix option, as Nix does: --option `NAME VALUE`")
-	f.StringVar(&g.parallel, "parallel", "", deploy.LimitsUsage())
+	f.StringVarP(&g.parallel, "parallel", "p", "", deploy.LimitsUsage())
 	f.StringVar(&g.builder, "builder", "", "where to build: auto, local, container, target, or a store such as ssh-ng://user@host")
 	f.StringVar(&g.builder, "build-on", "", "the same as --builder")
 	f.StringVar(&g.engine, "engine", "", "container engine: docker, podman or nerdctl (default: the first that answers)")
@@ -97,10 +98,13 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 	f.StringVar(&g.user, "user", "", "log in as `USER` on the hosts of this run")
 	f.StringVar(&g.local, "local", "", "reach the host `HOST` without ssh, because it is this machine (default: the one with this machine's name), and no other unless --on says more")
 	f.Lookup("local").NoOptDefVal = thisMachine
+	f.BoolVar(&g.localAllowed, "local-allowed", false, "refuse --local where the configuration does not allow it, as apply-local does")
+	_ = f.MarkHidden("local-allowed")
 
 	root.AddGroup(
 		&cobra.Group{ID: "deploy", Title: "Deploying:"},
 		&cobra.Group{ID: "fleet", Title: "The fleet:"},
+		&cobra.Group{ID: "colmena", Title: "As in colmena:"},
 		&cobra.Group{ID: "tools", Title: "Tools:"},
 	)
 	for _, c := range []*cobra.Command{newBuild(a), newPush(a), newPlan(a), newDeploy(a), newConfirm(a), newRollback(a), newCheckHealth(a), newUploadSecrets(a)} {
@@ -111,11 +115,15 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 		c.GroupID = "fleet"
 		root.AddCommand(c)
 	}
+	for _, c := range []*cobra.Command{newApply(a), newApplyLocal(a), newUploadKeys(a), newNixInfo(a)} {
+		c.GroupID = "colmena"
+		root.AddCommand(c)
+	}
 	b := newBuilder(a)
 	b.GroupID = "tools"
 	su := newSudoers(a)
 	su.GroupID = "tools"
-	root.AddCommand(b, su, newDocs(a), newVersion(a))
+	root.AddCommand(b, su, newRepl(), newDocs(a), newVersion(a))
 	root.SetHelpCommandGroupID("tools")
 	root.SetCompletionCommandGroupID("tools")
 	root.InitDefaultHelpCmd()
@@ -228,7 +236,11 @@ func joinOptionPairs(args []string) []string {
 		if args[i] == "--" {
 			return append(out, args[i:]...)
 		}
-		if pair := args[i]; (pair == "--option" || pair == "--override-input") && i+2 < len(args) {
+		pair := args[i]
+		if pair == "--nix-option" { // as colmena says it
+			pair = "--option"
+		}
+		if (pair == "--option" || pair == "--override-input") && i+2 < len(args) {
 			out = append(out, pair+"="+args[i+1]+"\x00"+args[i+2])
 			i += 2
 			continue

@@ -61,6 +61,7 @@ type session struct {
 
 	// copying is how closures travel; slow has connections that compress.
 	copying copyFlags
+	changes bool // what onHosts does changes hosts
 	slow    *ssh.Pool
 
 	sourceOnce sync.Once // sourceOf has warned
@@ -178,6 +179,9 @@ type loadRequest struct {
 	header bool
 	// call says that the run will need connections to the hosts.
 	call bool
+	// change says that hosts are changed: then some have to be chosen, where the
+	// configuration wants that.
+	change bool
 }
 
 // load opens a configuration and evaluates what the selection needs.
@@ -211,6 +215,9 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 			}
 		}
 	}
+	if err := s.mustChoose(r); err != nil {
+		return err
+	}
 	res, err := s.rooting(s.source.Load(ctx, request))
 	if err != nil {
 		return err
@@ -224,7 +231,15 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 	if res.Fleet.Hosts, err = onlyProfiles(res.Fleet.Hosts, r.profiles); err != nil {
 		return err
 	}
+	if s.copying.noSubstitute {
+		for i := range res.Fleet.Hosts {
+			res.Fleet.Hosts[i].SubstituteOnDestination = false
+		}
+	}
 	s.hosts, s.broken = res.Fleet.Hosts, res.Failed
+	if err := s.settleLocal(); err != nil {
+		return err
+	}
 	for i := range s.hosts {
 		s.hosts[i] = s.reached(s.hosts[i])
 	}

@@ -34,6 +34,8 @@ type copyFlags struct {
 	with     string
 	compress string
 	direct   string
+	// noSubstitute overrides what the configuration says of every host.
+	noSubstitute bool
 }
 
 func (o *copyFlags) flags(c *cobra.Command) {
@@ -42,6 +44,7 @@ func (o *copyFlags) flags(c *cobra.Command) {
 	f.StringVar(&o.direct, "direct", "auto", "let an ssh builder that has a key for a host send to it by itself: auto, on (say where it cannot), or off")
 	f.Lookup("direct").NoOptDefVal = "on"
 	f.StringVar(&o.compress, "compress", "auto", "let ssh compress: on, off, auto (where much is to be copied over a link below 100 Mbit/s), or ssh (as ssh is configured)")
+	f.BoolVar(&o.noSubstitute, "no-substitute", false, "let no host fetch what its own substituters have")
 }
 
 // settleCopy is settle with the user's file.

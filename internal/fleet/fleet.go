@@ -5,6 +5,7 @@ package fleet
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -188,8 +189,20 @@ type Secret struct {
 	MkDirs      bool     `json:"mkDirs,omitempty"`
 	// LateOwner says that User and Group may come with the activation that the secret
 	// is uploaded before; until then the file is root's, and the activation gives it away.
-	LateOwner bool   `json:"lateOwner,omitempty"`
-	UploadAt  string `json:"uploadAt,omitempty"` // "pre-activation" or "post-activation"
+	LateOwner bool `json:"lateOwner,omitempty"`
+	// Options are how the configuration spells settings of the secret, by their names
+	// here, where that is not deployment.secrets.NAME.SETTING: for hints.
+	Options  map[string]string `json:"-"`
+	UploadAt string            `json:"uploadAt,omitempty"` // "pre-activation" or "post-activation"
+}
+
+// Option is how the configuration spells a setting of the secret: "destination",
+// "owner.user", "owner.group", "permissions", "action", "mkDirs", "uploadAt".
+func (s Secret) Option(setting string) string {
+	if o := s.Options[setting]; o != "" {
+		return o
+	}
+	return fmt.Sprintf("deployment.secrets.%q.%s", s.Name, setting)
 }
 
 // Content is where the plaintext of a secret comes from; one of File, Text and

@@ -82,7 +82,7 @@ func run(ctx context.Context, s fleet.Secret) ([]byte, *fault.Error) {
 	var full *bounded.Error
 	switch {
 	case err == nil && len(out) == 0:
-		return nil, why("prints nothing").Hint("a secret that is empty on purpose: deployment.keys.%s.text = \"\"", s.Name)
+		return nil, why("prints nothing")
 	case err == nil:
 		return out, nil
 	case ctx.Err() != nil:

@@ -77,18 +77,18 @@ func refusal(s fleet.Secret, what, said string) *fault.Error {
 	case "owner":
 		f = fault.New("secret %q: the host has no owner %s:%s", s.Name, s.User, s.Group)
 		if s.UploadAt != fleet.PostActivation {
-			f.Hint("if the new system makes the user: deployment.secrets.%q.uploadAt = \"post-activation\"", s.Name)
+			f.Hint("if the new system makes the user: %s = \"post-activation\"", fault.Raw(s.Option("uploadAt")))
 		}
 	case "mode":
 		f = fault.New("secret %q: cannot set permissions %s", s.Name, s.Permissions)
 	case "nodir":
 		f = fault.New("secret %q: the host has no directory %s", s.Name, dir).
-			Hint("deployment.secrets.%q.mkDirs = true makes it", s.Name)
+			Hint("%s = true makes it", fault.Raw(s.Option("mkDirs")))
 	case "mkdir":
 		f = fault.New("secret %q: cannot make the directory %s", s.Name, dir)
 	case "isdir":
 		f = fault.New("secret %q: the destination %s is a directory on the host", s.Name, s.Destination).
-			Hint("deployment.secrets.%q.destination must name the file itself", s.Name)
+			Hint("%s must name the file itself", fault.Raw(s.Option("destination")))
 	case "short":
 		f = fault.New("secret %q: only a part of it arrived", s.Name)
 	case "rename":
@@ -97,10 +97,10 @@ func refusal(s fleet.Secret, what, said string) *fault.Error {
 		user, link, _ := strings.Cut(said, " ")
 		said = ""
 		f = fault.New("secret %q: %s is a link of %s, or in a directory that others than root can change, so it is not followed", s.Name, link, user).
-			Hint("name the directory that it leads to in deployment.secrets.%q.destination", s.Name)
+			Hint("name the directory that it leads to in %s", fault.Raw(s.Option("destination")))
 	case "store":
 		f = fault.New("secret %q: %s is in the Nix store of the host, which everybody can read", s.Name, dir).
-			Hint("change deployment.secrets.%q.destination", s.Name)
+			Hint("change %s", fault.Raw(s.Option("destination")))
 		if said == dir {
 			said = ""
 		} else {
@@ -108,10 +108,10 @@ func refusal(s fleet.Secret, what, said string) *fault.Error {
 		}
 	case "moved":
 		f = fault.New("secret %q: somebody exchanges directories on the way to %s while it is being put there", s.Name, s.Destination).
-			Hint("choose a directory of root's in deployment.secrets.%q.destination, or stop who does that", s.Name)
+			Hint("choose a directory of root's in %s, or stop who does that", fault.Raw(s.Option("destination")))
 	case "acl":
 		f = fault.New("secret %q: the access control list of %s gives new files to others, and the host has no setfacl to take that back", s.Name, said).
-			Hint("remove it there: setfacl -k DIRECTORY; or choose a directory of root's in deployment.secrets.%q.destination", s.Name)
+			Hint("remove it there: setfacl -k DIRECTORY; or choose a directory of root's in %s", fault.Raw(s.Option("destination")))
 		said = ""
 	default:
 		f = fault.New("secret %q: cannot write it beside %s", s.Name, s.Destination)

@@ -155,7 +155,7 @@ func check(ctx context.Context, host string, list []fleet.Secret) []error {
 		}
 		if other, ok := at[s.Destination]; ok {
 			errs = append(errs, fault.New("secrets %q and %q have the same destination %s", other, s.Name, s.Destination).On(host).
-				Hint("change deployment.secrets.%q.destination", s.Name))
+				Hint("change %s", fault.Raw(s.Option("destination"))))
 		} else {
 			at[s.Destination] = s.Name
 		}
@@ -170,7 +170,7 @@ func check(ctx context.Context, host string, list []fleet.Secret) []error {
 		for dir := path.Dir(s.Destination); len(dir) > 1; dir = path.Dir(dir) {
 			if other, ok := at[dir]; ok {
 				errs = append(errs, fault.New("secret %q: its destination %s is below the file of secret %q", s.Name, s.Destination, other).On(host).
-					Hint("change deployment.secrets.%q.destination", s.Name))
+					Hint("change %s", fault.Raw(s.Option("destination"))))
 			}
 		}
 	}
@@ -182,7 +182,7 @@ const storeDir = "/nix/store"
 
 func checkFields(s fleet.Secret) *fault.Error {
 	bad := func(field, value, want string) *fault.Error {
-		return fault.New("secret %q: %s %q %s", s.Name, field, value, want).Hint("change deployment.secrets.%q.%s", s.Name, field)
+		return fault.New("secret %q: %s %q %s", s.Name, field, value, want).Hint("change %s", fault.Raw(s.Option(field)))
 	}
 	switch {
 	case !path.IsAbs(s.Destination):

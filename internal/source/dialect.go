@@ -27,7 +27,7 @@ type Dialect struct {
 	// Env is what the dialect's own tool exports to Nix. May be nil.
 	Env func(e Evaluating) []string
 	// Setting is how the configuration spells a setting of a host or a fleet, for
-	// messages and hints: "targetHost" gives "deployment.targetHost". nil: as it is.
+	// messages and hints; of a secret: "secrets.%q.destination". "targetHost" gives "deployment.targetHost". nil: as it is.
 	Setting func(name string) string
 	// Other explains a configuration that is something else than the dialect's:
 	// kind and args are what its Nix gives as summary.other. nil: in general words.
@@ -40,6 +40,9 @@ type Dialect struct {
 	// Kinds are what other dialects' Nix calls a configuration of this one's in
 	// summary.other: then it is opened anew with this dialect.
 	Kinds []string
+	// UploadSecrets says that a deploy uploads secrets unless it is told otherwise, as
+	// the dialect's own tool does.
+	UploadSecrets bool
 	// Empty says how a host is written down, where there is none; nil: in general words.
 	Empty string
 	// Header are the first lines of a run that people know from the dialect's own

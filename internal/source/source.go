@@ -28,6 +28,11 @@ type About struct {
 	OrderingTags []string
 	NixConfig    map[string]string
 	Settings     fleet.Settings
+	// MustChoose says that hosts are not to be changed before somebody chose some.
+	MustChoose bool
+	// UploadSecrets says that a deploy uploads secrets unless it is told otherwise, as
+	// the tool does that the configuration was written for.
+	UploadSecrets bool
 	// Shell says that the configuration has a shell that builds run in (Sheller).
 	Shell bool
 }
@@ -134,6 +139,8 @@ type Options struct {
 type Evaluator interface {
 	// Eval gives nodes.ATTRIBUTE as Nix writes it, or as JSON.
 	Eval(ctx context.Context, attribute string, asJSON bool) (string, error)
+	// Apply gives what a function of { nodes, pkgs, lib } gives, as JSON.
+	Apply(ctx context.Context, function string) (string, error)
 }
 
 // Sheller has an environment that builds run in; see About.Shell.

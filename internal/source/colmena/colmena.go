@@ -30,15 +30,16 @@ const (
 
 // Dialect is colmena's.
 var Dialect = &source.Dialect{
-	Name:    "colmena",
-	Files:   []string{"hive.nix"},
-	Outputs: []string{Made, Raw},
-	Kinds:   []string{"hive"},
-	Expr:    expr,
-	Setting: setting,
-	Other:   notAHive,
-	Fit:     fit,
-	Empty:   "every attribute of the hive but meta, network and defaults is a host",
+	Name:          "colmena",
+	Files:         []string{"hive.nix"},
+	Outputs:       []string{Made, Raw},
+	Kinds:         []string{"hive"},
+	Expr:          expr,
+	Setting:       setting,
+	Other:         notAHive,
+	Fit:           fit,
+	UploadSecrets: true,
+	Empty:         "every attribute of the hive but meta, network and defaults is a host",
 }
 
 // expr is hive.nix for a file, or for an output of a flake.
@@ -56,13 +57,23 @@ func expr(l source.Location, _ source.Options) string {
 	return fmt.Sprintf("(args: (%s) ({ %s common = (%s); } // args))", hiveNix, at, common.Nix)
 }
 
-// setting is how a hive spells what godwit has other words for.
+// setting is how a hive spells what godwit has other words for. In settings of one
+// secret, %q stands for its name.
 func setting(name string) string {
+	if field, ok := strings.CutPrefix(name, "secrets.%q."); ok {
+		switch field {
+		case "destination":
+			field = "destDir"
+		case "owner.user", "owner.group":
+			field = strings.TrimPrefix(field, "owner.")
+		}
+		return "deployment.keys.%q." + field
+	}
 	switch name {
 	case "description":
 		return "meta.description"
-	case "secrets":
-		return "deployment.keys"
+	case "applyAll":
+		return "meta.allowApplyAll"
 	case "buildOn":
 		return "deployment.buildOnTarget"
 	}

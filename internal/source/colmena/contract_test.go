@@ -280,6 +280,12 @@ func TestHost(t *testing.T) {
 	res := sourcetest.Load(t, sourcetest.Open(t, tl, Dialect, at, source.Options{}), source.Request{Outputs: true})
 	hosts := sourcetest.Good(t, res)
 	a := hosts[0]
+	if got, want := a.Secrets[0].Option("destination"), `deployment.keys."c".destDir`; got != want {
+		t.Errorf("the option is %s, want %s", got, want)
+	}
+	for i := range a.Secrets {
+		a.Secrets[i].Options = nil
+	}
 	key := func(name string, from fleet.Content) fleet.Secret {
 		return fleet.Secret{Name: name, From: from, Destination: "/run/keys/" + name, User: "root", Group: "root", Permissions: "0600",
 			Action: []string{}, MkDirs: true, LateOwner: true, UploadAt: fleet.PreActivation}
@@ -304,5 +310,38 @@ func TestHost(t *testing.T) {
 	// Text and commands are in nothing that is written down.
 	if all, err := json.Marshal(hosts); err != nil || strings.Contains(string(all), "hush") || strings.Contains(string(all), "pass") || strings.Contains(fmt.Sprintf("%v %+v %#v", hosts, hosts, hosts), "hush") {
 		t.Errorf("%s %v", all, err)
+	}
+}
+
+// TestNothingSecretIsKept: what is remembered of a pure flake for the next run holds no
+// text of a key, and no command.
+func TestNothingSecretIsKept(t *testing.T) {
+	tl := sourcetest.Tool(t, "")
+	dir := t.TempDir()
+	sourcetest.WriteIn(t, dir, map[string]string{"flake.nix": `{ inputs.nixpkgs.url = "path:` + sourcetest.Nixpkgs(t) + `"; outputs = { self, nixpkgs }: { colmena = {
+		meta.nixpkgs = import nixpkgs { system = "x86_64-linux"; }; defaults.boot.isContainer = true;
+		a.deployment.keys.k.text = "hush"; b.deployment.keys.k.keyCommand = [ "echo" "hush" ]; c.deployment.keys.k.keyFile = ./flake.nix; }; }; }`})
+	cache := t.TempDir()
+	for range 2 {
+		at := source.Location{Flake: dir, Attr: Raw}
+		res := sourcetest.Load(t, sourcetest.Open(t, tl, Dialect, at, source.Options{Cache: cache}), source.Request{Outputs: true})
+		if hosts := sourcetest.Good(t, res); len(hosts) != 3 || hosts[0].Secrets[0].From.Text != "hush" {
+			t.Errorf("%+v", hosts)
+		}
+	}
+	files := 0
+	err := filepath.WalkDir(cache, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		files++
+		data, err := os.ReadFile(path)
+		if bytes.Contains(data, []byte("hush")) {
+			t.Errorf("%s holds the secret", path)
+		}
+		return err
+	})
+	if err != nil || files == 0 {
+		t.Error(files, err)
 	}
 }

@@ -26,6 +26,7 @@ type summaryJSON struct {
 	Godwit       json.RawMessage
 	BuildShell   bool
 	Notes        []string
+	ApplyAll     *bool
 	Other        *struct {
 		Kind string
 		Args []string
@@ -207,6 +208,16 @@ func (r *Reader) decode(value json.RawMessage) (h fleet.Host, targets []source.T
 		secret := fleet.Secret{
 			Name: name, Destination: plainPath(s.Destination), User: s.User, Group: s.Group, LateOwner: s.LateOwner,
 			Permissions: s.Permissions, Action: s.Action, MkDirs: s.MkDirs, UploadAt: s.UploadAt,
+		}
+		for _, setting := range []string{"destination", "owner.user", "owner.group", "permissions", "action", "mkDirs", "uploadAt"} {
+			// As the dialect spells it, where that is not the usual.
+			spelt := fmt.Sprintf(r.dialect.Word("secrets.%q."+setting), name)
+			if usual := (fleet.Secret{Name: name}).Option(setting); spelt != usual && r.dialect.Setting != nil {
+				if secret.Options == nil {
+					secret.Options = map[string]string{}
+				}
+				secret.Options[setting] = spelt
+			}
 		}
 		switch from := s.From; {
 		case from.Text != nil:

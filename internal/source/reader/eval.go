@@ -37,6 +37,22 @@ func (r *Reader) Eval(ctx context.Context, attribute string, asJSON bool) (strin
 	return string(out), err
 }
 
+// Apply gives what a function of { nodes, pkgs, lib } gives, as JSON. A dialect that has
+// no packages of its own gives those of the first host.
+func (r *Reader) Apply(ctx context.Context, function string) (string, error) {
+	out, err := r.eval(ctx, nix.Evaluation{
+		Expr: fmt.Sprintf(`(let
+			h = %s;
+			first = h.nodes.${builtins.head h.summary.names};
+			introspect = h.introspect or (f: f { inherit (h) nodes; inherit (first) pkgs; inherit (first.pkgs) lib; });
+			f =
+%s
+;
+		in introspect f)`, r.call(source.Request{}), function), Scope: r.on(),
+	}, r.opts.Fallback, "introspect")
+	return string(out), err
+}
+
 func example(names []string) string {
 	name := "HOST"
 	if len(names) > 0 {

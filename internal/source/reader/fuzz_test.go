@@ -14,7 +14,7 @@ func FuzzHost(f *testing.F) {
 	f.Add([]byte(`{"name":"web","at":{"host":"web","port":22,"user":null},"buildOnly":false,"tags":["a"],"platform":{"system":"x86_64-linux","from":"told"},"profiles":[{"name":"system","kind":"nixos","drv":"/nix/store/00000000000000000000000000000000-a.drv","out":"/nix/store/00000000000000000000000000000000-a"}],"secrets":{"a":{"from":{"file":"./s"},"destination":"/run/../s","user":"root","group":"root","permissions":"0400","action":["x"]}},"healthChecks":{"cmd":[{"description":"x","cmd":["a"],"period":1,"timeout":99999999999}],"http":[{"scheme":"http","port":80,"path":"/"}],"tcp":[{"port":1}],"unit":[{"unit":"x"}]},"selected":true}`))
 	f.Add([]byte(`{"network":{"description":"x","ordering":{"tags":["a"]},"nixConfig":{"a":"b"}}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r := &Reader{about: source.About{At: source.Location{File: "/n/network.nix"}}}
+		r := &Reader{dialect: &source.Dialect{}, about: source.About{At: source.Location{File: "/n/network.nix"}}}
 		h, targets, _, err := r.decode(json.RawMessage(b))
 		if err != nil {
 			if err := texttest.Harmless(fault.Render(err)); err != nil {

@@ -277,7 +277,7 @@ func (r *Reader) evaluate(ctx context.Context, q query, res *source.Result) ([]f
 		Sink:    r.opts.Sink,
 		Got: func(name string, value json.RawMessage) error {
 			err := take(name, value)
-			if err == nil {
+			if err == nil && keepable(value) {
 				fresh[name] = value
 			}
 			return err

@@ -306,6 +306,7 @@ func (r *Reader) describe(summary []byte) error {
 	if at.Locked != nil {
 		r.notes = append(at.Locked.Notes(), r.notes...)
 	}
-	r.about = source.About{At: at, Names: s.Names, Description: s.Description, OrderingTags: s.OrderingTags, NixConfig: s.NixConfig, Settings: settings, Shell: s.BuildShell}
+	r.about = source.About{At: at, Names: s.Names, Description: s.Description, OrderingTags: s.OrderingTags, NixConfig: s.NixConfig, Settings: settings, Shell: s.BuildShell,
+		MustChoose: s.ApplyAll != nil && !*s.ApplyAll, UploadSecrets: r.dialect.UploadSecrets}
 	return nil
 }

@@ -104,6 +104,28 @@ func (r *Reader) again(key string, q query, take func(name string, value json.Ra
 	return names
 }
 
+// keepable says whether nothing in a host's metadata is a secret: the text of one, or a
+// command that may hold one, is never written to a file.
+func keepable(value json.RawMessage) bool {
+	var j struct {
+		Secrets map[string]struct {
+			From struct {
+				Text    *string
+				Command []string
+			}
+		}
+	}
+	if json.Unmarshal(value, &j) != nil {
+		return false
+	}
+	for _, s := range j.Secrets {
+		if s.From.Text != nil || len(s.From.Command) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // instantiated says whether the store has all derivations of a host. What one is built
 // from lives as long as it does.
 func instantiated(value json.RawMessage) bool {

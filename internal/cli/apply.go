@@ -1,0 +1,262 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"godwit/internal/fault"
+	"godwit/internal/fleet"
+	"godwit/internal/source"
+	"godwit/internal/source/all"
+	"godwit/internal/ui"
+)
+
+// The verbs and flags of colmena's, so that `alias colmena=godwit` keeps a person's
+// habits. They are other words for godwit's own: nothing here deploys.
+
+// goals are what colmena's apply takes, with the verb that does it.
+var goals = []struct{ word, verb string }{
+	{"build", "build"}, {"push", "push"}, {"switch", "deploy"}, {"boot", "deploy"}, {"test", "deploy"},
+	{"dry-activate", "deploy"}, {"upload-keys", "upload-secrets"}, {"keys", "upload-secrets"},
+}
+
+func newApply(a *app) *cobra.Command {
+	own := newDeploy(a)
+	c := &cobra.Command{
+		Use:   "apply [DEPLOYMENT] [build|push|switch|boot|test|dry-activate|upload-keys]",
+		Short: "deploy, as colmena's apply: with keys, and switch where nothing is said",
+		Long: `apply is deploy for who comes from colmena: without a word it is switch (with
+--reboot: boot), and keys are uploaded unless --no-keys says otherwise. build, push and
+upload-keys are the verbs build, push and upload-secrets.` + "\n" + exitStatusHelp,
+		Example: "  godwit apply --on @web\n  godwit apply boot --reboot --on 'db*'",
+		Args:    cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			words, err := applyWords(c.Flags(), args)
+			if err != nil {
+				return err
+			}
+			return a.again(c, words)
+		},
+	}
+	habitFlags(c)
+	c.Flags().AddFlagSet(own.Flags())
+	c.Flags().Bool("no-keys", false, "do not upload keys")
+	return c
+}
+
+// applyWords is what apply stands for.
+func applyWords(f *pflag.FlagSet, args []string) ([]string, error) {
+	goal := "switch"
+	if f.Changed("reboot") {
+		goal = "boot"
+	}
+	verb := "deploy"
+	if n := len(args); n > 0 && !all.IsPlace(args[n-1]) {
+		goal, args = args[n-1], args[:n-1]
+		i := slices.IndexFunc(goals, func(g struct{ word, verb string }) bool { return g.word == goal })
+		if i < 0 {
+			var words []string
+			for _, g := range goals {
+				words = append(words, g.word)
+			}
+			e := fault.New("%q is no goal: there is %s", goal, strings.Join(words[:len(words)-1], ", "))
+			if near := fleet.Nearest(goal, words); near != "" {
+				e.Hint("did you mean %s?", near)
+			}
+			return nil, e
+		}
+		verb = goals[i].verb
+	}
+	keys := true
+	if no, err := f.GetBool("no-keys"); err == nil && no {
+		keys = false
+	}
+	if verb == "upload-secrets" && !keys {
+		return nil, fault.New("--no-keys leaves nothing to upload")
+	}
+	out := append([]string{verb}, args...)
+	if verb == "deploy" {
+		out = append(out, goal)
+		if goal != "dry-activate" && !f.Changed("upload-secrets") {
+			out = append(out, fmt.Sprintf("--upload-secrets=%t", keys))
+		}
+	}
+	return append(out, flagWords(f)...), nil
+}
+
+// flagWords are the flags that were given, as words.
+func flagWords(f *pflag.FlagSet) []string {
+	var out []string
+	f.Visit(func(x *pflag.Flag) {
+		if x.Value.Type() == "boolfunc" { // it has set another, or means nothing
+			return
+		}
+		if list, ok := x.Value.(pflag.SliceValue); ok {
+			for _, v := range list.GetSlice() {
+				out = append(out, "--"+x.Name+"="+v)
+			}
+			return
+		}
+		out = append(out, "--"+x.Name+"="+x.Value.String())
+	})
+	return out
+}
+
+// again runs another verb in place of c. Flags that it does not know have no meaning for
+// it, as in colmena.
+func (a *app) again(c *cobra.Command, words []string) error {
+	root := newRoot(a)
+	verb, _, err := root.Find(words[:1])
+	if err != nil {
+		return err
+	}
+	words = slices.DeleteFunc(words, func(w string) bool {
+		name, flag := strings.CutPrefix(w, "--")
+		name, _, _ = strings.Cut(name, "=")
+		return flag && verb.Flag(name) == nil && root.PersistentFlags().Lookup(name) == nil
+	})
+	root.SetArgs(words)
+	return root.ExecuteContext(c.Context())
+}
+
+func newApplyLocal(a *app) *cobra.Command {
+	own := newDeploy(a)
+	var node string
+	c := &cobra.Command{
+		Use:   "apply-local [DEPLOYMENT] [switch|boot|test|dry-activate]",
+		Short: "deploy this machine, as colmena's apply-local",
+		Long: `apply-local is deploy --local for who comes from colmena: the host of this machine's
+name, or the one of --node, is deployed without ssh. Its configuration must allow that
+(deployment.allowLocalDeployment).` + "\n" + exitStatusHelp,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			words, err := applyWords(c.Flags(), args)
+			if err != nil {
+				return err
+			}
+			if words[0] != "deploy" {
+				return fault.New("apply-local activates: switch, boot, test or dry-activate").Hint("godwit %s does the other", words[0])
+			}
+			local := "--local"
+			if node != "" {
+				local += "=" + node
+			}
+			return a.again(c, append(words, local, "--local-allowed"))
+		},
+	}
+	// Before deploy's flags, of which one is called so and takes a word.
+	c.Flags().BoolFunc("sudo", "become root with sudo: what --elevate finds out by itself", func(string) error { return nil })
+	habitFlags(c)
+	c.Flags().AddFlagSet(own.Flags())
+	c.Flags().Bool("no-keys", false, "do not upload keys")
+	c.Flags().StringVar(&node, "node", "", "the `HOST` that this machine is (default: the one with its name)")
+	return c
+}
+
+func newUploadKeys(a *app) *cobra.Command {
+	c := newUploadSecrets(a)
+	c.Use, c.Short = "upload-keys [DEPLOYMENT]", "upload keys, as colmena's upload-keys: upload-secrets"
+	return c
+}
+
+func newNixInfo(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "nix-info", Short: "print which Nix godwit uses here", Args: cobra.NoArgs,
+		Long: "nix-info prints the version of Nix, the platform that it builds for, and its settings that matter to a deploy." + "\n" + exitStatusHelp,
+		RunE: func(c *cobra.Command, _ []string) error {
+			s := a.open(ui.Options{})
+			defer s.close()
+			if err := s.findNix(c.Context()); err != nil {
+				return err
+			}
+			conf, err := s.tool.Config(c.Context())
+			if err != nil {
+				return err
+			}
+			s.close()
+			_, err = fmt.Fprintf(a.stdout, "%s\nsystem: %s\nsubstituters: %s\nbuilders: %s\n",
+				s.tool.Version, conf.System, strings.Join(conf.Substituters, " "), conf.Builders)
+			return err
+		},
+	}
+}
+
+// mustChoose refuses to change all hosts where the configuration wants some to be chosen.
+func (s *session) mustChoose(r loadRequest) error {
+	if !r.change || !s.source.About().MustChoose || len(r.selection.On)+len(r.selection.Tagged) > 0 {
+		return nil
+	}
+	f := fault.New("no host is chosen, and the configuration does not allow to change all of them at once")
+	if d, err := all.Named(s.source.About().At.Dialect); err == nil {
+		f.Detail(d.Word("applyAll") + " = false")
+	}
+	return f.Hint("choose with --on; --on '*' are all")
+}
+
+// newRepl says what there is in place of colmena's repl.
+func newRepl() *cobra.Command {
+	return &cobra.Command{
+		Use: "repl", Short: "what there is in place of colmena's repl", Hidden: true, DisableFlagParsing: true,
+		RunE: func(*cobra.Command, []string) error {
+			return fault.New("godwit has no repl of its own").
+				Hint("nix repl, and in it :lf . for a flake or :l ./hive.nix for a file").
+				Hint("godwit eval -E '{ nodes, pkgs, lib }: …' for one value")
+		},
+	}
+}
+
+// evalFunction is colmena's eval -E: a function of { nodes, pkgs, lib }.
+func (a *app) evalFunction(ctx context.Context, f fleetArgs, expr string) error {
+	s := a.open(ui.Options{})
+	defer s.close()
+	if err := s.find(ctx, f); err != nil {
+		return err
+	}
+	if err := s.findNix(ctx); err != nil {
+		return err
+	}
+	if err := s.openSource(ctx, source.Options{}); err != nil {
+		return err
+	}
+	e, ok := s.source.(source.Evaluator)
+	if !ok {
+		return fault.New("%s has no nodes to evaluate", s.source.About().At)
+	}
+	out, err := e.Apply(ctx, expr)
+	if err != nil {
+		return err
+	}
+	s.close()
+	_, err = fmt.Fprintln(a.stdout, strings.TrimRight(out, "\n"))
+	return err
+}
+
+// habitFlags are colmena's words for flags of c, and those that mean nothing here.
+// Which of c's own flags there are is known when one is set: persistent ones come late.
+func habitFlags(c *cobra.Command) {
+	f := c.Flags()
+	for _, x := range []struct{ name, flag, value string }{
+		{"build-on-target", "builder", "target"},
+		{"no-build-on-target", "builder", "auto"},
+		{"no-gzip", "compress", "off"},
+		{"no-substitutes", "no-substitute", "true"},
+		{"force-replace-unknown-profiles", "accept-risk", "unknown-profile"},
+	} {
+		f.BoolFunc(x.name, "colmena's word for --"+x.flag+"="+x.value, func(said string) error {
+			if said == "false" || c.Flag(x.flag) == nil { // without meaning for a build, say
+				return nil
+			}
+			return c.Flags().Set(x.flag, x.value)
+		})
+		_ = f.MarkHidden(x.name)
+	}
+	for _, name := range []string{"eval-node-limit", "evaluator"} {
+		f.String(name, "", "of colmena's: processes are sized by memory and processors")
+		_ = f.MarkHidden(name)
+	}
+}
