@@ -29,7 +29,7 @@ func some(t *testing.T) {
 	Dialects = []*source.Dialect{
 		morph.Dialect,
 		{Name: "hive", Files: []string{"hive.nix"}, Outputs: []string{"made", "raw"}, Kinds: []string{"hive"}, Expr: reads(`"of-hive"`)},
-		{Name: "nodes", Outputs: []string{"deploy"}, Expr: reads(`"of-nodes"`)},
+		{Name: "nodes", Outputs: []string{"deploy"}, Kinds: []string{"deploy"}, Expr: reads(`"of-nodes"`)},
 		{Name: "plain", Outputs: []string{"nixosConfigurations"}, Expr: reads(`"of-plain"`)},
 	}
 }
@@ -52,6 +52,7 @@ func TestFind(t *testing.T) {
 		"nothing/flake.nix":        flake("devShells = { }; packages = { };"),
 		"named/machines.nix":       "{ a = { }; }",
 		"named/mine.nix":           "{ meta.nixpkgs = 1; web = { }; }",
+		"named/ours.nix":           "{ deploy.nodes.web = { }; }",
 		"named/old.nix":            "{ network.enableRollback = true; web = { }; }",
 		"named/it's # a flake.nix": "{ a = { }; }",
 		"empty/x":                  "",
@@ -73,6 +74,8 @@ func TestFind(t *testing.T) {
 		{in: "empty", wish: Wish{Words: []string{"."}}, want: "error: `.' is a directory without a configuration"},
 		{in: "named", wish: Wish{Words: []string{"machines.nix"}}, want: "morph machines.nix a"},
 		{in: "named", wish: Wish{File: "mine.nix"}, want: "hive mine.nix of-hive"},
+		{in: "named", wish: Wish{File: "ours.nix"}, want: "nodes ours.nix of-nodes"},
+		{in: "named", wish: Wish{File: "ours.nix", Dialect: "morph"}, want: "error: `DIR/named/ours.nix' is a file of deploy-rs's"},
 		{in: "named", wish: Wish{File: "mine.nix", Dialect: "morph"}, want: "error: `DIR/named/mine.nix' is a hive of colmena's"},
 		{in: "named", wish: Wish{File: "old.nix"}, want: "error: `DIR/named/old.nix' is a network of NixOps"},
 		{in: "named", wish: Wish{Words: []string{"it's # a flake.nix"}}, want: "morph it's # a flake.nix a"},

@@ -37,6 +37,7 @@ let
     else if isAttrs (value.meta or null) && has [ "nixpkgs" "nodeNixpkgs" "specialArgs" "nodeSpecialArgs" "allowApplyAll" "machinesFile" ]
     then { kind = "hive"; args = [ ]; }
     else if isAttrs old && (old ? storage || old ? enableRollback || old ? nixpkgs) then { kind = "nixops"; args = [ ]; }
+    else if isAttrs (value.deploy or null) && isAttrs (value.deploy.nodes or null) then { kind = "deploy"; args = [ ]; }
     else if builtins.isList (value.imports or null) then { kind = "module"; args = [ ]; }
     else null;
 

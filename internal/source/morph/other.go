@@ -34,6 +34,8 @@ func notANetwork(at source.Location, kind string, args []string) error {
 		return is("a network of NixOps").
 			Hint("leave out network.storage, network.enableRollback and network.nixpkgs (network.pkgs takes an instance of nixpkgs)").
 			Hint("deployment.targetHost stays; leave out deployment.targetEnv, and make deployment.secrets of deployment.keys")
+	case "deploy":
+		return is("a file of deploy-rs's").Hint("--dialect deploy-rs reads it as it is")
 	case "module":
 		return module(is("a NixOS module, the configuration of one machine"))
 	}
