@@ -1,0 +1,11 @@
+package deployrs
+
+import (
+	"testing"
+
+	"godwit/internal/source/sourcetest"
+)
+
+func TestOtherNix(t *testing.T) {
+	sourcetest.OtherNix(t, "TestContract", "TestRefused", "TestFlake", "TestFile")
+}
