@@ -88,6 +88,19 @@ func TestContract(t *testing.T) {
 			Hosts: []sourcetest.Host{{Name: "laptop", Is: []string{"at ana@laptop", "platform x86_64-linux from pkgs", "profile ana"}, Not: []string{"profile system"}}},
 		},
 		{
+			Name: "a Mac, and a home on it",
+			Files: repo(`darwinConfigurations.mac = { options.nixpkgs.hostPlatform.isDefined = true;
+				config = { nixpkgs.hostPlatform.system = "aarch64-darwin"; system.build.toplevel = pkgs.writeText "mac" ""; }; };
+				homeConfigurations."ana@mac" = person "ana";`),
+			Git:   true,
+			Hosts: []sourcetest.Host{{Name: "mac", Is: []string{"at mac", "platform aarch64-darwin from hostPlatform", "profile system", "profile ana"}}},
+			Check: func(t *testing.T, res *source.Result) {
+				if p := res.Fleet.Hosts[0].Profiles; p[0].Kind != "darwin" || p[1].Kind != "home" || p[1].User != "ana" {
+					t.Errorf("%+v", p)
+				}
+			},
+		},
+		{
 			Name:   "a system for a Mac and one for Linux of one name",
 			Files:  repo(`nixosConfigurations.web = nixos [ ]; darwinConfigurations.web = { system = pkgs.writeText "mac" ""; };`),
 			Git:    true,
