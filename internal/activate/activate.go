@@ -142,7 +142,7 @@ type Request struct {
 type Result struct {
 	// Outcome is one of event's outcomes: ok (dry-activate), changed, unchanged, rolled-back,
 	// failed, interrupted, unreachable.
-	Outcome string
+	Outcome event.Outcome
 	// ID names the deployment on the host, in its record and its log.
 	ID                   string
 	OldSystem, NewSystem string
@@ -267,7 +267,7 @@ type run struct {
 // case; the error is nil when the host runs (or will boot) the new system.
 func Run(ctx context.Context, r host.Conn, req Request, sink event.Sink) (Result, error) {
 	d := &run{r: r, req: req, sc: event.On(sink, req.Host, event.StepActivate), begun: time.Now(), since: awake.Now()}
-	d.res = Result{Outcome: "failed", NewSystem: req.NewSystem, ExitCode: -1}
+	d.res = Result{Outcome: event.OutcomeFailed, NewSystem: req.NewSystem, ExitCode: -1}
 	if err := d.req.normalize(); err != nil {
 		return d.res, err
 	}
@@ -283,7 +283,7 @@ func Run(ctx context.Context, r host.Conn, req Request, sink event.Sink) (Result
 
 func (d *run) summary() string {
 	switch d.res.Outcome {
-	case "changed", "unchanged", "ok":
+	case event.OutcomeChanged, event.OutcomeUnchanged, event.OutcomeOK:
 		switch d.req.Action {
 		case Boot:
 			return "boots the new system from now on"
@@ -296,10 +296,10 @@ func (d *run) summary() string {
 			return "switched"
 		}
 		return "switched, confirmed"
-	case "rolled-back":
+	case event.OutcomeRolledBack:
 		return "rolled back to the system it ran before"
 	}
-	return d.res.Outcome
+	return string(d.res.Outcome)
 }
 
 func (d *run) run(ctx context.Context) error {
@@ -307,7 +307,7 @@ func (d *run) run(ctx context.Context) error {
 	d.state, err = Preflight(ctx, d.r, d.req)
 	if err != nil {
 		if ctx.Err() != nil {
-			d.res.Outcome = "interrupted"
+			d.res.Outcome = event.OutcomeInterrupted
 		}
 		return err
 	}
@@ -334,7 +334,7 @@ func (d *run) run(ctx context.Context) error {
 		}
 	}
 	if len(d.req.Profiles) == 1 && d.state.unchanged(d.req) {
-		d.res.Outcome, d.res.ExitCode, d.res.Meaning = "unchanged", 0, "the host runs this system already"
+		d.res.Outcome, d.res.ExitCode, d.res.Meaning = event.OutcomeUnchanged, 0, "the host runs this system already"
 		return nil
 	}
 	if d.req.Action == Switch && d.state.bootOnly(d.req) {
@@ -612,7 +612,7 @@ func (d *run) broken(ctx context.Context, err error) error {
 // interrupted is Ctrl-C: ask the host to go back now; if that does not reach
 // it, it goes back by itself.
 func (d *run) interrupted(ctx context.Context, armed bool) error {
-	d.res.Outcome = "interrupted"
+	d.res.Outcome = event.OutcomeInterrupted
 	f := fault.New("interrupted").On(d.req.Host).Because(context.Canceled)
 	if !armed {
 		f.Msg = "interrupted before anything was changed"
@@ -668,7 +668,7 @@ func (d *run) interrupted(ctx context.Context, armed bool) error {
 // lost is a host that did not come back in all the time that it had.
 func (d *run) lost(err error) error {
 	d.fr.flush()
-	d.res.Outcome, d.res.Running = "unreachable", ""
+	d.res.Outcome, d.res.Running = event.OutcomeUnreachable, ""
 	silent := awake.Since(d.lastOK).Round(time.Second)
 	f := fault.New("no answer since %s ago", silent).On(d.req.Host).Because(err)
 	switch {

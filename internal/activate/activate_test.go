@@ -251,7 +251,7 @@ func TestRebooted(t *testing.T) {
 			res, _, err := deploy(t, Request{},
 				call{want: `CHECK=`, out: healthy()},
 				call{want: `MODE=`, out: "::godwit fact armed x\n", err: dropped}, c.last)
-			if (err != nil) != c.fails || res.Outcome != c.outcome {
+			if (err != nil) != c.fails || string(res.Outcome) != c.outcome {
 				t.Errorf("%+v %v", res, err)
 			}
 		})

@@ -74,11 +74,11 @@ func (d *run) final(final string) error {
 	case "committed", "done":
 		switch {
 		case d.req.Action == DryActivate:
-			d.res.Outcome = "ok"
+			d.res.Outcome = event.OutcomeOK
 		case d.res.OldSystem == d.req.Activation:
-			d.res.Outcome = "unchanged"
+			d.res.Outcome = event.OutcomeUnchanged
 		default:
-			d.res.Outcome = "changed"
+			d.res.Outcome = event.OutcomeChanged
 		}
 		d.res.Reason = ""
 		if word == "committed" {
@@ -94,7 +94,7 @@ func (d *run) final(final string) error {
 		return nil
 
 	case "rolled-back":
-		d.res.Outcome = "rolled-back"
+		d.res.Outcome = event.OutcomeRolledBack
 		f := fail("%s; it went back by itself", d.why()).Exit(ExitRolledBack)
 		d.failedUnits(f)
 		d.lastLines(f)
@@ -348,7 +348,7 @@ func (d *run) rebooted() error {
 		if rec.Result == "committed" || strings.HasPrefix(rec.Result, "done") {
 			if d.res.Running == d.req.Activation || d.res.Running == d.req.NewSystem || d.req.Action == Test || d.req.Action == Boot {
 				d.sc.Note("the host rebooted after it had been confirmed")
-				d.res.Outcome = "changed"
+				d.res.Outcome = event.OutcomeChanged
 				return nil
 			}
 		}
@@ -370,7 +370,7 @@ func (d *run) rebooted() error {
 	}
 	switch d.res.Running {
 	case d.state.Current:
-		d.res.Outcome = "rolled-back"
+		d.res.Outcome = event.OutcomeRolledBack
 		d.res.Reason = "the host rebooted"
 		f.Msg += "; it booted the system that it ran before"
 		if d.res.Meaning != "" && d.res.ExitCode != 0 {
@@ -379,12 +379,12 @@ func (d *run) rebooted() error {
 		return f.Exit(ExitRolledBack).Hint("run the same deploy again")
 	case d.req.NewSystem:
 		// Cut after the boot default was set and before the record of it.
-		d.res.Outcome = "changed"
+		d.res.Outcome = event.OutcomeChanged
 		d.sc.Warn("the host rebooted during the confirmation, into the new system")
 		return nil
 	}
 	if d.res.Running == d.state.BootDefaultGuess() {
-		d.res.Outcome = "rolled-back"
+		d.res.Outcome = event.OutcomeRolledBack
 	}
 	return f.Exit(ExitFailed).Hint("godwit status %s", host)
 }

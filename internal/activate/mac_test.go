@@ -59,7 +59,7 @@ func TestMac(t *testing.T) {
 			if err != nil {
 				text = fault.Render(err)
 			}
-			if res.Outcome != c.outcome || !strings.Contains(text, c.words) {
+			if string(res.Outcome) != c.outcome || !strings.Contains(text, c.words) {
 				t.Errorf("outcome %q, want %q\n%s\n%q", res.Outcome, c.outcome, text, res.Log)
 			}
 			if ran := l.do(`[ ! -e ran ] || paste -sd, ran | sed 's/,/, /g'`); ran != c.ran {

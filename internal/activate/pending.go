@@ -174,7 +174,7 @@ func resume(ctx context.Context, r host.Conn, host, id string, sink event.Sink) 
 	d.req.NewSystem = dep.Toplevel
 	d.limits()
 	d.fr.line, d.fr.beaten = d.line, d.waiting
-	d.res = Result{Outcome: "failed", ID: dep.ID, OldSystem: dep.Old, NewSystem: dep.Toplevel, ExitCode: -1}
+	d.res = Result{Outcome: event.OutcomeFailed, ID: dep.ID, OldSystem: dep.Old, NewSystem: dep.Toplevel, ExitCode: -1}
 	d.state.Current = dep.Old
 	return d, dep, nil
 }
@@ -184,7 +184,7 @@ func resume(ctx context.Context, r host.Conn, host, id string, sink event.Sink) 
 func Confirm(ctx context.Context, r host.Conn, host, id string, sink event.Sink) (Result, error) {
 	d, dep, err := resume(ctx, r, host, id, sink)
 	if err != nil {
-		return Result{Outcome: "failed", ExitCode: -1}, err
+		return Result{Outcome: event.OutcomeFailed, ExitCode: -1}, err
 	}
 	if !dep.Guarded {
 		return d.res, fault.New("this deployment has no guard, so there is nothing to confirm").On(host)
@@ -208,7 +208,7 @@ func Confirm(ctx context.Context, r host.Conn, host, id string, sink event.Sink)
 func Rollback(ctx context.Context, r host.Conn, host, id, reason string, sink event.Sink) (Result, error) {
 	d, dep, err := resume(ctx, r, host, id, sink)
 	if err != nil {
-		return Result{Outcome: "failed", ExitCode: -1}, err
+		return Result{Outcome: event.OutcomeFailed, ExitCode: -1}, err
 	}
 	if !dep.Guarded {
 		f := fault.New("this deployment has no guard, so it cannot be rolled back").On(host)

@@ -89,7 +89,7 @@ printf '%s\n' x "$PWD/profiles/system" system-6-link "$PWD/gone" "$PWD/old" 'kin
 			if err != nil {
 				text = fault.Render(err)
 			}
-			if res.Outcome != c.outcome || !strings.Contains(text, c.words) {
+			if string(res.Outcome) != c.outcome || !strings.Contains(text, c.words) {
 				t.Errorf("outcome %q, want %q\n%s\n%q", res.Outcome, c.outcome, text, res.Log)
 			}
 			if ran := l.do(`[ ! -e ran ] || paste -sd, ran | sed 's/,/, /g'`); ran != c.ran {

@@ -226,7 +226,7 @@ printf '%s\n' x "$PWD/profiles/system" system-7-link "$PWD/new" "$PWD/old" >stat
 				if err != nil {
 					text = fault.Render(err)
 				}
-				if res.Outcome != c.outcome || !strings.Contains(text, c.words) || (err != nil) != (c.outcome == "failed" || c.outcome == "rolled-back") {
+				if string(res.Outcome) != c.outcome || !strings.Contains(text, c.words) || (err != nil) != (c.outcome == "failed" || c.outcome == "rolled-back") {
 					t.Errorf("outcome %q, want %q\n%s\n%q", res.Outcome, c.outcome, text, res.Log)
 				}
 				if ran := l.do(`[ ! -e ran ] || paste -sd, ran | sed 's/,/, /g'`); ran != c.ran {

@@ -80,14 +80,14 @@ func reasons(bad []deploy.Outcome) []error {
 	return out
 }
 
-func word(bad []deploy.Outcome, interrupted bool) string {
+func word(bad []deploy.Outcome, interrupted bool) event.Outcome {
 	switch {
 	case interrupted:
-		return "interrupted"
+		return event.OutcomeInterrupted
 	case len(bad) > 0:
-		return "failed"
+		return event.OutcomeFailed
 	}
-	return "ok"
+	return event.OutcomeOK
 }
 
 func exitOf(all, bad []deploy.Outcome, interrupted bool) error {
@@ -120,8 +120,8 @@ func (s *session) table(outcomes []deploy.Outcome) string {
 
 // sum is the last line: how many hosts ended how.
 func (s *session) sum(outcomes []deploy.Outcome) string {
-	n := map[deploy.State]int{}
-	var order []deploy.State
+	n := map[event.Outcome]int{}
+	var order []event.Outcome
 	for _, o := range outcomes {
 		if n[o.State] == 0 {
 			order = append(order, o.State)

@@ -203,7 +203,7 @@ func (s *session) showHistory(entries []history.Entry, o historyOptions) error {
 	s.close()
 	if !s.app.globals.json && !s.app.globals.verbose {
 		entries = slices.DeleteFunc(entries, func(e history.Entry) bool {
-			return e.Outcome == string(deploy.Unchanged) || e.Outcome == string(deploy.Skipped) || e.Outcome == string(deploy.NotStarted)
+			return e.Outcome == deploy.Unchanged || e.Outcome == deploy.Skipped || e.Outcome == deploy.NotStarted
 		})
 	}
 	entries = ofProfile(entries, o.profile)
@@ -257,7 +257,7 @@ func historyTable(width int, entries []history.Entry) string {
 			took = ui.Elapsed(e.Duration())
 		}
 		rows[i] = []string{
-			e.Started.Local().Format("2006-01-02 15:04:05"), e.Host, e.Action, e.Outcome, took, dash(e.User), commit, dash(e.Deployment), e.Reason,
+			e.Started.Local().Format("2006-01-02 15:04:05"), e.Host, e.Action, string(e.Outcome), took, dash(e.User), commit, dash(e.Deployment), e.Reason,
 		}
 	}
 	return ui.Table(width, []string{"WHEN", "HOST", "ACTION", "RESULT", "TIME", "BY", "COMMIT", "ID", ""}, rows)
@@ -304,7 +304,7 @@ func entryText(e history.Entry) string {
 		}
 	}
 	line("host", e.Host)
-	line("result", strings.TrimSuffix(e.Outcome+": "+e.Reason, ": "))
+	line("result", strings.TrimSuffix(string(e.Outcome)+": "+e.Reason, ": "))
 	line("action", e.Action)
 	line("started", e.Started.Local().Format(time.RFC1123)+" ("+hoststate.Ago(time.Since(e.Started))+")")
 	if e.Seconds > 0 {

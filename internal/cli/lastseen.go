@@ -71,6 +71,6 @@ func (s *session) rememberLast(ctx context.Context, h *plan.Host) {
 	}
 	if e := s.lastSeen(ctx, h.Name); e != nil {
 		h.Last = &plan.Last{ID: e.Deployment, Time: e.Ended, User: e.User, Deployer: e.Deployer, Commit: e.Commit, Tree: e.Tree,
-			Action: e.Action, Result: e.Outcome, System: e.New}
+			Action: e.Action, Result: string(e.Outcome), System: e.New}
 	}
 }

@@ -83,11 +83,7 @@ func (s *session) sourceOf(ctx context.Context) history.Source {
 	src := history.SourceOf(ctx, at.Path())
 	if src.Refused != nil && ctx.Err() == nil {
 		s.sourceOnce.Do(func() {
-			var hints []string
-			if h, ok := src.Refused.(interface{ HintLines() []string }); ok {
-				hints = h.HintLines()
-			}
-			event.On(s.ui, "", event.StepEvaluate).Warn(event.Message(src.Refused), hints...)
+			event.On(s.ui, "", event.StepEvaluate).Warn(event.Message(src.Refused), fault.Hints(src.Refused)...)
 		})
 	}
 	return src
@@ -95,18 +91,14 @@ func (s *session) sourceOf(ctx context.Context) history.Source {
 
 // warnHistory says that the database is of no use; nothing fails because of it.
 func (s *session) warnHistory(err error) {
-	var hints []string
-	if h, ok := err.(interface{ HintLines() []string }); ok {
-		hints = h.HintLines()
-	}
-	event.On(s.ui, "", "").Warn("this run is not remembered here: "+event.Message(err), hints...)
+	event.On(s.ui, "", "").Warn("this run is not remembered here: "+event.Message(err), fault.Hints(err)...)
 }
 
 // remembered writes an outcome into the record of its run.
 func remembered(rec *history.Recorder, o deploy.Outcome) {
 	r := history.Result{
 		Host: o.Host, Deployment: o.Activation.ID, Old: o.Activation.OldSystem, New: o.System,
-		Outcome: string(o.State), Log: strings.Join(o.Activation.Log, "\n"), Duration: o.Duration,
+		Outcome: o.State, Log: strings.Join(o.Activation.Log, "\n"), Duration: o.Duration,
 	}
 	for _, p := range o.Activation.Profiles {
 		r.Profiles = append(r.Profiles, history.Profile{Name: p.Name, Kind: p.Kind, Old: p.Old, New: p.New})

@@ -164,7 +164,7 @@ func (s *session) activateGeneration(ctx context.Context, h fleet.Host, conn hos
 		ActivateTimeout: seconds(o.activateTimeout), ConfirmTimeout: seconds(o.confirmTimeout), Silence: seconds(o.confirmTimeout),
 		IgnoreUnits: h.HealthChecks.Ignored().Whole(),
 	}, s.ui)
-	out := deploy.Outcome{State: deploy.State(res.Outcome), System: target.System, Activation: res, Err: err}
+	out := deploy.Outcome{State: res.Outcome, System: target.System, Activation: res, Err: err}
 	switch {
 	case err != nil && out.State != deploy.RolledBack && out.State != deploy.Interrupted:
 		out.State = deploy.Failed

@@ -125,12 +125,7 @@ func (a *app) withSession(ctx context.Context, body func(ctx context.Context, s 
 	if err != nil && s.ui.Mode() == ui.JSON {
 		var quiet silent
 		if !errors.As(err, &quiet) {
-			e := event.Event{Kind: event.Result, Outcome: "failed", Error: err.Error(), Time: time.Now()}
-			var h interface{ HintLines() []string }
-			if errors.As(err, &h) {
-				e.Hints = h.HintLines()
-			}
-			s.ui.Emit(e)
+			s.ui.Emit(event.Event{Kind: event.Result, Outcome: event.OutcomeFailed, Error: err.Error(), Hints: fault.Hints(err), Time: time.Now()})
 		}
 	}
 	return err

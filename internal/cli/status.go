@@ -218,11 +218,7 @@ func (s *session) look(ctx context.Context, h fleet.Host, want hoststate.Wanted)
 
 // noAnswer is the status of a host that could not be asked.
 func (s *session) noAnswer(ctx context.Context, h fleet.Host, err error, want hoststate.Wanted) hoststate.Status {
-	var hints []string
-	var hl interface{ HintLines() []string }
-	if errors.As(err, &hl) {
-		hints = hl.HintLines()
-	}
+	hints := fault.Hints(err)
 	why := event.Message(err)
 	if last := s.lastText(ctx, h.Name); last != "" {
 		why += " (" + last + ")"

@@ -111,12 +111,10 @@ func watched(ctx context.Context, h fleet.Host, sink event.Sink, fn func() Outco
 			o.Detail = event.Message(o.Err)
 		}
 	}
-	e := event.Event{Kind: event.Result, Outcome: string(o.State), Text: o.Detail}
+	e := event.Event{Kind: event.Result, Outcome: o.State, Text: o.Detail}
 	if o.Err != nil {
 		e.Error = event.Message(o.Err)
-		if h, ok := o.Err.(interface{ HintLines() []string }); ok {
-			e.Hints = h.HintLines()
-		}
+		e.Hints = fault.Hints(o.Err)
 	}
 	if o.System != "" {
 		e.Data = map[string]string{"system": o.System}

@@ -19,7 +19,7 @@ func TestEachErrors(t *testing.T) {
 		name   string
 		out    Outcome
 		cancel bool
-		state  State
+		state  event.Outcome
 		detail string
 		shown  string
 	}{

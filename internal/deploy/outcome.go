@@ -16,29 +16,26 @@ import (
 	"godwit/internal/store"
 )
 
-// State is how a host ended.
-type State string
-
-// States of a host at the end of a run.
+// How hosts end, in short (event.Outcome).
 const (
-	Built       State = "built"       // the system exists; nothing else was asked for
-	Pushed      State = "pushed"      // the system is in the host's store
-	Changed     State = "changed"     // the host runs (or will boot) the new system
-	Unchanged   State = "unchanged"   // the host ran it already
-	Checked     State = "healthy"     // checks alone were asked for, and passed
-	Uploaded    State = "uploaded"    // secrets alone were asked for
-	Ran         State = "ran"         // a command was asked for and ended with 0
-	RolledBack  State = "rolled-back" // the host went back to what it ran before
-	Failed      State = "failed"
-	Skipped     State = "skipped"     // build-only, or a dry run
-	NotStarted  State = "not-started" // left alone, because others failed first
-	Interrupted State = "interrupted"
+	Built       = event.OutcomeBuilt
+	Pushed      = event.OutcomePushed
+	Changed     = event.OutcomeChanged
+	Unchanged   = event.OutcomeUnchanged
+	Checked     = event.OutcomeChecked
+	Uploaded    = event.OutcomeUploaded
+	Ran         = event.OutcomeRan
+	RolledBack  = event.OutcomeRolledBack
+	Failed      = event.OutcomeFailed
+	Skipped     = event.OutcomeSkipped
+	NotStarted  = event.OutcomeNotStarted
+	Interrupted = event.OutcomeInterrupted
 )
 
 // Outcome is how one host ended.
 type Outcome struct {
 	Host   string
-	State  State
+	State  event.Outcome
 	Detail string // one line for the summary
 	System string // the toplevel's store path, when it was built
 	// In is the store that has System; nothing when it was not built or copied.
@@ -65,9 +62,6 @@ func named(host string, err error) error {
 		return err
 	}
 	f = fault.New("%s", strings.TrimPrefix(event.Message(err), host+": ")).On(host).Because(err)
-	var h interface{ HintLines() []string }
-	if errors.As(err, &h) {
-		f.Hints = h.HintLines()
-	}
+	f.Hints = fault.Hints(err)
 	return f
 }

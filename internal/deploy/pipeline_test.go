@@ -170,7 +170,7 @@ func TestPipelineFailures(t *testing.T) {
 	for name, c := range map[string]struct {
 		play     func(s *stage) *stage
 		greeting string
-		state    State
+		state    event.Outcome
 		want     string // of the error
 		made     string
 	}{
@@ -248,7 +248,7 @@ func TestRunsAlready(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		play  func(s *stage) (greeting string)
-		state State
+		state event.Outcome
 		made  string
 	}{
 		"switch": {func(s *stage) string { s.connects(); return has(s) }, Unchanged, "connect"},
@@ -297,7 +297,7 @@ func TestRunsAlready(t *testing.T) {
 func TestGoals(t *testing.T) {
 	for name, c := range map[string]struct {
 		play   func(s *stage)
-		state  State
+		state  event.Outcome
 		detail string
 		made   string
 	}{

@@ -72,7 +72,7 @@ func (b *rebooting) run(ctx context.Context) Outcome {
 	if err != nil {
 		return Outcome{Err: err}
 	}
-	b.result = activate.Result{OldSystem: state.Current, NewSystem: b.system, Running: state.Current, ExitCode: -1, Outcome: string(Failed)}
+	b.result = activate.Result{OldSystem: state.Current, NewSystem: b.system, Running: state.Current, ExitCode: -1, Outcome: Failed}
 	old := state.Current
 	if old == b.system || state.Specialisation != "" {
 		old = state.Profile
@@ -127,7 +127,7 @@ func (b *rebooting) once(ctx context.Context, state activate.State, old string, 
 	b.sc.End("back, confirmed", err)
 	b.result.ID, b.result.Outcome, b.result.Running, b.result.Reason = res.ID, res.Outcome, res.Running, res.Reason
 	if res.Outcome == reboot.Untouched {
-		b.result.Outcome = string(Failed)
+		b.result.Outcome = Failed
 	}
 	b.result.Duration = res.Took
 	switch {
@@ -150,7 +150,7 @@ func (b *rebooting) again(ctx context.Context) Outcome {
 	if err := b.after(ctx); err != nil {
 		return Outcome{Err: err}
 	}
-	b.result.Outcome = string(Unchanged)
+	b.result.Outcome = Unchanged
 	return Outcome{State: Unchanged, Detail: "already ran this system, rebooted" + passed(b.checked())}
 }
 
@@ -171,12 +171,12 @@ func (b *rebooting) defaultFirst(ctx context.Context, old string) Outcome {
 	b.result = res
 	if err != nil {
 		o := Outcome{Err: err}
-		if res.Outcome == string(RolledBack) {
+		if res.Outcome == RolledBack {
 			o.State = RolledBack
 		}
 		return o
 	}
-	b.result.Outcome = string(Failed)
+	b.result.Outcome = Failed
 	if err := b.reboot(ctx, b.h, b.conn); err != nil {
 		return Outcome{Err: err}
 	}
@@ -186,7 +186,7 @@ func (b *rebooting) defaultFirst(ctx context.Context, old string) Outcome {
 	}
 	switch {
 	case err == nil:
-		b.result.Outcome = string(Changed)
+		b.result.Outcome = Changed
 		return Outcome{State: Changed, Detail: "rebooted into the new system" + passed(b.checked()), Previous: old}
 	case b.NoGuard || ctx.Err() != nil:
 		return Outcome{Err: err}
@@ -199,7 +199,7 @@ func (b *rebooting) defaultFirst(ctx context.Context, old string) Outcome {
 	if err2 != nil {
 		return Outcome{Err: fault.New("%w; and it could not be sent back: %s", err, event.Message(err2)).On(b.h.Name)}
 	}
-	b.result.Outcome, b.result.Running = string(RolledBack), back.NewSystem
+	b.result.Outcome, b.result.Running = RolledBack, back.NewSystem
 	return Outcome{State: RolledBack, Err: fault.New("%w; the host was rebooted into the system that ran before", err).On(b.h.Name)}
 }
 

@@ -33,7 +33,7 @@ func again(c hosttest.Call) hosttest.Call { c.Again = true; return c }
 func TestReboot(t *testing.T) {
 	for name, c := range map[string]struct {
 		play  func(s *stage)
-		state State
+		state event.Outcome
 		want  string // of the detail, or of the error
 		made  string
 	}{

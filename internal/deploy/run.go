@@ -364,7 +364,7 @@ func buildOnlyNote(g Goal, host string) string {
 	return "Deployment steps are disabled for build-only host: " + host
 }
 
-func (r *Run) state(s State) State {
+func (r *Run) state(s event.Outcome) event.Outcome {
 	if r.DryRun {
 		return Skipped
 	}
@@ -560,7 +560,7 @@ func (r *Run) activate(ctx context.Context, h fleet.Host, conn host.Conn, system
 	})
 	if err != nil {
 		o := Outcome{Err: err}
-		if res.Outcome == string(RolledBack) {
+		if res.Outcome == RolledBack {
 			o.State = RolledBack
 		}
 		return o
@@ -576,7 +576,7 @@ func (r *Run) activate(ctx context.Context, h fleet.Host, conn host.Conn, system
 		}
 		return Outcome{State: Changed, Detail: "already ran this system, boots it again" + passed(checked)}
 	}
-	if res.Outcome == string(Unchanged) {
+	if res.Outcome == Unchanged {
 		if err := after(ctx); err != nil {
 			return Outcome{Err: err}
 		}

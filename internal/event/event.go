@@ -87,9 +87,8 @@ type Event struct {
 	Error string `json:"error,omitempty"`
 	// Hints are things to do next, each of them something that can be typed.
 	Hints []string `json:"hints,omitempty"`
-	// Outcome of a Result: "ok", "changed", "unchanged", "failed",
-	// "rolled-back", "skipped", "interrupted".
-	Outcome string `json:"outcome,omitempty"`
+	// Outcome of a Result.
+	Outcome Outcome `json:"outcome,omitempty"`
 	// Activity is set on events that come from Nix's own log (internal/nixlog).
 	Activity *Activity `json:"activity,omitempty"`
 	// Data holds further facts for machines (store paths, exit codes, ...).

@@ -102,7 +102,16 @@ func (e *Error) Bare() string { return e.Msg }
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// HintLines are the hints; event.Scope.End reads them.
+// Hints are what err, or what it wraps, says to do next.
+func Hints(err error) []string {
+	var h interface{ HintLines() []string }
+	if errors.As(err, &h) {
+		return h.HintLines()
+	}
+	return nil
+}
+
+// HintLines are the hints; Hints and event.Scope.End read them.
 func (e *Error) HintLines() []string { return e.Hints }
 
 // MostLines bounds the facts of an error that are shown; of more the first and the

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"godwit/internal/activate"
+	"godwit/internal/event"
 	"godwit/internal/fault"
 )
 
@@ -288,7 +289,7 @@ a d0 changed host bo "" `
 }
 
 func TestOutcomeOf(t *testing.T) {
-	for word, want := range map[string]string{
+	for word, want := range map[string]event.Outcome{
 		"committed": Changed, "done 0": Changed, "rolled-back 0": RolledBack, "rolled-back 4": RolledBack, "aborted": Failed,
 		"superseded": Superseded, "rollback-failed": Failed, "failed 2": Failed, "abandoned": Failed, "": Unknown,
 	} {

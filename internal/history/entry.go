@@ -14,18 +14,19 @@ import (
 	"time"
 
 	"godwit/internal/activate"
+	"godwit/internal/event"
 	"godwit/internal/fleet"
 )
 
-// Outcomes of an entry; further ones are words of internal/event.
+// Outcomes of an entry that this package knows of (event.Outcome).
 const (
-	Changed     = "changed"
-	Unchanged   = "unchanged"
-	RolledBack  = "rolled-back"
-	Failed      = "failed"
-	Interrupted = "interrupted"
-	Superseded  = "superseded" // somebody else switched the host meanwhile
-	Unknown     = "unknown"    // the deployer ended without a result
+	Changed     = event.OutcomeChanged
+	Unchanged   = event.OutcomeUnchanged
+	RolledBack  = event.OutcomeRolledBack
+	Failed      = event.OutcomeFailed
+	Interrupted = event.OutcomeInterrupted
+	Superseded  = event.OutcomeSuperseded // somebody else switched the host meanwhile
+	Unknown     = event.OutcomeUnknown    // the deployer ended without a result
 )
 
 // Sources of an entry.
@@ -58,7 +59,7 @@ type Result struct {
 	Old, New string
 	// Profiles are all of the host's, in order; none: there is the system alone.
 	Profiles []Profile
-	Outcome  string
+	Outcome  event.Outcome
 	Reason   string // one line, when it did not go as asked
 	Log      string // the end of the activation's log
 	Ended    time.Time
@@ -102,10 +103,10 @@ type Entry struct {
 	New    string `json:"new,omitempty"`
 	// Profiles are all of the host's, in order; Old and New are those of the one that
 	// stands for the host. None: the system is the only one.
-	Profiles []Profile `json:"profiles,omitempty"`
-	Outcome  string    `json:"outcome"`
-	Reason   string    `json:"reason,omitempty"`
-	Log      string    `json:"log,omitempty"`
+	Profiles []Profile     `json:"profiles,omitempty"`
+	Outcome  event.Outcome `json:"outcome"`
+	Reason   string        `json:"reason,omitempty"`
+	Log      string        `json:"log,omitempty"`
 	// Seconds is how long the host took: as the deployer saw it, from its first
 	// step to its last, or else the activation alone, as the host saw it.
 	Seconds float64 `json:"seconds"`
@@ -141,7 +142,7 @@ func FromRecord(host string, r activate.Record) Entry {
 }
 
 // OutcomeOf translates the guard's word for how a deployment ended.
-func OutcomeOf(result string) string {
+func OutcomeOf(result string) event.Outcome {
 	word, _, _ := strings.Cut(result, " ")
 	switch word {
 	case "committed", "done":

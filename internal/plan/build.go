@@ -11,6 +11,7 @@ import (
 	"godwit/internal/activate"
 	"godwit/internal/closure"
 	"godwit/internal/event"
+	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/host"
 	"godwit/internal/storepath"
@@ -118,10 +119,7 @@ func Fail(h *Host, err error) {
 	if errors.As(err, &bare) {
 		h.Error = bare.Bare()
 	}
-	var hints interface{ HintLines() []string }
-	if errors.As(err, &hints) {
-		h.Hints = hints.HintLines()
-	}
+	h.Hints = fault.Hints(err)
 	h.Status = Failed
 	switch host.KindOf(err) {
 	case host.Unreachable, host.NameNotFound, host.Refused, host.Timeout, host.Dropped:

@@ -77,15 +77,15 @@ const loaderMax = 10 * time.Minute
 
 // Outcomes of BootOnce.
 const (
-	Changed    = "changed"     // New runs, and is the boot default
-	RolledBack = "rolled-back" // Old runs, and is the boot default
-	Untouched  = "untouched"   // nothing was changed
-	Failed     = "failed"      // not known, or neither
+	Changed    = event.OutcomeChanged    // New runs, and is the boot default
+	RolledBack = event.OutcomeRolledBack // Old runs, and is the boot default
+	Untouched  = event.OutcomeUntouched  // nothing was changed
+	Failed     = event.OutcomeFailed     // not known, or neither
 )
 
 // OnceResult is how BootOnce ended.
 type OnceResult struct {
-	Outcome string
+	Outcome event.Outcome
 	ID      string
 	Running string // what the host ran when last heard of; empty: not known
 	Reason  string

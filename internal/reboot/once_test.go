@@ -57,7 +57,7 @@ func TestBootOnce(t *testing.T) {
 	for name, c := range map[string]struct {
 		script  map[string][]string
 		checks  error
-		outcome string
+		outcome event.Outcome
 		want    string // of the rendered error
 		verbs   string // that were asked, without look
 	}{

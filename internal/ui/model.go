@@ -35,9 +35,9 @@ type host struct {
 	waits   string  // what it waits for
 	began   time.Time
 	ended   time.Time
-	outcome string // of the Result
-	text    string // of the Result, or of the step that ended last
-	err     string // of the step that failed last
+	outcome event.Outcome // of the Result
+	text    string        // of the Result, or of the step that ended last
+	err     string        // of the step that failed last
 	failed  event.Step
 	lastOK  event.Step
 	well    map[event.Step]bool // steps that ended well, and did not begin again
@@ -388,7 +388,7 @@ func (h *host) final() string {
 	case h.text != "":
 		return h.text
 	case h.err != "":
-		return strings.ReplaceAll(h.outcome, "-", " ") + ": " + h.err
+		return strings.ReplaceAll(string(h.outcome), "-", " ") + ": " + h.err
 	}
 	switch h.outcome {
 	case "", "ok":
@@ -398,7 +398,7 @@ func (h *host) final() string {
 	case "unreachable":
 		return "no answer"
 	}
-	return h.outcome
+	return string(h.outcome)
 }
 
 func stepFailed(s event.Step, err string) string {

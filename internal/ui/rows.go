@@ -234,7 +234,7 @@ func (u *UI) finalRows(h int) []row {
 			host.waits = "not started"
 		}
 		if fold && (!host.bad() || host.outcome == "interrupted") {
-			o := host.outcome
+			o := string(host.outcome)
 			switch {
 			case host.state == waiting:
 				o = "not started"

@@ -68,7 +68,7 @@ func TestDeployer(t *testing.T) {
 			e.Notes += ev.Text + "\n"
 		}
 	}))
-	e.Outcome = res.Outcome
+	e.Outcome = string(res.Outcome)
 	if err != nil {
 		e.Error = err.Error()
 	}
@@ -208,5 +208,5 @@ func (h *machine) runAsleep(t *testing.T, req activate.Request, who string, at, 
 	if e.Error != "" {
 		err = errors.New(e.Error)
 	}
-	return activate.Result{Outcome: e.Outcome}, err
+	return activate.Result{Outcome: event.Outcome(e.Outcome)}, err
 }

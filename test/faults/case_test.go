@@ -197,7 +197,7 @@ func (h *machine) runCase(t *testing.T, c fcase) {
 	took := time.Since(begin)
 	k.wg.Wait()
 	t.Logf("%-12s %5.1fs, %d drops; %v", k.res.Outcome, took.Seconds(), k.res.Drops, k.err)
-	if k.res.Outcome != c.outcome {
+	if string(k.res.Outcome) != c.outcome {
 		t.Errorf("outcome %q, want %q", k.res.Outcome, c.outcome)
 	}
 	var f *fault.Error

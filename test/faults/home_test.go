@@ -103,7 +103,7 @@ n=0; until [ -S /nix/var/nix/daemon-socket/socket ] && [ -S /run/user/$(id -u de
 			if err != nil {
 				said += fault.Render(err)
 			}
-			if res.Outcome != c.outcome || !strings.Contains(said, c.words) {
+			if string(res.Outcome) != c.outcome || !strings.Contains(said, c.words) {
 				t.Errorf("outcome %q, want %q, with %q\n%s\n%s", res.Outcome, c.outcome, c.words, said, h.must("tail -n 30 /run/godwit/*/log ~deploy/.local/state/godwit/run/*/*/log 2>/dev/null; true"))
 			}
 			is(t, c.is)

@@ -220,7 +220,7 @@ func (h *machine) round(t *testing.T, c round) {
 	if len(left) > 0 {
 		t.Errorf("left over: %q", left)
 	}
-	want := map[string][]string{"changed": {new}, "rolled-back": {old}, "failed": {old}, "unreachable": {old, new}}[res.Outcome]
+	want := map[string][]string{"changed": {new}, "rolled-back": {old}, "failed": {old}, "unreachable": {old, new}}[string(res.Outcome)]
 	if !slices.Contains(want, s.current) {
 		t.Errorf("the outcome is %q, and the host runs %s", res.Outcome, s.current)
 	}
@@ -256,7 +256,7 @@ wait`)
 		}
 		res, _ := activate.Run(ctx, h.r, req, event.Discard)
 		cancel()
-		won[res.Outcome]++
+		won[string(res.Outcome)]++
 		switch res.Outcome {
 		case "changed":
 			h.invariant(t, h.systems["old"], h.systems["instant"])
