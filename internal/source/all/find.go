@@ -412,7 +412,7 @@ func Near(w Wish) (source.Location, bool) {
 	}
 	if ref, _ := flakeref.Split(word); word != "" {
 		if abs, err := filepath.Abs(ref); err == nil && !schemes.MatchString(ref) {
-			ref = abs
+			ref = strings.TrimSuffix(abs, "/flake.nix")
 		}
 		return source.Location{Flake: ref}, true
 	}

@@ -36,7 +36,10 @@ func some(t *testing.T) {
 
 func TestFind(t *testing.T) {
 	some(t)
-	tool := sourcetest.Tool(t, "")
+	var tool *nix.Tool
+	if !testing.Short() { // what Nix is not asked for is tried without it
+		tool = sourcetest.Tool(t, "")
+	}
 	flake := func(outputs string) string { return "{ outputs = _: { " + outputs + " }; }" }
 	dir := sourcetest.Write(t, map[string]string{
 		"morph/network.nix":        "{ a = { }; }",
@@ -108,9 +111,17 @@ func TestFind(t *testing.T) {
 
 // found is what Find finds, in words; what a named file holds is opened.
 func found(t *testing.T, tool *nix.Tool, w Wish) string {
-	f, err := Find(t.Context(), func(context.Context) (*nix.Tool, error) { return tool, nil }, w, source.Options{})
+	f, err := Find(t.Context(), func(context.Context) (*nix.Tool, error) {
+		if tool == nil {
+			t.Skip("needs Nix")
+		}
+		return tool, nil
+	}, w, source.Options{})
 	var names []string
 	if err == nil && f.At.Flake == "" && !w.Empty() {
+		if tool == nil {
+			t.Skip("needs Nix")
+		}
 		var src source.Source
 		if src, err = f.Open(t.Context(), tool, source.Options{}); err == nil {
 			names = src.About().Names
@@ -176,5 +187,35 @@ func TestDialects(t *testing.T) {
 	}
 	if !slices.Equal(Names(), slices.Compact(Names())) {
 		t.Error(Names())
+	}
+}
+
+// What completion and records know of a configuration, without Nix.
+func TestNear(t *testing.T) {
+	some(t)
+	dir := sourcetest.Write(t, map[string]string{"f/flake.nix": "", "f/sub/x": "", "m/network.nix": "", "m/other.nix": ""})
+	for _, c := range []struct {
+		in   string
+		wish Wish
+		want string
+	}{
+		{in: "m", want: "DIR/m/network.nix"},
+		{in: "m", wish: Wish{Words: []string{"other.nix"}}, want: "DIR/m/other.nix"},
+		{in: "m", wish: Wish{File: "other.nix"}, want: "DIR/m/other.nix"},
+		{in: "f/sub", want: "DIR/f#"},
+		{in: "m", wish: Wish{Words: []string{"../f#web"}}, want: "DIR/f#"},
+		{in: "m", wish: Wish{Flake: "github:o/r#x"}, want: "github:o/r#"},
+		{in: "f", wish: Wish{Words: []string{"flake.nix"}}, want: "DIR/f#"},
+	} {
+		t.Chdir(filepath.Join(dir, c.in))
+		at, ok := Near(c.wish)
+		if got := strings.ReplaceAll(at.Key(), dir, "DIR"); !ok || got != c.want {
+			t.Errorf("%s %v: %s, %t", c.in, c.wish, got, ok)
+		}
+	}
+	t.Chdir(filepath.Join(dir, "m"))
+	found, err := At(t.Context(), nil, filepath.Join(dir, "m", "network.nix"), source.Options{})
+	if err != nil || found.At.Dialect != "morph" || found.Empty() == "" {
+		t.Error(found, err)
 	}
 }

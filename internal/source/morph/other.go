@@ -22,14 +22,9 @@ func notANetwork(at source.Location, kind string, args []string) error {
 	}
 	switch kind {
 	case "flake":
-		dir := filepath.Dir(file)
-		return is("a flake").
-			Hint("a system of it can be deployed as it is: godwit deploy --store-path \"$(nix build --no-link --print-out-paths %s#nixosConfigurations.HOST.config.system.build.toplevel)\" --to ADDRESS switch", dir).
-			Hint("or write a network.nix that names the same modules: { network.pkgs = (builtins.getFlake (toString ./.)).inputs.nixpkgs.legacyPackages.x86_64-linux; HOST = ./host.nix; }")
+		return is("a flake").Hint("name it as one: --flake %s", filepath.Dir(file))
 	case "hive":
-		return is("a hive of colmena's").
-			Hint("write a network.nix with its machines: { network.pkgs = (import ./%s).meta.nixpkgs; HOST = (import ./%[1]s).HOST; }", filepath.Base(file)).
-			Hint("deployment.tags, targetHost, targetPort and targetUser are the same there; deployment.keys are deployment.secrets")
+		return is("a hive of colmena's").Hint("--dialect colmena reads it")
 	case "nixops":
 		return is("a network of NixOps").
 			Hint("leave out network.storage, network.enableRollback and network.nixpkgs (network.pkgs takes an instance of nixpkgs)").
