@@ -48,22 +48,29 @@ builder has it. --verbose also shows what was only rebuilt.` + "\n" + foundFileH
 				return fault.New("diff takes a deployment file and a host").Hint("%s", fault.Raw(c.UseLine()))
 			}
 			f := a.fleetArgs(c.Context(), args)
-			if len(f.hosts) < 1 || len(f.hosts) > 3 {
-				return fault.New("diff takes a host and at most two systems").Hint("%s", fault.Raw(c.UseLine()))
+			words := f.hosts
+			if !f.fragment() { // else the host is there
+				if len(words) == 0 {
+					return fault.New("diff takes a host and at most two systems").Hint("%s", fault.Raw(c.UseLine()))
+				}
+				words = words[1:]
 			}
+			f.hosts = f.hosts[:len(f.hosts)-len(words)]
 			from, to := "running", "config"
-			switch len(f.hosts) {
+			switch len(words) {
+			case 0:
+			case 1:
+				from, to = words[0], "running"
 			case 2:
-				from, to = f.hosts[1], "running"
-			case 3:
-				from, to = f.hosts[1], f.hosts[2]
+				from, to = words[0], words[1]
+			default:
+				return fault.New("diff takes a host and at most two systems").Hint("%s", fault.Raw(c.UseLine()))
 			}
 			for _, word := range []string{from, to} {
 				if err := checkSystemWord(word); err != nil {
 					return err
 				}
 			}
-			f.hosts = f.hosts[:1]
 			return a.withReport(c.Context(), func(ctx context.Context, s *session) error {
 				return s.diff(ctx, f, from, to, o)
 			})
@@ -126,7 +133,7 @@ func (s *session) diff(ctx context.Context, f fleetArgs, from, to string, o diff
 	case len(s.broken) > 0:
 		return s.broken[0].Err
 	case len(s.hosts) != 1:
-		return fault.New("diff is about one host, and `%s' matches %d", f.hosts[0], len(s.hosts))
+		return fault.New("diff is about one host, and `%s' matches %d", strings.Join(append(f.hosts, s.at.Hosts...), " "), len(s.hosts))
 	case s.hosts[0].BuildOnly:
 		return fault.New("a build-only host has no running system").On(s.hosts[0].Name)
 	}

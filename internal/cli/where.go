@@ -114,11 +114,15 @@ func (f fleetArgs) selection(s fleet.Selection) fleet.Selection {
 
 // needHosts refuses a verb that changes hosts when nobody said which.
 func (f fleetArgs) needHosts(c *cobra.Command, s fleet.Selection) error {
-	named := slices.ContainsFunc(append(slices.Clone(f.wish.Words), f.wish.Flake), func(w string) bool { return strings.Contains(w, "#") })
-	if len(f.hosts) > 0 || len(s.On) > 0 || len(s.Tagged) > 0 || named {
+	if len(f.hosts) > 0 || len(s.On) > 0 || len(s.Tagged) > 0 || f.fragment() {
 		return nil
 	}
 	return fault.New("%s wants to know which hosts", c.CommandPath()).Hint("name them, or use --on '*' for all")
+}
+
+// fragment tells whether a flake was named with something behind "#": a host, most likely.
+func (f fleetArgs) fragment() bool {
+	return slices.ContainsFunc(append(slices.Clone(f.wish.Words), f.wish.Flake), func(w string) bool { return strings.Contains(w, "#") })
 }
 
 // String is how hints name the configuration: as it was typed.

@@ -118,10 +118,11 @@ func (l Location) String() string {
 }
 
 // Here is a path as it is typed from the current directory: relative when it is
-// below it.
+// below it or not far above.
 func Here(path string) string {
 	if wd, err := os.Getwd(); err == nil {
-		if rel, err := filepath.Rel(wd, path); err == nil && rel != ".." && !strings.HasPrefix(rel, "../") {
+		rel, err := filepath.Rel(wd, path)
+		if up := strings.Count(rel, "../"); err == nil && up <= 2 && up < strings.Count(wd, "/") {
 			return rel
 		}
 	}

@@ -66,14 +66,14 @@ func TestFind(t *testing.T) {
 		want string // dialect, where, hosts, profiles; or what the error says
 	}{
 		{in: "morph", want: "morph network.nix"},
-		{in: "morph/below", want: "morph DIR/morph/network.nix"},
+		{in: "morph/below", want: "morph ../network.nix"},
 		{in: "both", want: "hive hive.nix"},
 		{in: "made", want: "hive .#made"},
 		{in: "nodes", want: "nodes .#deploy"},
 		{in: "shell", want: "morph network.nix"},
 		{in: "nothing", want: "error: the flake . has no output that godwit can deploy its outputs: devShells, packages"},
 		{in: "named", want: "error: there is no configuration in DIR/named or above it"},
-		{in: "empty", wish: Wish{Words: []string{"../nodes"}}, want: "nodes DIR/nodes#deploy"},
+		{in: "empty", wish: Wish{Words: []string{"../nodes"}}, want: "nodes ../nodes#deploy"},
 		{in: "empty", wish: Wish{Words: []string{"."}}, want: "error: `.' is a directory without a configuration"},
 		{in: "named", wish: Wish{Words: []string{"machines.nix"}}, want: "morph machines.nix a"},
 		{in: "named", wish: Wish{File: "mine.nix"}, want: "hive mine.nix of-hive"},
