@@ -29,7 +29,7 @@ func below(room string, rooms ...string) bool {
 var (
 	values   = []string{"event", "fault", "fleet", "hostscript", "shell", "storepath", "ui/text", "bounded", "crash", "paths", "profile"}
 	adapters = []string{"nix", "nixlog", "ssh", "store", "nar", "host", "host/local", "flakeref", "regular", "scratch", "awake", "leash", "settings"}
-	phases   = []string{"builder", "activate", "health", "secrets", "reboot", "hoststate", "closure", "history"}
+	phases   = []string{"builder", "activate", "health", "secrets", "reboot", "hoststate", "gc", "closure", "history"}
 	dialects = regexp.MustCompile(`^source/(morph|colmena|deployrs|flake|own)$`)
 	kinds    = regexp.MustCompile(`^profile/(nixos|darwin|home|custom|noop|secrets)$`)
 )
@@ -166,7 +166,7 @@ var words = []struct {
 		name: "NixOS", is: regexp.MustCompile(`switch-to-configuration|/run/current-system[^/]|/run/booted-system|nixos-rebuild|/nix/var/nix/profiles/system`),
 		in: []string{"profile/nixos", "tools/..."},
 		but: []string{
-			"activate", "reboot", "hoststate", "hostscript", // the guard's texts; what is not NixOS
+			"activate", "reboot", "hoststate", "gc", "hostscript", // the guard's texts; what is not NixOS
 			"cli", "deploy", // what a host runs
 		},
 	},

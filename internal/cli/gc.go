@@ -13,6 +13,7 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/gc"
 	"godwit/internal/host"
 	"godwit/internal/hoststate"
 	"godwit/internal/store"
@@ -38,7 +39,7 @@ newest --keep generations. Hosts with a pending deployment are left alone.
   godwit gc network.nix --on 'pi*' --keep 1`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			rule := hoststate.KeepRule{Newest: keep}
+			rule := gc.KeepRule{Newest: keep}
 			var err error
 			if keep < 1 {
 				return fault.New("--keep must be 1 or more, not %d", keep)
@@ -83,7 +84,7 @@ func parseAge(s string) (time.Duration, error) {
 }
 
 // collect deletes what a host does not need any more.
-func (s *session) collect(ctx context.Context, h fleet.Host, conn host.Conn, rule hoststate.KeepRule) deploy.Outcome {
+func (s *session) collect(ctx context.Context, h fleet.Host, conn host.Conn, rule gc.KeepRule) deploy.Outcome {
 	sc := event.On(s.ui, h.Name, event.StepGC)
 	sc.Start("")
 	fail := func(err error) deploy.Outcome {
@@ -95,12 +96,12 @@ func (s *session) collect(ctx context.Context, h fleet.Host, conn host.Conn, rul
 	}
 	facts, err := hoststate.Look(ctx, conn, h.Name)
 	if err == nil {
-		err = facts.MayCollect(h.Name)
+		err = gc.MayCollect(facts, h.Name)
 	}
 	if err != nil {
 		return fail(err)
 	}
-	drop, keep := facts.Sweep(rule)
+	drop, keep := gc.Sweep(facts, rule)
 	for _, k := range keep {
 		if s.app.globals.verbose {
 			sc.Note(fmt.Sprintf("generation %d stays: it %s", k.Number, k.Why))
@@ -113,7 +114,7 @@ func (s *session) collect(ctx context.Context, h fleet.Host, conn host.Conn, rul
 		}
 	}
 	return s.wet(sc, would, func() deploy.Outcome {
-		res, err := hoststate.Collect(ctx, conn, h.Name, facts, drop, sc)
+		res, err := gc.Collect(ctx, conn, h.Name, facts, drop, sc)
 		if err != nil {
 			return fail(err)
 		}
@@ -122,7 +123,7 @@ func (s *session) collect(ctx context.Context, h fleet.Host, conn host.Conn, rul
 }
 
 // collected is the outcome of a host whose garbage was collected.
-func collected(res hoststate.Collected, sc event.Scope) deploy.Outcome {
+func collected(res gc.Collected, sc event.Scope) deploy.Outcome {
 	detail := text.Count(res.Generations, "generation") + " and " + text.Count(res.Paths, "path") + " deleted"
 	if res.Bytes >= 0 {
 		detail += ", " + ui.Size(res.Bytes) + " freed"
@@ -159,7 +160,7 @@ func generationNumbers(list []hoststate.Generation) string {
 
 // freeable is how much only the systems in drop need. It is a guess: what else
 // is kept on the host is not looked at.
-func freeable(ctx context.Context, conn host.Conn, drop []hoststate.Generation, keep []hoststate.Kept) (int64, bool) {
+func freeable(ctx context.Context, conn host.Conn, drop []hoststate.Generation, keep []gc.Kept) (int64, bool) {
 	if len(drop) == 0 {
 		return 0, true
 	}

@@ -292,7 +292,7 @@ func (f Facts) Previous() (Generation, bool) {
 	if ok {
 		system = current.System
 	}
-	return f.before(f.CurrentGeneration(), system)
+	return f.Before(f.CurrentGeneration(), system)
 }
 
 // tried tells whether the running system came by deploy test.
@@ -306,8 +306,8 @@ func (f Facts) tried() bool {
 	return false
 }
 
-// before is the newest generation below number n with another system.
-func (f Facts) before(n int, system string) (Generation, bool) {
+// Before is the newest generation below number n with another system.
+func (f Facts) Before(n int, system string) (Generation, bool) {
 	for i := len(f.Generations) - 1; i >= 0; i-- {
 		if g := f.Generations[i]; g.Number < n && g.System != system {
 			return g, true

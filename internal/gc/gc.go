@@ -1,4 +1,6 @@
-package hoststate
+// Package gc deletes old generations of a host's system, and then what nothing refers
+// to any more: the one part of looking after hosts that changes them without deploying.
+package gc
 
 import (
 	"context"
@@ -15,6 +17,7 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/host"
 	"godwit/internal/hostscript"
+	"godwit/internal/hoststate"
 )
 
 //go:embed gc.sh
@@ -30,14 +33,14 @@ type KeepRule struct {
 
 // Kept is a generation that stays, and why.
 type Kept struct {
-	Generation
+	hoststate.Generation
 	Why string `json:"why"`
 }
 
 // Sweep divides the generations of a host into those that go and those that
 // stay: what runs, was booted, boots next, is named by the profile, or is what
 // a rollback would go to always stays.
-func (f Facts) Sweep(rule KeepRule) (drop []Generation, keep []Kept) {
+func Sweep(f hoststate.Facts, rule KeepRule) (drop []hoststate.Generation, keep []Kept) {
 	why := map[int]string{}
 	hold := func(n int, reason string) {
 		if n != 0 && why[n] == "" {
@@ -60,7 +63,7 @@ func (f Facts) Sweep(rule KeepRule) (drop []Generation, keep []Kept) {
 	if g, ok := f.Previous(); ok {
 		hold(g.Number, "is what a rollback goes to")
 	}
-	if g, ok := f.before(f.GenerationOf(f.Current), f.Current); ok {
+	if g, ok := f.Before(f.GenerationOf(f.Current), f.Current); ok {
 		hold(g.Number, "is what a rollback goes to")
 	}
 	newest := max(rule.Newest, 1)
@@ -83,7 +86,7 @@ func (f Facts) Sweep(rule KeepRule) (drop []Generation, keep []Kept) {
 }
 
 // MayCollect says why garbage must not be collected on the host now.
-func (f Facts) MayCollect(host string) error {
+func MayCollect(f hoststate.Facts, host string) error {
 	switch {
 	case f.Deployment.Pending() || f.Pending != "":
 		return fault.New("a deployment is pending; nothing was collected").On(host).
@@ -110,7 +113,7 @@ type Collected struct {
 // Collect deletes generations and then what nothing refers to any more. It
 // looks at the host once more, under the lock that arming a deployment takes,
 // so that nothing which came to be used meanwhile is deleted.
-func Collect(ctx context.Context, r host.Conn, name string, f Facts, drop []Generation, sc event.Scope) (Collected, error) {
+func Collect(ctx context.Context, r host.Conn, name string, f hoststate.Facts, drop []hoststate.Generation, sc event.Scope) (Collected, error) {
 	args := []string{activate.DefaultProfile, "keep-menu"}
 	if f.BootDefaultKnown && f.BootDefault == f.Profile && f.Profile == f.Current && len(drop) > 0 {
 		args[1] = "menu" // the boot menu is made anew, so that it names nothing that is gone

@@ -1,4 +1,4 @@
-package hoststate
+package gc
 
 import (
 	"fmt"
@@ -8,22 +8,23 @@ import (
 	"time"
 
 	"godwit/internal/activate"
+	"godwit/internal/hoststate"
 )
 
 func TestSweep(t *testing.T) {
 	now := time.Unix(1762600000, 0)
 	system := func(n int) string { return fmt.Sprintf("/nix/store/%032d-nixos-system-x-1", n) }
-	facts := func(link, current, booted, boots int) Facts {
-		f := Facts{Clock: now, BootDefault: system(boots), BootDefaultKnown: true}
+	facts := func(link, current, booted, boots int) hoststate.Facts {
+		f := hoststate.Facts{Clock: now, BootDefault: system(boots), BootDefaultKnown: true}
 		f.State = activate.State{Current: system(current), Booted: system(booted), Generation: fmt.Sprintf("system-%d-link", link), Profile: system(link)}
 		for n := 1; n <= 10; n++ {
-			f.Generations = append(f.Generations, Generation{n, system(n), now.Add(-time.Duration(20-2*n) * 24 * time.Hour)})
+			f.Generations = append(f.Generations, hoststate.Generation{Number: n, System: system(n), Made: now.Add(-time.Duration(20-2*n) * 24 * time.Hour)})
 		}
 		return f
 	}
 	for _, c := range []struct {
 		name string
-		f    Facts
+		f    hoststate.Facts
 		rule KeepRule
 		drop string
 	}{
@@ -35,7 +36,7 @@ func TestSweep(t *testing.T) {
 		{"a boot is due", facts(10, 7, 7, 10), KeepRule{Newest: 1}, "[1 2 3 4 5 8]"},
 		{"younger than 10 days stay", facts(10, 10, 10, 10), KeepRule{Newest: 1, OlderThan: 10 * 24 * time.Hour}, "[1 2 3 4 5]"},
 	} {
-		drop, keep := c.f.Sweep(c.rule)
+		drop, keep := Sweep(c.f, c.rule)
 		var got []int
 		for _, g := range drop {
 			got = append(got, g.Number)
@@ -49,7 +50,7 @@ func TestSweep(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 2000 {
 		f := facts(1+r.IntN(10), 1+r.IntN(12), 1+r.IntN(12), 1+r.IntN(12))
-		drop, _ := f.Sweep(KeepRule{Newest: r.IntN(4), OlderThan: time.Duration(r.IntN(30)) * 24 * time.Hour})
+		drop, _ := Sweep(f, KeepRule{Newest: r.IntN(4), OlderThan: time.Duration(r.IntN(30)) * 24 * time.Hour})
 		previous, ok := f.Previous()
 		for _, g := range drop {
 			if slices.Contains([]string{f.Current, f.Booted, f.BootDefault, f.Profile}, g.System) || g.Number == f.CurrentGeneration() || ok && g == previous {
@@ -60,20 +61,20 @@ func TestSweep(t *testing.T) {
 }
 
 func TestMayCollect(t *testing.T) {
-	fine := Facts{State: activate.State{Current: "/a", Profile: "/a"}}
-	if err := fine.MayCollect("h"); err != nil {
+	fine := hoststate.Facts{State: activate.State{Current: "/a", Profile: "/a"}}
+	if err := MayCollect(fine, "h"); err != nil {
 		t.Error(err)
 	}
-	for name, change := range map[string]func(*Facts){
-		"pending":     func(f *Facts) { f.Deployment = &activate.Deployment{ID: "x"} },
-		"armed":       func(f *Facts) { f.Pending = "x" },
-		"interrupted": func(f *Facts) { f.Interrupted = "x" },
-		"rebuild":     func(f *Facts) { f.Rebuild = "x" },
-		"blind":       func(f *Facts) { f.Current = "" },
+	for name, change := range map[string]func(*hoststate.Facts){
+		"pending":     func(f *hoststate.Facts) { f.Deployment = &activate.Deployment{ID: "x"} },
+		"armed":       func(f *hoststate.Facts) { f.Pending = "x" },
+		"interrupted": func(f *hoststate.Facts) { f.Interrupted = "x" },
+		"rebuild":     func(f *hoststate.Facts) { f.Rebuild = "x" },
+		"blind":       func(f *hoststate.Facts) { f.Current = "" },
 	} {
 		f := fine
 		change(&f)
-		if f.MayCollect("h") == nil {
+		if MayCollect(f, "h") == nil {
 			t.Errorf("%s: may collect", name)
 		}
 	}
