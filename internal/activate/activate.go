@@ -103,7 +103,8 @@ type Request struct {
 	// that fail still take it back.
 	KeepUnconfirmed bool
 	// AsUser does it all as the login user, without root: for profiles that are that
-	// user's. Their guard is the user's own systemd, which must linger.
+	// user's. Their guard is the user's own systemd, which must linger. It is found out
+	// where nobody can become root.
 	AsUser bool
 	// ActivateTimeout bounds the activation, ConfirmTimeout the time from its
 	// end to the confirmation, checks included. 0 means the default.
@@ -310,6 +311,9 @@ func (d *run) run(ctx context.Context) error {
 			d.res.Outcome = event.OutcomeInterrupted
 		}
 		return err
+	}
+	if d.state.AsUser {
+		d.req.AsUser, d.req.at.User = true, true
 	}
 	d.res.OldSystem, d.res.Running = d.state.Current, d.state.Current
 	d.res.Differs, d.res.NeedsReboot = d.state.Differs, d.state.NeedsReboot()

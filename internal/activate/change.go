@@ -110,6 +110,16 @@ func (r *Request) kind() profile.Kind {
 	return k
 }
 
+// oneUsers tells whether all the profiles are of one user who is not root.
+func (r *Request) oneUsers() bool {
+	for _, c := range r.Profiles {
+		if c.Owner == "" || c.Owner != r.Profiles[0].Owner {
+			return false
+		}
+	}
+	return len(r.Profiles) > 0
+}
+
 // kindOf is that of the profile of a name, or else of the main one.
 func (r *Request) kindOf(name string) profile.Kind {
 	for _, c := range r.Profiles {

@@ -118,7 +118,20 @@ const preflightLimit = 2 * time.Minute
 // Preflight looks at the host and changes nothing. With req.NewSystem empty
 // only the host itself is looked at. It runs the new system's own pre-switch
 // checks when the action is switch or test and the system can run them alone.
+//
+// Where nobody can become root, and all the profiles are of one user, it is asked as
+// the login user (Request.AsUser).
 func Preflight(ctx context.Context, r host.Conn, req Request) (State, error) {
+	s, err := preflight(ctx, r, req)
+	var root *host.ElevateError
+	if (errors.As(err, &root) || err == nil && !s.Root) && !req.AsUser && req.at.or(hostPlaces) == hostPlaces && req.oneUsers() {
+		req.AsUser = true
+		return preflight(ctx, r, req)
+	}
+	return s, err
+}
+
+func preflight(ctx context.Context, r host.Conn, req Request) (State, error) {
 	req.at = req.at.or(hostPlaces)
 	req.at.User = req.AsUser
 	err := req.settle()
@@ -219,7 +232,7 @@ func (s State) allows(req Request) error {
 	switch {
 	case s.Foreign != "" && req.at == hostPlaces:
 		return NoNixOS(req.Host, s.Foreign)
-	case !s.Root && !req.AsUser && req.at == hostPlaces:
+	case !s.Root && !s.AsUser && req.at == hostPlaces:
 		return no("activating a system needs root, and the login user is not").Hint("let the user use sudo or doas, or deploy as root")
 	case len(s.Absent) > 0:
 		return no("the host does not have %s", s.Absent[0]).Hint("godwit push first")

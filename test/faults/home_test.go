@@ -86,7 +86,7 @@ n=0; until [ -S /nix/var/nix/daemon-socket/socket ] && [ -S /run/user/$(id -u de
 				h.must(c.before)
 			}
 			l := &listener{t: t}
-			req := activate.Request{Host: h.Name, Action: activate.Switch, ActivateTimeout: 8 * time.Second, ConfirmTimeout: 6 * time.Second, AsUser: c.user,
+			req := activate.Request{Host: h.Name, Action: activate.Switch, ActivateTimeout: 8 * time.Second, ConfirmTimeout: 6 * time.Second,
 				Profiles: []activate.Change{{Name: "deploy", Kind: "home", Owner: "deploy", New: h.systems["home-"+c.new]}}}
 			r := h.r
 			if c.user {

@@ -7,12 +7,16 @@ is_plain() { case $1 in *[!A-Za-z0-9/+._?=:@,-]*) return 1 ;; esac; }
 # points LINK: the path that it names.
 points() { points_to=$(readlink -e "$1") && is_plain "$points_to" && echo "$points_to"; }
 
-home_of() { getent passwd "$1" | cut -d : -f 6; } # USER
+home_of() { getent passwd "${1:-root}" | cut -d : -f 6; } # USER
 
 # owner_fits: is there such a user here?
 owner_fits() {
 	[ -z "$OWNER" ] || id -u "$OWNER" >/dev/null 2>&1 || {
 		echo "there is no user $OWNER on the host"
+		return 1
+	}
+	[ -z "$SCOPE" ] || [ "$OWNER" = "$(id -un)" ] || {
+		echo "it is of the user $OWNER, and $(id -un), who logs in, cannot become root"
 		return 1
 	}
 }

@@ -3,16 +3,16 @@
 
 home_now() {
 	home_at=$(home_of "$OWNER")
-	points "$home_at/.local/state/home-manager/gcroots/current-home" || points "/nix/var/nix/gcroots/per-user/$OWNER/current-home" || points "$LINK"
+	points "$home_at/.local/state/home-manager/gcroots/current-home" || points "/nix/var/nix/gcroots/per-user/${OWNER:-root}/current-home" || points "$LINK"
 }
 
 # home_link: where home-manager itself keeps its generations.
 home_link() {
 	home_at=$(home_of "$OWNER")
-	if [ -d "$home_at/.local/state/nix/profiles" ] || [ ! -d "/nix/var/nix/profiles/per-user/$OWNER" ]; then
+	if [ -d "$home_at/.local/state/nix/profiles" ] || [ ! -d "/nix/var/nix/profiles/per-user/${OWNER:-root}" ]; then
 		echo "$home_at/.local/state/nix/profiles/home-manager"
 	else
-		echo "/nix/var/nix/profiles/per-user/$OWNER/home-manager"
+		echo "/nix/var/nix/profiles/per-user/${OWNER:-root}/home-manager"
 	fi
 }
 
