@@ -169,6 +169,9 @@ func TestHostileCancel(t *testing.T) {
 // Endless answers cost no memory, however long they go on: measured over all of them,
 // one after another.
 func TestHostileMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("reads endless answers, one after another")
+	}
 	var peak atomic.Uint64
 	stop := make(chan struct{})
 	defer close(stop)

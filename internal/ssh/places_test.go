@@ -26,6 +26,9 @@ func TestFewOpenFiles(t *testing.T) {
 		fewOpenFiles(t, config)
 		return
 	}
+	if testing.Short() {
+		t.Skip("logs in 90 times")
+	}
 	t.Parallel()
 	s := sshtest.Start(t)
 	silent := silentPort(t)
