@@ -137,7 +137,7 @@ if [ -n "$short" ]; then
 	exit 0
 fi
 static_checks
-# What only computes takes the time that tests leave.
+# What only computes takes a small share of the time, mostly what tests leave.
 aside "every package and test on the other platforms that people deploy from" test/idle bash -c "$(declare -f other_platforms); other_platforms"
 
 step "the small NixOS"
@@ -148,8 +148,6 @@ finish "the lab's images"
 step "go test"
 go test -p 3 -parallel 6 -timeout 30m ./cmd/... ./internal/... ./bench/...
 
-finish "every package and test on the other platforms that people deploy from"
-
 # They wait more than they compute.
 aside "the fuzz targets that are due today" test/idle test/fuzz.sh
 aside "go test -race, where goroutines meet" nice go test -race -short ./internal/deploy ./internal/builder ./internal/nix ./internal/ui
@@ -158,3 +156,4 @@ go test -count=1 -p 3 -timeout 60m ./test/...
 
 finish "go test -race, where goroutines meet"
 finish "the fuzz targets that are due today"
+finish "every package and test on the other platforms that people deploy from"
