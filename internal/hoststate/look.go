@@ -139,8 +139,7 @@ func look(ctx context.Context, r host.Conn, name string) (Facts, error) {
 // parse reads the answer of look.sh.
 func parse(out string) (f Facts, ended bool) {
 	var boot string // first answer wins: they come in order of trust
-	for line := range strings.Lines(out) {
-		name, value, _ := strings.Cut(strings.TrimRight(line, "\r\n"), " ")
+	for name, value := range hostscript.Answer(out, &ended) {
 		switch name {
 		case "version":
 			f.Version = value
@@ -170,8 +169,6 @@ func parse(out string) (f Facts, ended bool) {
 			}
 		case "boots":
 			boot = system(value)
-		case "end":
-			ended = true
 		}
 	}
 	f.BootDefault, f.BootDefaultKnown = boot, boot != ""

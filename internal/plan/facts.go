@@ -17,6 +17,7 @@ import (
 	"godwit/internal/crash"
 	"godwit/internal/fault"
 	"godwit/internal/host"
+	"godwit/internal/hostscript"
 	"godwit/internal/storepath"
 )
 
@@ -171,13 +172,7 @@ func (f *Facts) read(ctx context.Context, r host.Conn, a Ask, dry bool) error {
 func (f *Facts) parse(out string) bool {
 	which := map[string]*System{"cur": &f.Current, "booted": &f.Booted, "new": &f.New}
 	ended := false
-	for line := range strings.Lines(out) {
-		line = strings.TrimRight(line, "\n")
-		if line == "end" {
-			ended = true
-			break
-		}
-		kind, rest, _ := strings.Cut(line, " ")
+	for kind, rest := range hostscript.Answer(out, &ended) {
 		word, value, _ := strings.Cut(rest, " ")
 		s := which[word]
 		switch {

@@ -119,8 +119,7 @@ type facts struct {
 
 func parseFacts(text string) facts {
 	var f facts
-	for line := range strings.Lines(text) {
-		name, value, _ := strings.Cut(strings.TrimRight(line, "\n"), " ")
+	for name, value := range hostscript.Answer(text, &f.ended) {
 		switch name {
 		case "boot":
 			f.boot = value
@@ -169,8 +168,6 @@ func parseFacts(text string) facts {
 			f.units = append(f.units, value)
 		case "log":
 			f.log = append(f.log, value)
-		case "end":
-			f.ended = true
 		}
 	}
 	return f
