@@ -167,7 +167,8 @@ var words = []struct {
 		in: []string{"profile/nixos", "tools/..."},
 		but: []string{
 			"activate", "reboot", "hoststate", "gc", "hostscript", // the guard's texts; what is not NixOS
-			"cli", "deploy", // what a host runs
+			"profile/darwin", // nix-darwin has its profile where NixOS has it
+			"cli", "deploy",  // what a host runs
 		},
 	},
 }
