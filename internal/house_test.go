@@ -168,11 +168,10 @@ var words = []struct {
 	},
 	{
 		name: "NixOS", is: regexp.MustCompile(`switch-to-configuration|/run/current-system[^/]|/run/booted-system|nixos-rebuild|/nix/var/nix/profiles/system`),
-		in: []string{"profile/nixos", "profile/darwin", "tools/..."},
+		in: []string{"profile/nixos", "profile/darwin", "tools/..."}, // nix-darwin has its profile where NixOS has it
 		but: []string{
 			"activate", "reboot", "hoststate", "gc", "hostscript", // the guard's texts; what is not NixOS
-			"profile/darwin", // nix-darwin has its profile where NixOS has it
-			"cli", "deploy",  // what a host runs
+			"cli", "deploy", // what a host runs
 		},
 	},
 }
