@@ -435,7 +435,7 @@ func (s *session) runStages(ctx context.Context, d deploy.Options, hosts []fleet
 	rec := s.recordDeploy(ctx, d, hosts)
 	run := &deploy.Run{Options: d, Pool: s.conns, Here: s.ownStore(), Sink: s.ui, Pushers: s.pushers(), OnBuilt: onBuilt}
 	run.Settled = func(o deploy.Outcome) { remembered(rec, o) }
-	stopped, err := s.planned(ctx, run, jobs, outcomes)
+	stopped, err := s.gate(ctx, run, jobs, outcomes)
 	if err != nil {
 		rec.Discard()
 		return err

@@ -2,14 +2,9 @@ package cli
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -18,13 +13,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"godwit/internal/activate"
+	"godwit/internal/approve"
 	"godwit/internal/crash"
 	"godwit/internal/deploy"
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/nix"
-	"godwit/internal/paths"
 	"godwit/internal/plan"
 	"godwit/internal/source"
 	"godwit/internal/source/all"
@@ -228,12 +223,12 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 	if err != nil {
 		return err
 	}
-	var roots *planRoots
+	var roots *approve.Roots
 	if r.out != "" {
-		if roots, err = newPlanRoots(r.out); err != nil {
+		if roots, err = approve.NewRoots(r.out); err != nil {
 			return err
 		}
-		links = roots.link
+		links = roots.Link
 	}
 	var outcomes []deploy.Outcome
 	if len(s.hosts) > 0 {
@@ -266,7 +261,7 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 	p.Seal(s.names())
 	r.accept.Apply(p)
 	if r.out != "" {
-		if err := roots.keep(ctx, s.tool, p); err != nil {
+		if err := roots.Keep(ctx, s.tool, p); err != nil {
 			return err
 		}
 		if err := p.Save(r.out); err != nil {
@@ -361,155 +356,57 @@ func (s *session) lookAtHost(ctx context.Context, p *plan.Plan, h fleet.Host, sy
 	return part, err
 }
 
-// planRoots keep what a saved plan needs from being collected on this machine.
-type planRoots struct{ dir string }
-
-// newPlanRoots is the folder of a plan's roots. Those of plans that are no more
-// are removed.
-func newPlanRoots(file string) (*planRoots, error) {
-	state, err := paths.State()
-	if err != nil {
-		return nil, err
+// gate puts the plan before the changes of a run, unless it changes nothing. The function
+// tells afterwards why no host was changed, if the plan was turned down.
+func (s *session) gate(ctx context.Context, run *deploy.Run, jobs []deploy.Job, outcomes []deploy.Outcome) (func() *fault.Error, error) {
+	if run.Goal != deploy.GoalActivate || run.DryRun || run.Action == activate.DryActivate || len(jobs) == 0 {
+		return func() *fault.Error { return nil }, nil
 	}
-	abs, err := filepath.Abs(file)
-	if err != nil {
-		return nil, fault.New("cannot save the plan as %s: %w", file, err)
-	}
-	all := filepath.Join(state, "plans")
-	entries, _ := os.ReadDir(all)
-	for _, e := range entries {
-		of, err := os.Readlink(filepath.Join(all, e.Name(), "of"))
-		if _, serr := os.Stat(of); err == nil && errors.Is(serr, fs.ErrNotExist) {
-			_ = os.RemoveAll(filepath.Join(all, e.Name()))
-		}
-	}
-	sum := sha256.Sum256([]byte(abs))
-	r := &planRoots{filepath.Join(all, hex.EncodeToString(sum[:8]))}
-	_ = os.RemoveAll(r.dir)
-	if err := os.MkdirAll(r.dir, 0o700); err != nil {
-		return nil, fault.New("cannot keep what the plan needs: %w", err)
-	}
-	if err := os.Symlink(abs, filepath.Join(r.dir, "of")); err != nil {
-		return nil, fault.New("cannot keep what the plan needs: %w", err)
-	}
-	return r, nil
-}
-
-func (r *planRoots) link(host string) string { return filepath.Join(r.dir, host) }
-
-// keep roots the derivations too, from which what a builder has lost is built
-// again, and notes the roots in the plan.
-func (r *planRoots) keep(ctx context.Context, tool nixTool, p *plan.Plan) error {
-	for _, h := range p.Hosts {
-		if h.Status != plan.Change && h.Status != plan.Unchanged {
-			continue
-		}
-		r.keepOne(ctx, tool, p, r.link(h.Name), h.Drv)
-		for _, of := range h.Profiles {
-			if of.Drv != h.Drv {
-				r.keepOne(ctx, tool, p, deploy.LinkOf(r.link(h.Name), of.Name), of.Drv)
-			}
-		}
-	}
-	return nil
-}
-
-func (r *planRoots) keepOne(ctx context.Context, tool nixTool, p *plan.Plan, link, drv string) {
-	if _, err := os.Lstat(link); err == nil {
-		p.Roots = append(p.Roots, link)
-	}
-	// A Nix that cannot do it keeps derivations of rooted outputs anyway
-	// (keep-derivations); deploy says so when one is gone.
-	if _, err := tool.Output(ctx, "nix-instantiate", "--add-root", link+".drv", "--indirect", "--expr", "import "+drv); err == nil {
-		p.Roots = append(p.Roots, link+".drv")
-	}
-}
-
-type nixTool interface {
-	Output(ctx context.Context, program string, args ...string) ([]byte, error)
-}
-
-// planner shows what a deploy would change when every host is ready for it, and
-// holds all hosts back until somebody agreed. It is behind deploy.Run's hooks
-// Admit and Settled.
-type planner struct {
-	s      *session
-	plan   *plan.Plan
-	saved  *plan.Plan // what is applied; nil: the plan is new
-	file   string     // of the saved plan
-	accept plan.Accept
-	yes    bool
-	// terminal: somebody watches, who can be asked.
-	terminal bool
-	order    []string
-	meta     map[string]string
-
-	mu       sync.Mutex
-	left     int // hosts that are neither ready nor done
-	admitted map[string]bool
-	decided  chan struct{}
-	stopped  *fault.Error // why no host is changed
-	no       bool         // somebody said so
-	moves    []plan.Move  // hosts that are not as the saved plan has them
-}
-
-// newPlanner prepares the plan of a run of jobs.
-func (s *session) newPlanner(ctx context.Context, d deploy.Options, f planFlags, jobs []deploy.Job, outcomes []deploy.Outcome) (*planner, error) {
 	settings, err := s.app.settings()
 	if err != nil {
 		return nil, err
 	}
-	accept, err := plan.ParseAccept(slices.Concat(settings.Deploy.AcceptRisk, f.accept))
+	accept, err := plan.ParseAccept(slices.Concat(settings.Deploy.AcceptRisk, s.approval.accept))
 	if err != nil {
 		return nil, err
 	}
-	pl := &planner{s: s, accept: accept, yes: f.yes || settings.Deploy.Yes, terminal: s.watched(), order: s.names(), meta: d.Meta,
-		left: len(jobs), admitted: map[string]bool{}, decided: make(chan struct{})}
+	var state plan.Source
 	if s.saved != nil {
-		pl.saved, pl.file = s.saved, s.savedFile
-		pl.plan = s.newPlan(d, s.saved.Source)
+		state = s.saved.Source
 	} else {
-		pl.plan = s.newPlan(d, s.planSource(ctx, false))
+		state = s.planSource(ctx, false)
 	}
-	if src := pl.plan.Source; src.Commit != "" && d.Meta["commit"] == "" {
-		d.Meta["commit"] = src.Commit
-		d.Meta["tree"] = map[bool]string{false: "clean", true: "dirty"}[src.Dirty]
+	p := s.newPlan(run.Options, state)
+	if src := p.Source; src.Commit != "" && run.Meta["commit"] == "" {
+		run.Meta["commit"] = src.Commit
+		run.Meta["tree"] = map[bool]string{false: "clean", true: "dirty"}[src.Dirty]
 	}
 	for _, o := range outcomes {
 		h := plan.Host{Name: o.Host}
 		plan.Fail(&h, o.Err)
-		pl.plan.Hosts = append(pl.plan.Hosts, h)
+		p.Hosts = append(p.Hosts, h)
 	}
-	return pl, nil
-}
-
-// planned puts a planner before the changes of a run, unless it changes nothing.
-// The function tells afterwards why no host was changed, if the plan was turned down.
-func (s *session) planned(ctx context.Context, run *deploy.Run, jobs []deploy.Job, outcomes []deploy.Outcome) (func() *fault.Error, error) {
-	none := func() *fault.Error { return nil }
-	if run.Goal != deploy.GoalActivate || run.DryRun || run.Action == activate.DryActivate || len(jobs) == 0 {
-		return none, nil
-	}
-	pl, err := s.newPlanner(ctx, run.Options, s.approval, jobs, outcomes)
-	if err != nil {
-		return none, err
-	}
-	run.Admit = pl.admit
-	before := run.Settled
-	run.Settled = func(o deploy.Outcome) {
-		pl.settled(ctx, o)
-		if before != nil {
-			before(o)
-		}
-	}
-	return func() *fault.Error {
-		select {
-		case <-pl.decided:
-			return pl.stopped
-		default:
-			return nil // interrupted
-		}
-	}, nil
+	g := approve.New(approve.Options{
+		Plan: p, Saved: s.saved, File: s.savedFile, Accept: accept, Yes: s.approval.yes || settings.Deploy.Yes,
+		Watched: s.watched(), Verbose: s.app.globals.verbose, Hosts: s.hosts, Jobs: len(jobs), Meta: run.Meta,
+		Look: func(ctx context.Context, h fleet.Host, system string, from store.Endpoint, brief bool) (plan.Host, error) {
+			return s.lookAtHost(ctx, p, h, system, from, brief)
+		},
+		Remember: s.rememberLast,
+		Show: func(verbose bool) {
+			s.println("\n" + strings.TrimSuffix(p.Text(plan.Layout{Width: s.ui.Width(), Verbose: verbose}), "\n") + "\n")
+		},
+		Ask: func(question string) (string, error) {
+			answer, err := s.ui.Prompt(question)
+			if errors.Is(err, ui.ErrNoTerminal) {
+				err = approve.ErrNobody
+			}
+			return answer, err
+		},
+		Sink: s.ui,
+	})
+	g.Before(ctx, run)
+	return g.Stopped, nil
 }
 
 // noPlanFlags refuses what a saved plan has settled already.
@@ -529,193 +426,6 @@ func noPlanFlags(c *cobra.Command, rest []string) error {
 // terminal, and no CI system says that it owns that.
 func (s *session) watched() bool {
 	return !s.quiet() && s.app.getenv("CI") == "" && ui.IsTerminal(s.app.stderr)
-}
-
-// brief: nobody reads the plan, so only the risks are looked for.
-func (pl *planner) brief() bool { return !pl.terminal && !pl.s.app.globals.verbose }
-
-// admit is deploy.Run's Admit.
-func (pl *planner) admit(ctx context.Context, a deploy.Admission) error {
-	part, err := pl.s.lookAtHost(ctx, pl.plan, a.Host, a.System, a.Source, pl.brief())
-	if err != nil {
-		return err // settled takes it into account
-	}
-	pl.mu.Lock()
-	pl.admitted[a.Host.Name] = true
-	pl.mu.Unlock()
-	event.On(pl.s.ui, a.Host.Name, event.StepPlan).Emit(event.Event{Kind: event.Waiting, Text: "ready, waits for the plan"})
-	pl.arrive(ctx, part)
-	select {
-	case <-pl.decided:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	// The first to go on names the plan; from then on meta is only read.
-	pl.mu.Lock()
-	if pl.meta["plan"] == "" {
-		pl.meta["plan"] = pl.plan.Hash
-	}
-	pl.mu.Unlock()
-	// What is decided about a host may depend on the others.
-	if i := slices.IndexFunc(pl.plan.Hosts, func(h plan.Host) bool { return h.Name == part.Name }); i >= 0 {
-		part = pl.plan.Hosts[i]
-	}
-	if pl.stopped == nil && part.Status == plan.Blocked {
-		return part.Err() // it was not among the hosts that were agreed to
-	}
-	if pl.stopped != nil && part.Status != plan.Unchanged {
-		return deploy.LeaveAlone(fault.New("not started: %s", pl.whyNot(&part)).Because(pl.stopped).Exit(ExitRisk))
-	}
-	return nil
-}
-
-// settled is deploy.Run's Settled: a host that failed on the way is not waited for.
-func (pl *planner) settled(ctx context.Context, o deploy.Outcome) {
-	pl.mu.Lock()
-	ready := pl.admitted[o.Host]
-	pl.mu.Unlock()
-	if ready {
-		return
-	}
-	h := plan.Host{Name: o.Host, System: o.System, Status: plan.BuildOnly}
-	switch {
-	case o.Err != nil:
-		plan.Fail(&h, o.Err)
-	case o.State == deploy.Skipped && !pl.buildOnly(o.Host): // --unreachable=skip
-		h.Status, h.Error = plan.Unreachable, o.Detail
-	case o.State == deploy.Unchanged: // it ran the system, so nothing was to be agreed to
-		h.Status = plan.Unchanged
-	}
-	pl.s.rememberLast(ctx, &h)
-	pl.arrive(ctx, h)
-}
-
-func (pl *planner) buildOnly(name string) bool {
-	for _, h := range pl.s.hosts {
-		if h.Name == name {
-			return h.BuildOnly
-		}
-	}
-	return false
-}
-
-func (pl *planner) arrive(ctx context.Context, h plan.Host) {
-	pl.mu.Lock()
-	pl.plan.Hosts = append(pl.plan.Hosts, h)
-	pl.left--
-	last := pl.left == 0
-	pl.mu.Unlock()
-	if last {
-		go func() {
-			defer crash.Catch()
-			defer close(pl.decided)
-			pl.stopped = pl.decide(ctx)
-		}()
-	}
-}
-
-// decide runs once, when every host is ready or out of it.
-func (pl *planner) decide(ctx context.Context) *fault.Error {
-	p := pl.plan
-	p.Seal(pl.order)
-	pl.accept.Apply(p)
-	if pl.saved != nil {
-		if err := pl.same(); err != nil {
-			return err
-		}
-		// What was planned and shown is what somebody agreed to by applying it;
-		// risks that have come up since are not among that.
-		known := plan.Accept{}
-		for _, h := range pl.saved.Hosts {
-			for _, r := range h.Risks {
-				if r.Accepted != "" {
-					known[r.Name] = true
-				}
-			}
-		}
-		known.Apply(p)
-		p.Hash = pl.saved.Hash
-	}
-	question := p.Question()
-	show := func(verbose bool) {
-		pl.s.println("\n" + strings.TrimSuffix(p.Text(plan.Layout{Width: pl.s.ui.Width(), Verbose: verbose}), "\n") + "\n")
-	}
-	ask := pl.terminal && !pl.yes && question != ""
-	refusal := p.ErrRisks()
-	if pl.terminal && question != "" || pl.s.app.globals.verbose || refusal != nil {
-		show(pl.s.app.globals.verbose)
-	}
-	if !ask {
-		return refusal
-	}
-	for {
-		answer, err := pl.s.ui.Prompt(question + " [y/N/d for details] ")
-		switch {
-		case errors.Is(err, ui.ErrNoTerminal): // nobody there after all
-			return refusal
-		case err != nil:
-			answer = "no" // the end of input (Ctrl-D) agrees to nothing
-		}
-		switch strings.ToLower(answer) {
-		case "y", "yes":
-			return nil
-		case "d", "details":
-			show(true)
-			continue
-		}
-		pl.no = true
-		return fault.New("the answer was no; no host was changed").Exit(ExitRisk)
-	}
-}
-
-// same compares the hosts with the saved plan.
-func (pl *planner) same() *fault.Error {
-	planned := map[string]*plan.Host{}
-	for i := range pl.saved.Hosts {
-		planned[pl.saved.Hosts[i].Name] = &pl.saved.Hosts[i]
-	}
-	for _, h := range pl.plan.Hosts {
-		was := planned[h.Name]
-		if was == nil || h.Running == "" {
-			continue // it failed: its own error says why
-		}
-		if how := was.Moved(&h); how != "" {
-			pl.moves = append(pl.moves, plan.Move{Host: h.Name, How: how})
-		}
-	}
-	if len(pl.moves) == 0 {
-		return nil
-	}
-	return plan.ErrMoved(pl.saved.File, pl.file, pl.moves)
-}
-
-// whyNot says why a host of a plan that was turned down was not started: for a
-// reason of its own, or for another host's sake.
-func (pl *planner) whyNot(h *plan.Host) string {
-	if pl.no {
-		return pl.stopped.Msg
-	}
-	var others []string
-	for _, m := range pl.moves {
-		if m.Host == h.Name {
-			return "it has moved since the plan was made: " + m.How
-		}
-		others = append(others, m.Host)
-	}
-	if open := h.Open(); len(open) > 0 && len(pl.moves) == 0 {
-		return "nobody accepted " + strings.Join(open, ", ")
-	}
-	if len(pl.moves) == 0 {
-		for _, o := range pl.plan.Hosts {
-			if len(o.Open()) > 0 {
-				others = append(others, o.Name)
-			}
-		}
-	}
-	if len(others) > 0 {
-		return "the plan was turned down because of " + strings.Join(others, ", ")
-	}
-	return pl.stopped.Msg
 }
 
 // stop ends a run whose plan was turned down.
