@@ -27,6 +27,10 @@ const (
 	// Bounds of a sweep: a directory that many share may be full.
 	sweepTime    = 2 * time.Second
 	sweepEntries = 50000
+	// How often a folder that somebody still writes to is emptied again, and the pause
+	// before that.
+	removeTries = 20
+	removePause = 25 * time.Millisecond
 )
 
 // Dir is a private temporary folder.
@@ -167,19 +171,37 @@ func sweepOne(path string) {
 
 // remove takes a folder away, its lock last: who is killed meanwhile leaves a folder
 // that the next sweep knows. It goes by descriptors and does not leave the folder.
+// What a killed run started ends a little later than the run, and may still make a
+// link in it: then it is emptied again, and keeps a lock for the next sweep.
 func remove(path string) error {
-	entries, err := os.ReadDir(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	for _, e := range entries {
-		if e.Name() != lockName {
-			if err := os.RemoveAll(filepath.Join(path, e.Name())); err != nil {
-				return err
+	for try := 0; ; try++ {
+		entries, err := os.ReadDir(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		for _, e := range entries {
+			if e.Name() != lockName {
+				if err := os.RemoveAll(filepath.Join(path, e.Name())); err != nil {
+					return err
+				}
 			}
 		}
+		lock := filepath.Join(path, lockName)
+		if err := os.Remove(lock); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		err = os.Remove(path)
+		if err == nil || errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if f, err := os.OpenFile(lock, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600); err == nil {
+			f.Close()
+		}
+		if !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, syscall.EEXIST) || try == removeTries {
+			return err
+		}
+		time.Sleep(removePause)
 	}
-	return os.RemoveAll(path)
 }
 
 func ours(st fs.FileInfo) bool {

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sort"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -148,5 +149,44 @@ func TestMany(t *testing.T) {
 	}
 	if got := names(t, base); got != "" {
 		t.Errorf("left: %s", got)
+	}
+}
+
+// TestStillWritten: what a killed run started may outlive it and write to its folder.
+// The folder goes when that has ended, and is never left without the lock that lets a
+// sweep know it.
+func TestStillWritten(t *testing.T) {
+	base := t.TempDir()
+	dir := filepath.Join(base, prefix+"roots-1")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, lockName), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = os.WriteFile(filepath.Join(dir, "link"+strconv.Itoa(n%7)), nil, 0o600)
+			}
+		}
+	}()
+	Sweep(base)
+	close(stop)
+	<-done
+	entries, err := os.ReadDir(dir)
+	if err == nil && len(entries) > 0 {
+		if _, err := os.Lstat(filepath.Join(dir, lockName)); err != nil {
+			t.Errorf("it is left with %v and without its lock", entries)
+		}
+	}
+	Sweep(base)
+	if _, err := os.Lstat(dir); err == nil {
+		t.Error("it is still there when nobody writes to it any more")
 	}
 }

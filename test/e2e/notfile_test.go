@@ -34,21 +34,26 @@ func TestNoRegularFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		secret := w.fleetOf("", map[string]string{"web": amd64 + `deployment.secrets.k = { source = "` + path + `"; destination = "/root/k"; };`})
-		for _, c := range []struct {
+		type try struct {
 			what string
 			env  []string
 			args []string
-		}{
-			{"deployment file", nil, []string{"build", path}},
-			{"deployment file or plan", nil, []string{"deploy", path, "switch"}},
-			{"plan alone", nil, []string{"deploy", path}},
+		}
+		tries := []try{
 			{"secret", nil, []string{"upload-secrets", secret}},
 			{"secret in a plan", nil, []string{"plan", secret, "switch", "--upload-secrets"}},
 			{"ssh configuration", []string{"SSH_CONFIG_FILE=" + path}, []string{"exec", net1, "true"}},
 			{"ssh key", []string{"SSH_IDENTITY_FILE=" + path}, []string{"exec", net1, "true"}},
 			{"config.toml", []string{"XDG_CONFIG_HOME=" + config}, []string{"build", net1}},
 			{"image", nil, []string{"build", "--image-file", path, net1}},
-		} {
+		}
+		if kind != "a directory" { // which is searched for a configuration: TestDirectory
+			tries = append(tries,
+				try{"deployment file", nil, []string{"build", path}},
+				try{"deployment file or plan", nil, []string{"deploy", path, "switch"}},
+				try{"plan alone", nil, []string{"deploy", path}})
+		}
+		for _, c := range tries {
 			t.Run(c.what+" is "+kind, func(t *testing.T) {
 				w := w.as(t)
 				r := w.runEnv(c.env, c.args...).exits(1)
@@ -64,5 +69,17 @@ func TestNoRegularFile(t *testing.T) {
 	// A file behind a redirection is one.
 	if r := w.start(t.Context(), nil, "hosts", "/dev/stdin").wait(); r.code != 1 || !strings.Contains(r.stderr, "/dev/stdin") {
 		t.Errorf("exit %d, %s", r.code, r.stderr)
+	}
+}
+
+// TestDirectory: a directory stands for the configuration in it, and one without any
+// is named as such.
+func TestDirectory(t *testing.T) {
+	w := newWorld(t)
+	w.fleetOf("", map[string]string{"web": amd64})
+	w.run("hosts", w.dir).exits(0).outs("web")
+	empty := t.TempDir()
+	for _, args := range [][]string{{"build", empty}, {"deploy", empty, "switch"}, {"deploy", empty}} {
+		w.run(args...).exits(1).says(empty)
 	}
 }

@@ -20,7 +20,7 @@ func TestReach(t *testing.T) {
 			t.Errorf("ssh logs in as %q, want %s\n%s", r.stdout, user, r.stderr)
 		}
 	}
-	w.run("exec", "--target", "web9=spare", net, "true").exits(1).says("there is no host `web9'")
+	w.run("exec", "--target", "web9=spare", net, "true").exits(1).says("there is no host 'web9'")
 	w.run("ssh", "--dry-run", "--target", "spare", net, "spare", "true").exits(0).says("-- deploy@spare true")
 	w.run("ssh", net, "web9").exits(1).says("web9")
 }
