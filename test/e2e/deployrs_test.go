@@ -51,7 +51,10 @@ func TestDeployRs(t *testing.T) {
 	// Lab hosts have no daemon of Nix, and users need one.
 	on(t, web, `rm -rf /var/lib/e2e-deploy-rs; install -d -o deploy /var/lib/e2e-deploy-rs; systemctl reset-failed e2e-nix 2>/dev/null
 systemctl is-active -q e2e-nix || systemd-run --quiet --collect --unit=e2e-nix nix-daemon; for i in $(seq 100); do [ -S /nix/var/nix/daemon-socket/socket ] && exit 0; sleep 0.1; done; exit 1`)
-	t.Cleanup(func() { on(t, web, "systemctl stop e2e-nix; rm -rf /var/lib/e2e-deploy-rs") })
+	// A socket that is left would send Nix of other tests to a daemon that is gone.
+	t.Cleanup(func() {
+		on(t, web, "systemctl stop e2e-nix; rm -rf /nix/var/nix/daemon-socket/socket /var/lib/e2e-deploy-rs")
+	})
 	accept := "--accept-risk=unknown-profile,wrong-host,ssh-change"
 	is := func(word, log string) {
 		t.Helper()
