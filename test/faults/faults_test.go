@@ -90,7 +90,10 @@ printf '[Socket]\nListenStream=%%t/bus\n' >/etc/systemd/user/dbus.socket
 printf '[Unit]\nRequires=dbus.socket\n[Service]\nType=notify\nNotifyAccess=main\nExecStart=/usr/bin/dbus-daemon --session --address=systemd: --nofork --nopidfile --systemd-activation\n' >/etc/systemd/user/dbus.service
 loginctl enable-linger deploy; uid=$(id -u deploy); n=0; until [ -S /run/user/$uid/systemd/private ] || [ $n = 100 ]; do sleep 0.1; n=$((n + 1)); done
 as() { setpriv --reuid deploy --regid deploy --clear-groups env XDG_RUNTIME_DIR=/run/user/$uid "$@"; }
-as systemctl --user daemon-reload; as systemctl --user start dbus.socket dbus.service; as busctl --user status org.freedesktop.systemd1 >/dev/null`
+as systemctl --user daemon-reload; as systemctl --user start dbus.socket dbus.service
+# The user's systemd takes its name on the bus a moment after the bus is there.
+n=0; until as busctl --user status org.freedesktop.systemd1 >/dev/null 2>&1 || [ $n = 100 ]; do sleep 0.1; n=$((n + 1)); done
+as busctl --user status org.freedesktop.systemd1 >/dev/null`
 	// userNix lets users have profiles: lab hosts have no daemon of Nix.
 	userNix = `install -d -o deploy /var/lib/fault/profiles; systemd-run --quiet --collect --unit=fault-nix nix-daemon; n=0; until [ -S /nix/var/nix/daemon-socket/socket ] || [ $n = 100 ]; do sleep 0.1; n=$((n + 1)); done`
 	// bare: the running system was built without switch-to-configuration.
