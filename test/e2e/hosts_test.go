@@ -23,6 +23,9 @@ var kinds = map[string]*kind{
 	"lid":  {spec: lab.Spec{Suite: "trixie", Arch: "amd64"}, most: 3},
 	"mute": {spec: lab.Spec{Suite: "trixie", Arch: "amd64"}, most: 2},
 	"calm": {spec: lab.Spec{Suite: "trixie", Arch: "amd64"}, most: 2},
+	// Of tests with a daemon of Nix: it leaves a socket and locks that users of a store
+	// without one stumble over.
+	"nixd": {spec: lab.Spec{Suite: "trixie", Arch: "amd64"}, most: 1},
 	// What takes part where the emulated host does: nobody else waits for that.
 	"pi":  {spec: lab.Spec{Suite: "bookworm", Arch: "arm64"}, most: 1},
 	"www": {spec: lab.Spec{Suite: "trixie", Arch: "amd64"}, most: 1},
