@@ -191,7 +191,8 @@ func (r *Run) host(ctx context.Context, j Job, built func(system string)) (o Out
 	// host that is down should be known early.
 	connected := make(chan error, 1)
 	if r.Goal > GoalBuild && !h.BuildOnly {
-		go func() { defer crash.Catch(); connected <- r.connect(ctx, h) }()
+		// h is another one once it is built.
+		go func(h fleet.Host) { defer crash.Catch(); connected <- r.connect(ctx, h) }(h)
 	}
 
 	h, stores, err := r.build(ctx, j)
