@@ -15,7 +15,7 @@ import (
 func notANetwork(at source.Location, kind string, args []string) error {
 	file := at.File
 	is := func(format string, a ...any) *fault.Error {
-		return fault.New("`%s' is %s; godwit reads a set of machines (morph's network or colmena's hive), or a flake", file, fmt.Sprintf(format, a...))
+		return fault.New("`%s' is %s; godwit takes a set of machines (morph's network or colmena's hive), or a flake", file, fmt.Sprintf(format, a...))
 	}
 	module := func(f *fault.Error) error {
 		return f.Hint("write a network.nix beside it: { HOST = { imports = [ ./%s ]; deployment.targetHost = \"ADDRESS\"; }; }", filepath.Base(file))
