@@ -7,11 +7,12 @@
 #
 # It is a dialect's side of the contract in docs/dialects.md, a function of one set:
 #   file      the deployment file, an absolute path as a string
+#   common    what common/common.nix gives: the reading of a NixOS node
 #   deploymentOptions  what common/deployment.nix gives: the options of a host
 #   systems   host -> platform, for hosts whose configuration says none
 #   fallback  the platform of all other such hosts
 #   targets   what `--target' asks for: name -> function of a node; or null
-{ file, deploymentOptions, systems ? { }, fallback, targets ? null }:
+{ file, common, deploymentOptions, systems ? { }, fallback, targets ? null }:
 
 let
   inherit (builtins)
@@ -65,10 +66,11 @@ let
     in
     pathExists version && release != null && compareVersions (builtins.head release) "22.05" < 0;
 
-  platformOf = pkgs: pkgs.stdenv.hostPlatform.system or pkgs.system;
+  shared = common { inherit systems fallback targets; };
+  inherit (shared) checks output platformOf;
 
   # The platform of a host whose configuration does not say one.
-  told = name: if hasPkgs then platformOf givenPkgs else systems.${name} or fallback;
+  told = name: if hasPkgs then platformOf givenPkgs else shared.told name;
 
   # Priorities of the module system: mkDefault is 1000, an option's own default 1500.
   told-priority = 1400;
@@ -142,39 +144,12 @@ let
 
   # Where a host's platform comes from, without forcing a package.
   platform = name: node:
-    let
-      options = node.options.nixpkgs or { };
-      cfg = node.config.nixpkgs;
-      defined = option: options.${option}.isDefined or false;
-      weight = option: options.${option}.highestPrio or 1500;
-      ofSet = set: set.system or (parse set.config);
-      # "aarch64-unknown-linux-gnu" -> "aarch64-linux"
-      parse = config:
-        let m = match "([^-]+)-.*(linux|darwin|freebsd).*" config; in
-        if m == null then config else "${builtins.head m}-${builtins.elemAt m 1}";
-    in
     if specialArgs ? pkgs then { system = platformOf specialArgs.pkgs; from = "pkgs"; }
-    else if options == { } then { system = told name; from = "fallback"; }
-    else if defined "pkgs" then { system = platformOf cfg.pkgs; from = "pkgs"; }
-    else if defined "hostPlatform" then { system = ofSet cfg.hostPlatform; from = "hostPlatform"; }
-    else if (options ? crossSystem) && cfg.crossSystem != null then { system = ofSet cfg.crossSystem; from = "localSystem"; }
-    else if options ? localSystem && weight "localSystem" < 1500 then { system = ofSet cfg.localSystem; from = "localSystem"; }
-    else if weight "system" < (if legacy then 1000 else told-priority) then { system = cfg.system; from = "system"; }
-    else { system = told name; from = "fallback"; };
-
-  checks = { cmd, http, tcp, unit, failedUnits, local, ... }: {
-    cmd = map (c: { inherit (c) description cmd period timeout; }) cmd;
-    http = map
-      (c: {
-        inherit (c) description host scheme port headers period timeout insecureSSL;
-        path = toString c.path;
-      })
-      http;
-    tcp = map (c: { inherit (c) description host port period timeout; }) tcp;
-    unit = map (c: { inherit (c) description unit period timeout; }) unit;
-    failedUnits = map (c: { inherit (c) description ignore period timeout; }) failedUnits;
-    local = map (c: { inherit (c) description cmd period timeout; }) local;
-  };
+    else shared.platform {
+      inherit node;
+      otherwise = { system = told name; from = "fallback"; };
+      priority = if legacy then 1000 else told-priority;
+    };
 
   metadata = name: node:
     let d = node.config.deployment; in {
@@ -197,39 +172,9 @@ let
       targets = { };
     };
 
-  # Not named drvPath and outPath: toJSON takes a set with an outPath for a string.
-  output = drv: { drv = drv.drvPath; out = drv.outPath; };
-
-  isDarwin = system: match ".*-darwin" system != null;
-
-  # wanted: tags that a host must have for its system to be of interest.
-  host = { system ? true, wanted ? [ ], only ? null }: name:
-    let
-      node = evaluate true name;
-      data = metadata name node;
-      selected = builtins.all (tag: elem tag data.tags) wanted;
-      toplevel = node.config.system.build.toplevel;
-      # pkgs of a darwin machine cannot make a NixOS: what makes it so is said
-      # by the caller, instead of an assertion deep in nixpkgs.
-      buildable = ! isDarwin data.platform.system && (only == null || elem "system" only);
-      # A module may have put pkgs in place by force; then that one counts.
-      real = platformOf node.pkgs;
-      platform =
-        if data.platform.from == "fallback" && (node.pkgs or { }) ? stdenv && real != data.platform.system
-        then { system = real; from = "pkgs"; }
-        else data.platform;
-    in
-    if ! system || ! selected || ! buildable then data // { inherit selected; }
-    else data // {
-      inherit selected platform;
-      profiles = if targets == null then [ ({ name = "system"; kind = "nixos"; } // output toplevel) ] else [ ];
-      targets = if targets == null then { } else mapAttrs (name: f: output (target name f node)) targets;
-    };
-
-  # `n:n.config' without a blank is a URL to Nix, that is a string.
-  target = name: f:
-    if builtins.isFunction f || f ? __functor then f
-    else throw "the target ${name} is a ${typeOf f}; a target is a function of a node, such as n: n.config.system.build.toplevel";
+  host = asked: name:
+    let node = evaluate true name; in
+    shared.host asked { inherit node; data = metadata name node; };
 
   nixConfig = mapAttrs
     (name: value:
@@ -250,11 +195,5 @@ in
 
   buildShell = output settings.buildShell;
 
-  # The names beside an option that does not exist, for a suggestion.
-  siblings = name: path:
-    let
-      step = set: word: if set == null || ! isAttrs set || (set._type or null) == "option" then null else set.${word} or null;
-      parent = builtins.foldl' step unchecked.${name}.options path;
-    in
-    if isAttrs parent && (parent._type or null) != "option" then attrNames parent else [ ];
+  siblings = name: shared.siblings unchecked.${name};
 }
