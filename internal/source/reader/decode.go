@@ -263,8 +263,11 @@ func (j hostJSON) profiles() []fleet.Profile {
 func (j hostJSON) check() error {
 	var errs []error
 	for _, p := range j.Profiles {
-		if p.Drv != "" || p.Out != "" {
+		switch {
+		case p.Drv != "":
 			errs = append(errs, p.check())
+		case p.Out != "": // nothing to build: a path that is there already
+			errs = append(errs, storepath.Check(p.Out))
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(j.Targets)) {
