@@ -16,6 +16,7 @@ import (
 	"godwit/internal/deploy"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/history"
 	"godwit/internal/plan"
 	"godwit/internal/source"
 )
@@ -133,6 +134,7 @@ func newDeploy(a *app) *cobra.Command {
 	var ready readyFlags
 	var copying copyFlags
 	var habits deployRsFlags
+	var message string
 	c := &cobra.Command{
 		Use:   "deploy [DEPLOYMENT] [switch|boot|test|dry-activate] | deploy PLAN | deploy --store-path PATH --to HOST... {switch|...}",
 		Short: "build, copy, activate and check",
@@ -146,6 +148,8 @@ them): then no host is changed. PLAN is a file that godwit plan -o saved; exactl
 that is applied. With --store-path a system that was built elsewhere is deployed,
 without a deployment file, and so without its secrets and checks.
 
+--message says why: it stays in the history of this machine and of each host.
+
   switch        run the system now and boot it from now on
   test          run the system until the next reboot
   boot          boot the system from the next reboot on
@@ -156,7 +160,8 @@ Without a word it is switch.` + "\n" + whereHelp + exitStatusHelp,
   godwit deploy network.nix switch --on 'web*' --upload-secrets
   godwit deploy network.nix boot --reboot --parallel activate=1
   godwit deploy .#web1 .#web2
-  godwit plan network.nix -o today.plan && godwit deploy today.plan`,
+  godwit plan network.nix -o today.plan && godwit deploy today.plan
+  godwit deploy network.nix --message 'new certificates, OPS-412'`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			meaning, err := habits.settle(c, args)
@@ -188,6 +193,9 @@ Without a word it is switch.` + "\n" + whereHelp + exitStatusHelp,
 			if d.AcceptFailed, err = acceptFailed(mayFail); err != nil {
 				return err
 			}
+			if message, err = history.CheckMessage(message); err != nil {
+				return err
+			}
 			rolling.given = c.Flags().Changed
 			if d.Schedule, err = rolling.schedule(); err != nil {
 				return err
@@ -201,6 +209,7 @@ Without a word it is switch.` + "\n" + whereHelp + exitStatusHelp,
 			d.ConfirmTimeout = time.Duration(confirmTimeout) * time.Second
 			d.RebootTimeout = time.Duration(rebootTimeout) * time.Second
 			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
+				s.message = message
 				s.approval, s.copying, s.rolling, s.above = approval, copying, rolling, meaning.above
 				switch {
 				case ready.given(c):
@@ -221,6 +230,7 @@ Without a word it is switch.` + "\n" + whereHelp + exitStatusHelp,
 	ready.flags(c)
 	copying.flags(c)
 	habitFlags(c)
+	messageFlag(c, &message)
 	f := c.Flags()
 	f.IntVar(&timeout, "timeout", 0, "`SECONDS` that all checks of a host may take (0: 120)")
 	f.IntVar(&activateTimeout, "activate-timeout", 0, "`SECONDS` that an activation may take (0: 300)")
@@ -514,6 +524,9 @@ func (s *session) meta() map[string]string {
 	}
 	if host, err := os.Hostname(); err == nil {
 		m["deployer"] = host
+	}
+	if s.message != "" {
+		m["message"] = s.message
 	}
 	return m
 }

@@ -257,10 +257,18 @@ func historyTable(width int, entries []history.Entry) string {
 			took = ui.Elapsed(e.Duration())
 		}
 		rows[i] = []string{
-			e.Started.Local().Format("2006-01-02 15:04:05"), e.Host, e.Action, string(e.Outcome), took, dash(e.User), commit, dash(e.Deployment), e.Reason,
+			e.Started.Local().Format("2006-01-02 15:04:05"), e.Host, e.Action, string(e.Outcome), took, dash(e.User), commit, dash(e.Deployment), endOf(e),
 		}
 	}
 	return ui.Table(width, []string{"WHEN", "HOST", "ACTION", "RESULT", "TIME", "BY", "COMMIT", "ID", ""}, rows)
+}
+
+// endOf is the last column: why it did not go as asked, and why it was done.
+func endOf(e history.Entry) string {
+	if e.Reason != "" && e.Message != "" {
+		return e.Reason + " (" + e.Message + ")"
+	}
+	return e.Reason + e.Message
 }
 
 func dash(s string) string {
@@ -306,6 +314,7 @@ func entryText(e history.Entry) string {
 	line("host", e.Host)
 	line("result", strings.TrimSuffix(string(e.Outcome)+": "+e.Reason, ": "))
 	line("action", e.Action)
+	line("message", e.Message)
 	line("started", e.Started.Local().Format(time.RFC1123)+" ("+hoststate.Ago(time.Since(e.Started))+")")
 	if e.Seconds > 0 {
 		line("took", ui.Elapsed(e.Duration()))

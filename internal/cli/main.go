@@ -26,7 +26,7 @@ import (
 const (
 	ExitOK          = 0   // everything that was asked for holds
 	ExitFailure     = 1   // nothing was done, or the command as a whole could not go on
-	ExitDrift       = 2   // godwit status: a host is not as the configuration says, not well, or does not answer
+	ExitDrift       = 2   // godwit status: a host is not as the configuration says, not well, or does not answer; godwit plan --detailed-exitcode: a host changes
 	ExitHosts       = 3   // at least one host did not reach what was asked for; the others did or were not started
 	ExitRisk        = 4   // the plan stopped the run: a risk that was not accepted, a plan out of date, or the answer no
 	ExitNoBuilder   = 5   // nothing here can build what a host needs
@@ -41,7 +41,7 @@ var exits = []struct {
 }{
 	{ExitOK, "everything that was asked for holds"},
 	{ExitFailure, "the command could not start or go on as a whole (usage, configuration, Nix)"},
-	{ExitDrift, "godwit status: a host differs from the configuration, is not well or does not answer"},
+	{ExitDrift, "godwit status: a host differs from the configuration, is not well or does not answer;\ngodwit plan --detailed-exitcode: a host changes"},
 	{ExitHosts, "at least one host failed; the others went on"},
 	{ExitRisk, "stopped at the plan, no host was changed: a risk was not accepted, the saved\nplan is out of date, or the answer was no"},
 	{ExitNoBuilder, "nothing here can build what a host needs"},

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"godwit/internal/activate"
 	"godwit/internal/deploy"
 	"godwit/internal/event"
@@ -32,6 +34,11 @@ func (a *app) whoami() string {
 	return ""
 }
 
+// messageFlag says why a run is started.
+func messageFlag(c *cobra.Command, to *string) {
+	c.Flags().StringVar(to, "message", "", "why, in one line of `TEXT`: it stays in the history here and on each host")
+}
+
 // recordDeploy starts the record of a deploy; nil for what changes no host.
 func (s *session) recordDeploy(ctx context.Context, d deploy.Options, hosts []fleet.Host) *history.Recorder {
 	if d.Goal != deploy.GoalActivate || d.DryRun || d.Action == activate.DryActivate {
@@ -50,7 +57,7 @@ func (s *session) remember(ctx context.Context, action string, hosts []fleet.Hos
 	key := s.at.At.Key()
 	run := history.Run{
 		ID: history.NewRunID(), Started: s.start, User: s.app.whoami(), Deployer: meta["deployer"], Godwit: meta["godwit"],
-		File: key, Source: src, Plan: meta["plan"], Action: action,
+		File: key, Source: src, Plan: meta["plan"], Action: action, Message: meta["message"],
 	}
 	for name, value := range map[string]string{
 		"run": run.ID, "user": run.User, "file": key, "commit": src.Commit, "tree": src.State(),

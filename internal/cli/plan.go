@@ -66,8 +66,7 @@ func newPlan(a *app) *cobra.Command {
 	var p passwords
 	var d deploy.Options
 	var accept []string
-	var out string
-	var copies bool
+	r := planRequest{passwords: &p}
 	c := &cobra.Command{
 		Use:   "plan [DEPLOYMENT] [switch|boot|test]",
 		Short: "show what a deploy would change",
@@ -81,15 +80,30 @@ first and asked themselves.
 anything again, and refuses when a host or the configuration has moved since.
 
 The plan goes to stdout; --verbose shows all of it, --json gives it to scripts.
+--markdown writes it as a comment for a pull request: the risks, a table of hosts,
+and the details folded. Names that others chose cannot be markup in it.
 --dry-run only says what would be built, and where.
+
+With --detailed-exitcode the status is 2 when a host changes, and 0 when there is
+nothing to do; 3 still says that a host is not ready.
 
 Risks, each accepted with --accept-risk=NAME:
 ` + riskHelp() + whereHelp + exitStatusHelp,
 		Example: `  godwit plan network.nix
   godwit plan network.nix --on 'web*' --copy --verbose
-  godwit plan network.nix switch -o today.plan && godwit deploy today.plan`,
+  godwit plan network.nix switch -o today.plan && godwit deploy today.plan
+  godwit plan .# --markdown --detailed-exitcode >comment.md`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) (err error) {
+			if err := errors.Join(exclusive(c, "json", "markdown"), exclusive(c, "dry-run", "detailed-exitcode"), exclusive(c, "dry-run", "markdown")); err != nil {
+				return err
+			}
+			if c.Flags().Changed("markdown-limit") && !r.markdown {
+				return fault.New("--markdown-limit belongs to --markdown")
+			}
+			if r.limit < 0 {
+				return fault.New("--markdown-limit cannot be negative")
+			}
 			if len(args) > 0 && plan.IsPlan(args[0]) {
 				return fault.New("%s is a saved plan", args[0]).Hint("godwit deploy %s applies it", args[0])
 			}
@@ -99,8 +113,7 @@ Risks, each accepted with --accept-risk=NAME:
 			if d.Action == activate.DryActivate {
 				return fault.New("dry-activate changes nothing, so there is nothing to plan").Hint("godwit plan %s switch --copy", o.where)
 			}
-			accepted, err := plan.ParseAccept(accept)
-			if err != nil {
+			if r.accept, err = plan.ParseAccept(accept); err != nil {
 				return err
 			}
 			if a.globals.dryRun { // a plan is about what was built
@@ -109,11 +122,9 @@ Risks, each accepted with --accept-risk=NAME:
 				})
 			}
 			// The plan itself is what goes to stdout.
-			asJSON := a.globals.json
+			r.buildOptions, r.deploy, r.json = o, d, a.globals.json
 			a.globals.json = false
-			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
-				return s.plan(ctx, planRequest{buildOptions: o, deploy: d, passwords: &p, accept: accepted, out: out, copies: copies, json: asJSON})
-			})
+			return a.withSession(c.Context(), func(ctx context.Context, s *session) error { return s.plan(ctx, r) })
 		},
 	}
 	selectFlags(c, &o.selection)
@@ -122,8 +133,11 @@ Risks, each accepted with --accept-risk=NAME:
 	passwordFlags(c, &p)
 	acceptFlag(c, &accept)
 	f := c.Flags()
-	f.StringVarP(&out, "output", "o", "", "save the plan as `FILE`, for godwit deploy FILE")
-	f.BoolVar(&copies, "copy", false, "copy the systems to the hosts first and ask them which units they would touch")
+	f.StringVarP(&r.out, "output", "o", "", "save the plan as `FILE`, for godwit deploy FILE")
+	f.BoolVar(&r.copies, "copy", false, "copy the systems to the hosts first and ask them which units they would touch")
+	f.BoolVar(&r.markdown, "markdown", false, "write the plan as a comment for a pull request")
+	f.IntVar(&r.limit, "markdown-limit", plan.MarkdownLimit, "leave details out of --markdown beyond this many `BYTES`: GitHub takes 65536, GitLab 1000000")
+	f.BoolVar(&r.detailed, "detailed-exitcode", false, "exit with 2 when a host changes")
 	f.BoolVar(&d.UploadSecrets, "upload-secrets", false, "secrets are uploaded, too")
 	f.BoolVar(&d.Reboot, "reboot", false, "hosts are rebooted after the activation")
 	f.BoolVar(&d.NoGuard, "no-guard", false, "activate without deadman, confirmation and rollback")
@@ -149,6 +163,9 @@ type planRequest struct {
 	out       string
 	copies    bool
 	json      bool
+	markdown  bool
+	limit     int // of markdown, in bytes
+	detailed  bool
 }
 
 // planOptions are the choices that belong into a plan.
@@ -269,9 +286,12 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 		}
 	}
 	s.close()
-	if r.json {
+	switch {
+	case r.json:
 		_, err = s.app.stdout.Write(p.Public().JSON())
-	} else {
+	case r.markdown:
+		_, err = fmt.Fprint(s.app.stdout, p.Markdown(r.limit, time.Now()))
+	default:
 		_, err = fmt.Fprint(s.app.stdout, p.Text(plan.Layout{Width: s.ui.Width(), Verbose: g.verbose}))
 	}
 	if err != nil {
@@ -282,6 +302,9 @@ func (s *session) plan(ctx context.Context, r planRequest) error {
 	}
 	if len(p.With(plan.Failed))+len(p.With(plan.Unreachable))+len(p.With(plan.Blocked)) > 0 {
 		return silent{ExitHosts}
+	}
+	if r.detailed && len(p.With(plan.Change)) > 0 {
+		return silent{ExitDrift}
 	}
 	return nil
 }

@@ -27,6 +27,7 @@ type rollbackOptions struct {
 	pending                         bool
 	activateTimeout, confirmTimeout int
 	mayFail                         []string
+	message                         string
 	accepted                        fleet.UnitPatterns
 }
 
@@ -71,6 +72,9 @@ was booted once, by deploy --reboot, that takes another reboot.` + "\n" + foundF
 			if o.activateTimeout < 0 || o.confirmTimeout < 0 {
 				return errNegative
 			}
+			if o.message, err = history.CheckMessage(o.message); err != nil {
+				return err
+			}
 			if o.accepted, err = acceptFailed(o.mayFail); err != nil {
 				return err
 			}
@@ -98,6 +102,7 @@ was booted once, by deploy --reboot, that takes another reboot.` + "\n" + foundF
 	}
 	selectFlags(c, &o.selection)
 	passwordFlags(c, &o.passwords)
+	messageFlag(c, &o.message)
 	fl := c.Flags()
 	fl.IntVar(&o.to, "to", 0, "the `GENERATION` to go to (godwit diff shows them)")
 	fl.BoolVar(&o.pending, "pending", false, "end the deployment that is pending, whoever began it")
@@ -109,6 +114,7 @@ was booted once, by deploy --reboot, that takes another reboot.` + "\n" + foundF
 
 // rollback takes hosts to earlier generations.
 func (s *session) rollback(ctx context.Context, f fleetArgs, o rollbackOptions) error {
+	s.message = o.message
 	meta := s.meta()
 	meta["verb"] = "rollback"
 	var rec *history.Recorder

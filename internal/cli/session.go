@@ -53,6 +53,9 @@ type session struct {
 	saved     *plan.Plan
 	savedFile string
 
+	// message is why this run was started, for the history.
+	message string
+
 	// above are settings that stand above the configuration's (deployrs.go).
 	above map[string]any
 

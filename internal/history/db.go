@@ -157,6 +157,8 @@ DROP TABLE results;
 ALTER TABLE results_ RENAME TO results;
 CREATE INDEX results_host ON results (host);
 CREATE INDEX results_deployment ON results (deployment) WHERE deployment <> '';
+`, `
+ALTER TABLE runs ADD COLUMN message TEXT NOT NULL DEFAULT '';
 `}
 
 func (d *DB) migrate(ctx context.Context) error {
@@ -221,9 +223,9 @@ func (d *DB) Begin(ctx context.Context, r Run, hosts []string) error {
 }
 
 func putRun(ctx context.Context, tx *sql.Tx, r Run) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO runs (id, started, ended, user, deployer, godwit, file, tree, commit_, state, plan, action)
-		VALUES (?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO NOTHING`,
-		r.ID, r.Started.UnixMilli(), millis(r.Ended), r.User, r.Deployer, r.Godwit, r.File, r.Source.Tree, r.Source.Commit, r.Source.State(), r.Plan, r.Action)
+	_, err := tx.ExecContext(ctx, `INSERT INTO runs (id, started, ended, user, deployer, godwit, file, tree, commit_, state, plan, action, message)
+		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO NOTHING`,
+		r.ID, r.Started.UnixMilli(), millis(r.Ended), r.User, r.Deployer, r.Godwit, r.File, r.Source.Tree, r.Source.Commit, r.Source.State(), r.Plan, r.Action, r.Message)
 	return err
 }
 
@@ -325,7 +327,7 @@ func (d *DB) Import(ctx context.Context, entries []Entry) error {
 			}
 			err := putRun(ctx, tx, Run{
 				ID: run, Started: e.Started, Ended: e.Ended, User: e.User, Deployer: e.Deployer, Godwit: e.Godwit, File: e.File,
-				Source: Source{Commit: e.Commit, Dirty: e.Tree == "dirty"}, Plan: e.Plan, Action: e.Action,
+				Source: Source{Commit: e.Commit, Dirty: e.Tree == "dirty"}, Plan: e.Plan, Action: e.Action, Message: e.Message,
 			})
 			if err != nil {
 				return err
@@ -369,7 +371,7 @@ func (d *DB) Entries(ctx context.Context, f Filter) ([]Entry, error) {
 		where = append(where, "h.deployment = ?")
 		args = append(args, f.Deployment)
 	}
-	q := `SELECT r.id, r.started, r.ended, r.user, r.deployer, r.godwit, r.file, r.commit_, r.state, r.plan, r.action,
+	q := `SELECT r.id, r.started, r.ended, r.user, r.deployer, r.godwit, r.file, r.commit_, r.state, r.plan, r.action, r.message,
 		h.host, h.deployment, h.old, h.new, h.outcome, h.reason, iif(?, h.log, ''), h.ended, h.duration, h.source,
 		(SELECT json_group_array(json_object('name', p.profile, 'kind', p.kind, 'old', p.old, 'new', p.new) ORDER BY p.place)
 			FROM results p WHERE p.run = h.run AND p.host = h.host)
@@ -390,7 +392,7 @@ func (d *DB) Entries(ctx context.Context, f Filter) ([]Entry, error) {
 		var started, duration int64
 		var profiles string
 		var runEnded, ended sql.NullInt64
-		if err := rows.Scan(&e.Run, &started, &runEnded, &e.User, &e.Deployer, &e.Godwit, &e.File, &e.Commit, &e.Tree, &e.Plan, &e.Action,
+		if err := rows.Scan(&e.Run, &started, &runEnded, &e.User, &e.Deployer, &e.Godwit, &e.File, &e.Commit, &e.Tree, &e.Plan, &e.Action, &e.Message,
 			&e.Host, &e.Deployment, &e.Old, &e.New, &e.Outcome, &e.Reason, &e.Log, &ended, &duration, &e.From, &profiles); err != nil {
 			return nil, explain(d.file, err)
 		}

@@ -42,7 +42,7 @@ func TestRoundTrip(t *testing.T) {
 	ctx := t.Context()
 	start := time.Date(2026, 11, 3, 10, 0, 0, 0, time.UTC)
 	run := Run{ID: "r1", Started: start, User: "ana", Deployer: "laptop", Godwit: "1", File: "/f/network.nix",
-		Source: Source{Tree: "/f", Commit: strings.Repeat("a1", 20), Dirty: true}, Plan: "p", Action: "switch"}
+		Source: Source{Tree: "/f", Commit: strings.Repeat("a1", 20), Dirty: true}, Plan: "p", Action: "switch", Message: "new certificates, OPS-412"}
 	check(t, db.Begin(ctx, run, []string{"web", "db"}))
 	check(t, db.Result(ctx, "r1", Result{Host: "web", Deployment: "d1", Old: "/o", New: "/n", Outcome: Changed, Log: "line", Ended: start.Add(time.Minute), Duration: 1500 * time.Millisecond}))
 
@@ -52,7 +52,7 @@ func TestRoundTrip(t *testing.T) {
 		t.Fatalf("entries: %+v", got)
 	}
 	want := Entry{Run: "r1", Host: "web", Deployment: "d1", Started: start, Ended: start.Add(time.Minute), User: "ana", Deployer: "laptop", Godwit: "1",
-		File: "/f/network.nix", Commit: run.Source.Commit, Tree: "dirty", Plan: "p", Action: "switch", Old: "/o", New: "/n", Outcome: Changed, Log: "line", Seconds: 1.5, From: FromDeployer}
+		File: "/f/network.nix", Commit: run.Source.Commit, Tree: "dirty", Plan: "p", Action: "switch", Message: "new certificates, OPS-412", Old: "/o", New: "/n", Outcome: Changed, Log: "line", Seconds: 1.5, From: FromDeployer}
 	if !reflect.DeepEqual(got[1], want) {
 		t.Errorf("got  %+v\nwant %+v", got[1], want)
 	}
@@ -68,11 +68,11 @@ func TestRoundTrip(t *testing.T) {
 	check(t, db.Import(ctx, []Entry{
 		{Host: "web", Deployment: "d1", Run: "r1", Outcome: RolledBack, Started: start},
 		{Host: "db", Deployment: "d2", Run: "r1", Outcome: RolledBack, Reason: "because", Started: start},
-		{Host: "db", Deployment: "d0", Outcome: Changed, User: "bo", Commit: "1234567", Tree: "clean", Action: "boot", Started: start.Add(-time.Hour)},
+		{Host: "db", Deployment: "d0", Outcome: Changed, User: "bo", Commit: "1234567", Tree: "clean", Action: "boot", Message: "kernel", Started: start.Add(-time.Hour)},
 	}))
 	got, err = db.Entries(ctx, Filter{Hosts: []string{"db"}, File: "/f/network.nix"})
 	check(t, err)
-	if len(got) != 2 || got[0].Outcome != RolledBack || got[0].From != FromHost || got[0].User != "ana" || got[1].User != "bo" || got[1].Run != "" || got[1].Tree != "clean" {
+	if len(got) != 2 || got[0].Outcome != RolledBack || got[0].From != FromHost || got[0].User != "ana" || got[1].User != "bo" || got[1].Run != "" || got[1].Tree != "clean" || got[1].Message != "kernel" || got[0].Message != run.Message {
 		t.Errorf("after the import: %+v", got)
 	}
 	if got, _ := db.Entries(ctx, Filter{Deployment: "d1"}); len(got) != 1 || got[0].Outcome != Changed {

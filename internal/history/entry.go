@@ -48,6 +48,7 @@ type Run struct {
 	Source   Source    // the state of the configuration
 	Plan     string    // hash of the plan that was applied; may be empty
 	Action   string    // switch, boot, test, rollback, ...
+	Message  string    // why, in the words of whoever ran it; see CheckMessage
 }
 
 // Result is how one host of a run ended.
@@ -99,8 +100,10 @@ type Entry struct {
 	Tree   string `json:"tree,omitempty"`
 	Plan   string `json:"plan,omitempty"`
 	Action string `json:"action"`
-	Old    string `json:"old,omitempty"`
-	New    string `json:"new,omitempty"`
+	// Message says why, in the words of whoever ran it.
+	Message string `json:"message,omitempty"`
+	Old     string `json:"old,omitempty"`
+	New     string `json:"new,omitempty"`
 	// Profiles are all of the host's, in order; Old and New are those of the one that
 	// stands for the host. None: the system is the only one.
 	Profiles []Profile     `json:"profiles,omitempty"`
@@ -124,7 +127,7 @@ func FromRecord(host string, r activate.Record) Entry {
 		Started: time.Unix(r.Started, 0).UTC(), Ended: time.Unix(r.Ended, 0).UTC(),
 		User: r.Meta["user"], Deployer: r.Meta["deployer"], Godwit: r.Meta["godwit"], File: r.Meta["file"],
 		Commit: r.Meta["commit"], Tree: r.Meta["tree"], Plan: r.Meta["plan"],
-		Action: string(r.Action), Old: r.Old, New: r.Toplevel, Reason: r.Reason,
+		Message: r.Meta["message"], Action: string(r.Action), Old: r.Old, New: r.Toplevel, Reason: r.Reason,
 		Seconds: float64(r.Ended - r.Started), From: FromHost,
 	}
 	for _, p := range r.Profiles {
@@ -204,6 +207,7 @@ func join(local, host Entry) Entry {
 	}
 	e.User, e.Deployer = cmp.Or(e.User, host.User), cmp.Or(e.Deployer, host.Deployer)
 	e.Commit, e.Tree = cmp.Or(e.Commit, host.Commit), cmp.Or(e.Tree, host.Tree)
+	e.Message = cmp.Or(e.Message, host.Message)
 	if e.Ended.IsZero() {
 		e.Ended, e.Seconds = host.Ended, host.Seconds
 	}

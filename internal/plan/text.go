@@ -101,17 +101,23 @@ func ends(left, right string, width int) string {
 
 // entry is what the short plan says of a host; hosts with equal entries stand together.
 type entry struct {
-	names []string
-	first string   // the main line
-	right string   // size and paths, at its end
-	more  []string // lines below
+	names  []string
+	status Status
+	first  string   // the main line
+	right  string   // size and paths, at its end
+	more   []string // lines below
+	risks  []string // those of the lines below that are about risks
 }
+
+// risk tells whether a line below is about a risk.
+func (e *entry) risk(line string) bool { return slices.Contains(e.risks, line) }
 
 func (e *entry) key() string {
-	return e.first + "\x00" + e.right + "\x00" + strings.Join(e.more, "\x00")
+	return string(e.status) + "\x00" + e.first + "\x00" + e.right + "\x00" + strings.Join(e.more, "\x00")
 }
 
-func (p *Plan) short(b *strings.Builder, l Layout) {
+// entries are the hosts as the short plan shows them, in its order.
+func (p *Plan) entries(l Layout) []*entry {
 	var entries []*entry
 	byKey := map[string]*entry{}
 	for i := range p.Hosts {
@@ -127,6 +133,11 @@ func (p *Plan) short(b *strings.Builder, l Layout) {
 	slices.SortStableFunc(entries, func(a, b *entry) int {
 		return cmp.Compare(p.rank(a.names[0]), p.rank(b.names[0]))
 	})
+	return entries
+}
+
+func (p *Plan) short(b *strings.Builder, l Layout) {
+	entries := p.entries(l)
 	label := 0
 	labels := make([]string, len(entries))
 	for i, e := range entries {
@@ -186,7 +197,7 @@ func names(list []string, most int) string {
 }
 
 func (p *Plan) entry(h *Host, l Layout) *entry {
-	e := new(entry)
+	e := &entry{status: h.Status}
 	switch h.Status {
 	case Unchanged:
 		e.first = "already runs this system"
@@ -222,8 +233,9 @@ func (p *Plan) entry(h *Host, l Layout) *entry {
 			e.more = append(e.more, t)
 		}
 		for _, r := range h.Risks {
-			e.more = append(e.more, r.line())
+			e.risks = append(e.risks, r.line())
 		}
+		e.more = append(e.more, e.risks...)
 	}
 	for _, n := range h.Notes {
 		e.more = append(e.more, n.line())

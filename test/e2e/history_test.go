@@ -16,8 +16,8 @@ import (
 
 // entry is what history --json says.
 type entry struct {
-	Run, Host, Deployment, User, Deployer, File, Commit, Tree, Action, Old, New, Outcome, Reason, From string
-	Seconds                                                                                            float64
+	Run, Host, Deployment, User, Deployer, File, Commit, Tree, Action, Old, New, Outcome, Reason, From, Message string
+	Seconds                                                                                                     float64
 }
 
 func (w *world) history(args ...string) []entry {
@@ -98,7 +98,8 @@ func TestHistoryAndStatus(t *testing.T) {
 
 	net := w.fleetOf(service("memory-one"), hosts)
 	first := w.commit("one")
-	w.run("deploy", net, "switch").exits(0)
+	const why = "what's new: <one> & \"two\", Łódź"
+	w.run("deploy", net, "switch", "--message", why).exits(0)
 	fresh(t, web, db)
 	w.run("status", net).exits(0).shows("✓ as in repository", "ana", first[:7], "(clean)")
 
@@ -109,7 +110,7 @@ func TestHistoryAndStatus(t *testing.T) {
 	current := on(t, web, "readlink -f /run/current-system")
 	record := on(t, web, "tail -n 1 /var/lib/godwit/history.jsonl")
 	for _, e := range local {
-		if e.User != "ana" || e.Commit != first || e.Tree != "clean" || e.Action != "switch" || e.Outcome != "changed" || e.From != "deployer" || e.Deployment == "" || e.Seconds <= 0 || e.File != net {
+		if e.User != "ana" || e.Commit != first || e.Tree != "clean" || e.Action != "switch" || e.Outcome != "changed" || e.From != "deployer" || e.Deployment == "" || e.Seconds <= 0 || e.File != net || e.Message != why {
 			t.Errorf("%+v", e)
 		}
 		if e.Host == "web" && (e.New != current || !strings.Contains(record, e.Deployment) || !strings.Contains(record, first)) {
@@ -119,7 +120,13 @@ func TestHistoryAndStatus(t *testing.T) {
 	if whole := w.history(net, "web"); len(whole) == 0 || whole[0].From != "both" || whole[0].Host != "web" || whole[0].Outcome != "changed" {
 		t.Errorf("merged with the host: %+v", whole)
 	}
-	w.run("history", "--id", local[0].Deployment).exits(0).shows(local[0].Deployment, "setting up /etc...")
+	w.run("history", "--id", local[0].Deployment).exits(0).shows(local[0].Deployment, "setting up /etc...", why)
+	other := w.env
+	w.ownState("bo") // who deployed nothing: the host itself tells why
+	if told := w.history(net, "web"); len(told) == 0 || told[0].From != "host" || told[0].Message != why {
+		t.Errorf("what the host says of itself: %+v", told)
+	}
+	w.env = other
 
 	// The repository moves on.
 	w.fleetOf(service("memory-two")+`environment.systemPackages = [ pkgs.hello ];`, hosts)

@@ -173,6 +173,12 @@ func TestPlan(t *testing.T) {
 		t.Errorf("planning changed the host: %s -> %s", before, after)
 	}
 
+	// For scripts and pull requests.
+	w.run("plan", net, "--detailed-exitcode").exits(3)
+	w.run("plan", net, "--on", "db", "--detailed-exitcode").exits(0)
+	w.run("plan", net, "--on", "web,db", "--detailed-exitcode", "--markdown").exits(2).
+		outs("<!-- godwit plan -->\n### Plan: 1 host changes, 1 unchanged\n", "| <code>web</code> | changes | <code>configuration only</code>", "<details><summary><code>web</code></summary>")
+
 	// Copied, the new system itself says what it would do.
 	p = w.run("plan", net, "--on", "web", "--copy", "--json").exits(0).plan()
 	if h := p.Hosts[0]; h.Units == nil || h.Units.Estimated || !slices.Equal(h.Units.Restart, []string{"e2e.service"}) || h.Copy == nil || h.Copy.Paths != 0 {
