@@ -28,7 +28,7 @@ func TestDirect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := os.ReadFile(web.Identity)
+	key, err := os.ReadFile(spare.Identity)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func TestDirect(t *testing.T) {
 	for try := 1; ; try++ {
 		if r := push(nil).saysNot(cannot); strings.Contains(r.stderr, direct) {
 			break
-		} else if try == 4 {
+		} else if try == 10 {
 			t.Fatalf("auto never went the direct way:\n%s", r.stderr)
 		}
 	}

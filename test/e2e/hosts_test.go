@@ -57,16 +57,8 @@ type want struct {
 // housing gives hosts to tests, in the order in which they are written.
 var housing struct {
 	sync.Mutex
-	wants  []*want
-	hosts  []*lab.Host // those that were started
-	copies map[*lab.Host]int
-}
-
-// copyOf is 0 for the first host of its name.
-func copyOf(h *lab.Host) int {
-	housing.Lock()
-	defer housing.Unlock()
-	return housing.copies[h]
+	wants []*want
+	hosts []*lab.Host // those that were started
 }
 
 // serve gives free hosts to those who wait. Who needs several gets all at once, and
@@ -104,6 +96,7 @@ func newPlace(name string, k *kind) *place {
 	spec := k.spec
 	spec.Name = name
 	spec.Dir = filepath.Join(shared.dir, fmt.Sprint("lab", p.n))
+	spec.Keys = filepath.Join(shared.dir, "keys") // one for all: a host may be told to log in to another
 	p.start = sync.OnceValues(func() (*lab.Host, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
 		defer cancel()
@@ -111,7 +104,6 @@ func newPlace(name string, k *kind) *place {
 		housing.Lock()
 		defer housing.Unlock()
 		if err == nil {
-			housing.copies[h] = p.n
 			housing.hosts = append(housing.hosts, h)
 		}
 		return h, err
@@ -138,9 +130,6 @@ func hosts(t *testing.T, names ...string) []*lab.Host {
 			housing.Unlock()
 			t.Fatalf("no lab host is called %q", name)
 		}
-	}
-	if housing.copies == nil {
-		housing.copies = map[*lab.Host]int{}
 	}
 	housing.wants = append(housing.wants, w)
 	serve()

@@ -63,7 +63,7 @@ func run(m *testing.M) (int, error) {
 		defer cancel()
 		for _, image := range usedImages() {
 			rm := exec.CommandContext(ctx, shared.godwit, "builder", "rm", "--all", "--image-file", image)
-			rm.Env = append(os.Environ(), stateEnv()...)
+			rm.Env = append(os.Environ(), stateEnv(filepath.Join(dir, "state"))...)
 			if out, err := rm.CombinedOutput(); err != nil {
 				fmt.Fprintf(os.Stderr, "e2e: cannot remove the builders: %v\n%s", err, out)
 			}
@@ -73,15 +73,9 @@ func run(m *testing.M) (int, error) {
 	return m.Run(), nil
 }
 
-// stateEnv is where godwit keeps its memory: tests whose hosts are the first of their names share one.
-func stateEnv(hosts ...*lab.Host) []string {
-	state := "state"
-	for _, h := range hosts {
-		if n := copyOf(h); n > 0 {
-			state += fmt.Sprintf("-%s%d", h.Name, n)
-		}
-	}
-	return []string{"XDG_STATE_HOME=" + filepath.Join(shared.dir, state), "XDG_CONFIG_HOME=" + filepath.Join(shared.dir, "config")}
+// stateEnv is where godwit keeps its memory.
+func stateEnv(dir string) []string {
+	return []string{"XDG_STATE_HOME=" + dir, "XDG_CONFIG_HOME=" + filepath.Join(shared.dir, "config")}
 }
 
 // needLab skips in short mode, which promises no containers. Anything else that
@@ -111,7 +105,12 @@ func newWorld(t *testing.T, hosts ...*lab.Host) *world {
 	if err := lab.WriteSSHConfig(config, hosts...); err != nil {
 		t.Fatal(err)
 	}
-	w.env = append(stateEnv(hosts...),
+	// A memory of its own: its history has no rows of tests that run beside it, its cache nothing that they evaluated.
+	state, err := os.MkdirTemp(shared.dir, "state-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.env = append(stateEnv(state),
 		"SSH_CONFIG_FILE="+config,
 		"NIX_PATH=nixpkgs="+repo(t, "test/nixos"),
 		"NIX_CONFIG=build-users-group =\nsandbox = false\nsubstituters =\nexperimental-features = nix-command flakes",

@@ -63,6 +63,8 @@ type Spec struct {
 	Arch string
 	// Dir is the state directory for keys; a temporary one when empty.
 	Dir string
+	// Keys is the state directory whose client key the host takes; Dir when empty.
+	Keys string
 	// Run labels the container, for Sweep. Empty means this process's RunID.
 	Run string
 	// Keep reuses a host of the same name in the same state directory, and
@@ -185,11 +187,17 @@ func Start(ctx context.Context, spec Spec) (_ *Host, err error) {
 	} else if h.Dir, err = filepath.Abs(h.Dir); err != nil {
 		return nil, err
 	}
-	key, err := ensureKey(h.Dir)
+	keys := h.Dir
+	if spec.Keys != "" {
+		if keys, err = filepath.Abs(spec.Keys); err != nil {
+			return nil, err
+		}
+	}
+	key, err := ensureKey(keys)
 	if err != nil {
 		return nil, err
 	}
-	h.KnownHosts, h.Identity = KnownHostsFile(h.Dir), IdentityFile(h.Dir)
+	h.KnownHosts, h.Identity = KnownHostsFile(h.Dir), IdentityFile(keys)
 
 	if spec.Keep {
 		old, err := Load(h.Dir, spec.Name)
