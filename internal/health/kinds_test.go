@@ -18,6 +18,7 @@ import (
 )
 
 func TestTCP(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -28,10 +29,29 @@ func TestTCP(t *testing.T) {
 		t.Errorf("%v %s", err, said)
 	}
 	l.Close()
-	_, _, err = run(t, nil, fleet.Checks{TCP: []fleet.TCPCheck{{Description: "door", Port: port, Period: time.Millisecond}}}, Options{Budget: time.Second})
+	port = closedPort(t)
+	_, _, err = run(t, nil, fleet.Checks{TCP: []fleet.TCPCheck{{Description: "door", Port: port, Period: time.Millisecond}}}, Options{Budget: 3 * time.Second})
 	if err == nil || !strings.Contains(fault.Render(err), "door: dial tcp 127.0.0.1:"+strconv.Itoa(port)+": connect: connection refused") {
 		t.Error(fault.Render(err))
 	}
+}
+
+// closedPort is a port that refuses connections until the test ends: nobody else gets it.
+func closedPort(t *testing.T) int {
+	t.Helper()
+	s, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Close(s) })
+	if err := syscall.Bind(s, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	a, err := syscall.Getsockname(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a.(*syscall.SockaddrInet4).Port
 }
 
 func TestUnits(t *testing.T) {

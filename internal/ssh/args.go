@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"godwit/internal/awake"
 	"godwit/internal/bounded"
 	"godwit/internal/fault"
 	"godwit/internal/shell"
@@ -177,7 +178,7 @@ var opensshVersion = regexp.MustCompile(`OpenSSH_(?:for_Windows_)?(\d+)\.(\d+)`)
 // value that it sees.
 func Guards(program string) []string {
 	is, _ := versions.LoadOrStore(program, sync.OnceValue(func() bool {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := awake.WithTimeout(context.Background(), 30*time.Second) // a busy machine must not count as an old ssh
 		defer cancel()
 		c := exec.CommandContext(ctx, program, "-V")
 		said := bounded.NewTail(1 << 10)

@@ -9,5 +9,12 @@ func SetAESHere(has bool) func() {
 	return func() { aesHere = before }
 }
 
+// ForgetSilence makes it a while ago that h was waited for in vain.
+func ForgetSilence(h *Host) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.quiet = h.quiet.Add(-silenceHolds)
+}
+
 // Configured is what ssh is configured to use with h.
 func Configured(ctx context.Context, h *Host) (mine, builtin string) { return h.configured(ctx) }

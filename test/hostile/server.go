@@ -74,6 +74,7 @@ type Server struct {
 	cancel   context.CancelFunc
 	conns    sync.WaitGroup
 	open     atomic.Int64
+	accepted atomic.Int64
 	commands atomic.Int64
 }
 
@@ -136,9 +137,10 @@ func check(t testing.TB, err error) {
 	}
 }
 
-// Connections is how many TCP connections are open now; Commands is how many
-// commands were asked for so far.
+// Connections is how many TCP connections are open now; Accepted is how many there
+// were so far, Commands how many commands were asked for.
 func (s *Server) Connections() int { return int(s.open.Load()) }
+func (s *Server) Accepted() int    { return int(s.accepted.Load()) }
 func (s *Server) Commands() int    { return int(s.commands.Load()) }
 
 func (s *Server) accept() {
@@ -148,6 +150,7 @@ func (s *Server) accept() {
 			return
 		}
 		s.open.Add(1)
+		s.accepted.Add(1)
 		s.conns.Go(func() {
 			defer s.open.Add(-1)
 			stop := context.AfterFunc(s.ctx, func() { c.Close() })
