@@ -9,6 +9,7 @@ apply() {
 		exit 3
 	fi
 	each "$PROFILES" try_one "$APPLY_ACTION"
+	each "$PROFILES" tried_one
 	put apply-rc "$(noted rc)" || exit 73
 }
 
@@ -25,6 +26,16 @@ try_one() {
 	[ -z "$rc" ] || put apply-rc "$rc bad" || exit 73
 	[ "$rc" != 0 ] || rc=1
 	exit "${rc:-75}"
+}
+
+# tried_one: what a kind has left to do when all of them run.
+tried_one() {
+	rc=0
+	hook tried || {
+		[ -z "$MANY" ] || put failed "$NAME"
+		put apply-rc "$rc bad" || exit 73
+		exit "$rc"
+	}
 }
 
 # apply-ended: ExecStopPost, after success, failure, time-out and SIGKILL.

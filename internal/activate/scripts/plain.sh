@@ -4,6 +4,7 @@
 # plain: every profile is made to run, and kept at once.
 plain() {
 	each "$PROFILES" plain_one
+	each "$PROFILES" tried_one
 	put apply-rc "$(noted rc)"
 }
 plain_one() {

@@ -9,11 +9,12 @@ import (
 	"godwit/internal/profile/darwin"
 	"godwit/internal/profile/home"
 	"godwit/internal/profile/nixos"
+	"godwit/internal/profile/secrets"
 )
 
 // All are the kinds of profiles.
 func All() []profile.Kind {
-	return []profile.Kind{nixos.Kind, custom.Kind, custom.Noop, home.Kind, darwin.Kind}
+	return []profile.Kind{nixos.Kind, custom.Kind, custom.Noop, home.Kind, darwin.Kind, secrets.Kind}
 }
 
 // Of finds a kind by its name.
