@@ -171,7 +171,7 @@ var words = []struct {
 		in: []string{"profile/nixos", "profile/darwin", "tools/..."}, // nix-darwin has its profile where NixOS has it
 		but: []string{
 			"activate", "reboot", "hoststate", "gc", "hostscript", // the guard's texts; what is not NixOS
-			"cli", "deploy", // what a host runs
+			"cli", "deploy", "secrets/onhost", // what a host runs
 		},
 	},
 }

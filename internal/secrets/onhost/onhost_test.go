@@ -4,7 +4,9 @@ package onhost
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -16,7 +18,10 @@ import (
 	"time"
 
 	"filippo.io/age"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
 
+	"godwit/internal/identity"
 	"godwit/internal/secrets/bundle"
 )
 
@@ -27,6 +32,7 @@ type machine struct {
 	t     *testing.T
 	dir   string
 	id    *age.X25519Identity
+	to    age.Recipient
 	users map[string]int
 	units map[string]int64 // that run, and since when
 	asked []string
@@ -42,7 +48,7 @@ func newMachine(t *testing.T) *machine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &machine{t: t, dir: dir, id: id, users: map[string]int{"root": 0}, units: map[string]int64{}}
+	m := &machine{t: t, dir: dir, id: id, to: id.Recipient(), users: map[string]int{"root": 0}, units: map[string]int64{}}
 	for _, d := range []string{"run", "etc/systemd"} {
 		if err := os.MkdirAll(dir+"/"+d, 0o755); err != nil {
 			t.Fatal(err)
@@ -92,7 +98,7 @@ func (m *machine) seal(entries ...bundle.Entry) []byte {
 			e.Mode = 0o400
 		}
 		var out bytes.Buffer
-		w, err := age.Encrypt(&out, m.id.Recipient())
+		w, err := age.Encrypt(&out, m.to)
 		if err != nil {
 			m.t.Fatal(err)
 		}
@@ -244,6 +250,48 @@ func TestUndecryptable(t *testing.T) {
 	m.is("a", "1")
 	for _, no := range []string{"", "/etc", m.State + "/../x", first + "/.."} {
 		m.refuses(m.Deliver(no), "is no release")
+	}
+}
+
+// TestMemory mounts for real: what is written is on no disk, and a second time it is the
+// same file system.
+func TestMemory(t *testing.T) {
+	m := newMachine(t)
+	m.Memory = memory
+	t.Cleanup(func() { _ = unix.Unmount(m.folder(), 0) })
+	m.must(m.Deliver(m.receive(entry("a", "1"))))
+	m.must(m.Deliver(m.receive(entry("a", "2"))))
+	m.is("a", "2")
+	var st unix.Statfs_t
+	m.must(unix.Statfs(m.folder(), &st))
+	if st.Type != ramfs {
+		t.Errorf("a file system of type %x", st.Type)
+	}
+	if st.Flags&unix.ST_NOEXEC == 0 || st.Flags&unix.ST_NOSUID == 0 {
+		t.Errorf("flags %x", st.Flags)
+	}
+	m.must(unix.Unmount(m.folder(), 0))
+	m.is("a", "")
+}
+
+// TestSSHKey: a machine without a key of its own opens both forms with its ssh host key.
+func TestSSHKey(t *testing.T) {
+	m := newMachine(t)
+	pub, key, err := ed25519.GenerateKey(nil)
+	m.must(err)
+	block, err := ssh.MarshalPrivateKey(key, "")
+	m.must(err)
+	m.write("age.key", string(pem.EncodeToMemory(block)))
+	line, err := ssh.NewPublicKey(pub)
+	m.must(err)
+	authorized := string(ssh.MarshalAuthorizedKey(line))
+	form, err := identity.SSHToAge(authorized)
+	m.must(err)
+	for _, to := range []string{authorized, form} {
+		m.to, err = identity.ParseRecipient(to, nil)
+		m.must(err)
+		m.must(m.Deliver(m.receive(entry("a", to))))
+		m.is("a", to)
 	}
 }
 

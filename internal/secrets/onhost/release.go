@@ -3,8 +3,6 @@
 package onhost
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -222,12 +220,6 @@ func generation(link string) int {
 	n := 0
 	_, _ = fmt.Sscanf(filepath.Base(link), "secrets-%d-link", &n)
 	return n
-}
-
-// sum names a program.
-func sum(program []byte) string {
-	s := sha256.Sum256(program)
-	return hex.EncodeToString(s[:])
 }
 
 // releaseFor is what goes with a system: what it was last kept with, or else what is kept.

@@ -10,10 +10,10 @@ import (
 	"os"
 
 	"filippo.io/age"
-	"filippo.io/age/agessh"
 	"golang.org/x/sys/unix"
 
 	"godwit/internal/bounded"
+	"godwit/internal/identity"
 	"godwit/internal/secrets/bundle"
 )
 
@@ -59,11 +59,7 @@ func identities(file string) ([]age.Identity, error) {
 	if !bytes.HasPrefix(text, []byte("-----BEGIN")) {
 		return age.ParseIdentities(bytes.NewReader(text))
 	}
-	id, err := agessh.ParseIdentity(text)
-	if err != nil {
-		return nil, err
-	}
-	return []age.Identity{id}, nil
+	return identity.SSHIdentities(text)
 }
 
 // readSmall reads a file of root's, up to a limit.
