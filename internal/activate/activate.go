@@ -412,12 +412,16 @@ func (d *run) variables() hostscript.Variables {
 	if d.req.KeepUnconfirmed {
 		keep = "is kept"
 	}
+	var lasts []string
+	for _, k := range lasting() {
+		lasts = append(lasts, k.Name)
+	}
 	sec := func(t time.Duration) string { return strconv.Itoa(seconds(t)) }
 	tick, ticks := d.ticks()
 	v := d.req.profileVariables()
 	maps.Copy(v, hostscript.Variables{
 		"ID": d.id, "ACTION": string(d.req.Action), "NOTE_KIND": nixos.Kind.Name, // of a note that names none
-		"MODE": mode, "APPLY_ACTION": apply,
+		"LASTS": strings.Join(lasts, " "), "MODE": mode, "APPLY_ACTION": apply,
 		"KEEP": keep, "LAST_RESORT": d.req.LastResort, "ACTIVATE": sec(d.activate), "CONFIRM": sec(d.confirm), "SILENCE": sec(d.silence), "TICK": strconv.Itoa(tick), "TICKS": strconv.Itoa(ticks), "STOP": sec(d.stop),
 		"DEADMAN": sec(d.deadman), "ROLLBACK_MAX": sec(d.rollbackMax), "COMMIT_MAX": sec(d.commitMax),
 	})

@@ -360,12 +360,20 @@ func (d *run) rebooted() error {
 	}
 	f := fault.New("the host rebooted before the new system was confirmed").On(host)
 	f.Detail("running now   " + d.res.Running)
-	lasting := slices.ContainsFunc(d.req.kinds(), func(k profile.Kind) bool { return !k.Boots })
-	if lasting {
-		f.Detail("profiles that are not the system itself are as they were when it went down; the next deploy puts them right")
+	lasting := slices.ContainsFunc(d.req.kinds(), func(k profile.Kind) bool { return k.Lasts })
+	switch {
+	case !lasting:
+	case d.fr.has("interrupted"):
+		f.Detail("profiles that are not the system itself go back now that it has booted, or else with the next deploy")
+	default:
+		f.Detail("profiles that are not the system itself have gone back, too")
 	}
 	if !d.req.kind().Boots {
 		f.Msg = "the host rebooted before it was confirmed"
+		if lasting && !d.fr.has("interrupted") {
+			d.res.Outcome = event.OutcomeRolledBack
+			return f.Exit(ExitRolledBack).Hint("run the same deploy again")
+		}
 		return f.Exit(ExitFailed).Hint("run the same deploy again")
 	}
 	switch d.res.Running {

@@ -83,7 +83,7 @@ func (s State) Profiled() string { return cmp.Or(s.Wrapped, s.Profile) }
 // boots the new system already.
 func (s State) unchanged(req Request) bool {
 	switch {
-	case !req.SkipUnchanged || req.Action == DryActivate || s.Current != req.Activation:
+	case !req.SkipUnchanged || s.Interrupted != "" || req.Action == DryActivate || s.Current != req.Activation:
 		return false
 	case req.Action == Test:
 		return true
@@ -97,7 +97,7 @@ func (s State) changing(req Request) []Change {
 	var left []Change
 	for i, c := range req.Profiles {
 		p := s.Profiles[i]
-		if !req.SkipUnchanged || req.Action == DryActivate || i == req.main || p.Current != c.Run || req.Action != Test && p.Profile != c.New {
+		if !req.SkipUnchanged || s.Interrupted != "" || req.Action == DryActivate || i == req.main || p.Current != c.Run || req.Action != Test && p.Profile != c.New {
 			left = append(left, c)
 		}
 	}
@@ -106,7 +106,7 @@ func (s State) changing(req Request) []Change {
 
 // bootOnly tells whether only the boot default is another system.
 func (s State) bootOnly(req Request) bool {
-	return req.SkipUnchanged && len(req.Profiles) == 1 && s.Current == req.Activation && s.Profile == req.NewSystem && s.BootsOther != ""
+	return req.SkipUnchanged && s.Interrupted == "" && len(req.Profiles) == 1 && s.Current == req.Activation && s.Profile == req.NewSystem && s.BootsOther != ""
 }
 
 // BootDefaultGuess is what the profile names, which is what most hosts boot.
@@ -298,7 +298,7 @@ func held(host, by string) *fault.Error {
 func (s State) warnings(req Request) []string {
 	var w []string
 	if s.Interrupted != "" {
-		w = append(w, "an earlier deployment ("+s.Interrupted+") was cut off by a reboot while it was made permanent; its profile is put right first")
+		w = append(w, "an earlier deployment ("+s.Interrupted+") was cut off by a reboot; what it left is put right first")
 	} else if s.Profile != "" && s.Profiled() != s.Current && req.Action != DryActivate && s.Specialisation == "" {
 		w = append(w, "the profile names another system than the one that runs: a reboot may lead to "+s.Profile)
 	}

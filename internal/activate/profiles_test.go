@@ -60,8 +60,11 @@ func TestProfiles(t *testing.T) {
 		{name: "the first of its name", before: "rm profiles/web profiles/web-3-link; echo 2 >web-new-rc", outcome: "rolled-back", words: "profile 'web' is not there, as before the deploy", ran: "app-new, test new, web-new, test old, app-old", end: "app-old old old none"},
 		{name: "somebody sets the first meanwhile", change: func(r *Request) { r.Checks = failing }, before: `mkdir other; sed -i 's,^exit.*,[ "$name" = web-new ] \&\& ln -sfn "$root/other" "$root/profiles/app"; exit 0,' web-new/go`, outcome: "rolled-back", words: "expected", ran: "app-new, test new, web-new, web-old, test old", end: "other old old web-old"},
 		{name: "a power cut in a deploy before", before: `ln -s "$PWD/app-new" profiles/app-4-link; ln -sfn app-4-link profiles/app; mkdir state
-printf '%s\n' x "$PWD/profiles/system" system-6-link "$PWD/gone" "$PWD/old" 'kind nixos ' x "$PWD/profiles/app" app-3-link "$PWD/app-new" "$PWD/app-old" 'kind custom ' >state/pending; echo 2 >new-rc`,
-			outcome: "rolled-back", words: "exit 2", ran: "app-new, test new, test old, app-old", end: allOld},
+printf '%s\n' x "$PWD/profiles/system" system-6-link "$PWD/gone" "$PWD/old" 'kind nixos ' x "$PWD/profiles/app" app-3-link "$PWD/app-new" "$PWD/app-old" 'kind custom - app Z28=' >state/pending; echo 2 >new-rc`,
+			outcome: "rolled-back", words: "exit 2", ran: "app-old, app-new, test new, test old, app-old", end: allOld},
+		{name: "a power cut in a deploy before, whose way back fails", before: `ln -s "$PWD/web-new" profiles/web-4-link; ln -sfn web-4-link profiles/web; mkdir state; echo 9 >web-old-rc
+printf '%s\n' x "$PWD/profiles/web" web-3-link "$PWD/web-new" "$PWD/web-old" 'kind custom - web Z28=' >state/pending`,
+			outcome: "changed", ran: "web-old, app-new, test new, web-new, boot new", end: allNew},
 		{name: "not a user of the host", change: func(r *Request) { r.Profiles[0].Owner = "nosuchuser" }, outcome: "failed", words: "there is no user nosuchuser on the host", end: allOld},
 		{name: "nothing to run in it", before: "rm app-new/go", outcome: "failed", words: "has no go", end: allOld},
 	} {
@@ -103,7 +106,7 @@ printf '%s\n' x "$PWD/profiles/system" system-6-link "$PWD/gone" "$PWD/old" 'kin
 				return
 			}
 			l.idle()
-			if left := l.do(`ls gcroots; [ ! -L run/godwit/current ] || echo lock; [ ! -e state/pending ] || echo pending; find run -name reserve -o -name 'spare-*' -o -name '.*.[0-9]*'; [ "` + c.end + `" != "` + allOld + `" ] || ls profiles | grep -v 'app\(-3-link\)*$\|web\(-3-link\)*$\|system\(-7-link\)*$' || true`); left != "" {
+			if left := l.do(`ls gcroots; [ ! -L run/godwit/current ] || echo lock; [ ! -e state/pending ] || echo pending; ls -d hooks state/recover 2>/dev/null || true; find run -name reserve -o -name 'spare-*' -o -name '.*.[0-9]*'; [ "` + c.end + `" != "` + allOld + `" ] || ls profiles | grep -v 'app\(-3-link\)*$\|web\(-3-link\)*$\|system\(-7-link\)*$' || true`); left != "" {
 				t.Errorf("left over: %s", left)
 			}
 			if c.ran == "" || c.action == DryActivate {

@@ -21,7 +21,7 @@ var scriptFiles embed.FS
 // between them the kinds of this deployment's profiles. main.sh is last: it runs a verb.
 var (
 	supervisor  = []string{"systemd-look", "systemd"}
-	targetParts = []string{"common", "profiles", "owner", "link", "baseline", "lease", "apply", "rollback", "attempts", "commit", "repair", "plain", "follow", "finish", "launch", "mac", "main"}
+	targetParts = []string{"common", "profiles", "owner", "link", "baseline", "lease", "apply", "rollback", "attempts", "commit", "repair", "recover", "plain", "follow", "finish", "launch", "mac", "main"}
 )
 
 func part(name string) string {
@@ -51,13 +51,18 @@ func ofKinds(all []profile.Kind, of func(profile.Kind) string) string {
 	return strings.Join(parts, "\n")
 }
 
+// lasting are the kinds that a reboot leaves as they were activated.
+func lasting() []profile.Kind {
+	return slices.DeleteFunc(kinds.All(), func(k profile.Kind) bool { return !k.Lasts })
+}
+
 func nowOf(k profile.Kind) string { return k.Now }
 
 // targetScript is run.sh.
 func targetScript(of []profile.Kind) string {
 	parts := append([]string{hostscript.Uptime, hostscript.PushedDone}, partsOf(supervisor)...)
 	// All that there are may have left something that a power cut interrupted.
-	parts = append(parts, ofKinds(kinds.All(), nowOf), ofKinds(of, func(k profile.Kind) string { return k.Guard }))
+	parts = append(parts, ofKinds(kinds.All(), nowOf), ofKinds(slices.Concat(lasting(), of), func(k profile.Kind) string { return k.Guard }))
 	return hostscript.Compound(append(parts, partsOf(targetParts)...)...)
 }
 
@@ -76,15 +81,17 @@ func preflightScript(v hostscript.Variables, of []profile.Kind) (string, error) 
 // places are where the guard keeps its things on the host. Tests of the
 // scripts move them.
 type places struct {
-	Run, State, Current, GCRoots, Profile, SwitchLock string
+	Run, State, Hooks, Current, GCRoots, Profile, SwitchLock string
 	// User: who logs in has no root, and has Run, State and GCRoots below home
 	// (scripts/places.sh).
 	User bool
 }
 
 var hostPlaces = places{
-	Run:     "/run/godwit",
-	State:   "/var/lib/godwit",
+	Run:   "/run/godwit",
+	State: "/var/lib/godwit",
+	// Units there outlive a reboot, and a switch of NixOS, which replaces /etc/systemd/system.
+	Hooks:   "/etc/systemd/system.control",
 	Current: "/run/current-system",
 	// Nix removes links in gcroots/auto whose target is gone (LocalStore::findRoots).
 	GCRoots:    "/nix/var/nix/gcroots/auto",
@@ -97,7 +104,7 @@ func (p places) variables() hostscript.Variables {
 	if p.User {
 		as = "user"
 	}
-	return hostscript.Variables{"AS": as, "RUN": p.Run, "STATE": p.State, "CURRENT": p.Current, "GCROOTS": p.GCRoots, "SWITCH_LOCK": p.SwitchLock}
+	return hostscript.Variables{"AS": as, "RUN": p.Run, "STATE": p.State, "HOOKS": p.Hooks, "CURRENT": p.Current, "GCROOTS": p.GCRoots, "SWITCH_LOCK": p.SwitchLock}
 }
 
 // attachScript runs a verb of a deployment that exists.
@@ -127,6 +134,6 @@ func (p places) armScript(v hostscript.Variables, of []profile.Kind, metaJSON st
 // KindScript is what the functions of a kind run among, without a deployment: for the
 // suite of the kinds.
 func KindScript(k profile.Kind) string {
-	parts := append([]string{hostscript.Uptime, k.Now, k.Guard}, partsOf([]string{"systemd-look", "common", "profiles", "owner", "link", "baseline"})...)
+	parts := append([]string{hostscript.Uptime, k.Now, k.Guard}, partsOf([]string{"systemd-look", "common", "profiles", "owner", "link", "baseline", "repair", "recover", "finish"})...)
 	return strings.Join(parts, "\n")
 }

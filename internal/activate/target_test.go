@@ -61,7 +61,7 @@ func newLocal(t *testing.T, shell string) *local {
 		t.Fatal(err)
 	}
 	p := func(s string) string { return filepath.Join(l.root, s) }
-	l.at = places{Run: p("run/godwit"), State: p("state"), Current: p("current"), GCRoots: p("gcroots"), Profile: p("profiles/system"), SwitchLock: p("switch.lock")}
+	l.at = places{Run: p("run/godwit"), State: p("state"), Hooks: p("hooks"), Current: p("current"), GCRoots: p("gcroots"), Profile: p("profiles/system"), SwitchLock: p("switch.lock")}
 	t.Cleanup(l.idle)
 	stubs, err := os.ReadFile("testdata/stubs.sh")
 	if err != nil {

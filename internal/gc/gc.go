@@ -92,7 +92,7 @@ func MayCollect(f hoststate.Facts, host string) error {
 		return fault.New("a deployment is pending; nothing was collected").On(host).
 			Hint("godwit status shows it; godwit confirm or godwit rollback --pending ends it")
 	case f.Interrupted != "":
-		return fault.New("the end of deployment %s was cut off by a reboot; nothing was collected", f.Interrupted).On(host).
+		return fault.New("deployment %s was cut off by a reboot; nothing was collected", f.Interrupted).On(host).
 			Hint("deploy again first: that puts the profile right")
 	case f.Rebuild != "":
 		return fault.New("nixos-rebuild is at work (%s); nothing was collected", f.Rebuild).On(host).Hint("wait until it has ended")

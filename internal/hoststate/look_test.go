@@ -179,7 +179,7 @@ func TestAssess(t *testing.T) {
 			f.Deployment = &activate.Deployment{ID: "x", Phase: "committing", Final: "committed"}
 		}, true, "as in repository"},
 		{"a specialisation", func(f *Facts, _ *Wanted) { f.Current, f.Specialisation = sysC, "travel" }, true, "as in repository · specialisation travel"},
-		{"power cut", func(f *Facts, _ *Wanted) { f.Interrupted = "x" }, false, "the end of deployment x was cut off by a reboot; the next deploy repairs the profile"},
+		{"power cut", func(f *Facts, _ *Wanted) { f.Interrupted = "x" }, false, "deployment x was cut off by a reboot; the next deploy puts right what it left"},
 	} {
 		f, w := base(), Wanted{System: sysB}
 		c.change(&f, &w)

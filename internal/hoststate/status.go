@@ -189,7 +189,7 @@ func Assess(host string, f Facts, want Wanted) Status {
 		s.once(f, p)
 	}
 	if f.Interrupted != "" {
-		s.problem(CutOff, "the end of deployment %s was cut off by a reboot; the next deploy repairs the profile", f.Interrupted)
+		s.problem(CutOff, "deployment %s was cut off by a reboot; the next deploy puts right what it left", f.Interrupted)
 	}
 	if f.Rebuild != "" {
 		s.problem(Rebuild, "nixos-rebuild is at work (%s)", f.Rebuild)

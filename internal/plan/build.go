@@ -236,7 +236,7 @@ func notes(h *Host, f *Facts) []Note {
 		out = append(out, Note{Text: "deployed by deploy-rs before: the profile names its wrapper of the running system, and names the system itself from now on"})
 	}
 	if f.State.Interrupted != "" {
-		out = append(out, Note{Text: "an earlier deployment was cut off by a reboot; its profile is put right first", Warn: true})
+		out = append(out, Note{Text: "an earlier deployment was cut off by a reboot; what it left is put right first", Warn: true})
 	}
 	if l := h.Last; l != nil {
 		settled := strings.HasPrefix(l.Result, "committed") || strings.HasPrefix(l.Result, "done")

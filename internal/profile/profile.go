@@ -51,6 +51,9 @@ type Kind struct {
 	Needs []string
 	// Boots tells that keep sets what the machine boots.
 	Boots bool
+	// Lasts tells that a reboot leaves it as it was activated, though it was not kept: then
+	// the host itself takes it back when it has booted.
+	Lasts bool
 	// Now defines now, fits and cut, Look defines look, and Guard the others.
 	Now, Look, Guard string
 	// Meaning says in words what a status of try means, with the last lines of its log.

@@ -68,6 +68,15 @@ func customsAre(want string) func(*kase) {
 	}
 }
 
+// goneBack waits until the host, which has booted, has taken back what a reboot leaves.
+func goneBack(k *kase) {
+	k.settled(30 * time.Second)
+	customsAre("old")(k)
+	if n := k.must(`grep -c '"result":"rolled-back 0".*"reason":"the host rebooted' /var/lib/godwit/history.jsonl || true`); n != "1" {
+		k.t.Errorf("%s records of it", n)
+	}
+}
+
 func ranOnce(action, system string, times int) func(*kase) {
 	return func(k *kase) {
 		if n := strings.Count(k.must("cat /var/log/stc-runs 2>/dev/null || true")+"\n", action+" nixos-system-"+system+"\n"); n != times {
@@ -571,6 +580,39 @@ cat /dev/zero >/run/filler 2>/dev/null; put phase committing`)}
 		}
 		k.invariant(k.t, k.systems["old"], k.systems["old"])
 	}},
+	{name: "three profiles, power cut while waiting", three: "new", ages: true, outcome: "rolled-back", exit: rolledBack, end: "old", checks: func(k *kase) error { powerCut(k); return nil },
+		words: "the host rebooted before", after: goneBack},
+	{name: "three profiles, orderly reboot while waiting", three: "new", outcome: "rolled-back", exit: rolledBack, end: "old", checks: func(k *kase) error { return k.Restart(k.ctx) },
+		words: "the host rebooted before", after: goneBack},
+	{name: "three profiles, orderly reboot on the way back", three: "new", new: "fail2", before: "echo 3 >/var/lib/fault/old-slow", outcome: "rolled-back", exit: rolledBack, end: "old", running: func(k *kase) {
+		k.waitFor("the way back", "grep -q rolling-back /run/godwit/current/phase")
+		if err := k.Restart(k.ctx); err != nil {
+			k.t.Error(err)
+		}
+	}, after: goneBack},
+	{name: "three profiles, power cut between profile and boot default", three: "new", before: "echo 5 >/var/lib/fault/boot-slow", outcome: "rolled-back", exit: rolledBack, end: "old", running: func(k *kase) {
+		k.waitFor("the boot loader", "test -e /run/fault-boot-reached")
+		powerCut(k)
+	}, after: goneBack},
+	{name: "three profiles, orderly reboot during the commit", three: "new", before: "echo 2 >/var/lib/fault/boot-slow", outcome: "changed", end: "new", running: func(k *kase) {
+		k.waitFor("the boot loader", "test -e /run/fault-boot-reached")
+		if err := k.Restart(k.ctx); err != nil {
+			k.t.Error(err)
+		}
+	}, after: customsAre("new")},
+	{name: "three profiles, power cut, and no unit for the next boot", three: "new", before: "mkdir -p /etc/systemd/system.control; mount -t tmpfs -o ro none /etc/systemd/system.control", outcome: "rolled-back", exit: rolledBack,
+		checks: func(k *kase) error { powerCut(k); return nil }, words: "or else with the next deploy", after: func(k *kase) {
+			state, _, err := activate.Status(k.ctx, k.r, k.Name)
+			if err != nil || state.Interrupted == "" {
+				k.t.Errorf("the status does not tell: %+v %v", state, err)
+			}
+			// The next deployment puts it right, even one that has only the system, and fails.
+			if res, err := activate.Run(k.ctx, k.r, k.machine.request("fail2"), k.l); err == nil || res.Outcome != "rolled-back" {
+				k.t.Errorf("%+v %v", res, err)
+			}
+			customsAre("old")(k)
+			k.invariant(k.t, k.systems["old"], k.systems["old"])
+		}},
 	{name: "garbage collection while waiting", outcome: "rolled-back", exit: rolledBack, end: "old", checks: func(k *kase) error {
 		k.do(`export HOME=/root NIX_REMOTE=; rm /nix/var/nix/gcroots/fault/old /nix/var/nix/gcroots/fault/good
 mv /nix/var/nix/profiles/system-*-link /root/; link=$(cd /root; ls -d system-*-link); nix-store --gc >/dev/null 2>&1

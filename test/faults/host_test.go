@@ -123,7 +123,7 @@ systemctl stop 'godwit-*.timer' 'godwit-*.service' 2>/dev/null
 mountpoint -q /nix/var/nix/gcroots/auto && umount /nix/var/nix/gcroots/auto
 mount -o remount,size=50% /run 2>/dev/null
 systemctl stop 'fault-*' 2>/dev/null; rm -f /run/nixos/*-list
-rm -rf /run/godwit /var/lib/fault/* /var/lib/godwit /nix/var/nix/gcroots/auto/godwit-* /run/fault-* /run/filler /var/log/stc-runs
+rm -rf /run/godwit /var/lib/fault/* /var/lib/godwit /nix/var/nix/gcroots/auto/godwit-* /run/fault-* /run/filler /var/log/stc-runs /etc/systemd/system.control/*godwit* /etc/systemd/system.control/*/godwit*
 nix-env -p /nix/var/nix/profiles/system --set ` + h.systems[old] + ` && nix-env -p /nix/var/nix/profiles/system --delete-generations old 2>/dev/null
 ln -sfn ` + h.systems[old] + ` /run/current-system; ` + h.systems[old] + `/bin/switch-to-configuration switch >/dev/null 2>&1
 systemctl reset-failed; rm -f /var/log/stc-runs; true`)
@@ -181,12 +181,13 @@ func (h *machine) settled(wait time.Duration) []string {
 	ctx, cancel := context.WithTimeout(context.Background(), wait+20*time.Second)
 	defer cancel()
 	end := time.Now().Add(wait)
-	for {
+	for { // systemd forgets a unit whose file is gone when it is next reloaded
 		r := h.Exec(ctx, `
-systemctl list-units --all --plain --no-legend --no-pager 'godwit*' | awk '{print "unit " $1}'
+systemctl list-units --all --plain --no-legend --no-pager 'godwit*' | awk '$1 "/" $3 != "godwit-recover.service/inactive" {print "unit " $1}'
 for f in /nix/var/nix/gcroots/auto/godwit-*; do [ ! -L "$f" ] || { [ ! -e "$f" ] && [ ! -d /run/godwit ]; } || echo "gc root $f"; done
 [ ! -L /run/godwit/current ] || echo "lock"
 [ ! -e /var/lib/godwit/pending ] || echo "note of an unfinished commit"
+find /etc/systemd/system.control /var/lib/godwit/recover 2>/dev/null | grep godwit
 find /run/godwit -name reserve -o -name 'spare-*' 2>/dev/null; ls -A /nix/var/nix/profiles | grep godwit; ls -A /nix/var/nix/gcroots/auto | grep '^\.'
 for d in /run/godwit/*/; do [ ! -d "$d" ] || [ -e "$d/final" ] || echo "unfinished $d"; done; true`)
 		var left []string

@@ -3,7 +3,8 @@
 # the short lock on fd 9. The deadman exists before anything else happens.
 launch() {
 	if [ "$ACTION" != dry-activate ] && [ -s "$STATE/pending" ]; then
-		repair
+		# Bounded: who sent this waits for an answer.
+		timeout -k 5 30 "$SH" "$D/run.sh" repair >>"$D/log" 2>&1 9>&- || say "not all that a reboot left is as it was before" >>"$D/log"
 		each "$PROFILES" look_again
 	fi
 	failed_before

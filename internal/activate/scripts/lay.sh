@@ -40,7 +40,7 @@ root_profile() {
 
 write_files() {
 	{
-		assignments ID PROFILES BACKWARDS MAIN MANY NOTE_KIND ACTION MODE APPLY_ACTION ACTIVATE CONFIRM SILENCE TICK TICKS STOP DEADMAN ROLLBACK_MAX COMMIT_MAX KEEP LAST_RESORT SCOPE RUN STATE CURRENT GCROOTS SWITCH_LOCK
+		assignments ID PROFILES BACKWARDS MAIN MANY NOTE_KIND ACTION MODE APPLY_ACTION ACTIVATE CONFIRM SILENCE TICK TICKS STOP DEADMAN ROLLBACK_MAX COMMIT_MAX KEEP LAST_RESORT SCOPE RUN STATE HOOKS LASTS CURRENT GCROOTS SWITCH_LOCK
 		printf "SH='%s'\nPINNED_PATH='%s'\nSTARTED=%s\nARMED=%s\n" "$(readlink -f "$(command -v sh)")" "$PATH" "$(date +%s)" "$uptime"
 	} >"$D/env" && printf '%s' "$RUN_SH" | base64 -d >"$D/run.sh" && printf '%s' "$META" | base64 -d >"$D/meta.json" && printf '%s' "$IGNORE" | base64 -d >"$D/ignore" &&
 		boot_id >"$D/boot_id" && true >"$D/log" && true >"$D/failed-now" && head -c 65536 /dev/zero >"$D/reserve" &&

@@ -22,8 +22,8 @@ pend() {
 	! grep -qsxF -e "$LINK" "$STATE/pending" || return 0
 	{
 		cat "$STATE/pending" 2>/dev/null
-		printf '%s\n' "$ID" "$LINK" "$(noted link-old)" "$1" "$OLD" "kind $KIND $OWNER"
-	} >"$STATE/pending.new" && mv -f "$STATE/pending.new" "$STATE/pending"
+		printf '%s\n' "$ID" "$LINK" "$(noted link-old)" "$1" "$OLD" "kind $KIND ${OWNER:--} $NAME $COMMAND"
+	} >"$STATE/pending.new" && mv -f "$STATE/pending.new" "$STATE/pending" && at_boot
 }
 
 # link_back: as it was, and no generation of ours.

@@ -29,6 +29,7 @@ func kind(name string) profile.Kind {
 		Name:    name,
 		Link:    func(string, string) string { return "" },
 		Actions: []profile.Action{profile.Switch, profile.Boot, profile.DryActivate},
+		Lasts:   true,
 		Now:     own(now),
 		Look:    own("custom_look() { look_plain; }"),
 		Guard:   own(guard),

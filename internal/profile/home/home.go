@@ -20,6 +20,7 @@ var Kind = profile.Kind{
 	Link:    func(string, string) string { return "" },
 	Actions: []profile.Action{profile.Switch, profile.Test, profile.Boot, profile.DryActivate},
 	Needs:   []string{"activate"},
+	Lasts:   true,
 	Now:     now,
 	Look:    "home_look() { look_plain; }",
 	Guard:   guard,

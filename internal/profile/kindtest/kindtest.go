@@ -153,6 +153,27 @@ var cases = []struct {
 		s.verb("back", 9)
 		s.ends("what runs", "basename $(K_now)", "third")
 	}},
+	{name: "a reboot, and back", runs: true, do: func(s *suite) {
+		s.verb("try test", 0)
+		s.reboots()
+		s.is("old", "old")
+		s.link7()
+	}},
+	{name: "a reboot while it goes back", runs: true, do: func(s *suite) {
+		s.verb("try test", 0)
+		s.do("echo kill >$ROOT/old-does")
+		s.verb("back", 137)
+		s.do("rm $ROOT/old-does")
+		s.reboots()
+		s.is("old", "old")
+		s.link7()
+	}},
+	{name: "the first, and a reboot", first: true, do: func(s *suite) {
+		s.verb("try test", 0)
+		s.reboots()
+		s.ends("now", "K_now; true", "")
+		s.ends("link", "ls -A ${LINK%/*}", "")
+	}},
 	{name: "the first", first: true, do: func(s *suite) {
 		s.ends("now", "K_now; true", "")
 		s.verb("try test", 0)
@@ -180,6 +201,10 @@ func (s *suite) setUp(first bool) {
 		s.make("old")
 		s.do("ln -s $ROOT/old links/it-7-link; ln -s it-7-link links/it; set -- old; " + s.f.Runs)
 	}
+	if err := os.WriteFile(filepath.Join(s.root, "run/run.sh"), []byte(strings.Replace(s.script("recover"), "D=$ROOT/run ", "D=$ROOT/state/recover ", 1)), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	s.do("echo ID=x >run/env; echo {} >run/meta.json")
 	old := s.do(s.script("K_now || true"))
 	s.do(`printf "OLD='%s'\n" '` + old + `' >>run/1/env`)
 }
@@ -191,9 +216,14 @@ func (s *suite) make(name string) {
 
 // script is commands among the functions.
 func (s *suite) script(commands string) string {
+	lasts := ""
+	if s.k.Lasts {
+		lasts = s.k.Name
+	}
 	return fmt.Sprintf("ROOT=%s SH=%s KIND=%s\n", s.root, s.shell, s.k.Name) + `export ROOT
 PATH=$ROOT/bin:$PATH HOME=$ROOT/home RUN=$ROOT/run D=$ROOT/run STATE=$ROOT/state CURRENT=$ROOT/current SWITCH_LOCK=$ROOT/lock ID=x
 export PATH HOME
+HOOKS=$ROOT/hooks RUN=$ROOT/runs SCOPE='' LASTS=` + lasts + ` NOTE_KIND=nixos STARTED=0
 PROFILES=1 BACKWARDS=1 MAIN=1 MANY='' ACTION=switch MODE=guard ACTIVATE=20 ROLLBACK_MAX=20 COMMIT_MAX=20 attempts=''
 [ -s $D/1/env ] || printf "%s\n" KIND=$KIND NAME=it NEW=$ROOT/new TOPLEVEL=$ROOT/new OLD= LINK=$ROOT/links/it OWNER=$(id -un) COMMAND=` +
 		base64.StdEncoding.EncodeToString([]byte(strings.Join(s.f.Command, "\n"))) + " >$D/1/env\n" +
@@ -251,6 +281,24 @@ func (s *suite) is(runs, link string) {
 	if link != "" {
 		s.ends("the link", "basename $(readlink -f $LINK)", link)
 	}
+}
+
+// reboots: nothing in /run outlives it. What is booted is old, and the host itself takes back
+// what a reboot leaves as it was.
+func (s *suite) reboots() {
+	s.t.Helper()
+	if !s.k.Lasts {
+		s.do("[ ! -e state/recover ]; set -- old; " + s.f.Runs + "; echo old >>$ROOT/ran")
+		return
+	}
+	s.do("rm -rf run; ls hooks/*.target.wants/godwit-recover.service >/dev/null")
+	out, status := s.run("exec " + s.shell + " $ROOT/state/recover/run.sh recover")
+	if status != 0 {
+		s.t.Errorf("recover ends with %d: %s", status, out)
+	}
+	s.do("mkdir -p run/1")
+	s.ends("left", "ls -d state/pending state/recover hooks 2>/dev/null; true", "")
+	s.ends("recorded", `grep -c '"result":"rolled-back 0"' state/history.jsonl`, "1")
 }
 
 // link7: the generation from before, and none of ours.

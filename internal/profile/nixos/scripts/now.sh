@@ -15,5 +15,6 @@ nixos_fits() {
 	done
 }
 
-# nixos_cut: a deployment was cut off between the profile and the boot default.
-nixos_cut() { [ "$(nixos_now)" = "$OLD" ]; }
+# nixos_cut: a deployment was cut off between the profile and the boot default, or
+# somebody set another system since.
+nixos_cut() { [ "$(nixos_now)" = "$OLD" ] || [ "$(readlink -f "$LINK")" != "$NEW" ]; }
