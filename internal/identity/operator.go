@@ -22,6 +22,7 @@ import (
 
 	"godwit/internal/bounded"
 	"godwit/internal/fault"
+	"godwit/internal/redact"
 	"godwit/internal/regular"
 )
 
@@ -107,11 +108,18 @@ func Load(files []string, person Person) (*Operator, error) {
 	return o, nil
 }
 
-// Add lets the operator open with another key: that of a machine, once it was opened.
-func (o *Operator) Add(id age.Identity, recipient, from string) {
+// AddKey lets the operator open with another age key, a line AGE-SECRET-KEY-…: that of a
+// machine, once it was opened.
+func (o *Operator) AddKey(line, from string) error {
+	h, err := o.parse(line)
+	if err != nil {
+		return fmt.Errorf("%s is not a private key of age", from)
+	}
+	h.from = from
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.own = slices.Insert(o.own, 0, &held{Identity: id, from: from, recipient: recipient})
+	o.own = slices.Insert(o.own, 0, h)
+	return nil
 }
 
 // Files are the files that keys came from.
@@ -191,6 +199,7 @@ func (o *Operator) parse(line string) (*held, error) {
 		}
 		return &held{Identity: id, recipient: id.Recipient().String()}, nil
 	}
+	redact.Know([]byte(line))
 	id, err := age.ParseX25519Identity(line)
 	if err != nil {
 		return nil, err
@@ -317,8 +326,7 @@ func (o *Operator) addSSH(file string, pem []byte) error {
 	if t := k.pub.Type(); t != ssh.KeyAlgoED25519 && t != ssh.KeyAlgoRSA {
 		return fmt.Errorf("age opens files with ssh-ed25519 and ssh-rsa keys, not with %s", t)
 	}
-	authorized := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(k.pub)))
-	o.own = append(o.own, &held{Identity: k, from: file, recipient: authorized, ssh: k})
+	o.own = append(o.own, &held{Identity: k, from: file, recipient: authorized(k.pub), ssh: k})
 	return nil
 }
 
@@ -450,6 +458,7 @@ func (o *Operator) Open(what string, data []byte, to ...string) ([]byte, error) 
 		return nil, o.none(fault.New("%s cannot be opened: there is no private key here", what))
 	}
 	plain, err := decrypt(bytes.NewReader(data), MaxPlain, ids...)
+	redact.Know(plain)
 	var no *age.NoIdentityMatchError
 	if errors.As(err, &no) {
 		kinds := slices.Clone(no.StanzaTypes)

@@ -1,0 +1,137 @@
+// Package redact hides the secrets that this process knows in whatever it shows or
+// writes down. Whoever opens a secret says so (Know); the cleaner of text, the outputs,
+// the events and the history ask (String, Bytes).
+//
+// What is hidden is the whole secret, each of its lines, and the forms in which programs
+// repeat it: base64, hexadecimal, JSON, a URL. A text shorter than Least is not hidden: its
+// letters occur everywhere, and hiding them would say what they are.
+package redact
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// Least is the length of the shortest text that is hidden, in bytes; most bounds what is
+// looked at of one secret: a disk image is no text that would be repeated.
+const (
+	Least = 6
+	most  = 256 << 10
+)
+
+// Mark stands in the place of a secret.
+const Mark = "[secret]"
+
+var (
+	mu    sync.Mutex
+	known = map[string]bool{}
+	stale atomic.Bool
+	now   atomic.Pointer[strings.Replacer]
+)
+
+// Know has a secret hidden from now on.
+func Know(secret []byte) {
+	if len(secret) > most {
+		secret = secret[:most]
+	}
+	whole := string(secret)
+	forms := []string{whole, strings.TrimSpace(whole)}
+	for _, line := range strings.Split(whole, "\n") {
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "-----") || strings.HasPrefix(line, "#") { // of every such file
+			continue
+		}
+		forms = append(forms, line)
+		// KEY=VALUE and KEY: VALUE are named by what is repeated of them.
+		for _, sep := range []string{"=", ": "} {
+			if _, v, ok := strings.Cut(line, sep); ok {
+				forms = append(forms, strings.Trim(strings.TrimSpace(v), `"'`))
+			}
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for _, f := range forms {
+		if len(strings.TrimSpace(f)) < Least || known[f] {
+			continue
+		}
+		known[f] = true
+		quoted, _ := json.Marshal(f)
+		for _, o := range []string{
+			base64.StdEncoding.EncodeToString([]byte(f)), base64.RawStdEncoding.EncodeToString([]byte(f)),
+			base64.RawURLEncoding.EncodeToString([]byte(f)), hex.EncodeToString([]byte(f)),
+			url.QueryEscape(f), string(quoted[1:len(quoted)-1]), strings.ReplaceAll(f, "'", `'\''`),
+		} {
+			known[o] = true
+		}
+	}
+	stale.Store(true)
+}
+
+// replacer is nil as long as there is nothing to hide.
+func replacer() *strings.Replacer {
+	if !stale.Load() {
+		return now.Load()
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if !stale.Load() {
+		return now.Load()
+	}
+	var all []string
+	for k := range known {
+		all = append(all, k)
+	}
+	// The longest first: a line must not take a piece out of the whole.
+	slices.SortFunc(all, func(a, b string) int {
+		if len(a) != len(b) {
+			return len(b) - len(a)
+		}
+		return strings.Compare(a, b)
+	})
+	var pairs []string
+	for _, k := range all {
+		pairs = append(pairs, k, Mark)
+	}
+	if len(pairs) > 0 {
+		now.Store(strings.NewReplacer(pairs...))
+	}
+	stale.Store(false)
+	return now.Load()
+}
+
+// String is s without the secrets.
+func String(s string) string {
+	if r := replacer(); r != nil {
+		return r.Replace(s)
+	}
+	return s
+}
+
+// Bytes is String for bytes; where nothing is hidden it gives b itself.
+func Bytes(b []byte) []byte {
+	r := replacer()
+	if r == nil {
+		return b
+	}
+	s := string(b)
+	if t := r.Replace(s); t != s {
+		return []byte(t)
+	}
+	return b
+}
+
+// Forget forgets everything; for tests.
+func Forget() {
+	mu.Lock()
+	defer mu.Unlock()
+	clear(known)
+	now.Store(nil)
+	stale.Store(false)
+}

@@ -1,0 +1,38 @@
+package vault
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"godwit/internal/fault"
+	"godwit/internal/identity"
+	"godwit/internal/regular"
+)
+
+// OpenMachineFile decrypts a private half of a machine's identity, after the index agreed
+// to it: "age.key.age" or "ssh_host_ed25519.age".
+func (v *Vault) OpenMachineFile(name, file string, o *identity.Operator) ([]byte, error) {
+	at := "machines/" + name + "/" + file
+	full := filepath.Join(v.Repo.Dir, at)
+	data, err := regular.Read(full, limit)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.New("the machine '%s' has no %s in this repository: it was adopted, and keeps its private key to itself", name, file).Because(err)
+	}
+	if err != nil {
+		return nil, fault.New("cannot read %s: %s", full, fault.Reason(err)).Because(err)
+	}
+	w, ok := v.Index.Files[at]
+	if !ok || w.SHA256 != sum(data) {
+		return nil, fault.New("%s is not the one that the index names: somebody replaced it", full).
+			Hint("git log -- %s tells who", full)
+	}
+	return o.Open(full, data, w.Recipients...)
+}
+
+// MachineKey is the private age key of a machine: a line AGE-SECRET-KEY-….
+func (v *Vault) MachineKey(name string, o *identity.Operator) (string, error) {
+	data, err := v.OpenMachineFile(name, "age.key.age", o)
+	return strings.TrimSpace(string(data)), err
+}
