@@ -66,7 +66,7 @@ func Know(secret []byte) {
 		for _, o := range []string{
 			base64.StdEncoding.EncodeToString([]byte(f)), base64.RawStdEncoding.EncodeToString([]byte(f)),
 			base64.RawURLEncoding.EncodeToString([]byte(f)), hex.EncodeToString([]byte(f)),
-			url.QueryEscape(f), string(quoted[1:len(quoted)-1]), strings.ReplaceAll(f, "'", `'\''`),
+			url.QueryEscape(f), string(quoted[1 : len(quoted)-1]), strings.ReplaceAll(f, "'", `'\''`),
 		} {
 			known[o] = true
 		}
