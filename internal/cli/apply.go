@@ -9,11 +9,10 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"godwit/internal/action"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
-	"godwit/internal/source"
 	"godwit/internal/source/all"
-	"godwit/internal/ui"
 )
 
 // The verbs and flags of colmena's, so that `alias colmena=godwit` keeps a person's
@@ -169,33 +168,21 @@ func newNixInfo(a *app) *cobra.Command {
 		Use: "nix-info", Short: "print which Nix godwit uses here", Args: cobra.NoArgs,
 		Long: "nix-info prints the version of Nix, the platform that it builds for, and its settings that matter to a deploy." + "\n" + exitStatusHelp,
 		RunE: func(c *cobra.Command, _ []string) error {
-			s := a.open(ui.Options{})
-			defer s.close()
-			if err := s.findNix(c.Context()); err != nil {
-				return err
-			}
-			conf, err := s.tool.Config(c.Context())
-			if err != nil {
-				return err
-			}
-			s.close()
-			_, err = fmt.Fprintf(a.stdout, "%s\nsystem: %s\nsubstituters: %s\nbuilders: %s\n",
-				s.tool.Version, conf.System, strings.Join(conf.Substituters, " "), conf.Builders)
-			return err
+			return a.reporting(c.Context(), nil, func(ctx context.Context, e *action.Env, v *view) error {
+				tool, err := action.Nix(ctx, e)
+				if err != nil {
+					return err
+				}
+				conf, err := tool.Config(ctx)
+				if err != nil {
+					return err
+				}
+				v.close()
+				return a.print(fmt.Sprintf("%s\nsystem: %s\nsubstituters: %s\nbuilders: %s\n",
+					tool.Version, conf.System, strings.Join(conf.Substituters, " "), conf.Builders))
+			})
 		},
 	}
-}
-
-// mustChoose refuses to change all hosts where the configuration wants some to be chosen.
-func (s *session) mustChoose(r loadRequest) error {
-	if !r.change || !s.source.About().MustChoose || len(r.selection.On)+len(r.selection.Tagged) > 0 {
-		return nil
-	}
-	f := fault.New("no host is chosen, and the configuration does not allow to change all of them at once")
-	if d, err := all.Named(s.source.About().At.Dialect); err == nil {
-		f.Detail(d.Word("applyAll") + " = false")
-	}
-	return f.Hint("choose with --on; --on '*' are all")
 }
 
 // newRepl says what there is in place of colmena's repl.
@@ -208,32 +195,6 @@ func newRepl() *cobra.Command {
 				Hint("godwit eval -E '{ nodes, pkgs, lib }: …' for one value")
 		},
 	}
-}
-
-// evalFunction is colmena's eval -E: a function of { nodes, pkgs, lib }.
-func (a *app) evalFunction(ctx context.Context, f fleetArgs, expr string) error {
-	s := a.open(ui.Options{})
-	defer s.close()
-	if err := s.find(ctx, f); err != nil {
-		return err
-	}
-	if err := s.findNix(ctx); err != nil {
-		return err
-	}
-	if err := s.openSource(ctx, source.Options{}); err != nil {
-		return err
-	}
-	e, ok := s.source.(source.Evaluator)
-	if !ok {
-		return fault.New("%s has no nodes to evaluate", s.source.About().At)
-	}
-	out, err := e.Apply(ctx, expr)
-	if err != nil {
-		return err
-	}
-	s.close()
-	_, err = fmt.Fprintln(a.stdout, strings.TrimRight(out, "\n"))
-	return err
 }
 
 // habitFlags are colmena's words for flags of c, and those that mean nothing here.

@@ -2,42 +2,33 @@ package cli
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"godwit/internal/action"
 	"godwit/internal/activate"
-	"godwit/internal/builder"
-	"godwit/internal/deploy"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/history"
 	"godwit/internal/plan"
-	"godwit/internal/source"
 )
 
 // buildOptions are what build, push and deploy have in common.
 type buildOptions struct {
-	where      fleetArgs
-	selection  fleet.Selection
-	buildArgs  []string
-	target     string
-	targetFile string
-	profiles   []string
-	// known, when set, is where the hosts come from in place of a configuration: it
-	// sets session.at and session.source, and what else the run is to do.
-	known func(ctx context.Context, s *session, d *deploy.Options) error
-	// secretsUnsaid leaves to the configuration whether secrets are uploaded.
-	secretsUnsaid bool
+	action.Configured
+	buildArgs []string
+}
+
+// settle puts into an action's environment what every build takes.
+func (o *buildOptions) settle(e *action.Env) {
+	if e.BuildArgs = o.buildArgs; len(e.BuildArgs) > 0 {
+		e.View.Println("warning: --build-arg is deprecated, as in morph: use --option NAME VALUE")
+	}
 }
 
 func newBuild(a *app) *cobra.Command {
 	var o buildOptions
+	var target, targetFile string
 	c := &cobra.Command{
 		Use:   "build [DEPLOYMENT]",
 		Short: "build the systems of hosts",
@@ -52,20 +43,21 @@ with a link for each host goes to stdout.` + "\n" + whereHelp + exitStatusHelp,
 			if err := exclusive(c, "target", "target-file"); err != nil {
 				return err
 			}
-			if o.where, err = a.whereArgs(c, args); err != nil {
+			if o.Where, err = a.whereArgs(c, args); err != nil {
 				return err
 			}
-			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
-				return s.deploy(ctx, o, deploy.Options{Goal: deploy.GoalBuild}, nil)
+			return a.overHosts(c.Context(), nil, func(ctx context.Context, e *action.Env) (*action.Summary, error) {
+				o.settle(e)
+				return action.Build(ctx, e, action.BuildRequest{Configured: o.Configured, Target: target, TargetFile: targetFile})
 			})
 		},
 	}
-	selectFlags(c, &o.selection)
-	profileFlag(c, &o.profiles)
+	selectFlags(c, &o.Selection)
+	profileFlag(c, &o.Profiles)
 	buildFlags(c, &o)
 	habitFlags(c)
-	c.Flags().StringVar(&o.target, "target", "", "build what this Nix `LAMBDA` makes of each node, instead of its system")
-	c.Flags().StringVar(&o.targetFile, "target-file", "", "build what the functions in this `FILE` (a Nix attribute set) make of each node")
+	c.Flags().StringVar(&target, "target", "", "build what this Nix `LAMBDA` makes of each node, instead of its system")
+	c.Flags().StringVar(&targetFile, "target-file", "", "build what the functions in this `FILE` (a Nix attribute set) make of each node")
 	return c
 }
 
@@ -79,7 +71,7 @@ func newPush(a *app) *cobra.Command {
 	var o buildOptions
 	var p passwords
 	var ready readyFlags
-	var copying copyFlags
+	var copying action.Copying
 	c := &cobra.Command{
 		Use:   "push [DEPLOYMENT] | push --store-path PATH... --to HOST...",
 		Short: "build systems and copy them to their hosts",
@@ -95,44 +87,43 @@ With --store-path it copies what exists already, and needs no deployment file.` 
 			if err := a.settleCopy(c, &copying); err != nil {
 				return err
 			}
+			var r action.PushRequest
 			if ready.given(c) {
-				if _, err := ready.settle(c, args, false); err != nil {
-					return err
-				}
-				return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
-					s.copying = copying
-					return s.deploy(ctx, buildOptions{selection: everyHost, known: ready.open}, deploy.Options{Goal: deploy.GoalPush}, &p)
-				})
+				_, err = ready.settle(c, args, false)
+				r.Hosts = ready.StorePaths
+			} else {
+				o.Where, err = a.whereArgs(c, args)
+				r.Hosts = o.Configured
 			}
-			if o.where, err = a.whereArgs(c, args); err != nil {
+			if err != nil {
 				return err
 			}
-			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
-				s.copying = copying
-				return s.deploy(ctx, o, deploy.Options{Goal: deploy.GoalPush}, &p)
+			return a.overHosts(c.Context(), &p, func(ctx context.Context, e *action.Env) (*action.Summary, error) {
+				o.settle(e)
+				e.Copy = copying
+				return action.Push(ctx, e, r)
 			})
 		},
 	}
-	selectFlags(c, &o.selection)
-	profileFlag(c, &o.profiles)
+	selectFlags(c, &o.Selection)
+	profileFlag(c, &o.Profiles)
 	buildFlags(c, &o)
 	passwordFlags(c, &p)
 	ready.flags(c)
-	copying.flags(c)
+	copyFlags(c, &copying)
 	habitFlags(c)
 	return c
 }
 
 func newDeploy(a *app) *cobra.Command {
 	var o buildOptions
-	var d deploy.Options
+	var r action.DeployRequest
 	var p passwords
 	var timeout, activateTimeout, confirmTimeout, rebootTimeout, waitTimeout int
 	var mayFail []string
 	var rolling scheduleFlags
-	var approval planFlags
 	var ready readyFlags
-	var copying copyFlags
+	var copying action.Copying
 	var habits deployRsFlags
 	var message string
 	c := &cobra.Command{
@@ -176,59 +167,50 @@ Without a word it is switch.` + "\n" + whereHelp + exitStatusHelp,
 			case ready.given(c):
 				word := ""
 				if word, err = ready.settle(c, args, true); err == nil {
-					d.Action, err = parseAction(word)
+					r.Action, err = action.ParseAction(word)
 				}
+				r.Hosts = ready.StorePaths
 			case saved:
+				r.Hosts = action.SavedPlan(args[0])
 				err = noPlanFlags(c, args[1:])
 			default:
-				o.where, d.Action, err = a.actionArgs(c, args)
+				r.SecretsUnsaid = !c.Flags().Changed("upload-secrets")
+				o.Where, r.Action, err = a.actionArgs(c, args)
+				r.Hosts = o.Configured
 			}
 			if err != nil {
 				return err
 			}
-			d.Goal = deploy.GoalActivate
 			if timeout < 0 || activateTimeout < 0 || confirmTimeout < 0 || rebootTimeout < 0 || waitTimeout < 0 {
 				return errNegative
 			}
-			if d.AcceptFailed, err = acceptFailed(mayFail); err != nil {
+			if r.AcceptFailed, err = acceptFailed(mayFail); err != nil {
 				return err
 			}
 			if message, err = history.CheckMessage(message); err != nil {
 				return err
 			}
-			rolling.given = c.Flags().Changed
-			if d.Schedule, err = rolling.schedule(); err != nil {
+			r.Rolling = rolling.said(c)
+			if _, _, err = r.Rolling.Settle(fleet.Settings{}); err != nil {
 				return err
 			}
-			if d.Unreachable, err = deploy.ParseUnreachable(rolling.unreachable); err != nil {
-				return err
-			}
-			d.UnreachableTimeout = time.Duration(waitTimeout) * time.Second
-			d.CheckTimeout = time.Duration(timeout) * time.Second
-			d.ActivateTimeout = time.Duration(activateTimeout) * time.Second
-			d.ConfirmTimeout = time.Duration(confirmTimeout) * time.Second
-			d.RebootTimeout = time.Duration(rebootTimeout) * time.Second
-			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
-				s.message = message
-				s.approval, s.copying, s.rolling, s.above = approval, copying, rolling, meaning.above
-				switch {
-				case ready.given(c):
-					o = buildOptions{selection: everyHost, known: ready.open}
-				case saved:
-					o.selection, o.known = everyHost, savedPlan(args[0]).open
-				}
-				o.secretsUnsaid = o.known == nil && !c.Flags().Changed("upload-secrets")
-				return s.deploy(ctx, o, d, &p)
+			r.UnreachableTimeout = seconds(waitTimeout)
+			r.CheckTimeout, r.ActivateTimeout, r.ConfirmTimeout, r.RebootTimeout = seconds(timeout), seconds(activateTimeout), seconds(confirmTimeout), seconds(rebootTimeout)
+			return a.overHosts(c.Context(), &p, func(ctx context.Context, e *action.Env) (*action.Summary, error) {
+				o.settle(e)
+				e.Copy, e.Above, e.Message = copying, meaning.above, message
+				return action.Deploy(ctx, e, r)
 			})
 		},
 	}
-	selectFlags(c, &o.selection)
-	profileFlag(c, &o.profiles)
+	selectFlags(c, &o.Selection)
+	profileFlag(c, &o.Profiles)
 	buildFlags(c, &o)
 	passwordFlags(c, &p)
-	approval.flags(c)
+	acceptFlag(c, &r.Accept)
+	c.Flags().BoolVarP(&r.Yes, "yes", "y", false, "do not ask before hosts are changed; risks still have to be accepted by name")
 	ready.flags(c)
-	copying.flags(c)
+	copyFlags(c, &copying)
 	habitFlags(c)
 	messageFlag(c, &message)
 	f := c.Flags()
@@ -236,297 +218,83 @@ Without a word it is switch.` + "\n" + whereHelp + exitStatusHelp,
 	f.IntVar(&activateTimeout, "activate-timeout", 0, "`SECONDS` that an activation may take (0: 300)")
 	f.IntVar(&confirmTimeout, "confirm-timeout", 0, "`SECONDS` between activation and confirmation, checks included (0: what the checks may take and 45, and no 45 in a row without a word from godwit)")
 	f.IntVar(&rebootTimeout, "reboot-timeout", 0, "`SECONDS` to wait for a host that reboots (0: 600)")
-	f.BoolVar(&d.UploadSecrets, "upload-secrets", false, "upload secrets, too (a hive's keys are uploaded unless it is false)")
-	f.BoolVar(&d.SkipHealthChecks, "skip-health-checks", false, "do not run health checks")
-	f.BoolVar(&d.SkipPreChecks, "skip-pre-deploy-checks", false, "do not run pre-deploy checks")
-	f.BoolVar(&d.Reboot, "reboot", false, "boot the new system once, and keep it when the host is back and healthy")
+	f.BoolVar(&r.UploadSecrets, "upload-secrets", false, "upload secrets, too (a hive's keys are uploaded unless it is false)")
+	f.BoolVar(&r.SkipHealthChecks, "skip-health-checks", false, "do not run health checks")
+	f.BoolVar(&r.SkipPreChecks, "skip-pre-deploy-checks", false, "do not run pre-deploy checks")
+	f.BoolVar(&r.Reboot, "reboot", false, "boot the new system once, and keep it when the host is back and healthy")
 	f.StringVar(&rolling.batch, "batch", "", "change hosts in batches: `SIZES` such as 1,10%,rest; a batch waits for the one before to be healthy")
 	f.StringVar(&rolling.budget, "max-failures", "0", "`N` or N% hosts that may fail before the rest is left alone (with --batch or --on-failure)")
 	f.StringVar(&rolling.onFailure, "on-failure", "", "when more failed: stop, rollback (also take back what this run changed) or continue (default: stop with --batch, else continue)")
 	f.BoolVar(&rolling.together, "together", false, "confirm the hosts of a batch only when all of them are healthy")
 	f.StringVar(&rolling.unreachable, "unreachable", "fail", "hosts that do not answer: fail, skip or wait")
 	f.IntVar(&waitTimeout, "unreachable-timeout", 0, "`SECONDS` that --unreachable=wait waits for a host (0: 600)")
-	f.BoolVar(&d.NoGuard, "no-guard", false, "activate without deadman, confirmation and rollback, as morph does")
+	f.BoolVar(&r.NoGuard, "no-guard", false, "activate without deadman, confirmation and rollback, as morph does")
 	acceptFailedFlag(c, &mayFail)
 	habits.flags(c)
 	return c
 }
 
-var actions = []string{string(activate.DryActivate), string(activate.Test), string(activate.Switch), string(activate.Boot)}
+// messageFlag says why a run is started.
+func messageFlag(c *cobra.Command, to *string) {
+	c.Flags().StringVar(to, "message", "", "why, in one line of `TEXT`: it stays in the history here and on each host")
+}
 
-func parseAction(word string) (activate.Action, error) {
-	for _, w := range actions {
-		if w == word {
-			return activate.Action(w), nil
+// scheduleFlags are the flags of rolling deploys.
+type scheduleFlags struct {
+	batch, budget, onFailure, unreachable string
+	together                              bool
+}
+
+// said are those that were given.
+func (f *scheduleFlags) said(c *cobra.Command) (r action.Rolling) {
+	for _, x := range []struct {
+		flag string
+		from *string
+		to   **string
+	}{
+		{"batch", &f.batch, &r.Batch}, {"max-failures", &f.budget, &r.MaxFailures},
+		{"on-failure", &f.onFailure, &r.OnFailure}, {"unreachable", &f.unreachable, &r.Unreachable},
+	} {
+		if c.Flags().Changed(x.flag) {
+			*x.to = x.from
 		}
 	}
-	f := fault.New("%q is not a switch action: there is dry-activate, test, switch and boot", word)
-	if near := fleet.Nearest(word, actions); near != "" {
-		f.Hint("did you mean %s?", near)
+	if c.Flags().Changed("together") {
+		r.Together = &f.together
 	}
-	return "", f
+	return r
 }
 
 // actionArgs are the arguments of deploy and plan: where the configuration is, and what
 // to do, which is to switch when no word says it.
-func (a *app) actionArgs(c *cobra.Command, args []string) (fleetArgs, activate.Action, error) {
-	action := activate.Switch
+func (a *app) actionArgs(c *cobra.Command, args []string) (action.Where, activate.Action, error) {
+	what := activate.Switch
 	words, rest := places(args)
 	if len(words) == 0 && len(rest) == 2 { // FILE ACTION, of a file that is not there
 		words, rest = rest[:1], rest[1:]
 	}
 	if len(rest) == 1 {
-		parsed, err := parseAction(rest[0])
+		parsed, err := action.ParseAction(rest[0])
 		if err != nil && len(words) == 0 { // most likely a file, or a saved plan
 			err = notThere(rest[0])
 		}
 		if err != nil {
-			return fleetArgs{}, "", err
+			return action.Where{}, "", err
 		}
-		action, rest = parsed, nil
+		what, rest = parsed, nil
 	}
 	if len(rest) > 0 {
 		words = args // whereArgs complains
 	}
 	f, err := a.whereArgs(c, words)
-	return f, action, err
+	return f, what, err
 }
 
 // notThere is what to say of a word that is neither a file nor an action.
 func notThere(word string) error {
 	f := fault.New("there is no file `%s'", word)
-	if near := fleet.Nearest(word, actions); near != "" {
+	if near := fleet.Nearest(word, action.Actions); near != "" {
 		return f.Hint("did you mean %s?", near)
 	}
 	return f.Hint("to choose a host: --on %s", word)
-}
-
-// deploy is the run behind build, push and deploy.
-func (s *session) deploy(ctx context.Context, o buildOptions, d deploy.Options, p *passwords) error {
-	g := s.app.globals
-	d.DryRun = g.dryRun
-	var err error
-	if d.Limits, err = g.limits(); err != nil {
-		return err
-	}
-	if _, err := s.app.settings(); err != nil { // before anything that takes long
-		return err
-	}
-	if s.buildArgs = o.buildArgs; len(s.buildArgs) > 0 {
-		s.println("warning: --build-arg is deprecated, as in morph: use --option NAME VALUE")
-	}
-	if o.known == nil { // what else there is asks for Nix when it needs it
-		if err := s.findNix(ctx); err != nil {
-			return err
-		}
-	}
-	if p != nil {
-		if err := s.openPool(p); err != nil {
-			return err
-		}
-	}
-	if o.known != nil {
-		if err := o.known(ctx, s, &d); err != nil {
-			return err
-		}
-	}
-	targets, err := source.TargetsIn(o.targetFile)
-	if err != nil {
-		return err
-	}
-	if targets == "" {
-		targets = source.TargetOf(o.target)
-	}
-	err = s.load(ctx, loadRequest{
-		where: o.where, selection: o.selection, systems: true, header: true, probe: true,
-		call: d.Goal > deploy.GoalBuild && !d.DryRun, change: d.Goal > deploy.GoalBuild,
-		targets: targets, profiles: o.profiles,
-	})
-	if err != nil {
-		return err
-	}
-	if o.secretsUnsaid {
-		d.UploadSecrets = s.source.About().UploadSecrets
-	}
-	if err := s.roll(&d); err != nil {
-		return err
-	}
-	if d.UploadSecrets {
-		if err := preflightSecrets(ctx, s.hosts); err != nil {
-			return err
-		}
-	}
-	if targets != "" {
-		return s.buildTargets(ctx, d)
-	}
-	if err := s.buildShell(ctx); err != nil {
-		return err
-	}
-	return s.runJobs(ctx, d, s.hosts, nil)
-}
-
-// buildShell puts builds into the configuration's own shell, when that was allowed.
-func (s *session) buildShell(ctx context.Context) (err error) {
-	if sh, ok := s.source.(source.Sheller); ok && s.source.About().Shell && s.app.globals.allowBuildShell {
-		s.tool, err = sh.InShell(ctx, s.tool)
-	}
-	return err
-}
-
-// jobs chooses a builder for each host that something is to be built for. What exists
-// already comes from the store that has it. Hosts that nothing can build for fail.
-func (s *session) jobs(ctx context.Context, hosts []fleet.Host, link func(host string) string) (jobs []deploy.Job, failed []hostFailure, err error) {
-	build := slices.DeleteFunc(slices.Clone(hosts), func(h fleet.Host) bool { return len(h.Drvs()) == 0 })
-	var chosen *builder.Plan
-	if len(build) > 0 {
-		if chosen, err = s.chooseBuilders(ctx, build); err != nil {
-			return nil, nil, err
-		}
-	}
-	for _, h := range hosts {
-		if len(h.Drvs()) == 0 {
-			j := deploy.Job{Host: h, Source: s.ready}
-			for _, p := range h.Profiles {
-				j.Ready = append(j.Ready, p.Path)
-			}
-			jobs = append(jobs, j)
-			continue
-		}
-		if err := chosen.Failed[h.Name]; err != nil {
-			failed = append(failed, hostFailure{h.Name, err})
-			continue
-		}
-		a := chosen.Of(h.Name)
-		jobs = append(jobs, deploy.Job{Host: h, Builder: a.Builder, Needs: a.Needs, Prepare: a.Prepare, Link: link(h.Name)})
-	}
-	return jobs, failed, nil
-}
-
-// hostFailure is a host that nothing can build for.
-type hostFailure struct {
-	host string
-	err  error
-}
-
-// runJobs takes all hosts through their stages. resultLinks turns what was built into the
-// links of the result directory; nil: a link for each host.
-func (s *session) runJobs(ctx context.Context, d deploy.Options, hosts []fleet.Host, resultLinks func(map[string]string) map[string]string) error {
-	outcomes := s.brokenOutcomes()
-	if len(hosts) == 0 {
-		return s.finish(ctx, outcomes)
-	}
-	if err := s.preflight(ctx, d, hosts); err != nil {
-		return err
-	}
-	if d.Goal > deploy.GoalBuild && !d.DryRun {
-		s.callAhead(ctx, hosts)
-	}
-	link, err := s.rootLinks()
-	if err != nil {
-		return err
-	}
-	jobs, failed, err := s.jobs(ctx, hosts, link)
-	if err != nil {
-		return err
-	}
-	for _, f := range failed {
-		outcomes = append(outcomes, deploy.Fail(s.ui, f.host, f.err))
-	}
-	onBuilt := s.showResult(ctx, resultLinks)
-	if s.ready.Name != "" { // nothing is built
-		onBuilt = nil
-	}
-	return s.runStages(ctx, d, hosts, jobs, outcomes, onBuilt)
-}
-
-// runStages takes jobs through their stages, behind the plan and with a record.
-func (s *session) runStages(ctx context.Context, d deploy.Options, hosts []fleet.Host, jobs []deploy.Job, outcomes []deploy.Outcome, onBuilt func(map[string]string)) error {
-	d.Meta = s.meta()
-	rec := s.recordDeploy(ctx, d, hosts)
-	run := &deploy.Run{Options: d, Pool: s.conns, Here: s.ownStore(), Sink: s.ui, Pushers: s.pushers(), OnBuilt: onBuilt}
-	run.Settled = func(o deploy.Outcome) { remembered(rec, o) }
-	stopped, err := s.gate(ctx, run, jobs, outcomes)
-	if err != nil {
-		rec.Discard()
-		return err
-	}
-	outcomes = append(outcomes, run.Hosts(ctx, jobs)...)
-	for _, o := range outcomes {
-		remembered(rec, o)
-	}
-	rec.Plan(d.Meta["plan"])
-	if why := stopped(); why != nil {
-		rec.Discard()
-		return s.stop(ctx, why, outcomes)
-	}
-	return s.finish(ctx, outcomes)
-}
-
-func or(n, otherwise int) int {
-	if n > 0 {
-		return n
-	}
-	return otherwise
-}
-
-// rootLinks gives each host the place of its GC root on this machine: beside
-// the deployment file with --keep-result, else none that outlives the run.
-func (s *session) rootLinks() (func(host string) string, error) {
-	none := func(string) string { return "" }
-	if s.app.globals.dryRun || !s.app.globals.keepResult {
-		return none, nil
-	}
-	path := s.at.At.Path()
-	if path == "" { // a flake that is not on this machine
-		var err error
-		if path, err = filepath.Abs("flake.nix"); err != nil {
-			return nil, err
-		}
-	}
-	dir := filepath.Join(filepath.Dir(path), ".gcroots", filepath.Base(path))
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		s.println(fmt.Sprintf("Unable to create GC root, skipping: %v", err))
-		return none, nil
-	}
-	return func(host string) string { return filepath.Join(dir, strings.ReplaceAll(host, "/", "-")) }, nil
-}
-
-// showResult prints morph's result path when everything that could be built is built.
-func (s *session) showResult(ctx context.Context, links func(map[string]string) map[string]string) func(map[string]string) {
-	if s.app.globals.dryRun || s.quiet() { // nobody would be told
-		return nil
-	}
-	return func(systems map[string]string) {
-		if len(systems) == 0 || ctx.Err() != nil {
-			return
-		}
-		if links != nil {
-			systems = links(systems)
-		}
-		path, err := s.tool.ResultDir(ctx, systems)
-		if ctx.Err() != nil {
-			return
-		}
-		if err != nil {
-			s.println("warning: cannot make the result directory: " + err.Error())
-			return
-		}
-		s.println("nix result path: ")
-		s.output(path)
-	}
-}
-
-// meta is what the record on the host says of this run.
-func (s *session) meta() map[string]string {
-	m := map[string]string{"godwit": version()}
-	if who := s.app.getenv("USER"); who != "" {
-		m["user"] = who
-	}
-	if host, err := os.Hostname(); err == nil {
-		m["deployer"] = host
-	}
-	if s.message != "" {
-		m["message"] = s.message
-	}
-	return m
 }

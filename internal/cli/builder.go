@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"godwit/internal/action"
 	"godwit/internal/builder"
 	"godwit/internal/fault"
 	"godwit/internal/ui"
@@ -99,16 +100,17 @@ func (a *app) builderVerb(use, short string, args cobra.PositionalArgs, fn func(
 // withBuilders is the frame of the builder verbs. --json asks for the list, so
 // the view stays plain.
 func (a *app) withBuilders(ctx context.Context, fn func(context.Context, *builder.Manager) error) error {
-	settings, err := a.builderSettings()
+	v := a.open(ui.Options{Verbose: a.globals.verbose})
+	defer v.close()
+	e, err := a.env(v, nil)
 	if err != nil {
 		return err
 	}
-	s := a.open(ui.Options{Verbose: a.globals.verbose})
-	defer s.close()
-	if err := s.findNix(ctx); err != nil {
+	m, err := action.Builders(ctx, e)
+	if err != nil {
 		return err
 	}
-	return fn(ctx, builder.NewManager(s.tool, settings, s.ui))
+	return fn(ctx, m)
 }
 
 func newBuilderRemove(a *app) *cobra.Command {

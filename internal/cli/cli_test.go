@@ -22,12 +22,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"godwit/internal/activate"
+	"godwit/internal/action"
 	"godwit/internal/deploy"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/history"
-	"godwit/internal/hoststate"
 )
 
 // runApp runs godwit in this process.
@@ -40,7 +39,7 @@ func runApp(t *testing.T, args ...string) (stdout, stderr string, code int) {
 		}
 		return ""
 	}}
-	code = a.run(context.Background(), args)
+	code = a.execute(context.Background(), args)
 	return out.String(), errs.String(), code
 }
 
@@ -135,7 +134,7 @@ func TestCommandLine(t *testing.T) {
 		{"nix-build --option substitute a=b", "nix-build --option substitute a=b"},
 	} {
 		args := joinOptionPairs(strings.Fields(c.typed))
-		got, err := commandLine(fleetArgs{}, args)
+		got, err := commandLine(action.Where{}, args)
 		if err != nil || got != c.want {
 			t.Errorf("%q: %q, %v", c.typed, got, err)
 		}
@@ -181,8 +180,8 @@ func TestCompletion(t *testing.T) {
 		{[]string{"status", ""}, "db\nweb1\nweb2\n:0\n"}, // or files
 		{[]string{"rollback", "web1", ""}, "db\nweb2\n:4\n"},
 		{[]string{"diff", "network.nix", ""}, "db\nweb1\nweb2\n:4\n"},
-		{[]string{"diff", "network.nix", "db", ""}, strings.Join(systemWords, "\n") + "\n:4\n"},
-		{[]string{"diff", "db", "b"}, strings.Join(systemWords, "\n") + "\n:4\n"},
+		{[]string{"diff", "network.nix", "db", ""}, strings.Join(action.SystemWords, "\n") + "\n:4\n"},
+		{[]string{"diff", "db", "b"}, strings.Join(action.SystemWords, "\n") + "\n:4\n"},
 		{[]string{"deploy", "other.nix", "switch", "--on", ""}, "pi\n:4\n"},
 		{[]string{"exec", "--on", "w"}, "db\nweb1\nweb2\n:4\n"},
 		{[]string{"build", "--on", ""}, "db\nweb1\nweb2\n:4\n"},
@@ -399,9 +398,9 @@ func TestEnvironment(t *testing.T) {
 }
 
 func TestPasswordCommand(t *testing.T) {
-	s := &session{app: &app{stderr: io.Discard}}
+	v := &view{app: &app{stderr: io.Discard}}
 	for command, want := range map[string]string{"echo secret word": "secret word", "  ": "", "false": ""} {
-		got, err := s.password(t.Context(), &passwords{command: command})
+		got, err := v.password(t.Context(), &passwords{command: command})
 		if got != want || (err == nil) != (want != "") {
 			t.Errorf("%q: %q %v", command, got, err)
 		}
@@ -426,34 +425,6 @@ func TestJSONError(t *testing.T) {
 	}
 }
 
-// TestOnlyProfiles: --profile leaves what it names; hosts without it are left out.
-func TestOnlyProfiles(t *testing.T) {
-	hosts := []fleet.Host{
-		{Name: "a", Profiles: []fleet.Profile{{Name: "system", Kind: fleet.NixOS}, {Name: "ana", Kind: fleet.Home, User: "ana"}}},
-		{Name: "b", Profiles: []fleet.Profile{{Name: "system", Kind: fleet.NixOS}}},
-	}
-	got, err := onlyProfiles(hosts, []string{"ana"})
-	if err != nil || len(got) != 1 || got[0].Name != "a" || len(got[0].Profiles) != 1 || got[0].Profiles[0].Name != "ana" || len(hosts[0].Profiles) != 2 {
-		t.Errorf("%+v %v", got, err)
-	}
-	if got, err := onlyProfiles(hosts, nil); err != nil || len(got) != 2 {
-		t.Errorf("%+v %v", got, err)
-	}
-	if _, err := onlyProfiles(hosts, []string{"anna"}); err == nil || !strings.Contains(fault.Render(err), "none of the hosts has a profile 'anna'") || !strings.Contains(fault.Render(err), "did you mean --profile ana?") {
-		t.Errorf("%v", err)
-	}
-	// The table has a column for them only where there is more than systems.
-	if s := hostsTable(hosts); !strings.Contains(s, "PROFILES") || !strings.Contains(s, "system,ana") {
-		t.Error(s)
-	}
-	if s := hostsTable(hosts[1:]); strings.Contains(s, "PROFILES") {
-		t.Error(s)
-	}
-	if s, err := hostsJSON(hosts); err != nil || strings.Count(s, `"profiles"`) != 1 || !strings.Contains(s, `"user": "ana"`) {
-		t.Error(s, err)
-	}
-}
-
 // TestOfProfile: --profile of history leaves what the profile is part of; an entry
 // without profiles is of the system.
 func TestOfProfile(t *testing.T) {
@@ -467,8 +438,22 @@ func TestOfProfile(t *testing.T) {
 	if got := ofProfile(entries, ""); len(got) != 2 {
 		t.Errorf("%+v", got)
 	}
-	f := hoststate.Facts{Records: []activate.Record{{}, {Profiles: []activate.RecordProfile{{Name: "app"}, {Name: "system"}}}}}
-	if got := othersOf(f); len(got) != 1 || got[0] != "app" {
-		t.Errorf("%v", got)
+}
+
+// TestProfilesColumn: the table has a column for profiles only where there is more than
+// systems.
+func TestProfilesColumn(t *testing.T) {
+	hosts := []fleet.Host{
+		{Name: "a", Profiles: []fleet.Profile{{Name: "system", Kind: fleet.NixOS}, {Name: "ana", Kind: fleet.Home, User: "ana"}}},
+		{Name: "b", Profiles: []fleet.Profile{{Name: "system", Kind: fleet.NixOS}}},
+	}
+	if s := hostsTable(hosts); !strings.Contains(s, "PROFILES") || !strings.Contains(s, "system,ana") {
+		t.Error(s)
+	}
+	if s := hostsTable(hosts[1:]); strings.Contains(s, "PROFILES") {
+		t.Error(s)
+	}
+	if s, err := hostsJSON(hosts); err != nil || strings.Count(s, `"profiles"`) != 1 || !strings.Contains(s, `"user": "ana"`) {
+		t.Error(s, err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"godwit/internal/action"
 	"godwit/internal/builder"
 	"godwit/internal/plan"
 	"godwit/internal/source/all"
@@ -35,7 +36,7 @@ func completions(a *app, root *cobra.Command) {
 			_, named := places(args)
 			switch {
 			case takesHosts && c.Name() == "diff" && len(named) > 0:
-				return systemWords, cobra.ShellCompDirectiveNoFileComp
+				return action.SystemWords, cobra.ShellCompDirectiveNoFileComp
 			case takesHosts && len(args) == 0: // a file that begins as typed is offered when no host does
 				return a.hostsOf(c, args), cobra.ShellCompDirectiveDefault
 			case takesHosts:
@@ -77,9 +78,9 @@ func completions(a *app, root *cobra.Command) {
 // hostsOf are the hosts of the deployment file that args are about, those that are not
 // among args yet.
 func (a *app) hostsOf(c *cobra.Command, args []string) []string {
-	at, ok := all.Near(a.fleetArgs(c.Context(), args).wish)
+	at, ok := all.Near(a.fleetArgs(c.Context(), args).Wish)
 	if !ok {
 		return nil
 	}
-	return slices.DeleteFunc(reader.Remembered(memory(), at), func(name string) bool { return slices.Contains(args, name) })
+	return slices.DeleteFunc(reader.Remembered(action.Memory(), at), func(name string) bool { return slices.Contains(args, name) })
 }

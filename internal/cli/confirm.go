@@ -2,19 +2,13 @@ package cli
 
 import (
 	"context"
+	"godwit/internal/action"
 
 	"github.com/spf13/cobra"
-
-	"godwit/internal/activate"
-	"godwit/internal/deploy"
-	"godwit/internal/event"
-	"godwit/internal/fleet"
-	"godwit/internal/host"
-	"godwit/internal/reboot"
 )
 
 func newConfirm(a *app) *cobra.Command {
-	var sel fleet.Selection
+	var r action.HostsRequest
 	var p passwords
 	c := &cobra.Command{
 		Use:   "confirm [DEPLOYMENT] HOST...",
@@ -30,51 +24,16 @@ what is left.` + "\n" + foundFileHelp + exitStatusHelp,
   godwit confirm network.nix web1`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			f := a.fleetArgs(c.Context(), args)
-			err := f.needHosts(c, sel)
-			if err != nil {
+			r.Where = a.fleetArgs(c.Context(), args)
+			if err := needHosts(r.Where, c, r.Selection); err != nil {
 				return err
 			}
-			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
-				return s.onHosts(ctx, f, sel, &p, nil, nil, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
-					return s.wet(event.On(s.ui, h.Name, event.StepActivate), "confirm what is pending", func() deploy.Outcome {
-						return s.endPending(ctx, h, conn, "confirmed", func(p *reboot.Pending) (activate.Result, error) {
-							if p == nil {
-								return activate.Confirm(ctx, conn, h.Name, "", s.ui)
-							}
-							sc := event.On(s.ui, h.Name, event.StepReboot)
-							sc.Start("confirming " + p.ID)
-							res, err := reboot.Confirm(ctx, conn, h.Name, sc)
-							sc.End("confirmed", err)
-							return onceResult(p, res), err
-						})
-					})
-				})
+			return a.overHosts(c.Context(), &p, func(ctx context.Context, e *action.Env) (*action.Summary, error) {
+				return action.Confirm(ctx, e, r)
 			})
 		},
 	}
-	selectFlags(c, &sel)
+	selectFlags(c, &r.Selection)
 	passwordFlags(c, &p)
 	return c
-}
-
-// endPending ends what is pending on a host, by end: a system that was booted
-// once, or (nil) a deployment that the guard holds.
-func (s *session) endPending(ctx context.Context, h fleet.Host, conn host.Conn, done string, end func(*reboot.Pending) (activate.Result, error)) deploy.Outcome {
-	p, err := reboot.Find(ctx, conn, h.Name)
-	if err != nil {
-		return deploy.Outcome{State: deploy.Failed, Err: err}
-	}
-	res, err := end(p)
-	s.afterwards(ctx, conn, h.Name, res)
-	o := deploy.Outcome{State: deploy.Changed, Detail: done + " " + res.ID, System: res.NewSystem, Activation: res}
-	if err != nil {
-		o.State, o.Detail, o.Err = deploy.Failed, "", err
-	}
-	return o
-}
-
-// onceResult is how the reboot p ended, as the guard would say it.
-func onceResult(p *reboot.Pending, res reboot.OnceResult) activate.Result {
-	return activate.Result{ID: p.ID, OldSystem: p.Old, NewSystem: p.New, Outcome: res.Outcome, Running: res.Running, Reason: res.Reason, Duration: res.Took, ExitCode: -1}
 }

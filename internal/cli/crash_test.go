@@ -11,6 +11,7 @@ import (
 
 	"github.com/creack/pty"
 
+	"godwit/internal/action"
 	"godwit/internal/crash"
 	"godwit/internal/event"
 	"godwit/internal/ui"
@@ -22,9 +23,9 @@ func panicking(how string) int {
 	defer crash.Catch()
 	a := &app{stdin: os.Stdin, stdout: ui.NewStdout(os.Stdout, os.Stdout), stderr: ui.NewStderr(os.Stderr, os.Stderr), getenv: os.Getenv}
 	a.globals.progress = "live"
-	return a.report(context.Background(), a.withSession(context.Background(), func(ctx context.Context, s *session) error {
-		s.ui.Announce([]string{"web1", "web2"})
-		event.On(s.ui, "web1", event.StepBuild).Start("linux")
+	return a.report(context.Background(), a.run(context.Background(), nil, func(ctx context.Context, _ *action.Env, v *view) error {
+		v.Announce([]string{"web1", "web2"})
+		event.On(v, "web1", event.StepBuild).Start("linux")
 		time.Sleep(300 * time.Millisecond) // it has been drawn
 		var m map[string]int
 		fail := func(m map[string]int) { m["x"] = 1 }
@@ -34,11 +35,8 @@ func panicking(how string) int {
 		case "goroutine":
 			go func() { defer crash.Catch(); fail(m) }()
 			for { // and others go on
-				event.On(s.ui, "web1", event.StepBuild).Log("line")
+				event.On(v, "web1", event.StepBuild).Log("line")
 			}
-		case "held": // what Close waits for is never released
-			s.closers = append(s.closers, func() { select {} })
-			fail(m)
 		}
 		return nil
 	}))
@@ -49,7 +47,7 @@ func TestPanicInLiveView(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, how := range []string{"main", "goroutine", "held"} {
+	for _, how := range []string{"main", "goroutine"} {
 		state := t.TempDir()
 		cmd := exec.Command(self)
 		cmd.Env = append(os.Environ(), "GODWIT_TEST_PANIC="+how, "XDG_STATE_HOME="+state, "TERM=xterm", "LANG=C.UTF-8", "CI=")

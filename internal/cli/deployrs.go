@@ -4,14 +4,13 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
+	"godwit/internal/action"
 	"godwit/internal/activate"
 	"godwit/internal/fault"
 	"godwit/internal/shell"
-	"godwit/internal/source/deployrs"
 )
 
 // deployRsFlags are those of deploy-rs's own command line, so that people who come from
@@ -99,19 +98,19 @@ func (o *deployRsFlags) settle(c *cobra.Command, args []string) (m deployRsMeani
 	if o.dryActivate && o.boot {
 		return m, fault.New("--dry-activate and --boot exclude each other")
 	}
-	for flag, action := range map[string]activate.Action{"dry-activate": activate.DryActivate, "boot": activate.Boot} {
+	for flag, act := range map[string]activate.Action{"dry-activate": activate.DryActivate, "boot": activate.Boot} {
 		if on, _ := f.GetBool(flag); !on {
 			continue
 		}
 		if last := len(m.args) - 1; last >= 0 {
-			if word, err := parseAction(m.args[last]); err == nil {
-				if word != action {
+			if word, err := action.ParseAction(m.args[last]); err == nil {
+				if word != act {
 					return m, fault.New("--%s and the action %s exclude each other", flag, word)
 				}
 				m.args = m.args[:last]
 			}
 		}
-		m.args = append(m.args, string(action))
+		m.args = append(m.args, string(act))
 	}
 	// What godwit has a flag for.
 	for _, same := range []struct {
@@ -169,17 +168,4 @@ func (o *deployRsFlags) above() (map[string]any, error) {
 		return nil, nil
 	}
 	return above, nil
-}
-
-// onlyDeployRs refuses such settings of a configuration of another dialect.
-func onlyDeployRs(above map[string]any, dialect string) error {
-	if len(above) == 0 || dialect == deployrs.Dialect.Name {
-		return nil
-	}
-	var names []string
-	for name := range above {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return fault.New("the configuration is one of %s, and %s can be set from the command line for deploy-rs alone", dialect, strings.Join(names, ", "))
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -95,11 +94,5 @@ func TestDeployRsFlags(t *testing.T) {
 				}
 			}
 		})
-	}
-	if err := onlyDeployRs(map[string]any{"sudo": "x", "hostname": "y"}, "morph"); err == nil || !strings.Contains(err.Error(), "hostname, sudo") {
-		t.Error(fmt.Sprint(err))
-	}
-	if err := onlyDeployRs(nil, "morph"); err != nil {
-		t.Error(err)
 	}
 }

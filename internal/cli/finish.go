@@ -8,46 +8,57 @@ import (
 	"strings"
 	"time"
 
+	"godwit/internal/action"
 	"godwit/internal/deploy"
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/ui"
 )
 
-// outcomes of hosts that never came to their pipeline.
-func (s *session) brokenOutcomes() []deploy.Outcome {
-	var out []deploy.Outcome
-	for _, b := range s.broken {
-		out = append(out, deploy.Fail(s.ui, b.Host, b.Err))
-	}
-	return out
-}
-
 // finish ends a run over hosts: the view, the reasons of those that failed, a
 // table of all, and the exit code.
-func (s *session) finish(ctx context.Context, outcomes []deploy.Outcome) error {
-	s.close()
-	s.tellLast(ctx, outcomes)
+func (v *view) finish(ctx context.Context, sum *action.Summary) error {
+	v.close()
+	outcomes := sum.Outcomes
+	if sum.Stopped != nil {
+		return v.stopped(ctx, sum)
+	}
 	var bad []deploy.Outcome
 	for _, o := range outcomes {
 		if o.Bad() {
 			bad = append(bad, o)
 		}
 	}
-	interrupted := errors.Is(context.Cause(ctx), errInterrupted)
-	if s.quiet() {
-		s.ui.Emit(event.Event{Time: time.Now(), Kind: event.Result, Outcome: word(bad, interrupted), Text: s.sum(outcomes)})
+	interrupted := interrupted(ctx)
+	if v.quiet() {
+		v.Emit(event.Event{Time: time.Now(), Kind: event.Result, Outcome: word(bad, interrupted), Text: v.sum(outcomes)})
 	} else {
 		for _, err := range reasons(bad) {
-			fmt.Fprintf(s.app.stderr, "\n%s", fault.Render(err))
+			fmt.Fprintf(v.app.stderr, "\n%s", fault.Render(err))
 		}
 		// The live view ends with a line for each host.
-		if len(outcomes) > 1 && s.ui.Mode() != ui.Live {
-			fmt.Fprintf(s.app.stderr, "\n%s", s.table(outcomes))
+		if len(outcomes) > 1 && v.Mode() != ui.Live {
+			fmt.Fprintf(v.app.stderr, "\n%s", v.table(outcomes))
 		}
-		fmt.Fprintf(s.app.stderr, "%s\n", s.sum(outcomes))
+		fmt.Fprintf(v.app.stderr, "%s\n", v.sum(outcomes))
 	}
 	return exitOf(outcomes, bad, interrupted)
+}
+
+// stopped ends a run whose plan was turned down.
+func (v *view) stopped(ctx context.Context, sum *action.Summary) error {
+	if interrupted(ctx) {
+		return silent{ExitInterrupted}
+	}
+	if !v.quiet() {
+		for _, o := range sum.Outcomes {
+			if o.Err != nil && o.State != deploy.NotStarted {
+				fmt.Fprintf(v.app.stderr, "\n%s", fault.Render(o.Err))
+			}
+		}
+		fmt.Fprintln(v.app.stderr)
+	}
+	return sum.Stopped
 }
 
 // reasons are why hosts failed. What is the same but for the host, such as one
@@ -110,16 +121,16 @@ func exitOf(all, bad []deploy.Outcome, interrupted bool) error {
 	return silent{ExitHosts}
 }
 
-func (s *session) table(outcomes []deploy.Outcome) string {
+func (v *view) table(outcomes []deploy.Outcome) string {
 	rows := make([][]string, len(outcomes))
 	for i, o := range outcomes {
 		rows[i] = []string{o.Host, string(o.State), ui.Elapsed(o.Duration), o.Detail}
 	}
-	return ui.Table(s.ui.Width(), []string{"HOST", "RESULT", "TIME", ""}, rows)
+	return ui.Table(v.Width(), []string{"HOST", "RESULT", "TIME", ""}, rows)
 }
 
 // sum is the last line: how many hosts ended how.
-func (s *session) sum(outcomes []deploy.Outcome) string {
+func (v *view) sum(outcomes []deploy.Outcome) string {
 	n := map[event.Outcome]int{}
 	var order []event.Outcome
 	for _, o := range outcomes {
@@ -137,18 +148,5 @@ func (s *session) sum(outcomes []deploy.Outcome) string {
 	if len(outcomes) == 1 {
 		noun = "host"
 	}
-	return fmt.Sprintf("%d %s: %s, in %s", len(outcomes), noun, strings.Join(parts, ", "), ui.Elapsed(time.Since(s.start)))
-}
-
-func sortedPairs(m map[string]string) [][2]string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	out := make([][2]string, len(keys))
-	for i, k := range keys {
-		out[i] = [2]string{k, m[k]}
-	}
-	return out
+	return fmt.Sprintf("%d %s: %s, in %s", len(outcomes), noun, strings.Join(parts, ", "), ui.Elapsed(time.Since(v.start)))
 }

@@ -3,32 +3,24 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"godwit/internal/action"
 	"godwit/internal/activate"
-	"godwit/internal/bounded"
-	"godwit/internal/deploy"
-	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
-	"godwit/internal/host"
-	"godwit/internal/secrets"
 	"godwit/internal/shell"
-	"godwit/internal/source"
 	"godwit/internal/ui"
-	"godwit/internal/ui/text"
 )
 
 func newCheckHealth(a *app) *cobra.Command {
-	var sel fleet.Selection
+	var r action.HealthRequest
 	var p passwords
 	var timeout int
 	c := &cobra.Command{
@@ -41,42 +33,25 @@ all checks of a host at once, each until it passes or the time is over.` + "\n" 
 			if timeout < 0 {
 				return errNegative
 			}
-			f, err := a.whereArgs(c, args)
-			if err != nil {
+			r.Timeout = seconds(timeout)
+			var err error
+			if r.Where, err = a.whereArgs(c, args); err != nil {
 				return err
 			}
-			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
-				return s.onHosts(ctx, f, sel, &p, s.preflightHealth(ctx), func(h fleet.Host) bool { return h.HealthChecks.Len() > 0 }, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
-					if h.HealthChecks.Len() == 0 {
-						return deploy.Outcome{State: deploy.Skipped, Detail: "no health checks"}
-					}
-					sc := event.On(s.ui, h.Name, event.StepCheck)
-					if a.globals.dryRun {
-						return deploy.Outcome{State: deploy.Skipped, Detail: fmt.Sprintf("dry run: would run %d checks", h.HealthChecks.Len())}
-					}
-					err := deploy.Check(ctx, conn, h, h.HealthChecks, time.Duration(timeout)*time.Second, sc)
-					return deploy.Outcome{State: deploy.Checked, Err: err, Detail: okDetail(err, fmt.Sprintf("%d/%[1]d checks", h.HealthChecks.Len()))}
-				})
+			return a.overHosts(c.Context(), &p, func(ctx context.Context, e *action.Env) (*action.Summary, error) {
+				return action.CheckHealth(ctx, e, r)
 			})
 		},
 	}
-	selectFlags(c, &sel)
+	selectFlags(c, &r.Selection)
 	passwordFlags(c, &p)
 	c.Flags().IntVar(&timeout, "timeout", 0, "`SECONDS` that all checks of a host may take (0: 120)")
 	return c
 }
 
-func okDetail(err error, text string) string {
-	if err != nil {
-		return ""
-	}
-	return text
-}
-
 func newUploadSecrets(a *app) *cobra.Command {
-	var sel fleet.Selection
+	var r action.SecretsRequest
 	var p passwords
-	var skipChecks, force bool
 	var timeout int
 	c := &cobra.Command{
 		Use:   "upload-secrets [DEPLOYMENT]",
@@ -88,49 +63,26 @@ those that changed, and then the health checks.` + "\n" + whereHelp + exitStatus
 			if timeout < 0 {
 				return errNegative
 			}
-			f, err := a.whereArgs(c, args)
-			if err != nil {
+			r.Timeout = seconds(timeout)
+			var err error
+			if r.Where, err = a.whereArgs(c, args); err != nil {
 				return err
 			}
-			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
-				before := func(hosts []fleet.Host) error {
-					if !skipChecks {
-						if err := s.preflightHealth(ctx)(hosts); err != nil {
-							return err
-						}
-					}
-					if err := s.oneAddressEach(ctx, hosts, false, false); err != nil {
-						return err
-					}
-					return preflightSecrets(ctx, hosts)
-				}
-				s.changes = true
-				return s.onHosts(ctx, f, sel, &p, before, func(h fleet.Host) bool { return len(h.Secrets) > 0 }, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
-					sc := event.On(s.ui, h.Name, event.StepSecrets)
-					if len(h.Secrets) == 0 {
-						return deploy.Outcome{State: deploy.Skipped, Detail: "no secrets"}
-					}
-					return s.wet(sc, "upload "+text.Count(len(h.Secrets), "secret"), func() deploy.Outcome {
-						rep, err := deploy.UploadSecrets(ctx, conn, h, secrets.Options{ForceActions: force}, sc)
-						if err == nil && !skipChecks && h.HealthChecks.Len() > 0 {
-							err = deploy.Check(ctx, conn, h, h.HealthChecks, time.Duration(timeout)*time.Second, event.On(s.ui, h.Name, event.StepCheck))
-						}
-						return deploy.Outcome{State: deploy.Uploaded, Err: err, Detail: okDetail(err, rep.String())}
-					})
-				})
+			return a.overHosts(c.Context(), &p, func(ctx context.Context, e *action.Env) (*action.Summary, error) {
+				return action.UploadSecrets(ctx, e, r)
 			})
 		},
 	}
-	selectFlags(c, &sel)
+	selectFlags(c, &r.Selection)
 	passwordFlags(c, &p)
-	c.Flags().BoolVar(&skipChecks, "skip-health-checks", false, "do not run health checks")
-	c.Flags().BoolVar(&force, "force-actions", false, "run the actions of unchanged secrets, too")
+	c.Flags().BoolVar(&r.SkipHealthChecks, "skip-health-checks", false, "do not run health checks")
+	c.Flags().BoolVar(&r.ForceActions, "force-actions", false, "run the actions of unchanged secrets, too")
 	c.Flags().IntVar(&timeout, "timeout", 0, "`SECONDS` that all checks of a host may take (0: 120)")
 	return c
 }
 
 func newExec(a *app) *cobra.Command {
-	var sel fleet.Selection
+	var r action.ExecRequest
 	var p passwords
 	var timeout int
 	c := &cobra.Command{
@@ -150,26 +102,19 @@ terminal and to a pipe alike; --json has every line as it was, escaped.` + "\n" 
 			if timeout < 0 {
 				return errNegative
 			}
-			f, words := a.execArgs(c, args)
-			line, err := commandLine(f, words)
-			if err != nil {
+			r.Timeout = seconds(timeout)
+			var words []string
+			r.Where, words = a.execArgs(c, args)
+			var err error
+			if r.Line, err = commandLine(r.Where, words); err != nil {
 				return err
 			}
-			return a.withSession(c.Context(), func(ctx context.Context, s *session) error {
-				return s.onHosts(ctx, f, sel, &p, nil, nil, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
-					return s.wet(event.On(s.ui, h.Name, event.StepExec), "run "+line, func() deploy.Outcome {
-						if timeout > 0 {
-							var cancel context.CancelFunc
-							ctx, cancel = context.WithTimeout(ctx, time.Duration(timeout)*time.Second)
-							defer cancel()
-						}
-						return s.execOn(ctx, h, conn, line)
-					})
-				})
+			return a.overHosts(c.Context(), &p, func(ctx context.Context, e *action.Env) (*action.Summary, error) {
+				return action.Exec(ctx, e, r)
 			})
 		},
 	}
-	selectFlags(c, &sel)
+	selectFlags(c, &r.Selection)
 	passwordFlags(c, &p)
 	c.Flags().IntVar(&timeout, "timeout", 0, "`SECONDS` that the command may take on each host (0: no limit)")
 	c.Flags().SetInterspersed(false)
@@ -178,29 +123,29 @@ terminal and to a pipe alike; --json has every line as it was, escaped.` + "\n" 
 
 // execArgs parts the configuration from the command. A single word is a command, and
 // so is everything behind -- or after a flag that names the configuration.
-func (a *app) execArgs(c *cobra.Command, args []string) (f fleetArgs, words []string) {
-	f = fleetArgs{wish: a.wish()}
-	if len(args) == 1 && strings.HasSuffix(args[0], ".nix") && f.wish.Empty() {
-		f.wish.Words = args
+func (a *app) execArgs(c *cobra.Command, args []string) (f action.Where, words []string) {
+	f = action.Where{Wish: a.wish()}
+	if len(args) == 1 && strings.HasSuffix(args[0], ".nix") && f.Wish.Empty() {
+		f.Wish.Words = args
 		return f, nil
 	}
 	switch {
 	case c.ArgsLenAtDash() == 0:
 		return f, append([]string{"--"}, args...)
-	case !f.wish.Empty() || len(args) < 2:
+	case !f.Wish.Empty() || len(args) < 2:
 		return f, args
 	}
 	named, rest := places(args)
 	if len(rest) == 0 { // the command looks like a file, too
 		named, rest = args[:1], args[1:]
 	}
-	f.wish.Words = named
+	f.Wish.Words = named
 	return f, rest
 }
 
 // commandLine is what exec runs: the words as they were typed. A flag of godwit's that
 // stands there would run on every host as a word of the command.
-func commandLine(f fleetArgs, args []string) (string, error) {
+func commandLine(f action.Where, args []string) (string, error) {
 	var words []string
 	for _, w := range args {
 		words = append(words, splitOptionPair(w)...)
@@ -224,76 +169,6 @@ func commandLine(f fleetArgs, args []string) (string, error) {
 	return line, nil
 }
 
-// execLine is the longest line of a command that is passed on whole, in bytes.
-const execLine = 64 << 10
-
-func (s *session) execOn(ctx context.Context, h fleet.Host, conn host.Conn, line string) deploy.Outcome {
-	sc := event.On(s.ui, h.Name, event.StepExec)
-	sc.Start(line)
-	out := bounded.NewLineWriter(execLine, sc.Log)
-	errs := bounded.NewLineWriter(execLine, func(l string) {
-		sc.Emit(event.Event{Kind: event.Log, Text: l, Data: map[string]string{"stream": "stderr"}})
-	})
-	cmd := host.Cmd{Shell: line, Stdout: out, Stderr: errs, KillOnCancel: true, Limit: host.NoLimit}
-	if rest, ok := strings.CutPrefix(line, "sudo "); ok {
-		cmd.Shell, cmd.Elevate = rest, true
-	}
-	err := conn.Run(ctx, cmd)
-	out.Flush()
-	errs.Flush()
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = fault.New("%s timed out", line).On(h.Name).Hint("--timeout SECONDS gives it longer").Because(err)
-	}
-	sc.End("exit 0", err)
-	return deploy.Outcome{State: deploy.Ran, Err: err, Detail: okDetail(err, "exit 0")}
-}
-
-// onHosts is the frame of verbs that need hosts and no build. before may refuse
-// the run when the hosts are known and none has been touched.
-//
-// needs tells which hosts a connection is opened to; nil: to all.
-func (s *session) onHosts(ctx context.Context, f fleetArgs, sel fleet.Selection, p *passwords, before func([]fleet.Host) error, needs func(fleet.Host) bool, fn func(context.Context, fleet.Host, host.Conn) deploy.Outcome) error {
-	l, err := s.app.globals.limits()
-	if err != nil {
-		return err
-	}
-	if err := s.openPool(p); err != nil {
-		return err
-	}
-	if err := s.load(ctx, loadRequest{where: f, selection: f.selection(sel), header: true, call: !s.app.globals.dryRun, change: s.changes}); err != nil {
-		return err
-	}
-	if before != nil {
-		if err := before(s.hosts); err != nil {
-			return err
-		}
-	}
-	outcomes := s.brokenOutcomes()
-	reach := func(ctx context.Context, h fleet.Host) error {
-		if h.BuildOnly || s.app.globals.dryRun || needs != nil && !needs(h) {
-			return nil
-		}
-		return s.conns.Conn(h).Connect(ctx)
-	}
-	outcomes = append(outcomes, deploy.Reached(ctx, s.hosts, l.Activate, s.ui, reach, func(ctx context.Context, h fleet.Host) deploy.Outcome {
-		if h.BuildOnly {
-			return deploy.Outcome{State: deploy.Skipped, Detail: "build-only host: not touched"}
-		}
-		return fn(ctx, h, s.conns.Conn(h))
-	})...)
-	return s.finish(ctx, outcomes)
-}
-
-// wet passes a change of a host through the choke point of all.
-func (s *session) wet(sc event.Scope, would string, fn func() deploy.Outcome) deploy.Outcome {
-	return deploy.Wet(s.app.globals.dryRun, sc, would, fn)
-}
-
-// preflightSecrets opens every source before anything is touched anywhere.
-func preflightSecrets(ctx context.Context, hosts []fleet.Host) error {
-	return secrets.Preflight(ctx, hosts, "")
-}
-
 func newListSecrets(a *app) *cobra.Command {
 	var sel fleet.Selection
 	c := &cobra.Command{
@@ -305,7 +180,7 @@ func newListSecrets(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.listing(c.Context(), loadRequest{where: f, selection: sel, header: true}, func(hosts []fleet.Host) (string, error) {
+			return a.listing(c.Context(), action.ListRequest{HostsRequest: action.HostsRequest{Where: f, Selection: sel}, Header: true}, func(hosts []fleet.Host) (string, error) {
 				if a.globals.json {
 					return secretsJSON(hosts)
 				}
@@ -328,7 +203,7 @@ func newHosts(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.listing(c.Context(), loadRequest{where: f, selection: sel}, func(hosts []fleet.Host) (string, error) {
+			return a.listing(c.Context(), action.ListRequest{HostsRequest: action.HostsRequest{Where: f, Selection: sel}}, func(hosts []fleet.Host) (string, error) {
 				if a.globals.json {
 					return hostsJSON(hosts)
 				}
@@ -340,29 +215,24 @@ func newHosts(a *app) *cobra.Command {
 	return c
 }
 
-// listing loads metadata and writes a text made of it to stdout. Here --json
-// asks for the list, so the view stays quiet.
-func (a *app) listing(ctx context.Context, r loadRequest, text func([]fleet.Host) (string, error)) error {
-	s := a.open(ui.Options{})
-	defer s.close()
-	if err := s.load(ctx, r); err != nil {
-		return err
-	}
-	s.close()
-	out, err := text(s.hosts)
-	if err != nil {
-		return err
-	}
-	if _, err := fmt.Fprint(a.stdout, out); err != nil {
-		return err
-	}
-	for _, b := range s.broken {
-		fmt.Fprint(a.stderr, fault.Render(b.Err))
-	}
-	if len(s.broken) > 0 {
-		return silent{ExitHosts}
-	}
-	return nil
+// listing writes a text made of what a configuration says to stdout. Here --json asks
+// for the list, so the view stays quiet.
+func (a *app) listing(ctx context.Context, r action.ListRequest, text func([]fleet.Host) (string, error)) error {
+	return a.reporting(ctx, nil, func(ctx context.Context, e *action.Env, v *view) error {
+		list, err := action.List(ctx, e, r)
+		if err != nil {
+			return err
+		}
+		v.close()
+		out, err := text(list.Hosts)
+		if err == nil {
+			err = a.print(out)
+		}
+		if err != nil {
+			return err
+		}
+		return a.lacking(list.Broken)
+	})
 }
 
 // hostJSON is a host as scripts see it.
@@ -451,43 +321,26 @@ prints as JSON what a function of { nodes, pkgs, lib } gives.` + "\n" + whereHel
   godwit eval -E '{ nodes, lib, ... }: lib.attrNames nodes'`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			if c.Flags().Changed("expr") {
-				f, err := a.whereArgs(c, args)
+			r := action.EvalRequest{Function: expr, JSON: a.globals.json}
+			if !c.Flags().Changed("expr") {
+				last := len(args) - 1
+				if last < 0 || strings.HasSuffix(args[last], ".nix") {
+					return fault.New("%s takes a deployment file and an attribute", c.CommandPath()).Hint("%s", fault.Raw(c.UseLine()))
+				}
+				r.Attribute, args = args[last], args[:last]
+			}
+			var err error
+			if r.Where, err = a.whereArgs(c, args); err != nil {
+				return err
+			}
+			return a.reporting(c.Context(), nil, func(ctx context.Context, e *action.Env, v *view) error {
+				out, err := action.Eval(ctx, e, r)
 				if err != nil {
 					return err
 				}
-				return a.evalFunction(c.Context(), f, expr)
-			}
-			if len(args) == 0 || strings.HasSuffix(args[len(args)-1], ".nix") {
-				return fault.New("%s takes a deployment file and an attribute", c.CommandPath()).Hint("%s", fault.Raw(c.UseLine()))
-			}
-			attribute := args[len(args)-1]
-			f, err := a.whereArgs(c, args[:len(args)-1])
-			if err != nil {
-				return err
-			}
-			s := a.open(ui.Options{})
-			defer s.close()
-			if err := s.find(c.Context(), f); err != nil {
-				return err
-			}
-			if err := s.findNix(c.Context()); err != nil {
-				return err
-			}
-			if err := s.openSource(c.Context(), source.Options{}); err != nil {
-				return err
-			}
-			e, ok := s.source.(source.Evaluator)
-			if !ok {
-				return fault.New("%s has no nodes to evaluate", s.source.About().At)
-			}
-			out, err := e.Eval(c.Context(), attribute, a.globals.json)
-			if err != nil {
-				return err
-			}
-			s.close()
-			_, err = fmt.Fprintln(a.stdout, strings.TrimRight(out, "\n"))
-			return err
+				v.close()
+				return a.print(strings.TrimRight(out, "\n") + "\n")
+			})
 		},
 	}
 	c.Flags().StringVarP(&expr, "expr", "E", "", "a `FUNCTION` of { nodes, pkgs, lib } in place of an attribute")

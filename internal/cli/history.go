@@ -2,38 +2,34 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"godwit/internal/activate"
+	"godwit/internal/action"
 	"godwit/internal/deploy"
-	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/history"
-	"godwit/internal/host"
 	"godwit/internal/hoststate"
 	"godwit/internal/ui"
 )
 
-type historyOptions struct {
-	selection fleet.Selection
-	passwords passwords
-	hosts     []string
-	last      int
-	local     bool
-	id        string
-	profile   string
+// historyView is which of the known deployments are shown.
+type historyView struct {
+	last    int
+	profile string
 }
 
 func newHistory(a *app) *cobra.Command {
-	var o historyOptions
+	var r action.HistoryRequest
+	var show historyView
+	var p passwords
+	var hosts []string
+	var id string
 	c := &cobra.Command{
 		Use:   "history [DEPLOYMENT] [HOST...]",
 		Short: "show what was deployed where, when and by whom",
@@ -49,159 +45,50 @@ Deployments that changed nothing are left out; --verbose and --json show them.` 
   godwit history --id 20261103T100412-4f2a91`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			if o.last < 0 {
+			if show.last < 0 {
 				return fault.New("--last cannot be negative")
 			}
-			where := fleetArgs{wish: a.wish()}
-			where.wish.Words, args = places(args)
-			o.hosts = append(o.hosts, args...)
-			return a.withReport(c.Context(), func(ctx context.Context, s *session) error {
-				if o.id != "" {
-					return s.historyOf(ctx, o.id)
+			r.Last, r.Where = show.last, action.Where{Wish: a.wish()}
+			r.Where.Wish.Words, args = places(args)
+			r.Where.Hosts = append(hosts, args...)
+			return a.reporting(c.Context(), &p, func(ctx context.Context, e *action.Env, v *view) error {
+				if id != "" {
+					entries, err := action.Deployment(ctx, id)
+					if err != nil {
+						return err
+					}
+					v.close()
+					return v.deployment(entries)
 				}
-				if where.wish.Empty() || o.local {
-					return s.localHistory(ctx, where, o)
+				past, err := action.History(ctx, e, r)
+				if err != nil {
+					return err
 				}
-				return s.fleetHistory(ctx, where, o)
+				v.close()
+				if err := v.history(past.Entries, show); err != nil {
+					return err
+				}
+				if interrupted(ctx) && r.Asks() {
+					return silent{ExitInterrupted}
+				}
+				return a.lacking(past.Missing)
 			})
 		},
 	}
-	selectFlags(c, &o.selection)
-	passwordFlags(c, &o.passwords)
+	selectFlags(c, &r.Selection)
+	passwordFlags(c, &p)
 	f := c.Flags()
-	f.StringArrayVar(&o.hosts, "host", nil, "only this `HOST` (may be repeated); the same as naming it after the deployment file")
-	f.IntVarP(&o.last, "last", "n", 20, "at most the last `N` deployments (0: all)")
-	f.BoolVar(&o.local, "local", false, "only what this machine remembers; ask no host")
-	f.StringVar(&o.profile, "profile", "", "only deployments of this `PROFILE` of a host")
-	f.StringVar(&o.id, "id", "", "everything about one deployment, by its `ID`, with the end of its log")
+	f.StringArrayVar(&hosts, "host", nil, "only this `HOST` (may be repeated); the same as naming it after the deployment file")
+	f.IntVarP(&show.last, "last", "n", 20, "at most the last `N` deployments (0: all)")
+	f.BoolVar(&r.Local, "local", false, "only what this machine remembers; ask no host")
+	f.StringVar(&show.profile, "profile", "", "only deployments of this `PROFILE` of a host")
+	f.StringVar(&id, "id", "", "everything about one deployment, by its `ID`, with the end of its log")
 	return c
 }
 
-// localHistory reads the database alone.
-func (s *session) localHistory(ctx context.Context, where fleetArgs, o historyOptions) error {
-	db, err := history.Open(ctx, "")
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	f := history.Filter{}
-	if !where.wish.Empty() {
-		if err := s.find(ctx, where); err != nil {
-			return err
-		}
-		f.File = s.at.At.Key()
-	}
-	entries, err := db.Entries(ctx, f)
-	if err != nil {
-		return err
-	}
-	entries, err = byHost(entries, append(slices.Clone(o.hosts), o.selection.On...))
-	if err != nil {
-		return err
-	}
-	return s.showHistory(entries, o)
-}
-
-// byHost keeps the entries of hosts that match one of the patterns.
-func byHost(entries []history.Entry, patterns []string) ([]history.Entry, error) {
-	if len(patterns) == 0 {
-		return entries, nil
-	}
-	expr, err := fleet.ParseExpr(patterns, nil)
-	if err != nil {
-		return nil, err
-	}
-	if expr.Tags() {
-		return nil, fault.New("the history does not know which tags a host had").Hint("name hosts: --on 'web*'")
-	}
-	return slices.DeleteFunc(entries, func(e history.Entry) bool {
-		return !expr.Match(e.Host, nil)
-	}), nil
-}
-
-// fleetHistory asks hosts for their records and merges them with the database.
-func (s *session) fleetHistory(ctx context.Context, where fleetArgs, o historyOptions) error {
-	l, err := s.app.globals.limits()
-	if err != nil {
-		return err
-	}
-	where.hosts = o.hosts
-	if err := s.load(ctx, loadRequest{where: where, selection: where.selection(o.selection)}); err != nil {
-		return err
-	}
-	if err := s.openPool(&o.passwords); err != nil {
-		return err
-	}
-	n := 1000
-	if o.last > 0 {
-		n = max(50, 2*o.last)
-	}
-	var mu sync.Mutex
-	var records []history.Entry
-	outcomes := s.brokenOutcomes()
-	reach := func(ctx context.Context, h fleet.Host) error {
-		if h.BuildOnly {
-			return nil
-		}
-		return s.conns.Conn(h).Connect(ctx)
-	}
-	outcomes = append(outcomes, deploy.Reached(ctx, s.hosts, l.Look, event.Discard, reach, func(ctx context.Context, h fleet.Host) deploy.Outcome {
-		if h.BuildOnly {
-			return deploy.Outcome{State: deploy.Skipped}
-		}
-		own, err := recordsOf(ctx, s.conns.Conn(h), h.Name, n)
-		mu.Lock()
-		defer mu.Unlock()
-		records = append(records, own...)
-		return deploy.Outcome{Err: err}
-	})...)
-	entries := records
-	if db, err := history.Open(ctx, ""); err != nil {
-		s.warnHistory(err)
-	} else {
-		defer db.Close()
-		names := make([]string, 0, len(s.hosts))
-		for _, h := range s.hosts {
-			names = append(names, h.Name)
-		}
-		local, err := db.Entries(ctx, history.Filter{Hosts: names, File: s.at.At.Key()})
-		if err != nil {
-			s.warnHistory(err)
-		}
-		entries = history.Merge(local, records)
-	}
-	if len(entries) > 0 && len(records) == len(entries) {
-		entries = history.Merge(nil, entries) // sorted
-	}
-	s.importRecords(ctx, records)
-	if err := s.showHistory(entries, o); err != nil {
-		return err
-	}
-	return s.unanswered(ctx, outcomes)
-}
-
-// unanswered tells which hosts a report lacks, and gives the exit code.
-func (s *session) unanswered(ctx context.Context, outcomes []deploy.Outcome) error {
-	if errors.Is(context.Cause(ctx), errInterrupted) {
-		return silent{ExitInterrupted}
-	}
-	bad := false
-	for _, o := range outcomes {
-		if o.Err != nil {
-			bad = true
-			fmt.Fprint(s.app.stderr, fault.Render(o.Err))
-		}
-	}
-	if bad {
-		return silent{ExitHosts}
-	}
-	return nil
-}
-
-// showHistory prints entries, newest first.
-func (s *session) showHistory(entries []history.Entry, o historyOptions) error {
-	s.close()
-	if !s.app.globals.json && !s.app.globals.verbose {
+// history prints entries, newest first.
+func (v *view) history(entries []history.Entry, o historyView) error {
+	if !v.app.globals.json && !v.app.globals.verbose {
 		entries = slices.DeleteFunc(entries, func(e history.Entry) bool {
 			return e.Outcome == deploy.Unchanged || e.Outcome == deploy.Skipped || e.Outcome == deploy.NotStarted
 		})
@@ -210,17 +97,17 @@ func (s *session) showHistory(entries []history.Entry, o historyOptions) error {
 	if o.last > 0 && len(entries) > o.last {
 		entries = entries[:o.last]
 	}
-	if s.app.globals.json {
+	if v.app.globals.json {
 		if entries == nil {
 			entries = []history.Entry{}
 		}
-		return s.app.printJSON(entries)
+		return v.app.printJSON(entries)
 	}
 	if len(entries) == 0 {
-		fmt.Fprintln(s.app.stderr, "nothing was deployed, as far as is known here")
+		fmt.Fprintln(v.app.stderr, "nothing was deployed, as far as is known here")
 		return nil
 	}
-	return s.app.print(s.ui.Plain(historyTable(s.width(), entries)))
+	return v.app.print(v.Plain(historyTable(v.width(), entries)))
 }
 
 // ofProfile are the entries that a profile is part of, with its paths. "": all, as they are.
@@ -278,26 +165,13 @@ func dash(s string) string {
 	return s
 }
 
-// historyOf prints all about one deployment.
-func (s *session) historyOf(ctx context.Context, id string) error {
-	db, err := history.Open(ctx, "")
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	entries, err := db.Entries(ctx, history.Filter{Deployment: id, Logs: true})
-	if err != nil {
-		return err
-	}
-	if len(entries) == 0 {
-		return fault.New("no deployment %s is known here", id).Hint("godwit history DEPLOYMENT asks the hosts, and remembers what they say")
-	}
-	s.close()
-	if s.app.globals.json {
-		return s.app.printJSON(entries)
+// deployment prints all about one deployment.
+func (v *view) deployment(entries []history.Entry) error {
+	if v.app.globals.json {
+		return v.app.printJSON(entries)
 	}
 	for _, e := range entries {
-		if err := s.app.print(s.ui.Plain(entryText(e))); err != nil {
+		if err := v.app.print(v.Plain(entryText(e))); err != nil {
 			return err
 		}
 	}
@@ -342,21 +216,4 @@ func entryText(e history.Entry) string {
 		}
 	}
 	return b.String()
-}
-
-// afterwards does what the deployer of a deployment that was ended from here
-// may not be able to do any more: it takes the root of its push away, and reads
-// the host's record into the database.
-func (s *session) afterwards(ctx context.Context, conn host.Conn, name string, res activate.Result) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
-	defer cancel()
-	if res.ID == "" {
-		return
-	}
-	if res.NewSystem != "" {
-		_ = deploy.ReleasePushed(ctx, conn, res.NewSystem)
-	}
-	if own, err := recordsOf(ctx, conn, name, 3); err == nil {
-		s.importRecords(ctx, own)
-	}
 }

@@ -113,11 +113,11 @@ func Main(args []string) int {
 	stdout := &output{file: os.Stdout, unread: cancel}
 	stderr := &output{file: os.Stderr, unread: cancel}
 	a := &app{stdin: os.Stdin, stdout: ui.NewStdout(stdout, os.Stdout), stderr: ui.NewStderr(stderr, os.Stderr), getenv: os.Getenv}
-	return stdout.verdict(a.run(ctx, args), a.stderr)
+	return stdout.verdict(a.execute(ctx, args), a.stderr)
 }
 
-// run executes args and turns the error into a message and an exit code.
-func (a *app) run(ctx context.Context, args []string) int {
+// execute runs args and turns the error into a message and an exit code.
+func (a *app) execute(ctx context.Context, args []string) int {
 	root := newRoot(a)
 	args = joinOptionPairs(args)
 	root.SetArgs(args)

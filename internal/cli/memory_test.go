@@ -10,10 +10,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"godwit/internal/action"
 	"godwit/internal/fleet"
 	"godwit/internal/history"
 	"godwit/internal/hoststate"
-	"godwit/internal/ui"
 )
 
 // TestFleetArgs finds the deployment file that is meant.
@@ -34,12 +34,8 @@ func TestFleetArgs(t *testing.T) {
 	a := &app{stdout: io.Discard, stderr: io.Discard, getenv: func(string) string { return "" }}
 	try := func(args string) string {
 		f := a.fleetArgs(t.Context(), strings.Fields(args))
-		s := a.open(ui.Options{})
-		defer s.close()
-		if err := s.find(t.Context(), f); err != nil {
-			return "error: " + err.Error()
-		}
-		return strings.TrimPrefix(s.at.At.File, dir+"/") + " " + strings.Join(f.hosts, ",")
+		where := strings.Join(f.Wish.Words, ",") + f.Wish.File
+		return strings.TrimPrefix(where, dir+"/") + " " + strings.Join(f.Hosts, ",")
 	}
 	check := func(cases [][2]string) {
 		t.Helper()
@@ -51,22 +47,15 @@ func TestFleetArgs(t *testing.T) {
 	}
 	check([][2]string{
 		{"x.nix", "x.nix "},
-		{"./x a b", "x a,b"},
+		{"./x a b", "./x a,b"},
 		{"plain a", "plain a"},
 		{"web other", "known.nix web,other"},
-		{"moved", "error: there is no file `moved', and no host of that name was deployed from here"},
-		{"", "error: there is no configuration in " + dir + " or above it"},
+		{"web", "known.nix web"},
+		{"moved", " moved"},
+		{"", " "},
 	})
-	if err := os.WriteFile("network.nix", nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	check([][2]string{{"", "network.nix "}, {"moved", "network.nix moved"}, {"web", "known.nix web"}})
 
-	f := fleetArgs{hosts: []string{"web*"}}
-	if got := f.selection(fleet.Selection{On: []string{"db"}, Every: 1}); strings.Join(got.On, " ") != "db web*" {
-		t.Errorf("selects %v", got.On)
-	}
-	if f.needHosts(&cobra.Command{}, fleet.Selection{Every: 1}) != nil || (fleetArgs{}).needHosts(&cobra.Command{}, fleet.Selection{Every: 1}) == nil {
+	if needHosts(action.Where{Hosts: []string{"web*"}}, &cobra.Command{}, fleet.Selection{Every: 1}) != nil || needHosts(action.Where{}, &cobra.Command{}, fleet.Selection{Every: 1}) == nil {
 		t.Error("needHosts")
 	}
 }
@@ -86,7 +75,7 @@ func TestParseAge(t *testing.T) {
 
 func TestStatusText(t *testing.T) {
 	behind := 3
-	out := statusJSON{Hosts: []hoststate.Status{
+	out := &action.Fleet{Source: history.Source{Commit: "4f2a91c0000"}, Hosts: []hoststate.Status{
 		{Host: "web1", OK: true, Answers: true, InSync: new(bool), Running: &hoststate.System{Version: "24.05.20260911"},
 			Deployed: &hoststate.Deployed{Ago: 7200, By: "ana", Commit: "4f2a91c0000"}},
 		{Host: "web2", Answers: true, Running: &hoststate.System{Version: "24.05.20260830"},
@@ -105,10 +94,11 @@ web2  24.05.20260830  12 days ago  ana  77c0e1d+  ⚠ 3 commits behind · rolled
 db1   24.05           30 s ago     bo   4f2a91c   ⚠ a deployment waits for its confirmation by bo since 30s
 pi3   ?               –            –    –         ✗ no answer on 192.168.1.23:22
 `
-	if got := statusText(0, out, history.Source{Commit: "4f2a91c0000"}, false); got != want {
+	if got := statusText(0, out, false); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	for _, line := range strings.Split(statusText(60, out, history.Source{}, false), "\n") {
+	out.Source = history.Source{}
+	for _, line := range strings.Split(statusText(60, out, false), "\n") {
 		if n := len([]rune(line)); n > 60 {
 			t.Errorf("%d columns: %s", n, line)
 		}
@@ -124,16 +114,5 @@ func TestJoinHints(t *testing.T) {
 	want := "godwit confirm n a b|godwit rollback --pending n a|plug it in"
 	if strings.Join(got, "|") != want {
 		t.Errorf("%q", got)
-	}
-}
-
-func TestByHost(t *testing.T) {
-	entries := []history.Entry{{Host: "web1"}, {Host: "db"}, {Host: "web2"}}
-	got, err := byHost(entries, []string{"web*"})
-	if err != nil || len(got) != 2 {
-		t.Errorf("%v %v", got, err)
-	}
-	if _, err := byHost(entries, []string{"{"}); err == nil {
-		t.Error("{ is a pattern")
 	}
 }

@@ -28,7 +28,7 @@ func passwordFlags(c *cobra.Command, p *passwords) {
 	c.Flags().StringVar(&p.command, "passcmd", "", "run `COMMAND` (words and quotes as in a shell, without one) and take the sudo password from its output")
 }
 
-func (s *session) password(ctx context.Context, p *passwords) (string, error) {
+func (v *view) password(ctx context.Context, p *passwords) (string, error) {
 	if p.command != "" {
 		words, err := shell.Split(p.command)
 		if err != nil {
@@ -38,7 +38,7 @@ func (s *session) password(ctx context.Context, p *passwords) (string, error) {
 			return "", fault.New("--passcmd names no command")
 		}
 		cmd := exec.CommandContext(ctx, words[0], words[1:]...)
-		cmd.Stderr = ui.Inherit(s.app.stderr)
+		cmd.Stderr = ui.Inherit(v.app.stderr)
 		out, err := bounded.Output(cmd, "the password that --passcmd prints", 64<<10)
 		if err != nil {
 			return "", fault.New("--passcmd `%s` failed: %w", p.command, err)
@@ -50,7 +50,7 @@ func (s *session) password(ctx context.Context, p *passwords) (string, error) {
 		return "", fault.New("there is no terminal to ask for the sudo password on").Hint("--passcmd 'COMMAND' takes it from a command")
 	}
 	var pw string
-	s.ui.Suspend(func() {
+	v.Suspend(func() {
 		fmt.Fprint(tty, "Please enter remote sudo password: ")
 		pw, err = readSecret(ctx, tty)
 	})

@@ -105,8 +105,8 @@ func TestPasswordPrompt(t *testing.T) {
 func askPassword() {
 	ctx, stop := interruptible(context.Background())
 	defer stop()
-	s := &session{app: &app{stderr: os.Stderr}, ui: ui.New(ui.Options{})}
-	pw, err := s.password(ctx, &passwords{ask: true})
+	v := &view{UI: ui.New(ui.Options{}), app: &app{stderr: os.Stderr}}
+	pw, err := v.password(ctx, &passwords{ask: true})
 	switch {
 	case errors.Is(context.Cause(ctx), errInterrupted):
 		fmt.Println("interrupted", errors.Is(err, context.Canceled))

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"godwit/internal/action"
 	"godwit/internal/deploy"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
@@ -24,7 +25,7 @@ type globals struct {
 	progress        string
 	verbose         bool
 	showTrace       bool
-	options         []string // "name\x00value"
+	nix             []string // "name\x00value"
 	parallel        string
 	builder         string
 	engine          string
@@ -78,7 +79,7 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 	f.StringVar(&g.progress, "progress", "auto", "how to show progress: auto, live, plain")
 	f.BoolVarP(&g.verbose, "verbose", "v", false, "show every log line")
 	f.BoolVar(&g.showTrace, "show-trace", false, "show Nix's whole trace when an evaluation fails")
-	f.StringArrayVar(&g.options, "option", nil, "set a Nix option, as Nix does: --option `NAME VALUE`")
+	f.StringArrayVar(&g.nix, "option", nil, "set a Nix option, as Nix does: --option `NAME VALUE`")
 	f.StringVarP(&g.parallel, "parallel", "p", "", deploy.LimitsUsage())
 	f.StringVar(&g.builder, "builder", "", "where to build: auto, local, container, target, or a store such as ssh-ng://user@host")
 	f.StringVar(&g.builder, "build-on", "", "the same as --builder")
@@ -97,7 +98,7 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 
 	f.StringVar(&g.user, "user", "", "log in as `USER` on the hosts of this run")
 	f.StringVar(&g.local, "local", "", "reach the host `HOST` without ssh, because it is this machine (default: the one with this machine's name), and no other unless --on says more")
-	f.Lookup("local").NoOptDefVal = thisMachine
+	f.Lookup("local").NoOptDefVal = action.ThisMachine
 	f.BoolVar(&g.localAllowed, "local-allowed", false, "refuse --local where the configuration does not allow it, as apply-local does")
 	_ = f.MarkHidden("local-allowed")
 
@@ -262,7 +263,7 @@ func splitOptionPair(word string) []string {
 // nixOptions are the --option pairs.
 func (g *globals) nixOptions() ([][2]string, error) {
 	var out [][2]string
-	for _, o := range g.options {
+	for _, o := range g.nix {
 		name, value, ok := strings.Cut(o, "\x00")
 		if !ok {
 			return nil, fault.New("--option takes two words, a name and a value").Hint("--option %s VALUE", o)
@@ -295,5 +296,20 @@ func (g *globals) wantedBuilder() (string, error) {
 	return "ssh-ng://" + g.buildHost, nil
 }
 
-// limits are --parallel, or its defaults: the same for every verb.
-func (g *globals) limits() (deploy.Limits, error) { return deploy.ParseLimits(g.parallel) }
+// options are the flags as actions take them.
+func (g *globals) options() (o action.Options, err error) {
+	o = action.Options{
+		DryRun: g.dryRun, Verbose: g.verbose, KeepResult: g.keepResult, ResultDir: !g.json,
+		ShowTrace: g.showTrace, Impure: g.impure, NoEvalCache: g.noEvalCache, AllowBuildShell: g.allowBuildShell, Overrides: g.overrides(),
+		Engine: g.engine, Image: g.image, ImageFile: g.imageFile,
+		Elevate: g.elevate, User: g.user, Targets: g.targets, Local: g.local, LocalAllowed: g.localAllowed,
+	}
+	if o.Limits, err = deploy.ParseLimits(g.parallel); err != nil {
+		return o, err
+	}
+	if o.Nix, err = g.nixOptions(); err != nil {
+		return o, err
+	}
+	o.Builder, err = g.wantedBuilder()
+	return o, err
+}

@@ -1,17 +1,10 @@
 package cli
 
 import (
-	"slices"
-	"strings"
-
 	"github.com/spf13/cobra"
 
-	"godwit/internal/fault"
 	"godwit/internal/fleet"
 )
-
-// everyHost selects all.
-var everyHost = fleet.Selection{Every: 1}
 
 // selectFlags adds the selection of hosts to a verb.
 func selectFlags(c *cobra.Command, s *fleet.Selection) {
@@ -27,44 +20,4 @@ func selectFlags(c *cobra.Command, s *fleet.Selection) {
 // profileFlag adds the choice of profiles to a verb.
 func profileFlag(c *cobra.Command, names *[]string) {
 	c.Flags().StringSliceVar(names, "profile", nil, "only the profile `NAME` of each host that has it (may be repeated)")
-}
-
-// onlyProfiles leaves hosts the profiles of these names, and leaves out the hosts that
-// have none of them. No names: all is left as it is. A name that no host has is an error.
-func onlyProfiles(hosts []fleet.Host, names []string) ([]fleet.Host, error) {
-	if len(names) == 0 {
-		return hosts, nil
-	}
-	var out []fleet.Host
-	var all []string
-	found := map[string]bool{}
-	for _, h := range hosts {
-		var mine []fleet.Profile
-		for _, p := range h.Profiles {
-			if !slices.Contains(all, p.Name) {
-				all = append(all, p.Name)
-			}
-			if slices.Contains(names, p.Name) {
-				found[p.Name] = true
-				mine = append(mine, p)
-			}
-		}
-		if h.Profiles = mine; len(mine) > 0 {
-			out = append(out, h)
-		}
-	}
-	for _, n := range names {
-		if found[n] || len(hosts) == 0 {
-			continue
-		}
-		f := fault.New("none of the hosts has a profile '%s'", n)
-		if near := fleet.Nearest(n, all); near != "" {
-			f.Hint("did you mean --profile %s?", near)
-		}
-		if len(all) > 0 {
-			f.Hint("profiles: %s", strings.Join(all, ", "))
-		}
-		return nil, f
-	}
-	return out, nil
 }

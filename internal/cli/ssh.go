@@ -1,20 +1,15 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"os"
 	"os/exec"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
+	"godwit/internal/action"
 	"godwit/internal/fault"
-	"godwit/internal/fleet"
 	"godwit/internal/shell"
-	"godwit/internal/ssh"
 )
 
 func newSSH(a *app) *cobra.Command {
@@ -35,24 +30,12 @@ Flags of godwit's go before HOST. When ssh was started, the exit status is its o
 			if len(rest) == 0 {
 				return fault.New("ssh takes a host").Hint("godwit ssh HOST")
 			}
-			f := fleetArgs{wish: a.wish(), hosts: rest[:1]}
-			f.wish.Words = words
+			r := action.LoginRequest{Where: action.Where{Wish: a.wish(), Hosts: rest[:1]}, TTY: tty, Words: rest[1:]}
+			r.Where.Wish.Words = words
 			var argv []string
-			err := a.withSession(c.Context(), func(ctx context.Context, s *session) error {
-				if err := s.openPool(nil); err != nil {
-					return err
-				}
-				if err := s.load(ctx, loadRequest{where: f, selection: f.selection(fleet.Selection{Every: 1})}); err != nil {
-					return err
-				}
-				switch {
-				case len(s.broken) > 0:
-					return s.broken[0].Err
-				case len(s.hosts) != 1:
-					return fault.New("%s are %d hosts, and ssh takes one", rest[0], len(s.hosts)).Hint("godwit exec runs a command on several")
-				}
-				argv = s.login(s.hosts[0], tty, rest[1:])
-				return nil
+			err := a.run(c.Context(), nil, func(ctx context.Context, e *action.Env, _ *view) (err error) {
+				argv, err = action.Login(ctx, e, r)
+				return err
 			})
 			if err != nil || a.dry("run "+shell.Join(argv)) {
 				return err
@@ -70,25 +53,4 @@ Flags of godwit's go before HOST. When ssh was started, the exit status is its o
 	c.Flags().BoolVarP(&tty, "tty", "t", false, "a terminal for COMMAND, too")
 	c.Flags().SetInterspersed(false)
 	return c
-}
-
-// login are the words that connect a person to a host.
-func (s *session) login(h fleet.Host, tty bool, words []string) []string {
-	line := strings.Join(words, " ")
-	if s.here(h) {
-		sh := cmp.Or(os.Getenv("SHELL"), "/bin/sh")
-		if line == "" {
-			return []string{sh}
-		}
-		return []string{sh, "-c", line}
-	}
-	var flags []string
-	if tty {
-		flags = append(flags, "-t")
-	}
-	argv := s.pool.Host(ssh.TargetOf(s.reached(h))).Words(flags...)
-	if line != "" {
-		argv = append(slices.Clone(argv), line)
-	}
-	return argv
 }

@@ -9,38 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"godwit/internal/action"
 	"godwit/internal/settings"
 )
-
-func TestParseTo(t *testing.T) {
-	for in, want := range map[string][4]any{
-		"web":                      {"web", "web", "", 0},
-		"root@web":                 {"web", "web", "root", 0},
-		"me@web.example.org:2222":  {"web.example.org:2222", "web.example.org", "me", 2222},
-		"::1":                      {"::1", "::1", "", 0},
-		"root@2001:db8::1":         {"2001:db8::1", "2001:db8::1", "root", 0},
-		"[::1]":                    {"::1", "::1", "", 0},
-		"root@[2001:db8::1]:22":    {"[2001:db8::1]:22", "2001:db8::1", "root", 22},
-		"dom@in@web":               {"web", "web", "dom@in", 0},
-		"fe80::1%eth0":             {"fe80::1%eth0", "fe80::1%eth0", "", 0},
-		"192.0.2.1":                {"192.0.2.1", "192.0.2.1", "", 0},
-		"deploy@[fe80::1%en0]:222": {"[fe80::1%en0]:222", "fe80::1%en0", "deploy", 222},
-	} {
-		h, err := parseTo(in)
-		if err != nil {
-			t.Errorf("%q: %v", in, err)
-			continue
-		}
-		if got := [4]any{h.Name, h.At.Host, h.At.User, h.At.Port}; got != want {
-			t.Errorf("%q: %v, want %v", in, got, want)
-		}
-	}
-	for _, in := range []string{"", "@", "root@", "-oProxyCommand=x", "root@-x", "web:0", "web:99999", "web:http", "a b", "web?x=y", "web/x", "ssh://web", "a\nb"} {
-		if h, err := parseTo(in); err == nil {
-			t.Errorf("%q was taken as %+v", in, h)
-		}
-	}
-}
 
 func TestReadyWords(t *testing.T) {
 	for _, c := range []struct {
@@ -64,7 +35,7 @@ func TestReadyWords(t *testing.T) {
 			t.Fatal(err)
 		}
 		word, err := o.settle(cmd, cmd.Flags().Args(), c.action)
-		if (err != nil) != c.bad || err == nil && (word != c.word || len(o.paths) != c.paths || len(o.to) != c.to) {
+		if (err != nil) != c.bad || err == nil && (word != c.word || len(o.Paths) != c.paths || len(o.To) != c.to) {
 			t.Errorf("%q: %+v %q %v", c.args, o, word, err)
 		}
 	}
@@ -81,32 +52,32 @@ func TestCopySettings(t *testing.T) {
 	for _, c := range []struct {
 		file string
 		args []string
-		want copyFlags // or
-		bad  string    // in the error
+		want action.Copying // or
+		bad  string         // in the error
 	}{
-		{"", nil, copyFlags{with: "godwit", compress: "auto", direct: "auto"}, ""},
-		{"with = 'nix'\ncompress = 'on'", nil, copyFlags{with: "nix", compress: "on", direct: "auto"}, ""},
-		{"compress = 'off'\ndirect = 'off'", nil, copyFlags{with: "godwit", compress: "off", direct: "off"}, ""},
-		{"compress = 'off'\ndirect = 'off'", []string{"--direct", "--compress=ssh"}, copyFlags{with: "godwit", compress: "ssh", direct: "on"}, ""},
-		{"direct = 'on'", nil, copyFlags{with: "godwit", compress: "auto", direct: "on"}, ""},
-		{"direct = 'on'\ncompress = 'auto'", []string{"--copy-with=nix"}, copyFlags{with: "nix", compress: "ssh", direct: "off"}, ""},
-		{"with = 'nix'", []string{"--copy-with=godwit", "--direct"}, copyFlags{with: "godwit", compress: "auto", direct: "on"}, ""},
-		{"with = 'nix'", []string{"--direct"}, copyFlags{}, "--direct belongs to"},
-		{"with = 'nix'", []string{"--compress=auto"}, copyFlags{}, "--compress auto belongs to"},
-		{"direct = 'yes'", nil, copyFlags{}, `config.toml: copy.direct = "yes": there is auto, on and off`},
-		{"direct = ''", nil, copyFlags{}, `copy.direct = ""`},
-		{"direct = 'yes'", []string{"--direct=off"}, copyFlags{with: "godwit", compress: "auto", direct: "off"}, ""},
-		{"", []string{"--direct=never"}, copyFlags{}, "--direct=never: there is auto, on and off"},
-		{"", []string{"--compress=yes"}, copyFlags{}, "--compress=yes: there is auto, on, off and ssh"},
-		{"compression = 'on'", nil, copyFlags{}, "unknown setting copy.compression"},
-		{"direct = true", nil, copyFlags{}, "config.toml:2: copy.direct does not take a value of the type boolean"},
+		{"", nil, action.Copying{With: "godwit", Compress: "auto", Direct: "auto"}, ""},
+		{"with = 'nix'\ncompress = 'on'", nil, action.Copying{With: "nix", Compress: "on", Direct: "auto"}, ""},
+		{"compress = 'off'\ndirect = 'off'", nil, action.Copying{With: "godwit", Compress: "off", Direct: "off"}, ""},
+		{"compress = 'off'\ndirect = 'off'", []string{"--direct", "--compress=ssh"}, action.Copying{With: "godwit", Compress: "ssh", Direct: "on"}, ""},
+		{"direct = 'on'", nil, action.Copying{With: "godwit", Compress: "auto", Direct: "on"}, ""},
+		{"direct = 'on'\ncompress = 'auto'", []string{"--copy-with=nix"}, action.Copying{With: "nix", Compress: "ssh", Direct: "off"}, ""},
+		{"with = 'nix'", []string{"--copy-with=godwit", "--direct"}, action.Copying{With: "godwit", Compress: "auto", Direct: "on"}, ""},
+		{"with = 'nix'", []string{"--direct"}, action.Copying{}, "--direct belongs to"},
+		{"with = 'nix'", []string{"--compress=auto"}, action.Copying{}, "--compress auto belongs to"},
+		{"direct = 'yes'", nil, action.Copying{}, `config.toml: copy.direct = "yes": there is auto, on and off`},
+		{"direct = ''", nil, action.Copying{}, `copy.direct = ""`},
+		{"direct = 'yes'", []string{"--direct=off"}, action.Copying{With: "godwit", Compress: "auto", Direct: "off"}, ""},
+		{"", []string{"--direct=never"}, action.Copying{}, "--direct=never: there is auto, on and off"},
+		{"", []string{"--compress=yes"}, action.Copying{}, "--compress=yes: there is auto, on, off and ssh"},
+		{"compression = 'on'", nil, action.Copying{}, "unknown setting copy.compression"},
+		{"direct = true", nil, action.Copying{}, "config.toml:2: copy.direct does not take a value of the type boolean"},
 	} {
 		if err := os.WriteFile(filepath.Join(config, "godwit", "config.toml"), []byte("[copy]\n"+c.file+"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		var o copyFlags
+		var o action.Copying
 		cmd := &cobra.Command{}
-		o.flags(cmd)
+		copyFlags(cmd, &o)
 		if err := cmd.ParseFlags(c.args); err != nil {
 			t.Fatal(err)
 		}
@@ -123,7 +94,7 @@ func TestCopySettings(t *testing.T) {
 // TestCopyDefaults: the page of settings says what the flags say.
 func TestCopyDefaults(t *testing.T) {
 	cmd := &cobra.Command{}
-	new(copyFlags).flags(cmd)
+	copyFlags(cmd, new(action.Copying))
 	for f := range reflect.TypeFor[settings.Copy]().Fields() {
 		flag := cmd.Flags().Lookup(f.Tag.Get("toml"))
 		if flag == nil {
@@ -131,19 +102,6 @@ func TestCopyDefaults(t *testing.T) {
 		}
 		if flag == nil || flag.DefValue != f.Tag.Get("default") {
 			t.Errorf("%s: %q in the settings, and the flag %+v", f.Name, f.Tag.Get("default"), flag)
-		}
-	}
-}
-
-func TestResolve(t *testing.T) {
-	const path = "/nix/store/0c5bfdqsnrmlpxpqpvfhqkwbqmzwxw2v-x"
-	link := filepath.Join(t.TempDir(), "result")
-	if err := os.Symlink("/", link); err != nil {
-		t.Fatal(err)
-	}
-	for in, want := range map[string]string{path: path, path + "/": path, link: "", path + "/bin/sh": "", "": "", "/nix/store": ""} {
-		if got, err := resolve(in); got != want || (err != nil) != (want == "") {
-			t.Errorf("%q: %q %v", in, got, err)
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"godwit/internal/fleet"
 	"godwit/internal/nix"
 	"godwit/internal/source"
-	"godwit/internal/source/own"
+	"godwit/internal/source/all"
 	"godwit/internal/source/reader"
 )
 
@@ -166,7 +166,11 @@ func (c *converter) load(ctx context.Context, tool *nix.Tool) (hosts map[string]
 	locked.Key, locked.Dir = "", at.Dir() // the content is another
 	o := c.opts
 	o.Ahead, o.Above = nil, nil
-	r, err := reader.Open(ctx, tool, own.Dialect, source.Location{Flake: "path:" + at.Dir(), Attr: "godwit", Locked: &locked}, o)
+	own, err := all.Named("godwit")
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := reader.Open(ctx, tool, own, source.Location{Flake: "path:" + at.Dir(), Attr: "godwit", Locked: &locked}, o)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -43,6 +43,10 @@ type Dialect struct {
 	// UploadSecrets says that a deploy uploads secrets unless it is told otherwise, as
 	// the dialect's own tool does.
 	UploadSecrets bool
+	// Above says that the dialect takes Options.Above: what its own tool has flags for.
+	Above bool
+	// Kept says why a configuration is not converted to godwit's own output; nil: it is.
+	Kept func(l Location) error
 	// Empty says how a host is written down, where there is none; nil: in general words.
 	Empty string
 	// Header are the first lines of a run that people know from the dialect's own

@@ -22,6 +22,7 @@ var Dialect = &source.Dialect{
 	Outputs: []string{"deploy"},
 	Kinds:   []string{"deploy"},
 	Expr:    expr,
+	Above:   true,
 	Setting: func(name string) string {
 		switch name {
 		case "godwit":

@@ -6,6 +6,7 @@
 package flake
 
 import (
+	"godwit/internal/fault"
 	"godwit/internal/source"
 	"godwit/internal/source/common"
 )
@@ -16,5 +17,9 @@ var Dialect = &source.Dialect{
 	Outputs: []string{"nixosConfigurations", "darwinConfigurations", "homeConfigurations"},
 	Expr:    source.FlakeExpr(common.Outputs(false)),
 	Setting: func(name string) string { return "deployment." + name },
-	Empty:   "each of nixosConfigurations, darwinConfigurations and homeConfigurations.\"user@host\" is a host",
+	Kept: func(l source.Location) error {
+		return fault.New("%s has plain configurations, which need no output godwit", l.Name()).
+			Hint("addresses and the like stand in the option deployment.* of each, or in an output godwit: see docs/flakes.md")
+	},
+	Empty: "each of nixosConfigurations, darwinConfigurations and homeConfigurations.\"user@host\" is a host",
 }

@@ -31,6 +31,7 @@ var Dialect = &source.Dialect{
 		return "godwit.hosts.HOST." + name
 	},
 	Other: unknown,
+	Kept:  func(l source.Location) error { return fault.New("%s is godwit's own already", l.Name()) },
 	Empty: "each attribute of godwit.hosts is a host; without that, each configuration of the flake",
 }
 

@@ -1,27 +1,27 @@
-package cli
+package action
 
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
-
 	"godwit/internal/activate"
 	"godwit/internal/deploy"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/health"
 	"godwit/internal/plan"
+	"godwit/internal/secrets"
 	"godwit/internal/ssh"
+	"slices"
+	"strings"
 )
 
 // preflight refuses a run that can only end badly, before anything is built or
 // touched: checks that can never succeed, two hosts that are one machine.
-func (s *session) preflight(ctx context.Context, d deploy.Options, hosts []fleet.Host) error {
+func (s *session) preflight(ctx context.Context, d deployment, hosts []fleet.Host) error {
 	if d.Goal != deploy.GoalActivate {
 		return nil
 	}
-	if err := preflightChecks(hosts, d); err != nil {
+	if err := preflightChecks(hosts, planOptions(d.Options)); err != nil {
 		return err
 	}
 	if d.Action == activate.DryActivate {
@@ -31,7 +31,7 @@ func (s *session) preflight(ctx context.Context, d deploy.Options, hosts []fleet
 		return fault.New("godwit runs on this host, and cannot see it come back from a reboot").On(hosts[i].Name).
 			Hint("leave out --reboot, deploy with boot, and reboot by hand")
 	}
-	accept, err := s.accepted()
+	accept, err := s.accepted(d)
 	if err != nil {
 		return err
 	}
@@ -39,8 +39,9 @@ func (s *session) preflight(ctx context.Context, d deploy.Options, hosts []fleet
 }
 
 // preflightChecks looks at the checks that a run would make.
-func preflightChecks(hosts []fleet.Host, d deploy.Options) error {
-	after := !d.SkipHealthChecks && d.Action != activate.DryActivate && (d.Action != activate.Boot || d.Reboot)
+func preflightChecks(hosts []fleet.Host, d plan.Options) error {
+	action := activate.Action(d.Action)
+	after := !d.SkipHealthChecks && action != activate.DryActivate && (action != activate.Boot || d.Reboot)
 	return health.Preflight(hosts, !d.SkipPreChecks, after)
 }
 
@@ -58,16 +59,16 @@ func (s *session) preflightHealth(ctx context.Context) func([]fleet.Host) error 
 
 // accepted are the risks that were accepted for this run: by the user's file, the
 // fleet, the command line, and with a saved plan.
-func (s *session) accepted() (plan.Accept, error) {
-	settings, err := s.app.settings()
+func (s *session) accepted(d deployment) (plan.Accept, error) {
+	settings, err := s.Settings()
 	if err != nil {
 		return nil, err
 	}
-	a, err := plan.ParseAccept(slices.Concat(settings.Deploy.AcceptRisk, s.approval.accept))
-	if err != nil || s.saved == nil {
+	a, err := plan.ParseAccept(slices.Concat(settings.Deploy.AcceptRisk, d.accept))
+	if err != nil || d.saved == nil {
 		return a, err
 	}
-	for _, h := range s.saved.Hosts {
+	for _, h := range d.saved.Hosts {
 		for _, r := range h.Risks {
 			if r.Accepted != "" {
 				a[r.Name] = true
@@ -138,7 +139,12 @@ func (s *session) oneAddressEach(ctx context.Context, hosts []fleet.Host, accept
 	f := fault.New("%s have the same address, and the last of them would win; no host was changed", joinAnd(names)).Detail(lines...).
 		Hint("give each its own deployment.targetHost or targetPort, or choose one of them with --on")
 	if risk {
-		f.Exit(ExitRisk).Hint("--accept-risk=%s goes on, if they are different machines all the same", plan.SameAddress)
+		f.Exit(plan.ExitStopped).Hint("--accept-risk=%s goes on, if they are different machines all the same", plan.SameAddress)
 	}
 	return f
+}
+
+// preflightSecrets opens every source before anything is touched anywhere.
+func preflightSecrets(ctx context.Context, hosts []fleet.Host) error {
+	return secrets.Preflight(ctx, hosts, "")
 }

@@ -1,12 +1,11 @@
-package cli
+package action
 
 import (
+	"godwit/internal/fleet"
+	"godwit/internal/ssh"
 	"slices"
 	"strings"
 	"testing"
-
-	"godwit/internal/fleet"
-	"godwit/internal/ssh"
 )
 
 func TestReached(t *testing.T) {
@@ -17,15 +16,14 @@ func TestReached(t *testing.T) {
 	}{
 		{"", nil, "deploy"}, {"root", nil, "root"}, {"root", []string{"web1=ana@x"}, "deploy"}, {"root", []string{"web1=x"}, "root"},
 	} {
-		s := &session{app: &app{}}
-		s.app.globals.user, s.app.globals.targets = c.user, c.targets
+		s := &session{Env: &Env{Options: Options{User: c.user, Targets: c.targets}}}
 		// What --target says is in the host already.
 		if h := s.reached(fleet.Host{Name: "web1", At: fleet.Address{Host: "web1", User: "deploy"}}); h.At.User != c.want {
 			t.Errorf("%+v: %s", c, h.At.User)
 		}
 	}
 	for user, bad := range map[string]bool{"": false, "deploy": false, "-l": true, "a b": true, "a@b": true} {
-		if err := (&globals{user: user}).checkUser(); (err != nil) != bad {
+		if err := checkUser(user); (err != nil) != bad {
 			t.Errorf("%q: %v", user, err)
 		}
 	}
@@ -37,14 +35,14 @@ func TestLogin(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pool.Close()
-	s := &session{app: &app{}, pool: pool}
+	s := &session{Env: &Env{}, pool: pool}
 	h := fleet.Host{Name: "web1", At: fleet.Address{Host: "10.0.0.1", User: "deploy", Port: 22, Options: []string{"-o", "ProxyJump=b"}}}
 	want := "ssh -t -F /dev/null -p 22 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ProxyJump=b -- deploy@10.0.0.1|echo 'a  b'"
 	if got := s.login(h, true, []string{"echo", "'a  b'"}); strings.Join(got[:len(got)-1], " ")+"|"+got[len(got)-1] != want {
 		t.Errorf("%q", got)
 	}
 	t.Setenv("SHELL", "/bin/bash")
-	s.app.globals.local = "web1"
+	s.Local = "web1"
 	if got := s.login(h, false, []string{"id"}); !slices.Equal(got, []string{"/bin/bash", "-c", "id"}) {
 		t.Errorf("%q", got)
 	}

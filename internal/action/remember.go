@@ -1,15 +1,8 @@
-package cli
+package action
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"os/user"
-	"strings"
-	"time"
-
-	"github.com/spf13/cobra"
-
+	"errors"
 	"godwit/internal/activate"
 	"godwit/internal/deploy"
 	"godwit/internal/event"
@@ -17,27 +10,13 @@ import (
 	"godwit/internal/fleet"
 	"godwit/internal/history"
 	"godwit/internal/host"
-	"godwit/internal/source"
-	"godwit/internal/ui"
+	"godwit/internal/hoststate"
+	"godwit/internal/plan"
+	"os"
+	"os/user"
+	"strings"
+	"time"
 )
-
-// whoami is the person who runs godwit.
-func (a *app) whoami() string {
-	for _, name := range []string{"USER", "LOGNAME"} {
-		if who := a.getenv(name); who != "" {
-			return who
-		}
-	}
-	if u, err := user.Current(); err == nil {
-		return u.Username
-	}
-	return ""
-}
-
-// messageFlag says why a run is started.
-func messageFlag(c *cobra.Command, to *string) {
-	c.Flags().StringVar(to, "message", "", "why, in one line of `TEXT`: it stays in the history here and on each host")
-}
 
 // recordDeploy starts the record of a deploy; nil for what changes no host.
 func (s *session) recordDeploy(ctx context.Context, d deploy.Options, hosts []fleet.Host) *history.Recorder {
@@ -56,7 +35,7 @@ func (s *session) remember(ctx context.Context, action string, hosts []fleet.Hos
 	}
 	key := s.at.At.Key()
 	run := history.Run{
-		ID: history.NewRunID(), Started: s.start, User: s.app.whoami(), Deployer: meta["deployer"], Godwit: meta["godwit"],
+		ID: history.NewRunID(), Started: s.start, User: s.whoami(), Deployer: meta["deployer"], Godwit: meta["godwit"],
 		File: key, Source: src, Plan: meta["plan"], Action: action, Message: meta["message"],
 	}
 	for name, value := range map[string]string{
@@ -90,7 +69,7 @@ func (s *session) sourceOf(ctx context.Context) history.Source {
 	src := history.SourceOf(ctx, at.Path())
 	if src.Refused != nil && ctx.Err() == nil {
 		s.sourceOnce.Do(func() {
-			event.On(s.ui, "", event.StepEvaluate).Warn(event.Message(src.Refused), fault.Hints(src.Refused)...)
+			event.On(s.View, "", event.StepEvaluate).Warn(event.Message(src.Refused), fault.Hints(src.Refused)...)
 		})
 	}
 	return src
@@ -98,7 +77,7 @@ func (s *session) sourceOf(ctx context.Context) history.Source {
 
 // warnHistory says that the database is of no use; nothing fails because of it.
 func (s *session) warnHistory(err error) {
-	event.On(s.ui, "", "").Warn("this run is not remembered here: "+event.Message(err), fault.Hints(err)...)
+	event.On(s.View, "", "").Warn("this run is not remembered here: "+event.Message(err), fault.Hints(err)...)
 }
 
 // remembered writes an outcome into the record of its run.
@@ -114,59 +93,6 @@ func remembered(rec *history.Recorder, o deploy.Outcome) {
 		r.Reason = event.Message(o.Err)
 	}
 	rec.Result(r)
-}
-
-// withReport is the frame of verbs that print a report on stdout: the view shows
-// how it comes about, --json is about the report and not about events.
-func (a *app) withReport(ctx context.Context, body func(ctx context.Context, s *session) error) error {
-	s := a.open(ui.Options{})
-	defer s.close()
-	return body(ctx, s)
-}
-
-// print writes a report.
-func (a *app) print(text string) error {
-	_, err := fmt.Fprint(a.stdout, text)
-	return err
-}
-
-func (a *app) printJSON(v any) error {
-	b, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return err
-	}
-	return a.print(string(b) + "\n")
-}
-
-// width is that of the terminal which stdout is; 0 when it is none.
-func (s *session) width() int {
-	if ui.IsTerminal(s.app.stdout) {
-		return s.ui.Width()
-	}
-	return 0
-}
-
-// globQuoter makes a name a pattern that matches nothing else.
-var globQuoter = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `{`, `\{`)
-
-// unevaluated are hosts that fail to evaluate, with the little of them that can
-// still be evaluated: where to reach them.
-func (s *session) unevaluated(ctx context.Context) map[string]fleet.Host {
-	out := map[string]fleet.Host{}
-	var on []string
-	for _, b := range s.broken {
-		on = append(on, globQuoter.Replace(b.Host))
-	}
-	if len(on) == 0 {
-		return out
-	}
-	res, err := s.source.Load(ctx, source.Request{Selection: fleet.Selection{On: on, Every: 1}})
-	if err == nil {
-		for _, h := range res.Fleet.Hosts {
-			out[h.Name] = h
-		}
-	}
-	return out
 }
 
 // importRecords reads the hosts' own records into the database, so that what
@@ -200,7 +126,109 @@ func recordsOf(ctx context.Context, conn host.Conn, name string, n int) ([]histo
 	return out, nil
 }
 
-var errNegative = fault.New("a time limit cannot be negative")
+// meta is what the record on the host says of this run.
+func (s *session) meta() map[string]string {
+	m := map[string]string{"godwit": s.Version}
+	if who := s.Getenv("USER"); who != "" {
+		m["user"] = who
+	}
+	if host, err := os.Hostname(); err == nil {
+		m["deployer"] = host
+	}
+	if s.Message != "" {
+		m["message"] = s.Message
+	}
+	return m
+}
 
-// seconds is a number of seconds from a flag.
-func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
+// lastSeen is the newest deploy of a host that this machine knows to have ended
+// on it: what is left to say of a host that does not answer. nil: none.
+func (s *session) lastSeen(ctx context.Context, host string) *history.Entry {
+	db, err := history.Open(ctx, "")
+	if err != nil {
+		return nil
+	}
+	defer db.Close()
+	f := history.Filter{Hosts: []string{host}, Limit: 20}
+	if s.ready.Name == "" { // a store path says nothing of other deployments
+		f.File = s.at.At.Key()
+	}
+	entries, err := db.Entries(ctx, f)
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		if !e.Ended.IsZero() && (e.Outcome == history.Changed || e.Outcome == history.RolledBack || e.Outcome == history.Unchanged) {
+			return &e
+		}
+	}
+	return nil
+}
+
+// lastText is "last deployed 3 days ago by ana"; empty when nothing is known.
+func (s *session) lastText(ctx context.Context, host string) string {
+	e := s.lastSeen(ctx, host)
+	if e == nil {
+		return ""
+	}
+	text := "last deployed " + hoststate.Ago(time.Since(e.Ended))
+	if e.User != "" {
+		text += " by " + e.User
+	}
+	return text
+}
+
+// tellLast adds to the errors of hosts that do not answer when they last did.
+func (s *session) tellLast(ctx context.Context, outcomes []deploy.Outcome) {
+	for _, o := range outcomes {
+		var no *host.ConnectError
+		var f *fault.Error
+		if o.Err == nil || !errors.As(o.Err, &no) || !host.Retryable(o.Err) || !errors.As(o.Err, &f) {
+			continue
+		}
+		if last := s.lastText(ctx, o.Host); last != "" {
+			f.Detail(last)
+		}
+	}
+}
+
+// rememberLast fills in who deployed last to a host that does not answer.
+func (s *session) rememberLast(ctx context.Context, h *plan.Host) {
+	if h.Status != plan.Unreachable {
+		return
+	}
+	if e := s.lastSeen(ctx, h.Name); e != nil {
+		h.Last = &plan.Last{ID: e.Deployment, Time: e.Ended, User: e.User, Deployer: e.Deployer, Commit: e.Commit, Tree: e.Tree,
+			Action: e.Action, Result: string(e.Outcome), System: e.New}
+	}
+}
+
+// afterwards does what the deployer of a deployment that was ended from here
+// may not be able to do any more: it takes the root of its push away, and reads
+// the host's record into the database.
+func (s *session) afterwards(ctx context.Context, conn host.Conn, name string, res activate.Result) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+	defer cancel()
+	if res.ID == "" {
+		return
+	}
+	if res.NewSystem != "" {
+		_ = deploy.ReleasePushed(ctx, conn, res.NewSystem)
+	}
+	if own, err := recordsOf(ctx, conn, name, 3); err == nil {
+		s.importRecords(ctx, own)
+	}
+}
+
+// whoami is the person who runs godwit.
+func (s *session) whoami() string {
+	for _, name := range []string{"USER", "LOGNAME"} {
+		if who := s.Getenv(name); who != "" {
+			return who
+		}
+	}
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return ""
+}

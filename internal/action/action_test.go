@@ -1,0 +1,100 @@
+package action
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"godwit/internal/approve"
+	"godwit/internal/crash"
+	"godwit/internal/deploy"
+	"godwit/internal/event"
+	"godwit/internal/plan"
+	"godwit/internal/settings"
+	"godwit/internal/source"
+)
+
+// seen is a view that remembers what it was shown.
+type seen struct {
+	mu     sync.Mutex
+	events []event.Event
+	lines  []string // of Println; those of Output behind "> "
+	using  string
+	answer string // to whatever is asked; empty: nobody is there
+	asked  int
+}
+
+func (v *seen) Emit(e event.Event) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.events = append(v.events, e)
+}
+func (v *seen) line(l string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.lines = append(v.lines, l)
+}
+func (v *seen) Announce([]string)                    {}
+func (v *seen) Println(l string)                     { v.line(l) }
+func (v *seen) Output(l string)                      { v.line("> " + l) }
+func (v *seen) Using(at source.Location, why string) { v.using = at.Name() + why }
+func (v *seen) Watched() bool                        { return v.answer != "" }
+func (v *seen) Plan(p *plan.Plan, _ bool)            { v.line(p.Text(plan.Layout{})) }
+func (v *seen) Ask(string) (string, error) {
+	v.asked++
+	if v.answer == "" {
+		return "", approve.ErrNobody
+	}
+	return v.answer, nil
+}
+
+// tested is what an action gets in a test: a state of its own, no settings, and a view
+// that remembers.
+func tested(t *testing.T) (*Env, *seen) {
+	t.Helper()
+	t.Setenv("XDG_STATE_HOME", filepath.Join(t.TempDir(), "state"))
+	t.Setenv("XDG_CONFIG_HOME", filepath.Join(t.TempDir(), "config"))
+	v := &seen{}
+	limits, err := deploy.ParseLimits("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Env{
+		View: v, Version: "1.0", Settings: settings.Load, Options: Options{Limits: limits},
+		Getenv: func(name string) string { return map[string]string{"USER": "ana"}[name] },
+	}, v
+}
+
+// TestPanicWhileHeld: a fault of godwit's own ends the process, though what the action
+// has opened never closes.
+func TestPanicWhileHeld(t *testing.T) {
+	if os.Getenv("GODWIT_TEST_HELD") != "" {
+		crash.Open()
+		s := (&Env{}).open()
+		s.closers = append(s.closers, func() { select {} })
+		defer s.close()
+		var m map[string]int
+		fail := func(m map[string]int) { m["x"] = 1 }
+		fail(m)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, self, "-test.run=^TestPanicWhileHeld$")
+	cmd.Env = append(os.Environ(), "GODWIT_TEST_HELD=1", "XDG_STATE_HOME="+t.TempDir())
+	var errs strings.Builder
+	cmd.Stdout, cmd.Stderr = io.Discard, &errs
+	_ = cmd.Run()
+	if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(errs.String(), "a fault of godwit's own: assignment to entry in nil map") {
+		t.Errorf("status %d: %s", code, errs.String())
+	}
+}

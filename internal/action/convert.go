@@ -1,0 +1,110 @@
+package action
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"godwit/internal/convert"
+	"godwit/internal/fault"
+	"godwit/internal/source"
+	"godwit/internal/source/all"
+	"godwit/internal/ui/text"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// ConvertRequest asks for godwit's own output to be written for a configuration.
+type ConvertRequest struct {
+	Where Where
+	// Dir is where; empty: where the configuration is.
+	Dir string
+}
+
+// Convert writes godwit's own output, which gives the same hosts, beside a configuration.
+func Convert(ctx context.Context, e *Env, r ConvertRequest) error {
+	s := e.open()
+	defer s.close()
+	dir := r.Dir
+	if err := s.load(ctx, loadRequest{where: r.Where, selection: everyHost, systems: true}); err != nil {
+		return err
+	}
+	about := s.source.About()
+	d, err := all.Named(about.At.Dialect)
+	if err == nil && d.Kept != nil {
+		err = d.Kept(about.At)
+	}
+	if err != nil {
+		return err
+	}
+	if len(s.broken) > 0 {
+		return fault.New("a host cannot be evaluated, so the configuration cannot be converted: %w", s.broken[0].Err)
+	}
+	if dir == "" {
+		dir = about.At.Dir()
+	}
+	if dir == "" && !s.DryRun {
+		return fault.New("%s is not on this machine", about.At.Name()).Hint("-o DIR says where to write, --dry-run shows the files")
+	}
+	config, err := s.tool.Config(ctx)
+	if err != nil {
+		return err
+	}
+	o := s.sourceOptions()
+	o.Fallback = source.LinuxCounterpart(config.System)
+	done, err := convert.From(ctx, s.tool, d, about, s.hosts, o)
+	if err != nil {
+		return err
+	}
+	names := slices.Sorted(maps.Keys(done.Files))
+	for _, note := range done.Notes {
+		s.View.Println("note: " + note)
+	}
+	if s.DryRun {
+		for _, name := range names {
+			s.View.Output("# " + name + "\n" + done.Files[name])
+		}
+		return nil
+	}
+	flakeNix := false // written, too
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		if name == "flake.nix" {
+			if _, err := os.Lstat(path); err == nil {
+				continue // a person's: the line for it is said below
+			}
+			flakeNix = true
+		}
+		if err := writeNew(path, done.Files[name]); err != nil {
+			return err
+		}
+		s.View.Output(path)
+	}
+	s.View.Println(fmt.Sprintf("%s, each with the same derivations, settings, secrets and checks as before", text.Count(len(s.hosts), "host")))
+	if !flakeNix {
+		s.View.Println("write in flake.nix, among its outputs:  godwit = import ./godwit.nix { inherit self; };")
+	}
+	if about.At.Flake == "" {
+		s.View.Println("with --impure it may read what flakes may not: <nixpkgs>, the environment, files outside of the repository")
+	}
+	s.View.Println("new files of a git repository have to be added (git add) before Nix sees them")
+	return nil
+}
+
+// writeNew writes a file that is not there yet.
+func writeNew(path, content string) error {
+	w, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return fault.New("'%s' is there already", source.Here(path)).Hint("-o DIR writes into another directory, --dry-run shows the files")
+	}
+	if err == nil {
+		_, err = w.WriteString(content)
+		err = errors.Join(err, w.Close())
+	}
+	if err != nil {
+		return fault.New("cannot write '%s': %w", source.Here(path), fault.Reason(err)).Because(err)
+	}
+	return nil
+}

@@ -1,0 +1,150 @@
+package action
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"godwit/internal/deploy"
+	"godwit/internal/event"
+	"godwit/internal/fault"
+	"godwit/internal/fleet"
+	"godwit/internal/gc"
+	"godwit/internal/host"
+	"godwit/internal/hoststate"
+	"godwit/internal/store"
+	"godwit/internal/ui/text"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// GCRequest asks for old generations of hosts to be deleted, with what nothing needs any
+// more.
+type GCRequest struct {
+	HostsRequest
+	Keep gc.KeepRule
+	// Timeout is what a host may take; 0: an hour.
+	Timeout time.Duration
+}
+
+// GC deletes old generations and collects garbage.
+func GC(ctx context.Context, e *Env, r GCRequest) (*Summary, error) {
+	s := e.open()
+	defer s.close()
+	limit := cmp.Or(r.Timeout, time.Hour)
+	return s.onHosts(ctx, r.HostsRequest, step{each: func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
+		ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("took longer than %s", limit))
+		defer cancel()
+		return s.collect(ctx, h, conn, r.Keep)
+	}})
+}
+
+// collect deletes what a host does not need any more.
+func (s *session) collect(ctx context.Context, h fleet.Host, conn host.Conn, rule gc.KeepRule) deploy.Outcome {
+	sc := event.On(s.View, h.Name, event.StepGC)
+	sc.Start("")
+	fail := func(err error) deploy.Outcome {
+		if cause := context.Cause(ctx); ctx.Err() == context.DeadlineExceeded && cause != nil {
+			err = fault.New("collecting garbage %s; what was deleted is deleted, the rest is as it was", cause).On(h.Name).Because(err)
+		}
+		sc.End("", err)
+		return deploy.Outcome{State: deploy.Failed, Err: err}
+	}
+	facts, err := hoststate.Look(ctx, conn, h.Name)
+	if err == nil {
+		err = gc.MayCollect(facts, h.Name)
+	}
+	if err != nil {
+		return fail(err)
+	}
+	drop, keep := gc.Sweep(facts, rule)
+	for _, k := range keep {
+		if s.Verbose {
+			sc.Note(fmt.Sprintf("generation %d stays: it %s", k.Number, k.Why))
+		}
+	}
+	would := "delete " + generationNumbers(drop)
+	if s.DryRun && len(drop) > 0 {
+		if n, ok := freeable(ctx, conn, drop, keep); ok {
+			would += ", about " + text.Size(n)
+		}
+	}
+	return s.wet(sc, would, func() deploy.Outcome {
+		res, err := gc.Collect(ctx, conn, h.Name, facts, drop, sc)
+		if err != nil {
+			return fail(err)
+		}
+		return collected(res, sc)
+	})
+}
+
+// collected is the outcome of a host whose garbage was collected.
+func collected(res gc.Collected, sc event.Scope) deploy.Outcome {
+	detail := text.Count(res.Generations, "generation") + " and " + text.Count(res.Paths, "path") + " deleted"
+	if res.Bytes >= 0 {
+		detail += ", " + text.Size(res.Bytes) + " freed"
+	}
+	sc.Emit(event.Event{Kind: event.Done, Text: detail, Data: map[string]string{
+		"generations": strconv.Itoa(res.Generations), "paths": strconv.Itoa(res.Paths), "bytes": strconv.FormatInt(res.Bytes, 10),
+	}})
+	state := deploy.Changed
+	if res.Generations == 0 && res.Paths == 0 {
+		state = deploy.Unchanged
+	}
+	return deploy.Outcome{State: state, Detail: detail}
+}
+
+func generationNumbers(list []hoststate.Generation) string {
+	if len(list) == 0 {
+		return "no generation"
+	}
+	const most = 12
+	var n []string
+	for i, g := range list {
+		if i == most {
+			n = append(n, fmt.Sprintf("and %d more", len(list)-most))
+			break
+		}
+		n = append(n, strconv.Itoa(g.Number))
+	}
+	word := "generation "
+	if len(list) > 1 {
+		word = "generations "
+	}
+	return word + strings.Join(n, ", ")
+}
+
+// freeable is how much only the systems in drop need. It is a guess: what else
+// is kept on the host is not looked at.
+func freeable(ctx context.Context, conn host.Conn, drop []hoststate.Generation, keep []gc.Kept) (int64, bool) {
+	if len(drop) == 0 {
+		return 0, true
+	}
+	var gone, stay []string
+	for _, g := range drop {
+		gone = append(gone, g.System)
+	}
+	for _, k := range keep {
+		stay = append(stay, k.System)
+	}
+	src := deploy.HostStore(conn)
+	all, err := store.Closure(ctx, src, gone)
+	if err != nil {
+		return 0, false
+	}
+	kept, err := store.Closure(ctx, src, stay)
+	if err != nil {
+		return 0, false
+	}
+	needed := make(map[string]bool, len(kept))
+	for _, i := range kept {
+		needed[i.Path] = true
+	}
+	var n int64
+	for _, i := range all {
+		if !needed[i.Path] {
+			n += i.NarSize
+		}
+	}
+	return n, true
+}
