@@ -111,6 +111,8 @@ type DeployRequest struct {
 	AcceptFailed       fleet.UnitPatterns
 	Rolling            Rolling
 	UnreachableTimeout time.Duration
+	// OverrideLock changes hosts that somebody locked.
+	OverrideLock bool
 	// Accept are names of risks; Yes agrees to a plan without them.
 	Accept []string
 	Yes    bool
@@ -123,7 +125,7 @@ func Deploy(ctx context.Context, e *Env, r DeployRequest) (*Summary, error) {
 	d := deployment{accept: r.Accept, yes: r.Yes, Options: deploy.Options{
 		Goal: deploy.GoalActivate, Action: r.Action, UploadSecrets: r.UploadSecrets, SkipHealthChecks: r.SkipHealthChecks, SkipPreChecks: r.SkipPreChecks,
 		Reboot: r.Reboot, NoGuard: r.NoGuard, CheckTimeout: r.CheckTimeout, ActivateTimeout: r.ActivateTimeout, ConfirmTimeout: r.ConfirmTimeout,
-		RebootTimeout: r.RebootTimeout, AcceptFailed: r.AcceptFailed, UnreachableTimeout: r.UnreachableTimeout,
+		RebootTimeout: r.RebootTimeout, AcceptFailed: r.AcceptFailed, UnreachableTimeout: r.UnreachableTimeout, OverrideLock: r.OverrideLock,
 	}}
 	if err := s.known(ctx, r.Hosts, &d); err != nil {
 		return nil, err

@@ -17,7 +17,7 @@ import (
 // planOptions are the choices that belong into a plan.
 func planOptions(d deploy.Options) plan.Options {
 	return plan.Options{Action: string(d.Action), Reboot: d.Reboot, NoGuard: d.NoGuard, UploadSecrets: d.UploadSecrets,
-		SkipHealthChecks: d.SkipHealthChecks, SkipPreChecks: d.SkipPreChecks}
+		SkipHealthChecks: d.SkipHealthChecks, SkipPreChecks: d.SkipPreChecks, OverrideLock: d.OverrideLock}
 }
 
 // planSource asks for the state of the configuration. The content matters only

@@ -25,6 +25,8 @@ type GCRequest struct {
 	Keep gc.KeepRule
 	// Timeout is what a host may take; 0: an hour.
 	Timeout time.Duration
+	// OverrideLock goes on over a lock of the host.
+	OverrideLock bool
 }
 
 // GC deletes old generations and collects garbage.
@@ -35,6 +37,9 @@ func GC(ctx context.Context, e *Env, r GCRequest) (*Summary, error) {
 	return s.onHosts(ctx, r.HostsRequest, step{each: func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
 		ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("took longer than %s", limit))
 		defer cancel()
+		if err := unlocked(ctx, conn, h, r.OverrideLock); err != nil {
+			return deploy.Outcome{State: deploy.Failed, Err: err}
+		}
 		return s.collect(ctx, h, conn, r.Keep)
 	}})
 }

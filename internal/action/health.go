@@ -48,6 +48,8 @@ type SecretsRequest struct {
 	Timeout          time.Duration
 	// ForceActions runs the actions of secrets that did not change, too.
 	ForceActions bool
+	// OverrideLock goes on over a lock of the host.
+	OverrideLock bool
 }
 
 // UploadSecrets uploads the secrets of hosts, and runs their health checks.
@@ -74,6 +76,9 @@ func UploadSecrets(ctx context.Context, e *Env, r SecretsRequest) (*Summary, err
 				return deploy.Outcome{State: deploy.Skipped, Detail: "no secrets"}
 			}
 			return s.wet(sc, "upload "+text.Count(len(h.Secrets), "secret"), func() deploy.Outcome {
+				if err := unlocked(ctx, conn, h, r.OverrideLock); err != nil {
+					return deploy.Outcome{State: deploy.Failed, Err: err}
+				}
 				rep, err := deploy.UploadSecrets(ctx, conn, h, secrets.Options{ForceActions: r.ForceActions}, sc)
 				if err == nil && !r.SkipHealthChecks && h.HealthChecks.Len() > 0 {
 					err = deploy.Check(ctx, conn, h, h.HealthChecks, r.Timeout, event.On(s.View, h.Name, event.StepCheck))

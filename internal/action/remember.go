@@ -84,7 +84,7 @@ func (s *session) warnHistory(err error) {
 func remembered(rec *history.Recorder, o deploy.Outcome) {
 	r := history.Result{
 		Host: o.Host, Deployment: o.Activation.ID, Old: o.Activation.OldSystem, New: o.System,
-		Outcome: o.State, Log: strings.Join(o.Activation.Log, "\n"), Duration: o.Duration,
+		Outcome: o.State, Overrode: o.Activation.Overrode, Log: strings.Join(o.Activation.Log, "\n"), Duration: o.Duration,
 	}
 	for _, p := range o.Activation.Profiles {
 		r.Profiles = append(r.Profiles, history.Profile{Name: p.Name, Kind: p.Kind, Old: p.Old, New: p.New})

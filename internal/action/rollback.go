@@ -24,6 +24,8 @@ type RollbackRequest struct {
 	ActivateTimeout, ConfirmTimeout time.Duration // zero: the default
 	// AcceptFailed are units that may fail.
 	AcceptFailed fleet.UnitPatterns
+	// OverrideLock goes on over a lock of the host.
+	OverrideLock bool
 }
 
 // Rollback activates an earlier generation on each host, under the guard.
@@ -83,7 +85,7 @@ func (s *session) activateGeneration(ctx context.Context, h fleet.Host, conn hos
 	res, err := activate.Run(ctx, conn, activate.Request{
 		Host: h.Name, NewSystem: target.System, Action: activate.Switch, SkipUnchanged: true, Meta: meta,
 		ActivateTimeout: r.ActivateTimeout, ConfirmTimeout: r.ConfirmTimeout, Silence: r.ConfirmTimeout,
-		IgnoreUnits: h.HealthChecks.Ignored().Whole(),
+		IgnoreUnits: h.HealthChecks.Ignored().Whole(), OverrideLock: r.OverrideLock,
 	}, s.View)
 	out := deploy.Outcome{State: res.Outcome, System: target.System, Activation: res, Err: err}
 	switch {

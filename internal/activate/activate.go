@@ -34,6 +34,7 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/host"
 	"godwit/internal/hostscript"
+	"godwit/internal/lock"
 	"godwit/internal/profile"
 	"godwit/internal/profile/nixos"
 	"godwit/internal/shell"
@@ -121,6 +122,8 @@ type Request struct {
 	// SkipUnchanged leaves a host alone that runs and boots NewSystem already. With
 	// Switch, one that only boots another system becomes a Boot (Result.BootOnly).
 	SkipUnchanged bool
+	// OverrideLock goes on although a person keeps the host from being changed.
+	OverrideLock bool
 	// Checks is run while the new system is activated and not yet confirmed
 	// (Activated), its context bounded by what is left of ConfirmTimeout. An
 	// error rolls back.
@@ -172,8 +175,10 @@ type Result struct {
 	// what was booted; Differs lists the parts.
 	NeedsReboot bool
 	Differs     []string
-	Drops       int // connections lost on the way
-	Duration    time.Duration
+	// Overrode is the lock that Request.OverrideLock went over, in words.
+	Overrode string
+	Drops    int // connections lost on the way
+	Duration time.Duration
 }
 
 // Changed is what became of one profile.
@@ -345,6 +350,12 @@ func (d *run) run(ctx context.Context) error {
 		d.sc.Note("it runs this system already, but boots " + d.state.BootsOther + " next time: that is put right")
 		d.req.Action, d.res.BootOnly = Boot, true
 	}
+	if err := Locked(d.state, d.req); err != nil {
+		return err
+	}
+	if d.res.Overrode = Overrode(d.state, d.req.Action); d.res.Overrode != "" {
+		d.sc.Warn("goes on although the host is locked by " + d.res.Overrode)
+	}
 	defer func() { d.lifeline.end() }()
 	if err := d.arm(ctx); err != nil {
 		return err
@@ -408,6 +419,10 @@ func (d *run) variables() hostscript.Variables {
 			mode = "detached"
 		}
 	}
+	override := ""
+	if d.req.OverrideLock {
+		override = "1"
+	}
 	keep := "" // a word of the log, too
 	if d.req.KeepUnconfirmed {
 		keep = "is kept"
@@ -422,7 +437,7 @@ func (d *run) variables() hostscript.Variables {
 	maps.Copy(v, hostscript.Variables{
 		"ID": d.id, "ACTION": string(d.req.Action), "NOTE_KIND": nixos.Kind.Name, // of a note that names none
 		"LASTS": strings.Join(lasts, " "), "MODE": mode, "APPLY_ACTION": apply,
-		"KEEP": keep, "LAST_RESORT": d.req.LastResort, "ACTIVATE": sec(d.activate), "CONFIRM": sec(d.confirm), "SILENCE": sec(d.silence), "TICK": strconv.Itoa(tick), "TICKS": strconv.Itoa(ticks), "STOP": sec(d.stop),
+		"OVERRIDE": override, "KEEP": keep, "LAST_RESORT": d.req.LastResort, "ACTIVATE": sec(d.activate), "CONFIRM": sec(d.confirm), "SILENCE": sec(d.silence), "TICK": strconv.Itoa(tick), "TICKS": strconv.Itoa(ticks), "STOP": sec(d.stop),
 		"DEADMAN": sec(d.deadman), "ROLLBACK_MAX": sec(d.rollbackMax), "COMMIT_MAX": sec(d.commitMax),
 	})
 	return v
@@ -432,6 +447,9 @@ func (d *run) meta() string {
 	m := map[string]string{"host": d.req.Host}
 	for k, v := range d.req.Meta {
 		m[k] = v
+	}
+	if d.res.Overrode != "" {
+		m["overrode"] = d.res.Overrode
 	}
 	b, _ := json.Marshal(m)
 	return string(b)
@@ -540,6 +558,10 @@ func (d *run) turnedDown(ctx context.Context, words string) error {
 			holder, _ = deployment(ctx, d.r, d.req.Host, "current")
 		}
 		return busy(d.req.Host, why, holder)
+	case "77":
+		if l := lock.Read(why); l != nil { // set after the host was looked at
+			return l.Err(d.req.Host)
+		}
 	case "66":
 		f := fault.New("%s; nothing was changed", why).On(d.req.Host)
 		if folder, ok := strings.CutPrefix(why, "others than root can write to "); ok {

@@ -14,6 +14,7 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/host"
 	"godwit/internal/hostscript"
+	"godwit/internal/lock"
 	"godwit/internal/profile/nixos"
 	"godwit/internal/storepath"
 )
@@ -42,6 +43,7 @@ type State struct {
 	Holder         *Deployment                // that one, as it describes itself; may be nil
 	Interrupted    string                     // ID of a commit that a power cut interrupted
 	Rebuild        string                     // a nixos-rebuild switch that is under way
+	Lock           *lock.Lock                 // who keeps the host from being changed; nil: nobody
 	Held           string                     // "PID NAME" of a switch-to-configuration that runs
 	Foreign        string                     // what the machine runs, when that is no NixOS
 	NoSwitchOld    string                     // the running system, when it has no switch-to-configuration
@@ -165,7 +167,7 @@ func preflight(ctx context.Context, r host.Conn, req Request) (State, error) {
 		BootID: f.fact("boot-id"), Current: f.fact("current"), Booted: f.fact("booted"), Profile: f.fact("profile"),
 		Generation: f.fact("generation"), Root: f.fact("uid") == "0", Linger: f.fact("linger") == "yes", AsUser: req.AsUser, Missing: f.facts["missing"],
 		Wrapped: f.fact("wrapped"), FailedUnits: f.facts["failed"], Pending: f.fact("pending"), Interrupted: f.fact("interrupted"), Rebuild: f.fact("rebuild"),
-		Held: f.fact("held"), NoSwitchOld: f.fact("no-switch-old"), Foreign: f.fact("foreign"),
+		Lock: lock.Read(f.fact("lock")), Held: f.fact("held"), NoSwitchOld: f.fact("no-switch-old"), Foreign: f.fact("foreign"),
 		New: f.fact("new"), Specialisation: f.fact("specialisation"),
 		Absent: f.facts["absent"], NoSwitch: f.facts["no-switch"], Hollow: f.facts["hollow"], Differs: f.facts["differs"],
 		InitChanged: f.has("init-changed"), Inhibited: f.has("inhibited"), CheckFailed: f.has("check-failed"), CheckLog: f.facts["check-line"],

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"godwit/internal/hostscript"
+	"godwit/internal/lock"
 	"godwit/internal/profile"
 	"godwit/internal/profile/kinds"
 	"godwit/internal/profile/nixos"
@@ -81,7 +82,7 @@ func preflightScript(v hostscript.Variables, of []profile.Kind) (string, error) 
 // places are where the guard keeps its things on the host. Tests of the
 // scripts move them.
 type places struct {
-	Run, State, Hooks, Current, GCRoots, Profile, SwitchLock string
+	Run, State, Hooks, Current, GCRoots, Profile, SwitchLock, Lock string
 	// User: who logs in has no root, and has Run, State and GCRoots below home
 	// (scripts/places.sh).
 	User bool
@@ -97,6 +98,7 @@ var hostPlaces = places{
 	GCRoots:    "/nix/var/nix/gcroots/auto",
 	Profile:    DefaultProfile,
 	SwitchLock: nixos.SwitchLock,
+	Lock:       lock.File,
 }
 
 func (p places) variables() hostscript.Variables {
@@ -104,7 +106,7 @@ func (p places) variables() hostscript.Variables {
 	if p.User {
 		as = "user"
 	}
-	return hostscript.Variables{"AS": as, "RUN": p.Run, "STATE": p.State, "HOOKS": p.Hooks, "CURRENT": p.Current, "GCROOTS": p.GCRoots, "SWITCH_LOCK": p.SwitchLock}
+	return hostscript.Variables{"AS": as, "RUN": p.Run, "STATE": p.State, "HOOKS": p.Hooks, "CURRENT": p.Current, "GCROOTS": p.GCRoots, "SWITCH_LOCK": p.SwitchLock, "LOCK_FILE": p.Lock}
 }
 
 // attachScript runs a verb of a deployment that exists.

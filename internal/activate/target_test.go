@@ -61,7 +61,7 @@ func newLocal(t *testing.T, shell string) *local {
 		t.Fatal(err)
 	}
 	p := func(s string) string { return filepath.Join(l.root, s) }
-	l.at = places{Run: p("run/godwit"), State: p("state"), Hooks: p("hooks"), Current: p("current"), GCRoots: p("gcroots"), Profile: p("profiles/system"), SwitchLock: p("switch.lock")}
+	l.at = places{Run: p("run/godwit"), State: p("state"), Hooks: p("hooks"), Current: p("current"), GCRoots: p("gcroots"), Profile: p("profiles/system"), SwitchLock: p("switch.lock"), Lock: p("lock.json")}
 	t.Cleanup(l.idle)
 	stubs, err := os.ReadFile("testdata/stubs.sh")
 	if err != nil {
@@ -203,6 +203,11 @@ func TestTargetScripts(t *testing.T) {
 			{name: "boot action fails", action: Boot, before: "touch boot-broken", outcome: "failed", words: "put back", ran: "boot new, boot old", end: oldStays},
 			{name: "no systemd-run", before: "touch no-systemd-run", outcome: "failed", words: "deadman", end: oldStays},
 			{name: "busy", before: "mkdir -p run/godwit/20260101T000000-aaaaaa; ln -s 20260101T000000-aaaaaa run/godwit/current; echo active >states", outcome: "failed", words: "another deployment", end: oldStays},
+			{name: "locked", before: ana, outcome: "failed", words: "locked by ana on laptop: disk; nothing was changed", end: oldStays},
+			{name: "locked in words that nobody understands", before: "echo '::godwit end' >lock.json", outcome: "failed", words: "locked by somebody", end: oldStays},
+			{name: "locked, boot", action: Boot, before: ana, outcome: "failed", words: "--override-lock", end: oldStays},
+			{name: "locked, dry", action: DryActivate, before: ana, outcome: "ok", ran: "dry-activate new", end: oldStays},
+			{name: "locked, and gone over", before: ana, change: func(r *Request) { r.OverrideLock = true }, outcome: "changed", ran: "test new, boot new", end: newBoots},
 			{name: "stale lock", before: "mkdir -p run/godwit/20260101T000000-aaaaaa; ln -s 20260101T000000-aaaaaa run/godwit/current", outcome: "changed", ran: "test new, boot new", end: newBoots},
 			{name: "a commit was interrupted before", before: `ln -s "$PWD/new" profiles/system-8-link; ln -sfn system-8-link profiles/system; mkdir state
 printf '%s\n' x "$PWD/profiles/system" system-7-link "$PWD/new" "$PWD/old" >state/pending; echo 2 >new-rc`, outcome: "rolled-back", words: "exit 2", ran: "test new, test old", end: oldStays},
@@ -251,6 +256,44 @@ printf '%s\n' x "$PWD/profiles/system" system-7-link "$PWD/new" "$PWD/old" >stat
 		}
 	}
 }
+
+// TestLockedMeanwhile locks a host between the look at it and the change, and goes over
+// a lock, which the host writes down.
+func TestLockedMeanwhile(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Log("the scripts are for Linux: flock, readlink -f, stat -c")
+		return
+	}
+	for _, shell := range shells {
+		l := newLocal(t, shell)
+		calls := 0
+		conn := hosttest.Func{Host: "web1", Do: func(ctx context.Context, c host.Cmd) error {
+			if calls++; calls == 2 {
+				l.do(ana)
+			}
+			return l.run(ctx, c)
+		}}
+		req := Request{Host: "web1", NewSystem: l.root + "/new", Action: Switch, at: l.at}
+		res, err := Run(t.Context(), conn, req, event.Discard)
+		if res.Outcome != "failed" || err == nil || !strings.Contains(err.Error(), "locked by ana on laptop: disk") {
+			t.Errorf("%s: %s, %v", shell, res.Outcome, err)
+		}
+		if left := l.do("ls run/godwit gcroots; readlink current"); !strings.HasSuffix(left, "/old") || strings.Contains(left, "2026") {
+			t.Errorf("%s: %s", shell, left)
+		}
+		res, err = l.deploy(Switch, func(r *Request) { r.OverrideLock = true })
+		if res.Outcome != "changed" || res.Overrode != "ana on laptop: disk" || err != nil {
+			t.Errorf("%s: %+v, %v", shell, res, err)
+		}
+		l.idle()
+		if record := l.do("cat state/history.jsonl"); !strings.Contains(record, `"overrode":"ana on laptop: disk"`) {
+			t.Errorf("%s: %s", shell, record)
+		}
+	}
+}
+
+// ana has locked the host.
+const ana = `echo '{"user":"ana","deployer":"laptop","message":"disk"}' >lock.json`
 
 // TestKnownParts: a user's part that fails with the old system, too, is no reason
 // to go back the next time, and is forgotten when it succeeds.

@@ -213,6 +213,7 @@ Without a word it is switch.` + "\n" + whereHelp + exitStatusHelp,
 	copyFlags(c, &copying)
 	habitFlags(c)
 	messageFlag(c, &message)
+	overrideLockFlag(c, &r.OverrideLock)
 	f := c.Flags()
 	f.IntVar(&timeout, "timeout", 0, "`SECONDS` that all checks of a host may take (0: 120)")
 	f.IntVar(&activateTimeout, "activate-timeout", 0, "`SECONDS` that an activation may take (0: 300)")

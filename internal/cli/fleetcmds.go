@@ -75,6 +75,7 @@ those that changed, and then the health checks.` + "\n" + whereHelp + exitStatus
 	}
 	selectFlags(c, &r.Selection)
 	passwordFlags(c, &p)
+	overrideLockFlag(c, &r.OverrideLock)
 	c.Flags().BoolVar(&r.SkipHealthChecks, "skip-health-checks", false, "do not run health checks")
 	c.Flags().BoolVar(&r.ForceActions, "force-actions", false, "run the actions of unchanged secrets, too")
 	c.Flags().IntVar(&timeout, "timeout", 0, "`SECONDS` that all checks of a host may take (0: 120)")

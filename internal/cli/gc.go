@@ -48,6 +48,7 @@ newest --keep generations. Hosts with a pending deployment are left alone.
 	}
 	selectFlags(c, &r.Selection)
 	passwordFlags(c, &p)
+	overrideLockFlag(c, &r.OverrideLock)
 	f := c.Flags()
 	f.IntVar(&r.Keep.Newest, "keep", 5, "keep the newest `N` generations")
 	f.StringVar(&olderThan, "older-than", "", "delete only generations older than `AGE`, such as 30d, 2w, 12h")

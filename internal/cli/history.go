@@ -152,10 +152,17 @@ func historyTable(width int, entries []history.Entry) string {
 
 // endOf is the last column: why it did not go as asked, and why it was done.
 func endOf(e history.Entry) string {
-	if e.Reason != "" && e.Message != "" {
-		return e.Reason + " (" + e.Message + ")"
+	var parts []string
+	if e.Reason != "" {
+		parts = append(parts, e.Reason)
 	}
-	return e.Reason + e.Message
+	if e.Message != "" {
+		parts = append(parts, "message: "+e.Message)
+	}
+	if e.Overrode != "" {
+		parts = append(parts, "overrode the lock of "+e.Overrode)
+	}
+	return strings.Join(parts, " · ")
 }
 
 func dash(s string) string {
@@ -189,6 +196,7 @@ func entryText(e history.Entry) string {
 	line("result", strings.TrimSuffix(string(e.Outcome)+": "+e.Reason, ": "))
 	line("action", e.Action)
 	line("message", e.Message)
+	line("overrode", e.Overrode)
 	line("started", e.Started.Local().Format(time.RFC1123)+" ("+hoststate.Ago(time.Since(e.Started))+")")
 	if e.Seconds > 0 {
 		line("took", ui.Elapsed(e.Duration()))

@@ -122,6 +122,7 @@ Risks, each accepted with --accept-risk=NAME:
 	f := c.Flags()
 	f.StringVarP(&r.Save, "output", "o", "", "save the plan as `FILE`, for godwit deploy FILE")
 	f.BoolVar(&r.Copy, "copy", false, "copy the systems to the hosts first and ask them which units they would touch")
+	overrideLockFlag(c, &r.OverrideLock)
 	f.BoolVar(&show.markdown, "markdown", false, "write the plan as a comment for a pull request")
 	f.IntVar(&show.limit, "markdown-limit", plan.MarkdownLimit, "leave details out of --markdown beyond this many `BYTES`: GitHub takes 65536, GitLab 1000000")
 	f.BoolVar(&show.detailed, "detailed-exitcode", false, "exit with 2 when a host changes")

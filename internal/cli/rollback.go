@@ -76,6 +76,7 @@ was booted once, by deploy --reboot, that takes another reboot.` + "\n" + foundF
 	selectFlags(c, &r.Selection)
 	passwordFlags(c, &p)
 	messageFlag(c, &message)
+	overrideLockFlag(c, &r.OverrideLock)
 	fl := c.Flags()
 	fl.IntVar(&r.To, "to", 0, "the `GENERATION` to go to (godwit diff shows them)")
 	fl.BoolVar(&pending, "pending", false, "end the deployment that is pending, whoever began it")

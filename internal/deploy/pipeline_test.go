@@ -343,18 +343,34 @@ func TestGoals(t *testing.T) {
 }
 
 // TestSecretsAroundTheActivation: those before it, then it, then those after it, inside
-// the guard.
+// the guard. None of a host that somebody locked.
 func TestSecretsAroundTheActivation(t *testing.T) {
-	s := onStage(t)
-	s.run.UploadSecrets = true
-	failed := hosttest.Call{Want: `walk`, Name: "secrets", Root: true, Fed: true, Err: timedOut}
-	file := t.TempDir() + "/secret"
-	writeFile(t, file, "sesame")
-	s.job.Host.Secrets = []fleet.Secret{{Name: "key", From: fleet.Content{File: file}, Destination: "/run/key", User: "root", Group: "root", Permissions: "0400", UploadAt: fleet.PreActivation}}
-	s.connects().copies().releases().add(failed)
-	o, made := s.play(greetsOld)
-	if o.State != Failed || strings.Join(made, " ") != "connect begin protect secrets release" {
-		t.Errorf("%s, asked %q: %v", o.State, made, o.Err)
+	for _, c := range []struct {
+		name, lock, asked, says string
+		override                bool
+	}{
+		{name: "free", asked: "connect begin protect lock secrets release"},
+		{name: "locked", lock: `{"user":"ana","message":"disk"}`, asked: "connect begin protect lock release", says: "locked by ana: disk"},
+		{name: "gone over", override: true, asked: "connect begin protect secrets release"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := onStage(t)
+			s.run.UploadSecrets, s.run.OverrideLock = true, c.override
+			file := t.TempDir() + "/secret"
+			writeFile(t, file, "sesame")
+			s.job.Host.Secrets = []fleet.Secret{{Name: "key", From: fleet.Content{File: file}, Destination: "/run/key", User: "root", Group: "root", Permissions: "0400", UploadAt: fleet.PreActivation}}
+			s.connects().copies().releases()
+			if !c.override {
+				s.add(hosttest.Call{Want: `godwit-lock`, Name: "lock", Out: c.lock})
+			}
+			if c.lock == "" {
+				s.add(hosttest.Call{Want: `walk`, Name: "secrets", Root: true, Fed: true, Err: timedOut})
+			}
+			o, made := s.play(greetsOld)
+			if o.State != Failed || strings.Join(made, " ") != c.asked || !strings.Contains(o.Err.Error(), c.says) {
+				t.Errorf("%s, asked %q: %v", o.State, made, o.Err)
+			}
+		})
 	}
 }
 

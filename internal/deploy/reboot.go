@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"godwit/internal/activate"
@@ -64,7 +65,7 @@ func (b *rebooting) run(ctx context.Context) Outcome {
 		return Outcome{Err: fault.New("test and --reboot contradict each other: a reboot ends what test began").On(b.h.Name).
 			Hint("deploy boot --reboot boots the new system once, and keeps it only if it is healthy")}
 	}
-	req := activate.Request{Host: b.h.Name, NewSystem: b.system, Action: activate.Boot}
+	req := activate.Request{Host: b.h.Name, NewSystem: b.system, Action: activate.Boot, OverrideLock: b.OverrideLock}
 	state, err := activate.Preflight(ctx, b.conn, req)
 	if err == nil {
 		err = activate.Refuses(state, req)
@@ -72,7 +73,7 @@ func (b *rebooting) run(ctx context.Context) Outcome {
 	if err != nil {
 		return Outcome{Err: err}
 	}
-	b.result = activate.Result{OldSystem: state.Current, NewSystem: b.system, Running: state.Current, ExitCode: -1, Outcome: Failed}
+	b.result = activate.Result{OldSystem: state.Current, NewSystem: b.system, Running: state.Current, ExitCode: -1, Outcome: Failed, Overrode: activate.Overrode(state, b.Action)}
 	old := state.Current
 	if old == b.system || state.Specialisation != "" {
 		old = state.Profile
@@ -115,7 +116,7 @@ func (b *rebooting) once(ctx context.Context, state activate.State, old string, 
 	b.sc.Start("")
 	res, err := reboot.BootOnce(ctx, b.conn, reboot.Request{
 		Host: b.h.Name, New: b.system, Old: old, Profile: activate.DefaultProfile, Link: state.Generation,
-		Loader: loader, Action: string(b.Action), Limit: b.limit(), Failed: state.FailedUnits, Meta: b.Meta,
+		Loader: loader, Action: string(b.Action), Limit: b.limit(), Failed: state.FailedUnits, Meta: b.meta(),
 		Ignore: b.h.HealthChecks.Ignored().Match,
 		Checks: func(ctx context.Context) error {
 			if err := b.after(ctx); err != nil || b.Schedule == nil || b.back {
@@ -192,7 +193,7 @@ func (b *rebooting) defaultFirst(ctx context.Context, old string) Outcome {
 		return Outcome{Err: err}
 	}
 	b.sc.Warn(event.Message(err) + ": rebooting into the system that ran before")
-	back, err2 := activate.Run(ctx, b.conn, activate.Request{Host: b.h.Name, NewSystem: old, Action: activate.Boot, Meta: b.Meta}, b.Sink)
+	back, err2 := activate.Run(ctx, b.conn, activate.Request{Host: b.h.Name, NewSystem: old, Action: activate.Boot, Meta: b.Meta, OverrideLock: true}, b.Sink)
 	if err2 == nil {
 		err2 = b.reboot(ctx, b.h, b.conn)
 	}
@@ -201,6 +202,16 @@ func (b *rebooting) defaultFirst(ctx context.Context, old string) Outcome {
 	}
 	b.result.Outcome, b.result.Running = RolledBack, back.NewSystem
 	return Outcome{State: RolledBack, Err: fault.New("%w; the host was rebooted into the system that ran before", err).On(b.h.Name)}
+}
+
+// meta is what the record on the host says of this run.
+func (b *rebooting) meta() map[string]string {
+	if b.result.Overrode == "" {
+		return b.Meta
+	}
+	m := maps.Clone(b.Meta)
+	m["overrode"] = b.result.Overrode
+	return m
 }
 
 // arrived checks what a host runs after its reboot.

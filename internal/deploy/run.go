@@ -17,6 +17,7 @@ import (
 	"godwit/internal/health"
 	"godwit/internal/host"
 	"godwit/internal/hostscript"
+	"godwit/internal/lock"
 	"godwit/internal/reboot"
 	"godwit/internal/secrets"
 	"godwit/internal/store"
@@ -52,6 +53,8 @@ type Options struct {
 	ActivateTimeout, ConfirmTimeout time.Duration
 	// RebootTimeout bounds the wait for a host that reboots.
 	RebootTimeout time.Duration
+	// OverrideLock changes hosts that a person keeps from being changed (internal/lock).
+	OverrideLock bool
 	// Meta is written into the record on the host (who, commit, ...).
 	Meta map[string]string
 
@@ -502,6 +505,9 @@ func (r *Run) activate(ctx context.Context, h fleet.Host, conn host.Conn, system
 
 	dryActivate := r.Action == activate.DryActivate
 	if r.UploadSecrets && !dryActivate {
+		if err := r.unlocked(ctx, h, conn); err != nil {
+			return Outcome{Err: err}
+		}
 		if err := r.uploadSecrets(ctx, h, conn, fleet.PreActivation); err != nil {
 			return Outcome{Err: err}
 		}
@@ -608,7 +614,9 @@ func (r *Run) takeBack(ctx context.Context, jobs []Job, outcomes []Outcome) {
 			}
 			return Outcome{State: RolledBack, Err: fault.New("taken back, because %s failed", failed), System: o.System}
 		}
-		_, err := activate.Run(ctx, r.Pool.Conn(h), r.guarded(h, activate.Request{Profiles: o.before(h), NewSystem: o.Previous}), r.Sink)
+		req := r.guarded(h, activate.Request{Profiles: o.before(h), NewSystem: o.Previous})
+		req.OverrideLock = true // who locked it meanwhile wanted it as it was
+		_, err := activate.Run(ctx, r.Pool.Conn(h), req, r.Sink)
 		if err != nil {
 			return Outcome{Err: err}
 		}
@@ -629,7 +637,26 @@ func (r *Run) guarded(h fleet.Host, req activate.Request) activate.Request {
 	req.ActivateTimeout = cmp.Or(r.ActivateTimeout, h.Guard.ActivationTimeout)
 	req.ConfirmTimeout, req.Silence = r.confirmTimeout(h), cmp.Or(r.ConfirmTimeout, h.Guard.ConfirmTimeout)
 	req.IgnoreUnits = h.HealthChecks.Ignored().Whole()
+	req.OverrideLock = r.OverrideLock
 	return req
+}
+
+// unlocked looks for a lock before the first change that is no activation.
+func (r *Run) unlocked(ctx context.Context, h fleet.Host, conn host.Conn) error {
+	if r.OverrideLock || r.DryRun || len(h.Secrets) == 0 {
+		return nil
+	}
+	return Unlocked(ctx, conn, h.Name)
+}
+
+// Unlocked says why a host is left alone that a person keeps from being changed. What
+// activates a system asks for itself.
+func Unlocked(ctx context.Context, conn host.Conn, name string) error {
+	l, err := lock.Of(ctx, conn, name)
+	if err != nil || l == nil {
+		return err
+	}
+	return l.Err(name)
 }
 
 // confirmTimeout leaves the health checks all the time that they may take, and

@@ -159,6 +159,8 @@ CREATE INDEX results_host ON results (host);
 CREATE INDEX results_deployment ON results (deployment) WHERE deployment <> '';
 `, `
 ALTER TABLE runs ADD COLUMN message TEXT NOT NULL DEFAULT '';
+`, `
+ALTER TABLE results ADD COLUMN overrode TEXT NOT NULL DEFAULT '';
 `}
 
 func (d *DB) migrate(ctx context.Context) error {
@@ -260,9 +262,9 @@ func putResult(ctx context.Context, tx *sql.Tx, run string, r Result, source str
 		if i != main {
 			log = ""
 		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO results (run, host, profile, kind, place, main, deployment, old, new, outcome, reason, log, ended, duration, source)
-			VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`,
-			run, r.Host, p.Name, p.Kind, i, i == main, r.Deployment, p.Old, p.New, r.Outcome, r.Reason, log, millis(r.Ended), r.Duration.Milliseconds(), source); err != nil {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO results (run, host, profile, kind, place, main, deployment, old, new, outcome, reason, log, ended, duration, source, overrode)
+			VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`,
+			run, r.Host, p.Name, p.Kind, i, i == main, r.Deployment, p.Old, p.New, r.Outcome, r.Reason, log, millis(r.Ended), r.Duration.Milliseconds(), source, r.Overrode); err != nil {
 			return err
 		}
 	}
@@ -334,7 +336,7 @@ func (d *DB) Import(ctx context.Context, entries []Entry) error {
 			}
 			err = putResult(ctx, tx, run, Result{
 				Host: e.Host, Deployment: e.Deployment, Old: e.Old, New: e.New, Outcome: e.Outcome, Reason: e.Reason,
-				Ended: e.Ended, Duration: e.Duration(), Profiles: e.Profiles,
+				Ended: e.Ended, Duration: e.Duration(), Profiles: e.Profiles, Overrode: e.Overrode,
 			}, FromHost)
 			if err != nil {
 				return err
@@ -372,7 +374,7 @@ func (d *DB) Entries(ctx context.Context, f Filter) ([]Entry, error) {
 		args = append(args, f.Deployment)
 	}
 	q := `SELECT r.id, r.started, r.ended, r.user, r.deployer, r.godwit, r.file, r.commit_, r.state, r.plan, r.action, r.message,
-		h.host, h.deployment, h.old, h.new, h.outcome, h.reason, iif(?, h.log, ''), h.ended, h.duration, h.source,
+		h.host, h.deployment, h.old, h.new, h.outcome, h.reason, iif(?, h.log, ''), h.ended, h.duration, h.source, h.overrode,
 		(SELECT json_group_array(json_object('name', p.profile, 'kind', p.kind, 'old', p.old, 'new', p.new) ORDER BY p.place)
 			FROM results p WHERE p.run = h.run AND p.host = h.host)
 		FROM results h JOIN runs r ON r.id = h.run
@@ -393,7 +395,7 @@ func (d *DB) Entries(ctx context.Context, f Filter) ([]Entry, error) {
 		var profiles string
 		var runEnded, ended sql.NullInt64
 		if err := rows.Scan(&e.Run, &started, &runEnded, &e.User, &e.Deployer, &e.Godwit, &e.File, &e.Commit, &e.Tree, &e.Plan, &e.Action, &e.Message,
-			&e.Host, &e.Deployment, &e.Old, &e.New, &e.Outcome, &e.Reason, &e.Log, &ended, &duration, &e.From, &profiles); err != nil {
+			&e.Host, &e.Deployment, &e.Old, &e.New, &e.Outcome, &e.Reason, &e.Log, &ended, &duration, &e.From, &e.Overrode, &profiles); err != nil {
 			return nil, explain(d.file, err)
 		}
 		if err := json.Unmarshal([]byte(profiles), &e.Profiles); err != nil {

@@ -60,6 +60,8 @@ type Result struct {
 	Old, New string
 	// Profiles are all of the host's, in order; none: there is the system alone.
 	Profiles []Profile
+	// Overrode is the lock of the host that was gone over, in words; "": there was none.
+	Overrode string
 	Outcome  event.Outcome
 	Reason   string // one line, when it did not go as asked
 	Log      string // the end of the activation's log
@@ -102,8 +104,10 @@ type Entry struct {
 	Action string `json:"action"`
 	// Message says why, in the words of whoever ran it.
 	Message string `json:"message,omitempty"`
-	Old     string `json:"old,omitempty"`
-	New     string `json:"new,omitempty"`
+	// Overrode is the lock of the host that the run went over, in words.
+	Overrode string `json:"overrode,omitempty"`
+	Old      string `json:"old,omitempty"`
+	New      string `json:"new,omitempty"`
 	// Profiles are all of the host's, in order; Old and New are those of the one that
 	// stands for the host. None: the system is the only one.
 	Profiles []Profile     `json:"profiles,omitempty"`
@@ -127,7 +131,7 @@ func FromRecord(host string, r activate.Record) Entry {
 		Started: time.Unix(r.Started, 0).UTC(), Ended: time.Unix(r.Ended, 0).UTC(),
 		User: r.Meta["user"], Deployer: r.Meta["deployer"], Godwit: r.Meta["godwit"], File: r.Meta["file"],
 		Commit: r.Meta["commit"], Tree: r.Meta["tree"], Plan: r.Meta["plan"],
-		Message: r.Meta["message"], Action: string(r.Action), Old: r.Old, New: r.Toplevel, Reason: r.Reason,
+		Message: r.Meta["message"], Overrode: r.Meta["overrode"], Action: string(r.Action), Old: r.Old, New: r.Toplevel, Reason: r.Reason,
 		Seconds: float64(r.Ended - r.Started), From: FromHost,
 	}
 	for _, p := range r.Profiles {
@@ -207,7 +211,7 @@ func join(local, host Entry) Entry {
 	}
 	e.User, e.Deployer = cmp.Or(e.User, host.User), cmp.Or(e.Deployer, host.Deployer)
 	e.Commit, e.Tree = cmp.Or(e.Commit, host.Commit), cmp.Or(e.Tree, host.Tree)
-	e.Message = cmp.Or(e.Message, host.Message)
+	e.Message, e.Overrode = cmp.Or(e.Message, host.Message), cmp.Or(e.Overrode, host.Overrode)
 	if e.Ended.IsZero() {
 		e.Ended, e.Seconds = host.Ended, host.Seconds
 	}

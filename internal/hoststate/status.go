@@ -10,6 +10,7 @@ import (
 	"godwit/internal/activate"
 	"godwit/internal/event"
 	"godwit/internal/history"
+	"godwit/internal/lock"
 	"godwit/internal/reboot"
 	"godwit/internal/shell"
 	"godwit/internal/ui/text"
@@ -95,6 +96,7 @@ type Status struct {
 	Pending   *PendingDeployment `json:"pending,omitempty"`
 	Problems  []Problem          `json:"problems"`
 	Notes     []string           `json:"notes,omitempty"`
+	Lock      *lock.Lock         `json:"lock,omitempty"` // who keeps it from being changed
 }
 
 func (s *Status) problem(kind, format string, args ...any) {
@@ -310,6 +312,9 @@ func (s *Status) space() {
 
 // notes are worth a word and no reason to act.
 func (s *Status) notes(f Facts) {
+	if s.Lock = f.Lock; s.Lock != nil {
+		s.Notes = append(s.Notes, "locked by "+s.Lock.String())
+	}
 	if f.Specialisation != "" {
 		s.Notes = append(s.Notes, "specialisation "+f.Specialisation)
 	}

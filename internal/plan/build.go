@@ -56,7 +56,7 @@ func Build(o Options, src Source, in Input) Host {
 	}
 	if l := f.Last; l != nil {
 		h.Last = &Last{ID: l.ID, Time: time.Unix(l.Ended, 0).UTC(), User: l.Meta["user"], Deployer: l.Meta["deployer"],
-			Commit: l.Meta["commit"], Tree: l.Meta["tree"], Action: string(l.Action), Result: l.Result, System: l.Toplevel}
+			Commit: l.Meta["commit"], Tree: l.Meta["tree"], Action: string(l.Action), Message: l.Meta["message"], Result: l.Result, System: l.Toplevel}
 	}
 	if !o.Reboot && !others && isUnchanged(o.Action, in.System, s) {
 		h.same = true
@@ -74,6 +74,10 @@ func Build(o Options, src Source, in Input) Host {
 	h.Parts = parts(f)
 	h.NeedReboot = slices.ContainsFunc(h.Parts, func(p Part) bool { return p.Name != "systemd" && p.Name != "boot-loader" })
 	if h.same { // other secrets are no risk
+		if err := activate.Locked(s, activate.Request{Host: h.Name, Action: activate.Action(o.Action), OverrideLock: o.OverrideLock}); err != nil && h.Status == Change {
+			Fail(&h, err)
+			h.Status = Blocked
+		}
 		h.Notes = append(h.Notes, notes(&h, f)...)
 		return h
 	}
@@ -87,7 +91,7 @@ func Build(o Options, src Source, in Input) Host {
 	if o.Action == "boot" && !o.Reboot {
 		h.Units = nil // nothing is touched before the next boot
 	}
-	if err := activate.Refuses(s, activate.Request{Host: h.Name, NewSystem: in.System, Profiles: activate.Changes(in.Host, activate.PathOf), Action: activate.Action(o.Action), NoGuard: o.NoGuard || in.Host.Guard.NoAutoRollback}); err != nil {
+	if err := activate.Refuses(s, activate.Request{Host: h.Name, NewSystem: in.System, Profiles: activate.Changes(in.Host, activate.PathOf), Action: activate.Action(o.Action), NoGuard: o.NoGuard || in.Host.Guard.NoAutoRollback, OverrideLock: o.OverrideLock}); err != nil {
 		Fail(&h, err)
 		h.Status = Blocked
 	} else if f.DryExit > 0 && (o.Action == "switch" || o.Action == "test") {
@@ -228,6 +232,9 @@ func notes(h *Host, f *Facts) []Note {
 	}
 	if n := len(h.FailedUnits); n > 0 {
 		out = append(out, Note{Text: fmt.Sprintf("failed before already: %s", listing(h.FailedUnits, 4))})
+	}
+	if l := f.State.Lock; l != nil && h.Status != Blocked {
+		out = append(out, Note{Text: "locked by " + l.String(), Warn: true})
 	}
 	if p := f.State.Pending; p != "" {
 		out = append(out, Note{Text: "another deployment is under way (" + p + ")", Warn: true})

@@ -68,6 +68,7 @@ type Options struct {
 	UploadSecrets    bool   `json:"uploadSecrets,omitempty"`
 	SkipHealthChecks bool   `json:"skipHealthChecks,omitempty"`
 	SkipPreChecks    bool   `json:"skipPreDeployChecks,omitempty"`
+	OverrideLock     bool   `json:"overrideLock,omitempty"`
 }
 
 // Rolling are the settings of the configuration that have a say in how a plan is
@@ -261,6 +262,7 @@ type Last struct {
 	Commit   string    `json:"commit,omitempty"`
 	Tree     string    `json:"tree,omitempty"` // clean, dirty
 	Action   string    `json:"action"`
+	Message  string    `json:"message,omitempty"` // why, in the words of who deployed
 	Result   string    `json:"result"`
 	System   string    `json:"system"`
 }

@@ -545,6 +545,9 @@ func (s *Last) text(now time.Time) string {
 		}
 	}
 	out += ": " + s.Action
+	if s.Message != "" {
+		out += " (" + s.Message + ")"
+	}
 	if !strings.HasPrefix(s.Result, "committed") && !strings.HasPrefix(s.Result, "done") && s.Result != "changed" {
 		out += ", " + s.Result
 	}

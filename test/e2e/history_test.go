@@ -16,8 +16,8 @@ import (
 
 // entry is what history --json says.
 type entry struct {
-	Run, Host, Deployment, User, Deployer, File, Commit, Tree, Action, Old, New, Outcome, Reason, From, Message string
-	Seconds                                                                                                     float64
+	Run, Host, Deployment, User, Deployer, File, Commit, Tree, Action, Old, New, Outcome, Reason, From, Message, Overrode string
+	Seconds                                                                                                               float64
 }
 
 func (w *world) history(args ...string) []entry {

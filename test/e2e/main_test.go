@@ -237,6 +237,9 @@ func (p *process) wait() result {
 	default:
 		p.w.t.Fatalf("godwit %s: %v\n%s", strings.Join(p.args, " "), err, r.stderr)
 	}
+	if r.code >= 0 { // else it was killed, maybe in the middle of a line
+		r.keepsSchema()
+	}
 	return r
 }
 

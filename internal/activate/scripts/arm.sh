@@ -26,6 +26,7 @@ true >>"$RUN/lock" || refuse 66 "cannot write to $RUN"
 exec 9>>"$RUN/lock"
 flock -w 20 9 || refuse 75 "another deployment is being armed"
 [ ! -e "$D" ] || refuse 76 "this deployment was armed before"
+[ -n "$OVERRIDE" ] || [ "$ACTION" = dry-activate ] || [ ! -s "$LOCK_FILE" ] || refuse 77 "$(head -c 4096 "$LOCK_FILE" | tr -d '\n\r')"
 holder=$(readlink "$RUN/current")
 if [ -n "$holder" ] && [ -d "$RUN/$holder" ] && [ ! -e "$RUN/$holder/final" ]; then
 	! alive "$holder" || refuse 75 "$holder"

@@ -18,6 +18,7 @@ for folder in /nix /boot /run; do
 done
 pending=$(readlink "$RUN/current") && [ -d "$RUN/$pending" ] && [ ! -e "$RUN/$pending/final" ] && tell pending "$pending" && [ -r "$RUN/$pending/run.sh" ] &&
 	sh "$RUN/$pending/run.sh" facts 2>/dev/null | sed -n 's/^::godwit fact /&pending-/p'
+[ ! -s "$LOCK_FILE" ] || tell lock "$(head -c 4096 "$LOCK_FILE" | tr -d '\n\r')"
 [ ! -s "$STATE/pending" ] || tell interrupted "$(head -n 1 "$STATE/pending")"
 for n in $PROFILES; do
 	load "$n"
