@@ -97,9 +97,6 @@ func Diff(ctx context.Context, e *Env, r DiffRequest) (*Difference, error) {
 		return nil, err
 	}
 	out.Difference = closure.Diff(out.From.paths, out.To.paths)
-	if out.Changes == nil {
-		out.Changes = []closure.Change{}
-	}
 	return out, nil
 }
 

@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,6 +13,7 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/source/all"
+	about "godwit/internal/version"
 )
 
 // globals are the flags that every verb takes.
@@ -60,7 +60,7 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
   godwit exec network.nix uptime
   godwit hosts
   godwit deploy .#web1`,
-		Version:           version(),
+		Version:           about.Get().Text(),
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,
@@ -124,7 +124,7 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 	b.GroupID = "tools"
 	su := newSudoers(a)
 	su.GroupID = "tools"
-	root.AddCommand(b, su, newRepl(), newDocs(a), newVersion(a))
+	root.AddCommand(b, su, newRepl(), newDocs(a), newMan(), newVersion(a))
 	root.SetHelpCommandGroupID("tools")
 	root.SetCompletionCommandGroupID("tools")
 	root.InitDefaultHelpCmd()
@@ -192,42 +192,20 @@ func exclusive(c *cobra.Command, one, other string) error {
 func newVersion(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use: "version", Short: "print godwit's version", GroupID: "tools", Args: cobra.NoArgs,
+		Long: `version prints which godwit this is: the release, or the commit that it was built
+from, and the platform that it runs on. --json gives the parts to scripts.` + "\n" + exitStatusHelp,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintln(a.stdout, "godwit "+version())
-			return err
+			if a.globals.json {
+				return a.printJSON(about.Get())
+			}
+			return a.print("godwit " + about.Get().Text() + "\n")
 		},
 	}
 	return c
 }
 
-// release is set by the release build (-ldflags -X godwit/internal/cli.release=...).
-var release = ""
-
 // version is the release, or the commit that this program was built from.
-func version() string {
-	if release != "" {
-		return release
-	}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	v, dirty := "", ""
-	for _, s := range info.Settings {
-		switch s.Key {
-		case "vcs.revision":
-			v = s.Value[:min(12, len(s.Value))]
-		case "vcs.modified":
-			if s.Value == "true" {
-				dirty = "-dirty"
-			}
-		}
-	}
-	if v == "" {
-		return "development"
-	}
-	return "development-" + v + dirty
-}
+func version() string { return about.String() }
 
 // joinOptionPairs makes Nix's spelling `--option NAME VALUE` (and --override-input) one argument, since
 // flags of the command-line library take one value. Words after `--` are left alone.

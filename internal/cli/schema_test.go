@@ -15,6 +15,7 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/history"
 	"godwit/internal/plan"
+	about "godwit/internal/version"
 )
 
 var writeSchemas = flag.Bool("schemas", false, "write docs/schemas")
@@ -29,6 +30,7 @@ var reports = map[string]struct {
 	"status":   {"godwit status --json (docs/history.md)", action.Fleet{}},
 	"history":  {"godwit history --json (docs/history.md)", []history.Entry{}},
 	"diff":     {"godwit diff --json (docs/history.md)", action.Difference{}},
+	"version":  {"godwit version --json", about.Info{}},
 	"hosts":    {"godwit hosts --json", []hostJSON{}},
 	"builders": {"godwit builder list --json and builder status --json (docs/builders.md)", []builder.Status{}},
 }
@@ -40,7 +42,7 @@ func TestSchemas(t *testing.T) {
 	dir := "../../docs/schemas"
 	for name, report := range reports {
 		r := &jsonschema.Reflector{AllowAdditionalProperties: true, Anonymous: true}
-		for _, of := range []string{"plan", "closure", "history", "hoststate", "event", "builder", "fleet", "lock", "activate", "reboot", "action"} {
+		for _, of := range []string{"plan", "closure", "history", "hoststate", "event", "builder", "fleet", "lock", "activate", "reboot", "action", "version"} {
 			if err := r.AddGoComments("godwit/internal/cli", "../"+of, jsonschema.WithFullComment()); err != nil {
 				t.Fatal(err)
 			}

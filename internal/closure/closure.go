@@ -85,7 +85,7 @@ type group struct {
 
 // Diff compares two closures.
 func Diff(before, after []Path) Difference {
-	var d Difference
+	d := Difference{Changes: []Change{}} // in JSON a list, also when it is empty
 	inOld, inNew := set(before), set(after)
 	collect := func(paths []Path, other map[string]bool, size *int64, only *int) map[string]*group {
 		groups := map[string]*group{}

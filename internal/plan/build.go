@@ -60,7 +60,7 @@ func Build(o Options, src Source, in Input) Host {
 	}
 	if !o.Reboot && !others && isUnchanged(o.Action, in.System, s) {
 		h.same = true
-		h.Closure = &closure.Difference{}
+		h.Closure = &closure.Difference{Changes: []closure.Change{}}
 		if o.Action != "test" {
 			h.boots = s.BootsOther
 		}
