@@ -192,12 +192,40 @@ func TestDirect(t *testing.T) {
 
 // TestLink: a link is measured by what a host acknowledges, and a host that says nothing
 // is not compressed for.
+// A link is as slow as most of what was measured says, whenever this machine was late.
+func TestLinkOfBusyMachine(t *testing.T) {
+	const ms = time.Millisecond
+	for _, c := range []struct {
+		name  string
+		trip  time.Duration
+		times [][2]time.Duration // until the answer to each of two pieces
+		mbit  [2]float64
+	}{
+		{"quick and near", ms, [][2]time.Duration{{2 * ms, 5 * ms}}, [2]float64{500, 600}},
+		{"slow and near", ms, [][2]time.Duration{{100 * ms, 400 * ms}}, [2]float64{4, 6}},
+		{"slow, both answers found at once", 5 * ms, [][2]time.Duration{{58 * ms, 58 * ms}, {60 * ms, 220 * ms}, {60 * ms, 220 * ms}}, [2]float64{38, 42}},
+		{"slow and far, both answers found at once", 20 * ms, [][2]time.Duration{{75 * ms, 75 * ms}, {70 * ms, 230 * ms}, {70 * ms, 230 * ms}}, [2]float64{38, 42}},
+		{"slow and far, and the same once more", 20 * ms, [][2]time.Duration{{75 * ms, 75 * ms}, {70 * ms, 230 * ms}, {230 * ms, 230 * ms}}, [2]float64{500, 1e6}},
+		{"quick and far", 50 * ms, [][2]time.Duration{{150 * ms, 250 * ms}, {200 * ms, 230 * ms}, {200 * ms, 230 * ms}}, [2]float64{200, 220}},
+		{"quick and far, once late", 50 * ms, [][2]time.Duration{{150 * ms, 250 * ms}, {200 * ms, 330 * ms}, {200 * ms, 230 * ms}}, [2]float64{45, 55}},
+	} {
+		n := 0
+		rate, err := decide(c.trip, func([2]int) (time.Duration, time.Duration, error) {
+			n++
+			return c.times[n-1][0], c.times[n-1][1], nil
+		})
+		if mbit := rate * 8 / 1e6; err != nil || n != len(c.times) || mbit < c.mbit[0] || mbit > c.mbit[1] {
+			t.Errorf("%s: %.1f Mbit/s after %d measurements, %v", c.name, mbit, n, err)
+		}
+	}
+}
+
 func TestLink(t *testing.T) {
 	answers := func(in io.Reader, out io.Writer) error {
 		if _, err := io.WriteString(out, "\n"); err != nil {
 			return err
 		}
-		for _, n := range []int{1, probeFirst[0], probeFirst[1], probeSecond[0], probeSecond[1]} {
+		for _, n := range []int{1, 1, 1, probeFirst[0], probeFirst[1], probeSecond[0], probeSecond[1]} {
 			if _, err := io.CopyN(io.Discard, in, int64(n)); err != nil {
 				return nil
 			}

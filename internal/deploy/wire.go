@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"godwit/internal/crash"
@@ -111,13 +113,17 @@ const (
 	probeClear = 6
 )
 
+// probeTrips is how often a round trip is measured. The shortest counts: this machine
+// may have been late to notice the others.
+const probeTrips = 3
+
 // linkRate measures how many bytes a second the connection carries to the host,
 // with at most 2.25 MiB that nothing on the way can make less.
 func linkRate(ctx context.Context, conn host.Conn) (float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeLimit)
 	defer cancel()
-	p, err := conn.Open(ctx, host.Cmd{Script: fmt.Sprintf(`echo; for n in 1 %d %d %d %d %[3]d %[4]d; do head -c "$n" >/dev/null; echo; done`,
-		probeFirst[0], probeFirst[1], probeSecond[0], probeSecond[1])})
+	p, err := conn.Open(ctx, host.Cmd{Script: fmt.Sprintf(`echo; for n in %s%d %d %d %d %[4]d %[5]d; do head -c "$n" >/dev/null; echo; done`,
+		strings.Repeat("1 ", probeTrips), probeFirst[0], probeFirst[1], probeSecond[0], probeSecond[1])})
 	if err != nil {
 		return 0, err
 	}
@@ -132,51 +138,77 @@ func linkRate(ctx context.Context, conn host.Conn) (float64, error) {
 		_, err := io.ReadFull(p.Stdout, make([]byte, 1))
 		return time.Now(), err
 	}
-	send := func(n int) {
-		b := make([]byte, n)
-		_, _ = rand.Read(b)
-		_, _ = p.Stdin.Write(b) // the missing answer is the error
+	send := func(sizes ...int) {
+		for _, n := range sizes {
+			b := make([]byte, n)
+			_, _ = rand.Read(b)
+			_, _ = p.Stdin.Write(b) // the missing answer is the error
+		}
 	}
 	if _, err := answer(); err != nil { // it runs
 		return 0, err
 	}
-	t0 := time.Now()
-	go func() { defer crash.Catch(); send(1) }()
-	first, err := answer()
-	if err != nil {
-		return 0, err
-	}
-	trip := first.Sub(t0)
-	measure := func(pieces [2]int) (rate float64, took time.Duration, err error) {
+	trip := probeLimit
+	for range probeTrips {
 		t0 := time.Now()
-		go func() { defer crash.Catch(); send(pieces[0]); send(pieces[1]) }()
-		mid, err := answer()
-		if err != nil {
-			return 0, 0, err
-		}
-		end, err := answer()
-		perSecond := func(n int, d time.Duration) float64 { return float64(n) / max(d, time.Millisecond).Seconds() }
-		both := pieces[0] + pieces[1]
-		took = end.Sub(t0)
-		rate = perSecond(both, took-trip)
-		if float64(both)/slowLink < probeClear*trip.Seconds() {
-			// TCP at its start needs about as long: what came last tells more.
-			rate = max(rate, perSecond(pieces[1], end.Sub(mid)))
-		}
-		return rate, took, err
-	}
-	rate, took, err := measure(probeFirst)
-	if err != nil || took > probeClear*trip && rate < slowLink/4 {
-		return rate, err
-	}
-	// A busy machine makes a link look slow, never fast: the best counts, and what
-	// is not far below the bound is measured twice.
-	for tries := 0; tries < 2 && rate < slowLink && (tries == 0 || rate > slowLink/4); tries++ {
-		again, _, err := measure(probeSecond)
+		go func() { defer crash.Catch(); send(1) }()
+		t1, err := answer()
 		if err != nil {
 			return 0, err
 		}
-		rate = max(rate, again)
+		trip = min(trip, t1.Sub(t0))
 	}
-	return rate, nil
+	return decide(trip, func(pieces [2]int) (mid, end time.Duration, err error) {
+		t0 := time.Now()
+		go func() { defer crash.Catch(); send(pieces[0], pieces[1]) }()
+		t1, err := answer()
+		if err != nil {
+			return 0, 0, err
+		}
+		t2, err := answer()
+		return t1.Sub(t0), t2.Sub(t0), err
+	})
+}
+
+// decide makes a rate of what measure finds: when the answers to two pieces came, on a
+// link whose round trip is trip.
+//
+// All that was sent by all the time that it took is what the link carries at least. TCP
+// at its start is slower than the link, and then what came last tells more. But its time
+// is the distance of two answers: a busy machine that is late to notice the first finds
+// both at once, and the link quick. So of the last pieces the middle one of three counts.
+func decide(trip time.Duration, measure func(pieces [2]int) (mid, end time.Duration, err error)) (float64, error) {
+	perSecond := func(n int, d time.Duration) float64 { return float64(n) / max(d, time.Millisecond).Seconds() }
+	var least float64
+	var lasts []float64
+	for try, pieces := range [][2]int{probeFirst, probeSecond, probeSecond} {
+		mid, end, err := measure(pieces)
+		if err != nil {
+			return 0, err
+		}
+		both := pieces[0] + pieces[1]
+		least = max(least, perSecond(both, end-trip))
+		if float64(both)/slowLink < probeClear*trip.Seconds() {
+			lasts = append(lasts, perSecond(pieces[1], end-mid))
+		} else {
+			lasts = nil // of smaller pieces, where these need none
+		}
+		slices.Sort(lasts)
+		best := least
+		if len(lasts) > 0 {
+			best = max(best, lasts[len(lasts)-1])
+		}
+		switch {
+		case least >= slowLink:
+			return least, nil
+		case best < slowLink/4 && (try > 0 || end > probeClear*trip):
+			return best, nil
+		case len(lasts) == 2 && lasts[0] >= slowLink:
+			return lasts[0], nil
+		}
+	}
+	if len(lasts) == 3 {
+		least = max(least, lasts[1])
+	}
+	return least, nil
 }

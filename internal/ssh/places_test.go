@@ -47,7 +47,7 @@ func TestFewOpenFiles(t *testing.T) {
 func fewOpenFiles(t *testing.T, config string) {
 	var port, silent, good, holes int
 	fmt.Sscan(os.Getenv("GODWIT_TEST_PORTS"), &port, &silent, &good, &holes)
-	pool, err := ssh.NewPool(ssh.Options{ConfigFile: config, ConnectTimeout: 3 * time.Second,
+	pool, err := ssh.NewPool(ssh.Options{ConfigFile: config, ConnectTimeout: 10 * time.Second, // for 52 logins at once
 		Sink: event.SinkFunc(func(e event.Event) { fmt.Println(e.Text, e.Hints) })})
 	if err != nil {
 		t.Fatal(err)

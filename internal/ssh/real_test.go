@@ -237,7 +237,11 @@ func TestDroppedConnection(t *testing.T) {
 func TestStreaming(t *testing.T) {
 	t.Parallel()
 	h := sshtest.Start(t).Host(t, "web1")
-	data := make([]byte, 50<<20)
+	size := 50 << 20
+	if testing.Short() {
+		size = 8 << 20
+	}
+	data := make([]byte, size)
 	rand.New(rand.NewSource(1)).Read(data)
 	var out, stderr bytes.Buffer
 	err := h.Run(ctx(t), host.Cmd{Argv: []string{"cat"}, Stdin: bytes.NewReader(data), Stdout: &out, Stderr: &stderr, MaxOutput: host.NoMaxOutput})
@@ -552,11 +556,12 @@ func TestSessionsOfAConfiguration(t *testing.T) {
 			t.Parallel()
 			forced := sshtest.Start(t, "ForceCommand "+c.forced)
 			o := forced.Options()
-			o.ConnectTimeout = 2 * time.Second
-			begun := time.Now()
-			err := forced.HostWith(t, "web1", o).Connect(ctx(t))
-			if err == nil || !strings.Contains(err.Error(), c.want) || time.Since(begun) > 15*time.Second {
-				t.Errorf("%.1f s: %v", time.Since(begun).Seconds(), err)
+			o.LoginLimit = 15 * time.Second // what it does ends the wait, on a busy machine, too
+			if strings.Contains(c.want, "within") {
+				o.LoginLimit = 6 * time.Second
+			}
+			if err := forced.HostWith(t, "web1", o).Connect(ctx(t)); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Error(err)
 			}
 		})
 	}

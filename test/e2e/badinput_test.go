@@ -20,7 +20,7 @@ import (
 
 // What is wrong before Nix is asked is in cmd/godwit/testdata/script.
 func TestBadConfiguration(t *testing.T) {
-	needLab(t)
+	turn(t)
 	w := newWorld(t)
 	one := func(body string) string { return w.fleetOf("", map[string]string{"web": amd64 + body}) }
 
@@ -146,7 +146,7 @@ func TestBadHosts(t *testing.T) {
 }
 
 func TestFullDisk(t *testing.T) {
-	needLab(t)
+	turn(t)
 	small := lab.New(t, lab.Spec{Name: "small", Suite: "trixie", NixSize: "96m"})
 	w := newWorld(t, small)
 	// A system with more in it than the host has room for, in a file that does not compress to nothing.
@@ -165,7 +165,7 @@ func TestFullDisk(t *testing.T) {
 
 // TestNoInodes: a store with room for bytes and none for files.
 func TestNoInodes(t *testing.T) {
-	needLab(t)
+	turn(t)
 	few := lab.New(t, lab.Spec{Name: "few", Suite: "trixie", NixSize: "400m,nr_inodes=40000"})
 	w := newWorld(t, few)
 	net := w.fleetOf("", map[string]string{"few": amd64 + `environment.etc.few.text = "few";`})
@@ -195,7 +195,7 @@ func TestNoInodes(t *testing.T) {
 }
 
 func TestBadEngine(t *testing.T) {
-	needLab(t)
+	turn(t)
 	w := newWorld(t)
 	net := w.fleetOf("", map[string]string{"pi": arm64})
 	// A PATH with all that there is but engines.

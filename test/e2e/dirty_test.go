@@ -85,6 +85,7 @@ var (
 // what a terminal would obey, with every verb, on a terminal and off it.
 func TestDirtyWords(t *testing.T) {
 	needLab(t)
+	t.Parallel()
 	kinds := map[string]hostile.Host{
 		"banner":     hostile.Named("refuses with a dirty banner").Alone,
 		"no account": hostile.Named("ends at once with dirty words").Alone,
@@ -92,7 +93,7 @@ func TestDirtyWords(t *testing.T) {
 	}
 	for name, host := range kinds {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+			turn(t)
 			verbs := hostVerbs
 			if name == "alone" {
 				verbs = slices.Concat(hostVerbs, moreHostVerbs, repositoryVerbs)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -19,26 +20,32 @@ var kinds = map[string]*kind{
 	"db":    {spec: lab.Spec{Suite: "bookworm", Arch: "amd64"}, most: 2},
 	"spare": {spec: lab.Spec{Suite: "trixie", Arch: "amd64"}, most: 3},
 	// Of tests that mostly wait, for minutes.
-	"late": {spec: lab.Spec{Suite: "trixie", Arch: "amd64"}, most: 3},
-	"lid":  {spec: lab.Spec{Suite: "trixie", Arch: "amd64"}, most: 3},
-	"mute": {spec: lab.Spec{Suite: "trixie", Arch: "amd64"}, most: 2},
-	"calm": {spec: lab.Spec{Suite: "trixie", Arch: "amd64"}, most: 2},
+	"late": {spec: lab.Spec{Suite: "trixie", Arch: "amd64"}, most: 3, waits: true},
+	"lid":  {spec: lab.Spec{Suite: "trixie", Arch: "amd64"}, most: 3, waits: true},
+	"mute": {spec: lab.Spec{Suite: "trixie", Arch: "amd64"}, most: 2, waits: true},
+	"calm": {spec: lab.Spec{Suite: "trixie", Arch: "amd64"}, most: 2, waits: true},
 	// Of tests with a daemon of Nix: it leaves a socket and locks that users of a store
 	// without one stumble over.
 	"nixd": {spec: lab.Spec{Suite: "trixie", Arch: "amd64"}, most: 1},
 	// What takes part where the emulated host does: nobody else waits for that.
-	"pi":  {spec: lab.Spec{Suite: "bookworm", Arch: "arm64"}, most: 1},
+	"pi":  {spec: lab.Spec{Suite: "bookworm", Arch: "arm64"}, most: 2, first: true},
 	"www": {spec: lab.Spec{Suite: "trixie", Arch: "amd64"}, most: 1},
 	"sql": {spec: lab.Spec{Suite: "bookworm", Arch: "amd64"}, most: 1},
 }
 
 // kind is a sort of host.
 type kind struct {
-	spec lab.Spec
-	most int      // how many there may be
-	free []*place // those that no test has; the first is given next
-	made int
+	spec  lab.Spec
+	most  int      // how many there may be
+	waits bool     // their tests cost little
+	first bool     // their tests take longest, and begin before others
+	free  []*place // those that no test has; the first is given next
+	made  int
 }
+
+// working is how many tests that do not mostly wait have hosts at a time. More only
+// make each other slower, up to where what they wait for is no longer in its time.
+var working = 3 * runtime.NumCPU()
 
 // place is a host, started when a test first has it.
 type place struct {
@@ -52,12 +59,14 @@ type want struct {
 	names []string
 	got   []*place
 	ready chan struct{} // closed when got is complete
+	waits bool
 }
 
 // housing gives hosts to tests, in the order in which they are written.
 var housing struct {
 	sync.Mutex
 	wants []*want
+	work  int         // tests with hosts that do not mostly wait
 	hosts []*lab.Host // those that were started
 }
 
@@ -66,7 +75,7 @@ var housing struct {
 func serve() {
 	kept := map[string]int{}
 	housing.wants = slices.DeleteFunc(housing.wants, func(w *want) bool {
-		all := true
+		all := w.waits || housing.work < working
 		for _, name := range w.names {
 			k := kinds[name]
 			all = all && len(k.free)+k.most-k.made > kept[name]
@@ -84,6 +93,9 @@ func serve() {
 			}
 			w.got = append(w.got, k.free[0])
 			k.free = k.free[1:]
+		}
+		if !w.waits {
+			housing.work++
 		}
 		close(w.ready)
 		return true
@@ -117,6 +129,12 @@ func host(t *testing.T, name string) *lab.Host {
 	return hosts(t, name)[0]
 }
 
+// turn lets a test without hosts of the housing run beside others, when it is its turn.
+func turn(t *testing.T) {
+	t.Helper()
+	hosts(t)
+}
+
 // hosts gives a test hosts of those names, for itself until it ends: not as they were
 // made, but as the test before has left them. A test calls it once, before anything
 // else; tests run beside each other as far as there are hosts.
@@ -131,8 +149,12 @@ func hosts(t *testing.T, names ...string) []*lab.Host {
 			t.Fatalf("no lab host is called %q", name)
 		}
 	}
-	housing.wants = append(housing.wants, w)
-	serve()
+	at := len(housing.wants)
+	if slices.ContainsFunc(names, func(name string) bool { return kinds[name].first }) {
+		at = 0
+	}
+	w.waits = len(names) > 0 && !slices.ContainsFunc(names, func(name string) bool { return !kinds[name].waits })
+	housing.wants = slices.Insert(housing.wants, at, w)
 	housing.Unlock()
 	t.Cleanup(func() {
 		<-w.ready
@@ -141,10 +163,16 @@ func hosts(t *testing.T, names ...string) []*lab.Host {
 		for _, p := range w.got {
 			p.kind.free = append(p.kind.free, p)
 		}
+		if !w.waits {
+			housing.work--
+		}
 		serve()
 	})
-	t.Parallel()
+	t.Parallel() // goes on when all tests have asked
 	asked := time.Now()
+	housing.Lock()
+	serve()
+	housing.Unlock()
 	<-w.ready
 	var list []*lab.Host
 	for i, p := range w.got {
@@ -153,6 +181,9 @@ func hosts(t *testing.T, names ...string) []*lab.Host {
 			t.Fatalf("cannot start the lab host %s: %v", names[i], err)
 		}
 		list = append(list, h)
+	}
+	if len(names) == 0 {
+		return nil
 	}
 	began := time.Now()
 	t.Cleanup(func() {

@@ -12,6 +12,7 @@ import (
 // TestBuildsAtOnce: every verb that builds has the same bound, with --parallel and
 // without.
 func TestBuildsAtOnce(t *testing.T) {
+	turn(t)
 	w := newWorld(t)
 	standard := max(2, runtime.NumCPU())
 	hosts := standard + 3

@@ -13,6 +13,7 @@ import (
 // TestNoRegularFile puts a FIFO, a pipe of a shell, a socket, a device and a folder where godwit
 // reads a file that somebody names: each is refused at once, and said to be what it is.
 func TestNoRegularFile(t *testing.T) {
+	turn(t)
 	w := newWorld(t)
 	net1 := w.fleetOf("", map[string]string{"web": amd64 + `deployment.secrets.k = { source = "k"; destination = "/root/k"; };`})
 	w.file("k", "secret")
@@ -75,6 +76,7 @@ func TestNoRegularFile(t *testing.T) {
 // TestDirectory: a directory stands for the configuration in it, and one without any
 // is named as such.
 func TestDirectory(t *testing.T) {
+	turn(t)
 	w := newWorld(t)
 	w.fleetOf("", map[string]string{"web": amd64})
 	w.run("hosts", w.dir).exits(0).outs("web")

@@ -123,7 +123,6 @@ func hostVerbsOf(net string) [][]string {
 func TestHostileVerbs(t *testing.T) {
 	needLab(t)
 	t.Parallel()
-	gate := make(chan struct{}, 12)
 	for _, kind := range []string{"silent after the login", "closed outputs after the login", "endless greeting lines", "silent under sudo",
 		"silent in a command", "endless lines in a command", "endless line on stderr of a command"} {
 		w := newWorld(t)
@@ -139,9 +138,7 @@ func TestHostileVerbs(t *testing.T) {
 				continue
 			}
 			t.Run(kind+"/"+strings.Join(append([]string{args[0]}, args[2:]...), " "), func(t *testing.T) {
-				t.Parallel()
-				gate <- struct{}{}
-				defer func() { <-gate }()
+				turn(t)
 				w := w.as(t)
 				m := w.start(context.Background(), []string{quick}, args...).measure(bad)
 				t.Logf("%.1f s, %d MiB: %s", m.took.Seconds(), m.rss>>10, lastLineOf(m.stderr))
@@ -167,8 +164,7 @@ func lastLineOf(s string) string {
 // TestHostileKinds runs a command on hosts of all kinds at once, and on one that is as
 // it should be: all end in their time, the good one among the first.
 func TestHostileKinds(t *testing.T) {
-	needLab(t)
-	t.Parallel()
+	turn(t)
 	w := newWorld(t)
 	good := sshtest.Start(t)
 	w.addConfig(good.Port, good.IdentityFile, good.KnownHosts, "good")
@@ -236,8 +232,7 @@ func TestInterruptedAtHostile(t *testing.T) {
 // TestBlackHolesInFront has many hosts that do not answer in front of good ones, which
 // are not held up by that.
 func TestBlackHolesInFront(t *testing.T) {
-	needLab(t)
-	t.Parallel()
+	turn(t)
 	w := newWorld(t)
 	good := sshtest.Start(t)
 	hole := hostile.Start(t, hostile.Named("silent after TCP").Alone)

@@ -9,7 +9,7 @@ import (
 // TestNoTmp: root needs no folder of a host in which others can write, whatever it does
 // there. They are read-only for all of them meanwhile.
 func TestNoTmp(t *testing.T) {
-	needLab(t)
+	turn(t)
 	h := lab.New(t, lab.Spec{Name: "notmp", Suite: "trixie"})
 	w := newWorld(t, h)
 	w.file("k", "secret\n")

@@ -183,8 +183,8 @@ func (s *Server) Stop() {
 	}
 	kids := descendants(cmd.Process.Pid)
 	cmd.Process.Kill()
-	for _, pid := range kids {
-		syscall.Kill(pid, syscall.SIGKILL)
+	for _, p := range kids {
+		syscall.Kill(p.pid, syscall.SIGKILL)
 	}
 	<-ended
 }
@@ -197,11 +197,9 @@ func (s *Server) Drop() {
 	if s.cmd == nil {
 		return
 	}
-	for _, pid := range children(s.cmd.Process.Pid) {
-		for _, kid := range append([]int{pid}, children(pid)...) {
-			if name := command(kid); strings.Contains(name, "sshd") {
-				syscall.Kill(kid, syscall.SIGKILL)
-			}
+	for _, p := range descendants(s.cmd.Process.Pid) {
+		if strings.Contains(p.command, "sshd") {
+			syscall.Kill(p.pid, syscall.SIGKILL)
 		}
 	}
 }
@@ -271,27 +269,27 @@ func freePort(t testing.TB) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-func children(pid int) []int {
-	out, _ := exec.Command("ps", "-A", "-o", "pid=,ppid=").Output()
-	var kids []int
+// descendants are the processes that pid started, those that these started, and so on:
+// of one look at all processes, which costs some time.
+func descendants(pid int) (all []process) {
+	out, _ := exec.Command("ps", "-A", "-o", "pid=,ppid=,comm=").Output()
+	kids := map[int][]process{}
 	for line := range strings.Lines(string(out)) {
-		var p, pp int
-		if n, _ := fmt.Sscan(line, &p, &pp); n == 2 && pp == pid {
-			kids = append(kids, p)
+		var p process
+		var parent int
+		if n, _ := fmt.Sscan(line, &p.pid, &parent, &p.command); n == 3 {
+			kids[parent] = append(kids[parent], p)
 		}
 	}
-	return kids
-}
-
-func descendants(pid int) []int {
-	var all []int
-	for _, k := range children(pid) {
-		all = append(append(all, k), descendants(k)...)
+	for next := []int{pid}; len(next) > 0; next = next[1:] {
+		for _, p := range kids[next[0]] {
+			all, next = append(all, p), append(next, p.pid)
+		}
 	}
 	return all
 }
 
-func command(pid int) string {
-	out, _ := exec.Command("ps", "-o", "comm=", "-p", strconv.Itoa(pid)).Output()
-	return string(out)
+type process struct {
+	pid     int
+	command string // its first word
 }
