@@ -310,7 +310,7 @@ func TestKilledDeployer(t *testing.T) {
 		t.Run(stage, func(t *testing.T) {
 			h.t = t
 			h.reset("old")
-			h.must("echo 1 >/var/lib/fault/boot-slow; echo 1 >/var/lib/fault/good-slow")
+			h.must("echo 3 >/var/lib/fault/boot-slow; echo 3 >/var/lib/fault/good-slow")
 			child := exec.Command(os.Args[0], "-test.run", "^TestKilledDeployer$")
 			child.Env = append(os.Environ(), "GODWIT_FAULT_CHILD="+stage, "GODWIT_FAULT_CHILD_HOST="+strings.Join([]string{h.Name, strconv.Itoa(h.Port), h.Identity, h.KnownHosts, h.systems["good"]}, "|"))
 			out, _ := child.CombinedOutput()
@@ -348,6 +348,12 @@ func deployChild(t *testing.T) {
 	h.Host = &lab.Host{Name: f[0], Port: port, Identity: f[2], KnownHosts: f[3]}
 	die := func() { p, _ := os.FindProcess(os.Getpid()); _ = p.Kill(); select {} }
 	r := &network{Conn: h.client(t, "deploy")}
+	// The host says when it is there: how long it takes depends on what else runs.
+	dieWhen := func(there string) {
+		_ = r.Conn.Run(context.Background(), host.Cmd{Script: "until " + there + "; do sleep 0.1; done", Elevate: true, Fresh: true, Limit: time.Minute})
+		time.Sleep(300 * time.Millisecond)
+		die()
+	}
 	calls := 0
 	r.edit = func(s string) string {
 		calls++
@@ -355,7 +361,7 @@ func deployChild(t *testing.T) {
 		case stage == "preflight" && calls == 1:
 			go func() { time.Sleep(100 * time.Millisecond); die() }()
 		case stage == "committing" && strings.Contains(s, "VERB='confirm'"):
-			go func() { time.Sleep(800 * time.Millisecond); die() }()
+			go dieWhen("grep -qs committing /run/godwit/current/phase")
 		}
 		return s
 	}
@@ -366,7 +372,7 @@ func deployChild(t *testing.T) {
 		case stage == "armed" && p == activate.Armed, stage == "activated" && p == activate.Activated, stage == "end" && p == activate.Confirmed:
 			die()
 		case stage == "activating" && p == activate.Armed:
-			go func() { time.Sleep(700 * time.Millisecond); die() }()
+			go dieWhen("test -e /run/godwit/current/started")
 		}
 	}
 	_, _ = activate.Run(context.Background(), r, req, event.Discard)

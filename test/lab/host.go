@@ -269,7 +269,7 @@ func (h *Host) create(ctx context.Context, spec Spec, key string) error {
 		// An engine may warn about a foreign architecture before the id.
 		id = id[strings.LastIndexByte(id, '\n')+1:]
 		h.ContainerID = id
-		files, err := keyArchive(key)
+		files, err := sshArchive(key)
 		if err == nil {
 			_, err = dockerInput(ctx, files, "cp", "-", id+":/etc/ssh")
 		}
@@ -287,16 +287,26 @@ func (h *Host) create(ctx context.Context, spec Spec, key string) error {
 	}
 }
 
-// keyArchive packs the client's key for each user.
-func keyArchive(key string) ([]byte, error) {
+// quickLogins is configuration of sshd. The exchange of keys that OpenSSH prefers, against
+// computers of the future, takes six sevenths of what a login costs a client of Debian 12,
+// and seconds of an emulated host.
+const quickLogins = "KexAlgorithms curve25519-sha256"
+
+// sshArchive packs what a host gets in /etc/ssh: the client's key for each user, and
+// quickLogins.
+func sshArchive(key string) ([]byte, error) {
+	files := map[string]string{"sshd_config.d/quick.conf": quickLogins}
+	for _, user := range []string{Root, Deploy, PasswordUser, DoasUser, Nobody} {
+		files["authorized_keys.d/"+user] = key
+	}
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
-	for _, user := range []string{Root, Deploy, PasswordUser, DoasUser, Nobody} {
-		header := &tar.Header{Name: "authorized_keys.d/" + user, Mode: 0o644, Size: int64(len(key) + 1), Typeflag: tar.TypeReg}
+	for name, line := range files {
+		header := &tar.Header{Name: name, Mode: 0o644, Size: int64(len(line) + 1), Typeflag: tar.TypeReg}
 		if err := w.WriteHeader(header); err != nil {
 			return nil, err
 		}
-		if _, err := io.WriteString(w, key+"\n"); err != nil {
+		if _, err := io.WriteString(w, line+"\n"); err != nil {
 			return nil, err
 		}
 	}

@@ -81,6 +81,8 @@ func Start(t testing.TB, lines ...string) *Server {
 		"PidFile none", "UsePAM no", "StrictModes no", "PrintMotd no",
 		"PasswordAuthentication no", "KbdInteractiveAuthentication no",
 		"SetEnv HOME="+dir, // not the rc files of whoever runs the test
+		// The one that OpenSSH prefers takes six sevenths of what a login costs a client of Debian 12.
+		"KexAlgorithms curve25519-sha256",
 		"PermitRootLogin yes", "MaxStartups 100", "LogLevel VERBOSE",
 	), "\n") + "\n"
 	s.write("sshd_config", config)
