@@ -221,7 +221,7 @@ func (s *suite) script(commands string) string {
 		lasts = s.k.Name
 	}
 	return fmt.Sprintf("ROOT=%s SH=%s KIND=%s\n", s.root, s.shell, s.k.Name) + `export ROOT
-PATH=$ROOT/bin:$PATH HOME=$ROOT/home RUN=$ROOT/run D=$ROOT/run STATE=$ROOT/state CURRENT=$ROOT/current SWITCH_LOCK=$ROOT/lock ID=x
+PATH=$ROOT/bin:$PATH HOME=$ROOT/home D=$ROOT/run STATE=$ROOT/state CURRENT=$ROOT/current SWITCH_LOCK=$ROOT/lock ID=x
 export PATH HOME
 HOOKS=$ROOT/hooks RUN=$ROOT/runs SCOPE='' LASTS=` + lasts + ` NOTE_KIND=nixos STARTED=0
 PROFILES=1 BACKWARDS=1 MAIN=1 MANY='' ACTION=switch MODE=guard ACTIVATE=20 ROLLBACK_MAX=20 COMMIT_MAX=20 attempts=''
@@ -233,7 +233,7 @@ PROFILES=1 BACKWARDS=1 MAIN=1 MANY='' ACTION=switch MODE=guard ACTIVATE=20 ROLLB
 func (s *suite) run(script string) (string, int) {
 	s.t.Helper()
 	cmd := exec.Command(s.shell, "-c", script)
-	cmd.Dir, cmd.Env = s.root, append(os.Environ(), "ROOT="+s.root, "RUN="+s.root+"/run", "LINK="+s.root+"/links/it", "PATH="+s.root+"/bin:"+os.Getenv("PATH"))
+	cmd.Dir, cmd.Env = s.root, append(os.Environ(), "ROOT="+s.root, "RUN="+s.root+"/runs", "LINK="+s.root+"/links/it", "PATH="+s.root+"/bin:"+os.Getenv("PATH"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
