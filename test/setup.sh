@@ -81,6 +81,7 @@ find_missing() {
 	fi
 	if [ -z "$demo" ]; then
 		have shellcheck || missing+=(shellcheck)
+		have mkdocs || missing+=(mkdocs)
 		# For go test -race.
 		have gcc || missing+=(gcc libc6-dev)
 		have sshd || missing+=(openssh-server)

@@ -55,7 +55,7 @@ func referencePages(root *cobra.Command) map[string][]byte {
 		strings.TrimRight(settings.Reference(), "\n") + "\n")
 	pages["README.md"] = index.Bytes()
 	pages["exit-codes.md"] = []byte("# Exit codes\n\nThey are part of godwit's interface; every command uses the same ones.\n\n```" + exitStatusHelp + "\n```\n\n" +
-		"With several reasons at once, 130 wins over all, then 5 when no host could be built for want of a builder, then 3.\n\n" +
+		"With several reasons at once, 130 wins over all, then 5 when no host could be built because nothing can build for it, then 3.\n\n" +
 		"A fault of godwit's own ends with 1, too, and with one line that says so; its trace is in `crash.log` in the folder of godwit's\n" +
 		"state (`~/.local/state/godwit`, on a Mac `~/Library/Application Support/godwit`), which only you may read.\n")
 	return pages

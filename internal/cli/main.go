@@ -24,7 +24,7 @@ import (
 // Exit codes. They are API: documented in every command's help and in
 // docs/reference/exit-codes.md, and tested.
 const (
-	ExitOK          = 0   // everything that was asked for holds
+	ExitOK          = 0   // everything went as asked
 	ExitFailure     = 1   // nothing was done, or the command as a whole could not go on
 	ExitDrift       = 2   // godwit status: a host is not as the configuration says, not well, or does not answer; godwit plan --detailed-exitcode: a host changes
 	ExitHosts       = 3   // at least one host did not reach what was asked for; the others did or were not started
@@ -39,7 +39,7 @@ var exits = []struct {
 	code  int
 	means string
 }{
-	{ExitOK, "everything that was asked for holds"},
+	{ExitOK, "everything went as asked"},
 	{ExitFailure, "the command could not start or go on as a whole (usage, configuration, Nix)"},
 	{ExitDrift, "godwit status: a host differs from the configuration, is not well or does not answer;\ngodwit plan --detailed-exitcode: a host changes"},
 	{ExitHosts, "at least one host failed; the others went on"},
