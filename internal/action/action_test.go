@@ -15,9 +15,13 @@ import (
 	"godwit/internal/crash"
 	"godwit/internal/deploy"
 	"godwit/internal/event"
+	"godwit/internal/fleet"
+	"godwit/internal/host/hosttest"
 	"godwit/internal/plan"
 	"godwit/internal/settings"
 	"godwit/internal/source"
+	"godwit/internal/source/all"
+	"godwit/internal/source/known"
 )
 
 // seen is a view that remembers what it was shown.
@@ -97,4 +101,70 @@ func TestPanicWhileHeld(t *testing.T) {
 	if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(errs.String(), "a fault of godwit's own: assignment to entry in nil map") {
 		t.Errorf("status %d: %s", code, errs.String())
 	}
+}
+
+// said are the texts of events of a host.
+func (v *seen) said(host string) string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var b strings.Builder
+	for _, e := range v.events {
+		if e.Host == host {
+			b.WriteString(string(e.Kind) + " " + e.Text + "\n")
+		}
+	}
+	return b.String()
+}
+
+// fleetOf is a configuration of hosts that are fakes, each with the calls that come to
+// it, in any order. Hosts have no address, so that none has that of another.
+func fleetOf(t *testing.T, hosts []fleet.Host, fakes ...*hosttest.Host) (*Env, *seen) {
+	t.Helper()
+	e, v := tested(t)
+	pool := hosttest.Pool{}
+	for _, f := range fakes {
+		pool[f.Name()] = f.AnyOrder()
+	}
+	var names []string
+	for _, h := range hosts {
+		names = append(names, h.Name)
+	}
+	at := source.Location{Dialect: "godwit", File: filepath.Join(t.TempDir(), "fleet.nix")}
+	e.fakes = func(s *session) {
+		s.at, s.conns = &all.Found{At: at}, pool
+		s.source = known.New(source.About{At: at, Names: names}, hosts, "")
+	}
+	return e, v
+}
+
+// everyone are all hosts.
+var everyone = HostsRequest{Selection: everyHost}
+
+// web are hosts without profiles.
+func web(names ...string) (out []fleet.Host) {
+	for _, n := range names {
+		out = append(out, fleet.Host{Name: n})
+	}
+	return out
+}
+
+// connects is a host that can be connected to, and what else it is asked.
+func connects(t *testing.T, name string, calls ...hosttest.Call) *hosttest.Host {
+	return hosttest.New(t, name, append([]hosttest.Call{{Want: hosttest.Connect, Again: true}}, calls...)...)
+}
+
+// ends are the outcomes of a run, a line for each host.
+func ends(sum *Summary) string {
+	if sum == nil {
+		return "no run"
+	}
+	var lines []string
+	for _, o := range sum.Outcomes {
+		line := o.Host + ": " + string(o.State) + " " + o.Detail
+		if o.Err != nil {
+			line = o.Host + ": " + string(o.State) + " " + o.Err.Error()
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "\n")
 }

@@ -16,7 +16,7 @@ import (
 
 // openPool makes the pool of ssh connections.
 func (s *session) openPool() error {
-	if s.pool != nil {
+	if s.conns != nil {
 		return nil
 	}
 	o, err := ssh.OptionsFromEnv(s.Getenv)
@@ -184,7 +184,7 @@ func (s *session) onlyHere(sel fleet.Selection) fleet.Selection {
 
 // overSSH is the connection to a host that ssh is needed for; nil for this machine.
 func (s *session) overSSH(h fleet.Host) *ssh.Host {
-	if s.here(h) {
+	if s.pool == nil || s.here(h) {
 		return nil
 	}
 	return s.pool.Host(ssh.TargetOf(s.reached(h)))

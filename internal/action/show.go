@@ -53,9 +53,6 @@ func Eval(ctx context.Context, e *Env, r EvalRequest) (string, error) {
 	if err := s.find(ctx, r.Where); err != nil {
 		return "", err
 	}
-	if err := s.findNix(ctx); err != nil {
-		return "", err
-	}
 	if err := s.openSource(ctx, source.Options{}); err != nil {
 		return "", err
 	}

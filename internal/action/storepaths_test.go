@@ -1,8 +1,11 @@
 package action
 
 import (
+	"godwit/internal/host/hosttest"
+	"godwit/internal/store/storetest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -46,5 +49,38 @@ func TestResolve(t *testing.T) {
 		if got, err := resolve(in); got != want || (err != nil) != (want == "") {
 			t.Errorf("%q: %q %v", in, got, err)
 		}
+	}
+}
+
+// TestStorePaths: what is refused before anything is copied.
+func TestStorePaths(t *testing.T) {
+	const path = "/nix/store/0c5bfdqsnrmlpxpqpvfhqkwbqmzwxw2v-x"
+	for want, o := range map[string]StorePaths{
+		"x is not a store path":         {Paths: []string{"x"}, To: []string{"web"}},
+		"is not [USER@]HOST[:PORT]":     {Paths: []string{path}, To: []string{"a b"}},
+		"--to names web twice":          {Paths: []string{path}, To: []string{"web", "root@web"}},
+		"there is no builder elsewhere": {Paths: []string{path}, To: []string{"web"}, From: "elsewhere"},
+	} {
+		e, _ := tested(t)
+		e.fakes = func(s *session) { s.conns = hosttest.Pool{} }
+		if _, err := Push(t.Context(), e, PushRequest{Hosts: o}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %q", o, err, want)
+		}
+	}
+}
+
+// TestCheckReady: the paths must be there, and what is activated must be a system.
+func TestCheckReady(t *testing.T) {
+	st := storetest.New()
+	file := st.Add("x", "no system")
+	src := st.Endpoint("a store")
+	if err := checkReady(t.Context(), src, []string{file}, false); err != nil {
+		t.Error(err)
+	}
+	if err := checkReady(t.Context(), src, []string{file}, true); err == nil || !strings.HasSuffix(err.Error(), "is not a NixOS system: it has no bin/switch-to-configuration") {
+		t.Error(err)
+	}
+	if err := checkReady(t.Context(), src, []string{sysA}, false); err == nil || !strings.HasSuffix(err.Error(), "is not in a store") {
+		t.Error(err)
 	}
 }

@@ -73,6 +73,9 @@ func (s *session) sourceOptions() source.Options {
 
 // openSource opens the configuration that was found.
 func (s *session) openSource(ctx context.Context, o source.Options) error {
+	if s.source != nil {
+		return nil
+	}
 	if err := s.findNix(ctx); err != nil {
 		return err
 	}

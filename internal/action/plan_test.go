@@ -1,0 +1,97 @@
+package action
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"godwit/internal/fleet"
+	"godwit/internal/host/hosttest"
+	"godwit/internal/nix"
+	"godwit/internal/plan"
+	"godwit/internal/source"
+	"godwit/internal/source/all"
+	"godwit/internal/source/known"
+	"godwit/internal/store/storetest"
+)
+
+// planned is a fleet of one host that answers whoever plans: it is to get top, which is in
+// src. dst is the store of the host.
+func planned(t *testing.T, src, dst *storetest.Store, top string) (*Env, *seen) {
+	calls := []hosttest.Call{
+		{Want: `^nix-store --serve$`, Again: true, EitherWay: true, Serve: dst.Serve},
+		{Want: `(?s)^\{\nNEW='` + top, Root: true, Again: true, Out: "sys cur " + sysB + "\nsys booted " + sysB + "\nsys new " + top + "\nend\n"},
+	}
+	h := machine{generations: []string{sysA, sysB}, more: calls}.on(t, "web").Greets(sysB + "\n" + sysB)
+	hosts := []fleet.Host{{Name: "web", Profiles: []fleet.Profile{fleet.System("", top)}}, {Name: "image", BuildOnly: true, Profiles: []fleet.Profile{fleet.System("", top)}}}
+	e, v := fleetOf(t, hosts, h, hosttest.New(t, "image"), hosttest.New(t, "db", hosttest.Call{Want: hosttest.Connect, Err: noAnswer, Again: true}))
+	file := filepath.Join(t.TempDir(), "fleet.nix")
+	if err := os.WriteFile(file, []byte("{ }"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	at := source.Location{Dialect: "morph", File: file}
+	hosts = append(hosts, fleet.Host{Name: "db", Profiles: []fleet.Profile{fleet.System("", top)}})
+	before := e.fakes
+	e.fakes = func(s *session) {
+		before(s)
+		s.at, s.tool, s.ready = &all.Found{At: at}, &nix.Tool{}, src.Endpoint("this machine's store")
+		s.source = known.New(source.About{At: at, Names: []string{"web", "image", "db"}, Settings: fleet.Settings{AcceptRisks: []string{"low-space"}}}, hosts, "")
+	}
+	return e, v
+}
+
+// TestPlan plans and saves, and copies nothing.
+func TestPlan(t *testing.T) {
+	src, dst := storetest.New(), storetest.New()
+	top := src.Add("nixos-system-web-24.11", "new", src.Add("dep", "x"))
+	e, _ := planned(t, src, dst, top)
+	file := filepath.Join(t.TempDir(), "today.plan")
+	p, err := Plan(t.Context(), e, PlanRequest{Configured: Configured{Selection: everyHost}, Options: plan.Options{Action: "switch"}, Save: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, h := range p.Hosts {
+		got = append(got, h.Name+" "+string(h.Status))
+	}
+	if s := strings.Join(got, ", "); s != "web change, image build-only, db unreachable" || dst.Has(top) {
+		t.Errorf("%s; copied %t", s, dst.Has(top))
+	}
+
+	// It is not applied after the configuration has moved.
+	const drv = "/nix/store/0c5b9z3s1mxk6d4v8q7rnhfwj2ypal0g-nixos-system-web.drv"
+	for i := range p.Hosts {
+		if h := &p.Hosts[i]; h.Name == "web" {
+			h.Drv, h.Config.Profiles[0].Drv = drv, drv
+		}
+	}
+	p.Seal([]string{"web", "image", "db"})
+	if err := errors.Join(p.Save(file), os.WriteFile(p.File, []byte("{ web = 1; }"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Deploy(t.Context(), e, DeployRequest{Hosts: SavedPlan(file)}); err == nil || !strings.HasPrefix(err.Error(), "the configuration has moved since the plan was made") {
+		t.Error(err)
+	}
+	if _, err := Deploy(t.Context(), e, DeployRequest{Hosts: SavedPlan(p.File)}); err == nil {
+		t.Error("a file that is no plan")
+	}
+}
+
+// TestBuild: what exists already is not built, and hosts are not asked for anything.
+func TestBuild(t *testing.T) {
+	src := storetest.New()
+	top := src.Add("nixos-system-web-24.11", "new")
+	e, v := planned(t, src, storetest.New(), top)
+	sum, err := Build(t.Context(), e, BuildRequest{Configured: Configured{Selection: fleet.Selection{Every: 1, On: []string{"image"}}}})
+	if err != nil || !strings.HasPrefix(ends(sum), "image: built") {
+		t.Errorf("%v %v %s", ends(sum), err, v.said("image"))
+	}
+	if _, err := Build(t.Context(), e, BuildRequest{Configured: Configured{Selection: everyHost}, Target: "n: n.x"}); err == nil || err.Error() != "the target makes nothing of the selected hosts" {
+		t.Error(err)
+	}
+	if _, err := Build(t.Context(), e, BuildRequest{TargetFile: "/nowhere"}); err == nil {
+		t.Error("there is no such file")
+	}
+}
