@@ -1,6 +1,10 @@
 package action
 
 import (
+	"context"
+	"godwit/internal/activate"
+	"godwit/internal/deploy"
+	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/ssh"
 	"slices"
@@ -48,5 +52,76 @@ func TestLogin(t *testing.T) {
 	}
 	if got := s.login(h, false, nil); !slices.Equal(got, []string{"/bin/bash"}) {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestPools: what ssh is told, by how closures travel. Nothing is connected to.
+func TestPools(t *testing.T) {
+	for compress, want := range map[string]string{"on": "Compression=yes", "off": "Compression=no", "ssh": "", "auto": ""} {
+		e, _ := tested(t)
+		asked := 0
+		e.Copy.Compress, e.Local, e.User = compress, "here", "ana"
+		e.Password = func(context.Context) (string, error) { asked++; return "x", nil }
+		s := e.open()
+		if err := s.openPool(); err != nil {
+			t.Fatal(err)
+		}
+		words := strings.Join(s.login(fleet.Host{Name: "web", At: fleet.Address{Host: "10.0.0.1"}}, false, nil), " ")
+		if !strings.Contains(words, want) || want == "" && strings.Contains(words, "Compression") || !strings.HasSuffix(words, "ana@10.0.0.1") {
+			t.Errorf("%s: %s", compress, words)
+		}
+		if (s.slow != nil) != (compress == "auto") || s.overSSH(fleet.Host{Name: "here"}) != nil || s.overSSH(fleet.Host{Name: "web"}) == nil || s.conns.Conn(fleet.Host{Name: "web"}) == nil {
+			t.Errorf("%s: the pools are %v, %v", compress, s.pool, s.slow)
+		}
+		s.close()
+		if asked != 0 {
+			t.Error("the password was asked for")
+		}
+	}
+	e, _ := tested(t)
+	e.User = "-l"
+	if err := e.open().openPool(); err == nil {
+		t.Error("-l is no user")
+	}
+}
+
+// TestTwins: hosts that ssh reaches at one address are not both changed.
+func TestTwins(t *testing.T) {
+	e, _ := tested(t)
+	s := e.open()
+	defer s.close()
+	if err := s.openPool(); err != nil {
+		t.Fatal(err)
+	}
+	at := func(name, address string) fleet.Host { return fleet.Host{Name: name, At: fleet.Address{Host: address}} }
+	s.hosts = []fleet.Host{at("a", "192.0.2.1"), at("b", "192.0.2.2"), at("c", "192.0.2.1"), {Name: "image", BuildOnly: true}}
+	err := s.preflight(t.Context(), deployment{Options: deploy.Options{Goal: deploy.GoalActivate, Action: activate.Switch}}, s.hosts)
+	if err == nil || !strings.HasPrefix(err.Error(), "a and c have the same address, and the last of them would win; no host was changed") || !strings.Contains(fault.Render(err), "--accept-risk=same-address") {
+		t.Error(err)
+	}
+	if err := s.preflight(t.Context(), deployment{Options: deploy.Options{Goal: deploy.GoalActivate, Action: activate.Switch}, accept: []string{"same-address"}}, s.hosts); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLocal: the host that is this machine.
+func TestLocal(t *testing.T) {
+	e, _ := fleetOf(t, []fleet.Host{{Name: "here", BuildOnly: true, At: fleet.Address{Local: true}}, {Name: "web"}})
+	e.Local = "here"
+	s := e.open()
+	if err := s.load(t.Context(), loadRequest{selection: everyHost}); err != nil || len(s.hosts) != 1 || s.hosts[0].BuildOnly {
+		t.Errorf("%+v %v", s.hosts, err)
+	}
+	e.Local, e.LocalAllowed = "web", true
+	if err := e.open().load(t.Context(), loadRequest{selection: everyHost}); err == nil || !strings.Contains(err.Error(), "does not allow that it deploys itself") {
+		t.Error(err)
+	}
+	e.Local, e.LocalAllowed = ThisMachine, false
+	if name := e.open().localName(); name == "" || strings.Contains(name, ".") {
+		t.Errorf("this machine is %q", name)
+	}
+	e.Local, e.Targets = "", fleet.Targets{"web=10.0.0.1"}
+	if err := e.open().load(t.Context(), loadRequest{selection: everyHost}); err == nil || !strings.HasPrefix(err.Error(), "--target is for the hosts of a configuration") {
+		t.Error(err)
 	}
 }

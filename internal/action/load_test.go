@@ -1,10 +1,17 @@
 package action
 
 import (
+	"context"
+	"godwit/internal/activate"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/history"
+	"godwit/internal/host/hosttest"
+	"godwit/internal/source"
 	"godwit/internal/source/all"
+	"godwit/internal/source/known"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -73,5 +80,147 @@ func TestAbove(t *testing.T) {
 		if err := takesAbove(above, dialect); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// asking is a fleet whose hosts do not say their platform: they are evaluated anew with the
+// one that they were found to have.
+type asking struct {
+	*known.Source
+	platforms *map[string]string
+}
+
+func (a asking) Load(ctx context.Context, r source.Request) (*source.Result, error) {
+	if r.Platforms != nil {
+		*a.platforms = r.Platforms
+	}
+	return a.Source.Load(ctx, r)
+}
+
+func TestAskHosts(t *testing.T) {
+	guessed := fleet.Platform{Name: "x86_64-linux", From: "fallback"}
+	if !guessed.Guessed() {
+		t.Fatal("a fallback is a guess")
+	}
+	hosts := []fleet.Host{{Name: "nixos", Platform: guessed}, {Name: "mac", Platform: guessed}, {Name: "same", Platform: guessed}, {Name: "db", Platform: guessed}, {Name: "odd", Platform: guessed}, {Name: "image", BuildOnly: true, Platform: guessed}}
+	says := func(name, out string) *hosttest.Host {
+		return connects(t, name, hosttest.Call{Want: "uname -m", Out: out})
+	}
+	e, v := fleetOf(t, hosts, says("nixos", "aarch64-linux\n"), says("mac", "arm64\nDarwin\n"), says("same", "x86_64\nLinux\n"), says("odd", "what?"),
+		hosttest.New(t, "db", hosttest.Call{Want: "uname -m", Err: noAnswer}))
+	var got map[string]string
+	before := e.fakes
+	e.fakes = func(s *session) {
+		before(s)
+		s.source = asking{s.source.(*known.Source), &got}
+	}
+	s := e.open()
+	defer s.close()
+	if err := s.load(t.Context(), loadRequest{selection: everyHost, probe: true}); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 2 || got["nixos"] != "aarch64-linux" || got["mac"] != "aarch64-darwin" {
+		t.Errorf("%v", got)
+	}
+	for host, want := range map[string]string{"same": "the host is x86_64-linux", "db": "the host does not answer: taken for x86_64-linux", "odd": "does not answer"} {
+		if said := v.said(host); !strings.Contains(said, want) {
+			t.Errorf("%s: %s", host, said)
+		}
+	}
+}
+
+// TestMustChoose: some configurations want hosts to be chosen before they are changed.
+func TestMustChoose(t *testing.T) {
+	e, _ := fleetOf(t, web("web"))
+	before := e.fakes
+	e.fakes = func(s *session) {
+		before(s)
+		s.source = known.New(source.About{At: source.Location{Dialect: "colmena"}, Names: []string{"web"}, MustChoose: true}, web("web"), "")
+	}
+	for _, c := range []struct {
+		r  loadRequest
+		ok bool
+	}{
+		{loadRequest{selection: everyHost}, true},
+		{loadRequest{selection: everyHost, change: true}, false},
+		{loadRequest{selection: fleet.Selection{Every: 1, On: []string{"*"}}, change: true}, true},
+	} {
+		if err := e.open().load(t.Context(), c.r); (err == nil) != c.ok {
+			t.Errorf("%+v: %v", c.r, err)
+		}
+	}
+}
+
+// TestDeployedWith: the configuration that a host was last deployed with, when it is still
+// there.
+func TestDeployedWith(t *testing.T) {
+	tested(t)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "network.nix")
+	for _, f := range []string{file, filepath.Join(dir, "flake.nix")} {
+		if err := os.WriteFile(f, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for host, key := range map[string]string{"web": file, "flake": dir + "#hosts", "gone": filepath.Join(dir, "gone.nix"), "path": dir, "noflake": "/nowhere#hosts", "far": "github:me/fleet#hosts"} {
+		history.Record("", history.Run{File: key}, []string{host}, func(err error) { t.Error(err) }).Close()
+	}
+	for host, want := range map[string]string{"web": file, "flake": dir + "#hosts", "gone": "", "path": "", "noflake": "", "far": "github:me/fleet#hosts", "other": ""} {
+		at, ok := DeployedWith(t.Context(), host)
+		if ok != (want != "") || ok && at.Key() != want {
+			t.Errorf("%s: %v %t", host, at.Key(), ok)
+		}
+	}
+}
+
+// TestWriteNew: no file is overwritten.
+func TestWriteNew(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "godwit.nix")
+	if err := writeNew(path, "{ }"); err != nil {
+		t.Error(err)
+	}
+	if err := writeNew(path, "x"); err == nil || !strings.Contains(err.Error(), "is there already") {
+		t.Error(err)
+	}
+	if err := writeNew(filepath.Join(path, "below"), "x"); err == nil {
+		t.Error("a file is no folder")
+	}
+}
+
+// TestRootLinks: what is kept is beside the configuration.
+func TestRootLinks(t *testing.T) {
+	e, _ := fleetOf(t, web("web"))
+	e.KeepResult = true
+	s := e.open()
+	link, err := s.rootLinks()
+	if got := link("web/x"); err != nil || !strings.HasSuffix(got, "/.gcroots/fleet.nix/web-x") {
+		t.Error(got, err)
+	}
+	e.DryRun = true
+	if link, err := s.rootLinks(); err != nil || link("web") != "" {
+		t.Error(link("web"), err)
+	}
+}
+
+// TestBuilderSettings: the command line counts more than the user's file.
+func TestBuilderSettings(t *testing.T) {
+	e, _ := tested(t)
+	e.Engine, e.Image = "podman", "an/image"
+	b, err := e.open().builderSettings()
+	if err != nil || b.Engine != "podman" || b.Image != "an/image" || b.ImageFile != "" {
+		t.Errorf("%+v %v", b, err)
+	}
+	e.ImageFile = "/nowhere"
+	if _, err := e.open().builderSettings(); err == nil || !strings.HasPrefix(err.Error(), "cannot read --image-file /nowhere") {
+		t.Error(err)
+	}
+}
+
+func TestParseAction(t *testing.T) {
+	if a, err := ParseAction("boot"); a != activate.Boot || err != nil {
+		t.Error(a, err)
+	}
+	if _, err := ParseAction("swich"); err == nil || !strings.Contains(fault.Render(err), "did you mean switch?") {
+		t.Error(err)
 	}
 }
