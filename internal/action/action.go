@@ -82,6 +82,8 @@ type Options struct {
 	// the configuration says; Targets are other addresses of hosts.
 	Elevate, User string
 	Targets       fleet.Targets
+	// ForwardAgent lets sudo on all hosts ask the agent of this machine.
+	ForwardAgent bool
 	// Local is the host that is this machine: a name, or ThisMachine; empty: the one
 	// whose configuration allows it. LocalAllowed refuses any other.
 	Local        string

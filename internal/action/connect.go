@@ -27,6 +27,7 @@ func (s *session) openPool() error {
 		return err
 	}
 	o.Elevate = s.Elevate
+	o.Agent = s.ForwardAgent
 	o.Sink = s.View
 	o.Greeting = deploy.Greeting
 	o.Password, o.PasswordOnRequest = s.Password, s.PasswordOnRequest
@@ -115,7 +116,7 @@ func (s *session) reached(h fleet.Host) fleet.Host {
 	if s.User == "" {
 		return h
 	}
-	if d, ok := s.Targets.Of(h.Name); !ok || d.User == "" {
+	if to, ok := s.Targets.Of(h.Name); !ok || to[0].User == "" {
 		h.At.User = s.User
 	}
 	return h

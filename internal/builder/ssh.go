@@ -59,8 +59,7 @@ func NewTarget(tool *nix.Tool, pool *ssh.Pool, h fleet.Host) (Builder, error) {
 	if h.BuildOnly || h.At.Host == "" {
 		return nil, fault.New("cannot be built on itself: it has no address").On(h.Name).Hint("choose another builder: --builder auto")
 	}
-	t := ssh.Target{Name: h.Name, Host: h.At.Host, User: h.At.User, Port: h.At.Port}
-	return &sshStore{tool: tool, name: h.Name + " itself", kind: KindTarget, place: sshPlace{host: pool.Host(t), elevate: true}}, nil
+	return &sshStore{tool: tool, name: h.Name + " itself", kind: KindTarget, place: sshPlace{host: pool.Host(ssh.TargetOf(h)), elevate: true}}, nil
 }
 
 func (s *sshStore) Name() string             { return s.name }

@@ -32,6 +32,7 @@ type globals struct {
 	image           string
 	imageFile       string
 	elevate         string
+	forwardAgent    bool
 	local           string
 	user            string
 	localAllowed    bool
@@ -90,12 +91,13 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 	f.StringVar(&g.flake, "flake", "", "the flake that holds the hosts: `REF`, REF#OUTPUT or REF#HOST")
 	f.StringVar(&g.dialect, "dialect", "", "read the configuration as `NAME`: "+strings.Join(all.Names(), ", "))
 	f.BoolVar(&g.impure, "impure", false, "let a flake see this machine (environment, paths), as Nix's --impure does")
-	f.StringArrayVar((*[]string)(&g.targets), "target", nil, "reach a host at another address in this run: `HOST=ADDRESS`, or [user@]address[:port] alone for a single host; may be repeated")
+	f.StringArrayVar((*[]string)(&g.targets), "target", nil, "reach a host at another address in this run: `HOST=ADDRESS`, or [user@]address[:port] alone for a single host; several with commas between them are tried in order; may be repeated")
 	f.StringVar(&g.buildHost, "build-host", "", "build on this `HOST`, over ssh; the same as --builder ssh-ng://HOST")
 	f.BoolVar(&g.noEvalCache, "no-eval-cache", false, "evaluate, also what a flake of the same content gave before")
 	f.StringArrayVar(&g.inputs, "override-input", nil, "take another flake for an input, as Nix does: --override-input `INPUT REF`")
 	f.StringVar(&g.elevate, "elevate", "auto", "how to become root on hosts: auto, sudo, doas, none")
 
+	f.BoolVar(&g.forwardAgent, "forward-agent", false, "let sudo on hosts ask the agent of this machine (pam_ssh_agent_auth); who is root on a host can use the agent meanwhile")
 	f.StringVar(&g.user, "user", "", "log in as `USER` on the hosts of this run")
 	f.StringVar(&g.local, "local", "", "reach the host `HOST` without ssh, because it is this machine (default: the one with this machine's name), and no other unless --on says more")
 	f.Lookup("local").NoOptDefVal = action.ThisMachine
@@ -280,7 +282,7 @@ func (g *globals) options() (o action.Options, err error) {
 		DryRun: g.dryRun, Verbose: g.verbose, KeepResult: g.keepResult, ResultDir: !g.json,
 		ShowTrace: g.showTrace, Impure: g.impure, NoEvalCache: g.noEvalCache, AllowBuildShell: g.allowBuildShell, Overrides: g.overrides(),
 		Engine: g.engine, Image: g.image, ImageFile: g.imageFile,
-		Elevate: g.elevate, User: g.user, Targets: g.targets, Local: g.local, LocalAllowed: g.localAllowed,
+		Elevate: g.elevate, User: g.user, Targets: g.targets, ForwardAgent: g.forwardAgent, Local: g.local, LocalAllowed: g.localAllowed,
 	}
 	if o.Limits, err = deploy.ParseLimits(g.parallel); err != nil {
 		return o, err

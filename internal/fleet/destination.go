@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 )
@@ -10,6 +11,18 @@ import (
 type Destination struct {
 	User, Host string // User may be empty
 	Port       int    // 0: none was given
+}
+
+// String is the destination as ParseDestination reads it.
+func (d Destination) String() string {
+	s := d.Host
+	if d.Port != 0 {
+		s = net.JoinHostPort(d.Host, strconv.Itoa(d.Port))
+	}
+	if d.User != "" {
+		s = d.User + "@" + s
+	}
+	return s
 }
 
 // ParseDestination reads [user@]host[:port]; an IPv6 address before a port is in
@@ -66,6 +79,13 @@ func (h *Host) SettleTarget() error {
 		return fmt.Errorf("targetHost = %q and targetUser = %q name two users", h.At.Host, h.At.User)
 	case d.Port != 0 && h.At.Port != 0 && d.Port != h.At.Port:
 		return fmt.Errorf("targetHost = %q and targetPort = %d name two ports", h.At.Host, h.At.Port)
+	}
+	for i, also := range h.At.Also {
+		also = strings.TrimSuffix(strings.TrimPrefix(also, "ssh://"), "/")
+		if _, err := ParseDestination(also); err != nil {
+			return fmt.Errorf("targetHost: the further address %w", err)
+		}
+		h.At.Also[i] = also
 	}
 	h.At.Host = d.Host
 	if d.User != "" {

@@ -62,12 +62,17 @@ type Address struct {
 	Host string `json:"host,omitempty"`
 	User string `json:"user,omitempty"`
 	Port int    `json:"port,omitempty"`
+	// Also are further addresses, [user@]host[:port], in the order in which they are
+	// tried where nobody answers at Host. What one leaves open is as above.
+	Also []string `json:"also,omitempty"`
 	// Options are further arguments of ssh.
 	Options []string `json:"options,omitempty"`
 	// Become are the words before a command that make it root's; none: find out.
 	Become []string `json:"become,omitempty"`
 	// AskPassword says that becoming root wants a password, for which a person is asked.
 	AskPassword bool `json:"askPassword,omitempty"`
+	// ForwardAgent lets sudo on the host ask the agent of this machine (pam_ssh_agent_auth).
+	ForwardAgent bool `json:"forwardAgent,omitempty"`
 	// Local says that the host may be deployed to from itself, without ssh.
 	Local bool `json:"local,omitempty"`
 }

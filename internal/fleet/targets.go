@@ -7,11 +7,32 @@ import (
 )
 
 // Targets are addresses of hosts for one run, as a person says them: HOST=ADDRESS, or an
-// address alone for a single host. An address is what ParseDestination reads.
+// address alone for a single host. Several addresses, with commas between them, are
+// tried in order. An address is what ParseDestination reads.
 type Targets []string
 
-// Of gives the address of a host, if there is one.
-func (t Targets) Of(host string) (Destination, bool) {
+// Apply gives a host the addresses that were said for it. What the first of them leaves
+// open is as it was.
+func (t Targets) Apply(h *Host) {
+	to, ok := t.Of(h.Name)
+	if !ok {
+		return
+	}
+	first := to[0]
+	h.At.Host, h.At.Also = first.Host, nil
+	if first.User != "" {
+		h.At.User = first.User
+	}
+	if first.Port != 0 {
+		h.At.Port = first.Port
+	}
+	for _, d := range to[1:] {
+		h.At.Also = append(h.At.Also, d.String())
+	}
+}
+
+// Of gives the addresses of a host, if there are some.
+func (t Targets) Of(host string) ([]Destination, bool) {
 	for _, word := range t {
 		name, address, named := strings.Cut(word, "=")
 		if !named {
@@ -19,11 +40,24 @@ func (t Targets) Of(host string) (Destination, bool) {
 		} else if name != host {
 			continue
 		}
-		if d, err := ParseDestination(strings.TrimPrefix(address, "ssh://")); err == nil {
-			return d, true
+		if to, err := parseAddresses(address); err == nil {
+			return to, true
 		}
 	}
-	return Destination{}, false
+	return nil, false
+}
+
+// parseAddresses reads ADDRESS[,ADDRESS...].
+func parseAddresses(s string) ([]Destination, error) {
+	var to []Destination
+	for word := range strings.SplitSeq(s, ",") {
+		d, err := ParseDestination(strings.TrimPrefix(word, "ssh://"))
+		if err != nil {
+			return nil, err
+		}
+		to = append(to, d)
+	}
+	return to, nil
 }
 
 // Check refuses addresses of hosts that there are not, and what is none. all are the
@@ -43,11 +77,11 @@ func (t Targets) Check(all, selected []string) error {
 		case !slices.Contains(all, name):
 			return &SelectionError{Msg: fmt.Sprintf("--target %s: there is no host '%s'%s", word, name, meant(name, all))}
 		}
-		if _, err := ParseDestination(strings.TrimPrefix(address, "ssh://")); err != nil {
+		if _, err := parseAddresses(address); err != nil {
 			return &SelectionError{Msg: fmt.Sprintf("--target %s: %s", word, err)}
 		}
 		if seen[name] {
-			return &SelectionError{Msg: fmt.Sprintf("--target names two addresses of %s", name)}
+			return &SelectionError{Msg: fmt.Sprintf("--target names two addresses of %s", name), Hints: []string{"--target " + name + "=ADDRESS,ADDRESS tries them in order"}}
 		}
 		seen[name] = true
 	}

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -17,6 +18,8 @@ func TestTargets(t *testing.T) {
 		{Targets{"root@10.0.0.1:2222"}, []string{"web"}, "web", Destination{User: "root", Host: "10.0.0.1", Port: 2222}, ""},
 		{Targets{"db=ssh://10.0.0.2", "web=admin@w"}, all, "web", Destination{User: "admin", Host: "w"}, ""},
 		{Targets{"db=[::1]:22"}, all, "db", Destination{Host: "::1", Port: 22}, ""},
+		{Targets{"db=ana@x,[::1]:22,y"}, all, "db", Destination{User: "ana", Host: "x"}, ""},
+		{Targets{"db=x,"}, all, "", Destination{}, "has no usable host name"},
 		{Targets{"db=x"}, all, "web", Destination{}, ""},
 		{Targets{"x"}, all, "", Destination{}, "--target x is for a single host, and this run has 2"},
 		{Targets{"bd=x"}, all, "", Destination{}, "there is no host 'bd' (did you mean db?)"},
@@ -30,8 +33,14 @@ func TestTargets(t *testing.T) {
 		if c.host == "" {
 			continue
 		}
-		if got, ok := c.targets.Of(c.host); got != c.want || ok != (c.want.Host != "") {
+		got, ok := c.targets.Of(c.host)
+		if got = append(got, Destination{}); got[0] != c.want || ok != (c.want.Host != "") {
 			t.Errorf("%q: %s is at %+v", c.targets, c.host, got)
 		}
+	}
+	h := Host{Name: "db", At: Address{Host: "old", User: "deploy", Port: 7, Also: []string{"older"}}}
+	Targets{"db=x,ana@[::1]:22,y"}.Apply(&h)
+	if got := fmt.Sprint(h.At.User, h.At.Host, h.At.Port, h.At.Also); got != "deployx7 [ana@[::1]:22 y]" {
+		t.Error(got)
 	}
 }

@@ -121,17 +121,17 @@ func onlyConfig(file string, args []string) (string, []string) {
 
 // transport are the options that say how to reach and trust the host: all that
 // another program's ssh (Nix's) needs too.
-func (h *Host) transport() []string {
+func (h *Host) transport(to address) []string {
 	o := h.pool.opts
 	var a []string
 	if o.ConfigFile != "" {
 		a = append(a, "-F", o.ConfigFile)
 	}
-	if h.target.User != "" {
-		a = append(a, "-l", h.target.User)
+	if to.user != "" {
+		a = append(a, "-l", to.user)
 	}
-	if h.target.Port != 0 {
-		a = append(a, "-p", strconv.Itoa(h.target.Port))
+	if to.port != 0 {
+		a = append(a, "-p", strconv.Itoa(to.port))
 	}
 	if o.IdentityFile != "" {
 		a = append(a, "-i", o.IdentityFile)
@@ -139,12 +139,12 @@ func (h *Host) transport() []string {
 	if o.SkipHostKeyCheck {
 		a = append(a, "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null")
 	}
-	a = append(a, "-o", "BatchMode=yes", "-o", "ClearAllForwardings=yes", "-o", "ForwardAgent=no", "-o", "ForwardX11=no")
+	a = append(a, "-o", "BatchMode=yes", "-o", "ClearAllForwardings=yes", "-o", "ForwardAgent="+yesNo(h.target.forwards), "-o", "ForwardX11=no")
 	extra := h.extra() // of two values ssh takes the first
 	a = append(a, extra...)
 	if option(extra, "ConnectTimeout") == "" {
 		// Rounded up: 0 would mean for ever.
-		timeout := int((o.ConnectTimeout + time.Second - 1) / time.Second)
+		timeout := int((h.connectTimeout() + time.Second - 1) / time.Second)
 		a = append(a, "-o", "ConnectTimeout="+strconv.Itoa(timeout))
 	}
 	return append(a,
@@ -156,6 +156,15 @@ func (h *Host) transport() []string {
 func (h *Host) extra() []string {
 	own, _ := ownArgs(h.target.Options.List()) // check has refused what is none
 	return slices.Concat(h.pool.opts.ExtraArgs, own)
+}
+
+// connectTimeout bounds the TCP connection and the exchange of keys. Where there is
+// another address to try, nobody waits long for one.
+func (h *Host) connectTimeout() time.Duration {
+	if o := h.pool.opts; len(h.addresses) > 1 && !o.timeoutGiven {
+		return min(o.ConnectTimeout, 5*time.Second)
+	}
+	return h.pool.opts.ConnectTimeout
 }
 
 // guards are what every ssh of ours begins with: whatever a configuration says, it
@@ -215,16 +224,20 @@ func (h *Host) args(socket string, master bool, command string) []string {
 	// What must hold comes first, because ssh takes the first value it sees;
 	// -S comes last, because there it takes the last.
 	a := Guards(h.pool.opts.Program)
+	if h.target.forwards {
+		a = forwardingAgent(a)
+	}
 	if master {
 		a = append(a, "-o", "ControlMaster=yes")
 	} else {
 		a = append(a, "-o", "ControlMaster=no")
 	}
-	a = append(a, h.transport()...)
+	to := h.current()
+	a = append(a, h.transport(to)...)
 	if socket == "" {
 		socket = "none"
 	}
-	return append(a, "-S", socket, "--", h.target.Host, command)
+	return append(a, "-S", socket, "--", to.host, command)
 }
 
 // NixSSHOpts is the value of NIX_SSHOPTS for Nix's own programs (nix copy,
@@ -234,7 +247,7 @@ func (h *Host) args(socket string, master bool, command string) []string {
 // blanks.
 func (h *Host) NixSSHOpts() string {
 	// Not PermitLocalCommand=no: Nix waits for what its LocalCommand prints.
-	a := append([]string{"-o", "ControlMaster=no", "-o", "ControlPath=none"}, h.transport()...)
+	a := append([]string{"-o", "ControlMaster=no", "-o", "ControlPath=none"}, h.transport(h.current())...)
 	words := make([]string, len(a))
 	for i, w := range a {
 		words[i] = shell.Word(w)
@@ -252,8 +265,9 @@ func (h *Host) Words(flags ...string) []string {
 	if o.ConfigFile != "" {
 		a = append(a, "-F", o.ConfigFile)
 	}
-	if h.target.Port != 0 {
-		a = append(a, "-p", strconv.Itoa(h.target.Port))
+	to := h.current()
+	if to.port != 0 {
+		a = append(a, "-p", strconv.Itoa(to.port))
 	}
 	if o.IdentityFile != "" {
 		a = append(a, "-i", o.IdentityFile)
@@ -262,9 +276,9 @@ func (h *Host) Words(flags ...string) []string {
 		a = append(a, "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null")
 	}
 	a = append(a, h.extra()...)
-	dest := h.target.Host
-	if h.target.User != "" {
-		dest = h.target.User + "@" + dest
+	dest := to.host
+	if to.user != "" {
+		dest = to.user + "@" + dest
 	}
 	return append(a, "--", dest)
 }

@@ -29,10 +29,11 @@ type elevation struct {
 	password bool     // sudo reads secret from stdin
 	secret   string
 	trial    bool // send the password only
+	agent    bool // over a connection that forwards the agent
 }
 
 // Elevation tells how the host's commands become root: "none", "sudo",
-// "sudo with a password" or "doas".
+// "sudo with a password", "sudo with the agent" or "doas".
 func (h *Host) Elevation(ctx context.Context) (string, error) {
 	e, err := h.elevation(ctx)
 	switch {
@@ -40,6 +41,8 @@ func (h *Host) Elevation(ctx context.Context) (string, error) {
 		return "", err
 	case len(e.words) == 0:
 		return ElevateNone, nil
+	case e.agent:
+		return "sudo with the agent", nil
 	case e.password:
 		return "sudo with a password", nil
 	case strings.HasSuffix(e.words[0], "doas"):
@@ -140,6 +143,9 @@ func (h *Host) trySudo(ctx context.Context, me *login, auto bool) (*elevation, e
 	if err == nil || !errors.As(err, &refused) {
 		return e, err
 	}
+	if h.mayForward() && !strings.Contains(refused.Stderr, "must have a tty") {
+		return h.withAgent(ctx, me, []string{sudo}, refused)
+	}
 	if auto && me.doas != "" {
 		if e, err := h.tryDoas(ctx, me); err == nil {
 			return e, nil
@@ -169,6 +175,9 @@ func (h *Host) tryWords(ctx context.Context, me *login, words []string) (*elevat
 	if err == nil || !errors.As(err, &refused) || baseName(program) != "sudo" {
 		return e, err
 	}
+	if h.mayForward() {
+		return h.withAgent(ctx, me, append([]string{program}, rest...), refused)
+	}
 	return h.withPassword(ctx, me, append([]string{program}, rest...), refused)
 }
 
@@ -182,10 +191,7 @@ func (h *Host) withPassword(ctx context.Context, me *login, sudo []string, refus
 	if err != nil {
 		return nil, fault.New("no password for sudo: %w", err).On(h.target.Name)
 	}
-	e := &elevation{words: slices.Concat(sudo[:1], []string{"-k", "-S"}, sudo[1:]), password: true, secret: secret}
-	if len(sudo) == 1 {
-		e.words = append(e.words, "--")
-	}
+	e := &elevation{words: asking(sudo), password: true, secret: secret}
 	// The first time only the password is sent: if it is wrong, that is one
 	// failed attempt, not three.
 	err = h.tryElevation(ctx, &elevation{words: e.words, password: true, secret: secret, trial: true})
@@ -194,6 +200,15 @@ func (h *Host) withPassword(ctx context.Context, me *login, sudo []string, refus
 			Hint("try it on the host: %s", h.CommandLine("-t")+" sudo -k true")
 	}
 	return e, err
+}
+
+// asking is a sudo that asks for a password on its standard input.
+func asking(sudo []string) []string {
+	words := slices.Concat(sudo[:1], []string{"-k", "-S"}, sudo[1:])
+	if len(sudo) == 1 {
+		words = append(words, "--")
+	}
+	return words
 }
 
 func (h *Host) tryDoas(ctx context.Context, me *login) (*elevation, error) {
@@ -215,13 +230,14 @@ func (h *Host) tryDoas(ctx context.Context, me *login) (*elevation, error) {
 // tryElevation runs nothing, elevated. The error holds an *ElevateError when
 // the elevation itself was refused.
 func (h *Host) tryElevation(ctx context.Context, e *elevation) error {
-	l, err := h.acquire(ctx)
+	by := h.by(e)
+	l, err := by.acquire(ctx)
 	if err != nil {
 		return err
 	}
-	p, err := h.launch(ctx, probe, l, e)
+	p, err := by.launch(ctx, probe, l, e)
 	if err != nil {
-		h.release(l)
+		by.release(l)
 		return err
 	}
 	p.Stdin.Close()

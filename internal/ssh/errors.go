@@ -27,12 +27,7 @@ func tooEarly(err error) bool {
 func clean(s string) string { return strings.TrimSpace(text.Clean(s)) }
 
 // address is the host as a person knows it, with the port when we know it.
-func (h *Host) address() string {
-	if h.target.Port == 0 {
-		return h.target.Host
-	}
-	return net.JoinHostPort(h.target.Host, strconv.Itoa(h.target.Port))
-}
+func (h *Host) address() string { return h.current().String() }
 
 // notStarted explains why a command did not begin to run; code is the local
 // ssh's exit code.
@@ -42,7 +37,7 @@ func (h *Host) notStarted(p *process, code int) error {
 		f := h.classify(said)
 		// A second, because ssh measures in whole ones.
 		if c := new(*host.ConnectError); p.lane == nil && errors.As(f, c) && (*c).Kind == host.Timeout {
-			(*c).Early = time.Since(p.born) < h.pool.opts.ConnectTimeout-time.Second
+			(*c).Early = time.Since(p.born) < h.connectTimeout()-time.Second
 		}
 		if host.KindOf(f) == host.Dropped && p.lane != nil {
 			return &host.DroppedError{Host: h.target.Name, Command: p.cmd.String(), Stderr: said, Err: f}
@@ -77,6 +72,9 @@ func (h *Host) check() error {
 	if strings.HasPrefix(h.target.Host, "-") {
 		return fault.New("%q is no address: it begins with a dash", h.target.Host).On(h.target.Name).
 			Because(&host.ConnectError{Kind: host.BadConfig}).Hint("look at deployment.targetHost")
+	}
+	if h.bad != nil {
+		return fault.New("a further address of the host: %w", h.bad).On(h.target.Name).Because(&host.ConnectError{Kind: host.BadConfig})
 	}
 	if _, err := ownArgs(h.target.Options.List()); err != nil {
 		return fault.New("the host's own options of ssh: %w", err).On(h.target.Name).Because(&host.ConnectError{Kind: host.BadConfig})
@@ -168,7 +166,7 @@ func (h *Host) classify(said string) *fault.Error {
 	make := func(kind host.Kind, format string, args ...any) *fault.Error {
 		return fault.New(format, args...).On(h.target.Name).Because(&host.ConnectError{Kind: kind, Stderr: said})
 	}
-	if h.target.Host == "" {
+	if h.current().host == "" {
 		return make(host.BadConfig, "it has no address to connect to").Hint("set deployment.targetHost to one, or leave it out where the name is the address")
 	}
 	at := h.address()
@@ -231,7 +229,7 @@ func (h *Host) classify(said string) *fault.Error {
 	case has("exec request failed on channel", "shell request failed on channel", "administratively prohibited"):
 		return make(host.NoLogin, "logged in, but the account runs no commands: the host refused one").Detail(host.LastLines(said, 2)...).Hint("%s", verbose)
 	case has("Could not resolve hostname"):
-		name, why := h.target.Host, ""
+		name, why := h.current().host, ""
 		if n := noName.FindStringSubmatch(said); n != nil {
 			name, why = n[1], clean(n[2])
 		}
@@ -252,7 +250,7 @@ func (h *Host) classify(said string) *fault.Error {
 		}
 		return make(host.Unreachable, "no way to %s: %s", at, why).Hint("%s", verbose)
 	case has("timed out", "Timeout, server "):
-		return make(host.Timeout, "no answer on %s within %s", at, h.pool.opts.ConnectTimeout).Hint("%s", verbose)
+		return make(host.Timeout, "no answer on %s within %s", at, h.connectTimeout()).Hint("%s", verbose)
 	case has("Connection closed by", "Connection reset", "closed by remote host", "Broken pipe", "kex_exchange_identification",
 		"Control master terminated", "read header failed", "read from master failed", "Connection to "):
 		return make(host.Dropped, "%s closed the connection before the login", at).Detail(host.LastLines(said, 2)...).Hint("%s", verbose)
@@ -271,16 +269,18 @@ func lookUp() []string {
 
 // knownHostsName is the host's name in a known_hosts file.
 func (h *Host) knownHostsName() string {
-	if h.target.Port != 0 && h.target.Port != 22 {
-		return "[" + h.target.Host + "]:" + strconv.Itoa(h.target.Port)
+	a := h.current()
+	if a.port != 0 && a.port != 22 {
+		return "[" + a.host + "]:" + strconv.Itoa(a.port)
 	}
-	return h.target.Host
+	return a.host
 }
 
 func (h *Host) keyscan() string {
+	to := h.current()
 	a := []string{"ssh-keyscan"}
-	if h.target.Port != 0 {
-		a = append(a, "-p", strconv.Itoa(h.target.Port))
+	if to.port != 0 {
+		a = append(a, "-p", strconv.Itoa(to.port))
 	}
-	return shell.Join(append(a, "--", h.target.Host))
+	return shell.Join(append(a, "--", to.host))
 }

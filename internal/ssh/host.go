@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"godwit/internal/awake"
@@ -21,6 +22,10 @@ import (
 type Host struct {
 	pool   *Pool
 	target Target
+
+	addresses []address
+	at        atomic.Int32 // index of the address that connections go to
+	bad       error        // of a further address that is none
 
 	mu      sync.Mutex
 	lanes   []*lane
@@ -280,12 +285,7 @@ func (h *Host) openLane(ctx context.Context, placed bool) (*lane, error) {
 	over, err := p.dial(ctx, h)
 	if err == nil {
 		defer over()
-		for n := 1; ; n++ {
-			l, err = h.tryLane(ctx)
-			if n == again || !tooEarly(err) || ctx.Err() != nil {
-				break
-			}
-		}
+		l, err = h.anyLane(ctx)
 	} else {
 		err = &host.Interrupted{Host: h.target.Name, Cmd: "connecting", Err: context.Cause(ctx)}
 	}
@@ -428,7 +428,7 @@ func (h *Host) prepare(ctx context.Context, cmd host.Cmd) (*lane, *elevation, er
 	if cmd.Fresh {
 		return nil, elev, nil
 	}
-	l, err := h.acquire(ctx)
+	l, err := h.by(elev).acquire(ctx)
 	return l, elev, err
 }
 
@@ -455,14 +455,14 @@ func (h *Host) open(ctx context.Context, cmd host.Cmd) (*process, error) {
 	}
 	var p *process
 	if err == nil {
-		p, err = h.launch(ctx, cmd, l, elev)
+		p, err = h.by(elev).launch(ctx, cmd, l, elev)
 		if err != nil {
 			h.sessionOver()
 		}
 	}
 	if err != nil {
 		if l != nil {
-			h.release(l)
+			l.host.release(l)
 		}
 		return nil, err
 	}
@@ -505,8 +505,12 @@ func (h *Host) sessionOver() {
 // Run is host.Conn's.
 func (h *Host) Run(ctx context.Context, cmd host.Cmd) error {
 	for n := 1; ; n++ {
+		from := h.at.Load()
 		err := h.run(ctx, cmd)
-		if n == again || !tooEarly(err) || cmd.Stdin != nil || ctx.Err() != nil {
+		// A new connection of its own may have found nobody at this address.
+		moved := cmd.Fresh && elsewhere(err) && h.turn(from)
+		early := n < again && tooEarly(err)
+		if !early && !(moved && n < len(h.addresses)) || cmd.Stdin != nil || ctx.Err() != nil {
 			return err
 		}
 	}
@@ -592,6 +596,9 @@ func (h *Host) Disconnect() {
 	lanes := h.lanes
 	h.lanes = nil
 	h.mu.Unlock()
+	if other := h.pool.forwarding(h, false); other != nil {
+		other.Disconnect()
+	}
 	for _, l := range lanes {
 		l.proc.Kill()
 	}

@@ -46,13 +46,16 @@ func statusMark(mark string) string { return "\x1e" + mark }
 
 // bootstrap is what the login shell runs. Between the single quotes is no
 // backslash, single quote or line break: it reads the same in every shell.
-func bootstrap(elevate []string, mark string, password bool) string {
+func bootstrap(elevate []string, mark string, password, agent bool) string {
 	var b strings.Builder
 	b.WriteString("exec ")
 	for _, w := range elevate {
 		b.WriteString(w + " ")
 	}
 	b.WriteString("/bin/sh -c '")
+	if agent { // it was for sudo, and is not for what runs now
+		b.WriteString("unset SSH_AUTH_SOCK; ")
+	}
 	if password {
 		// sudo may or may not have taken the first line, the password.
 		b.WriteString(`IFS= read -r _g; [ "$_g" = ` + mark + ` ] || { IFS= read -r _g; [ "$_g" = ` + mark + ` ] || exit 99; }; `)
@@ -272,7 +275,7 @@ func (p *process) start(ctx context.Context, socket string, master bool) error {
 	release := func() { stop(); cancel(nil); h.pool.procs.Done() }
 
 	trial := p.elev != nil && p.elev.trial
-	args := h.args(socket, master, bootstrap(elevate, p.mark, password != nil && !trial))
+	args := h.args(socket, master, bootstrap(elevate, p.mark, password != nil && !trial, p.elev != nil && p.elev.agent))
 	if master {
 		args = append(h.cipherArgs(ctx), args...)
 	}

@@ -52,6 +52,7 @@ type Options struct {
 	// ConnectTimeout bounds the TCP connection and the exchange of keys; 0 means 10s.
 	// One in ExtraArgs goes before it.
 	ConnectTimeout time.Duration
+	timeoutGiven   bool // it is the person's
 	// LoginLimit bounds a whole login, from TCP to the shell's first word, and how long
 	// a host that is connected to may take to begin with a command (sudo may ask a
 	// directory first); 0 means three times ConnectTimeout.
@@ -60,6 +61,8 @@ type Options struct {
 	Elevate string
 	// Password is asked for at most once per Pool, when a sudo wants one.
 	Password func(ctx context.Context) (string, error)
+	// Agent lets sudo ask the agent of this machine on all hosts.
+	Agent bool
 	// PasswordOnRequest leaves that to hosts whose Target has AskPassword.
 	PasswordOnRequest bool
 	// Sink gets the warning about host keys; nil drops it.
@@ -90,6 +93,12 @@ type Target struct {
 	// words before a command that make it root's, none: find out. Both are of Words,
 	// because targets are compared.
 	Options, Become Words
+	// Agent lets the host's sudo ask the agent of this machine; forwards is this Host of
+	// the two that there are then (agent.go).
+	Agent, forwards bool
+	// Also are further addresses, as fleet.ParseDestination reads them. They are tried
+	// in this order where nobody answers at Host.
+	Also Words
 	// AskPassword says that the host's sudo wants a password.
 	AskPassword bool
 }
@@ -118,7 +127,8 @@ func (w Words) List() []string {
 func TargetOf(h fleet.Host) Target {
 	t := Target{
 		Name: h.Name, Host: h.At.Host, User: h.At.User, Port: h.At.Port,
-		Options: JoinWords(h.At.Options), Become: JoinWords(h.At.Become), AskPassword: h.At.AskPassword,
+		Also: JoinWords(h.At.Also), Options: JoinWords(h.At.Options), Become: JoinWords(h.At.Become), AskPassword: h.At.AskPassword,
+		Agent: h.At.ForwardAgent,
 	}
 	if !h.Platform.Guessed() { // else it is only a guess
 		t.System = h.Platform.Name
@@ -194,7 +204,7 @@ func NewPool(opts Options) (*Pool, error) {
 	// Of two values ssh takes the first, which is the user's; of -F the last.
 	if s := option(opts.ExtraArgs, "ConnectTimeout"); s != "" {
 		if n, err := strconv.Atoi(s); err == nil && n > 0 {
-			opts.ConnectTimeout = time.Duration(n) * time.Second
+			opts.ConnectTimeout, opts.timeoutGiven = time.Duration(n)*time.Second, true
 		}
 	}
 	if opts.ConnectTimeout <= 0 {
@@ -234,6 +244,7 @@ func (p *Pool) Host(t Target) *Host {
 	h := p.hosts[t]
 	if h == nil {
 		h = &Host{pool: p, target: t, changed: make(chan struct{})}
+		h.addresses, h.bad = addressesOf(t)
 		p.hosts[t] = h
 	}
 	if system != "" {

@@ -292,7 +292,7 @@ func TestCmdCheck(t *testing.T) {
 	if line := line(host.Cmd{Script: "a\nb\n", Args: []string{"c\nd"}}, "m"); strings.Count(line, "\n") != 1 || !strings.HasSuffix(line, "\n") {
 		t.Errorf("%q is not one line", line)
 	}
-	if b := bootstrap([]string{"sudo", "-n"}, "m", true); strings.ContainsAny(b, "\\\n!") || strings.Count(b, "'") != 2 {
+	if b := bootstrap([]string{"sudo", "-n"}, "m", true, true); strings.ContainsAny(b, "\\\n!") || strings.Count(b, "'") != 2 {
 		t.Errorf("not the same in every shell: %s", b)
 	}
 }

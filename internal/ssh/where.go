@@ -55,7 +55,8 @@ func (p *Pool) Where(ctx context.Context, targets []Target) map[Target]host.Wher
 	gate := make(chan struct{}, 2*runtime.NumCPU())
 	for i, h := range hosts {
 		if plain && h.target.Options == "" {
-			h.goes(host.Where{Host: h.target.Host, Port: strconv.Itoa(cmp.Or(h.target.Port, 22))})
+			a := h.current()
+			h.goes(host.Where{Host: a.host, Port: strconv.Itoa(cmp.Or(a.port, 22))})
 		}
 		wg.Go(func() {
 			defer crash.Catch()
@@ -85,7 +86,7 @@ func (h *Host) Where(ctx context.Context) (host.Where, error) {
 	var w host.Where
 	err := h.configuration(ctx, func(key, value string) { readWhere(&w, key, value) })
 	if viaName.MatchString(w.Via) {
-		w.Alias = h.target.Host
+		w.Alias = h.current().host
 	}
 	if err == nil {
 		h.goes(w)

@@ -54,7 +54,7 @@ func expr(l source.Location, _ source.Options) string {
 		}
 		at = fmt.Sprintf("flake = %s; attr = %s; version = %s;", l.FlakeExpr(), nix.Quote(l.Attr), nix.Quote(version))
 	}
-	return fmt.Sprintf("(args: (%s) ({ %s common = (%s); } // args))", hiveNix, at, common.Nix)
+	return fmt.Sprintf("(args: (%s) ({ %s common = (%s); pin = (%s); } // args))", hiveNix, at, common.Nix, common.Pin())
 }
 
 // setting is how a hive spells what godwit has other words for. In settings of one

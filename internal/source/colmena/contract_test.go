@@ -97,16 +97,16 @@ var facts = []fact{
 
 	// 2.3 deployment
 	{is: "2.3 defaults", hive: `{ a = {}; }`, ask: `let x = host "a"; in { inherit (x) at tags buildOnly buildOn replaceUnknown secrets substituteOnDestination; }`,
-		want: `{"at":{"become":null,"host":"a","local":false,"options":[],"port":0,"user":"root"},"buildOn":null,"buildOnly":false,"replaceUnknown":true,"secrets":{},"substituteOnDestination":true,"tags":[]}`},
+		want: `{"at":{"also":[],"become":null,"forwardAgent":false,"host":"a","local":false,"options":[],"port":0,"user":"root"},"buildOn":null,"buildOnly":false,"replaceUnknown":true,"secrets":{},"substituteOnDestination":true,"tags":[]}`},
 	{is: "2.3 all of it", hive: `{ a.deployment = { targetHost = "h"; targetPort = 22; targetUser = "u"; allowLocalDeployment = true; buildOnTarget = true; tags = [ "x" ]; replaceUnknownProfiles = false;
 		privilegeEscalationCommand = [ "doas" ]; sshOptions = [ "-o" "Compression=yes" ]; }; }`,
 		ask:  `let x = host "a"; in { inherit (x) at tags buildOnly buildOn replaceUnknown; }`,
-		want: `{"at":{"become":["doas"],"host":"h","local":true,"options":["-o","Compression=yes"],"port":22,"user":"u"},"buildOn":"target","buildOnly":false,"replaceUnknown":false,"tags":["x"]}`},
+		want: `{"at":{"also":[],"become":["doas"],"forwardAgent":false,"host":"h","local":true,"options":["-o","Compression=yes"],"port":22,"user":"u"},"buildOn":"target","buildOnly":false,"replaceUnknown":false,"tags":["x"]}`},
 	{is: "2.3 no address, no user", hive: `{ a.deployment = { targetHost = null; targetUser = null; }; }`, ask: `let x = host "a"; in [ x.at.host x.at.user x.buildOnly ]`, want: `["","",true]`},
 	{is: "2.3 a port that is none", hive: `{ a.deployment.targetPort = 70000; }`, ask: `host "a"`, err: []string{"deployment.targetPort is 70000; a port is a number from 1 to 65535"}},
 	{is: "2.3 an option that does not exist", hive: `{ a.deployment.healthChecks = {}; }`, ask: `host "a"`, err: []string{"deployment.healthChecks", "does not exist"}},
 	{is: "2.3 the names beside it", hive: `{ a = {}; }`, ask: `h.siblings "a" [ "deployment" ]`,
-		want: `["allowLocalDeployment","buildOnTarget","keys","privilegeEscalationCommand","replaceUnknownProfiles","sshOptions","tags","targetHost","targetPort","targetUser"]`},
+		want: `["addresses","allowLocalDeployment","buildOnTarget","forwardAgent","keys","pinNixpkgs","privilegeEscalationCommand","replaceUnknownProfiles","sshOptions","tags","targetHost","targetPort","targetUser"]`},
 
 	// 2.4 keys
 	{is: "2.4 defaults", hive: `{ a.deployment.keys.k.text = "t"; }`, ask: `(host "a").secrets`,
@@ -128,6 +128,13 @@ var facts = []fact{
 			[ (s "a").colmena-chown-keys.deps (builtins.match ".*chown -h u:root /run/keys/k .*" (builtins.replaceStrings [ "\n" ] [ " " ] (s "a").colmena-chown-keys.text)) ((s "b") ? colmena-chown-keys) ]`,
 		want: `[["groups"],[],false]`},
 
+	// What colmena has no words for.
+	{is: "further addresses, the agent", hive: `{ a.deployment = { addresses = [ "b" "c@d:2" ]; forwardAgent = true; sshOptions = [ "-4" ]; }; }`,
+		ask: `let at = (host "a").at; in [ at.host at.also at.forwardAgent at.options ]`, want: `["a",["b","c@d:2"],true,["-4"]]`},
+	{is: "nixpkgs on the host", hive: `{ a.deployment.pinNixpkgs = true; b = {}; c = { deployment.pinNixpkgs = true; nix.nixPath = [ "x=/y" ]; }; }`,
+		ask:  `let n = host: h.nodes.${host}.config.nix; to = (n "a").registry.nixpkgs.to; in [ to.type (builtins.pathExists (to.path + "/nixos")) (builtins.hasContext to.path) (n "a").nixPath (n "b").registry (n "b").nixPath (n "c").nixPath ]`,
+		want: `["path",true,true,["nixpkgs=flake:nixpkgs"],{},[],["x=/y"]]`},
+
 	// 2.5 flakes
 	{is: "2.5 a raw hive, purely", flake: `{ colmena = { meta = { nixpkgs = import nixpkgs { system = "aarch64-linux"; }; description = "raw"; }; a = { boot.isContainer = true; deployment.tags = [ "x" ]; }; }; }`,
 		ask: `[ h.summary (host "a").tags (host "a").platform ]`, want: `[{"applyAll":true,"description":"raw","names":["a"],"nixConfig":{}},["x"],{"from":"pkgs","system":"aarch64-linux"}]`},
@@ -143,7 +150,7 @@ var facts = []fact{
 				({ lib, ... }: { options.deployment = lib.mkOption { type = lib.types.anything; }; })
 				{ deployment = { targetHost = "h"; targetUser = null; tags = [ "t" ]; keys = { }; targetPort = null; }; boot.isContainer = true; } ]; }; }; }`,
 		ask:  `[ h.summary (host "a").at (host "a").tags (host "a").platform.system (h.introspect (x: x)) ]`,
-		want: `[{"applyAll":false,"description":"made","names":["a"],"nixConfig":{"builders":"@/m"}},{"become":null,"host":"h","local":false,"options":[],"port":0,"user":""},["t"],"x86_64-linux",{"lib":1,"nodes":3,"pkgs":2}]`},
+		want: `[{"applyAll":false,"description":"made","names":["a"],"nixConfig":{"builders":"@/m"}},{"also":[],"become":null,"forwardAgent":false,"host":"h","local":false,"options":[],"port":0,"user":""},["t"],"x86_64-linux",{"lib":1,"nodes":3,"pkgs":2}]`},
 	{is: "2.5 an evaluated hive of a kind that nobody knows", attr: Made, flake: `{ colmenaHive = { __schema = "v9"; }; }`, ask: `h.summary`, err: []string{"has the schema v9 of colmena's, without nodes and metaConfig"}},
 
 	// 1.6 eval -E

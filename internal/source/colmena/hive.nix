@@ -12,8 +12,9 @@
 #   attr      the output of it that is the hive
 #   version   whose rule for `name' and `nodes' in specialArgs holds: "0.4" or "0.5"
 #   common    common.nix
+#   pin       pin.nix
 #   systems, fallback, targets: see common.nix
-{ file ? null, flake ? null, attr ? "colmenaHive", version ? "0.5", common, systems ? { }, fallback, targets ? null }:
+{ file ? null, flake ? null, attr ? "colmenaHive", version ? "0.5", common, pin, systems ? { }, fallback, targets ? null }:
 
 let
   inherit (builtins)
@@ -25,6 +26,8 @@ let
 
   # A flake is evaluated without anything from outside of it.
   hermetic = flake != null;
+
+  revision = if isAttrs flake then flake.rev or flake.dirtyRev or null else null;
 
   where = if hermetic then "the output ${attr} of ${if isString flake then flake else "the flake"}" else file;
 
@@ -196,6 +199,7 @@ let
         }
         keyModule
         deploymentOptions
+        (pin { inherit revision; when = config: config.deployment.pinNixpkgs; })
       ]
       # Messages then name the hive where a module has no file of its own.
       ++ map (m: { _file = where; imports = [ m ]; }) ([ (hive.defaults or { }) ] ++ list hive.${name})
@@ -255,6 +259,8 @@ let
           else if port > 0 && port < 65536 then port
           else throw "deployment.targetPort is ${toString port}; a port is a number from 1 to 65535";
         options = d.sshOptions or [ ];
+        also = d.addresses or [ ];
+        forwardAgent = d.forwardAgent or false;
         # null: godwit finds out by itself, and asks for a password where one is needed.
         become = if become == usualEscalation then null else become;
         inherit local;
@@ -331,6 +337,10 @@ let
         replaceUnknownProfiles = optional types.bool true "Whether to replace a system that was not deployed from here.";
         privilegeEscalationCommand = optional (types.listOf types.str) usualEscalation "Words before a command that make it root's.";
         sshOptions = optional (types.listOf types.str) [ ] "Options of ssh.";
+        # colmena has no words for these.
+        addresses = optional (types.listOf types.str) [ ] "Further addresses, tried in order where nobody answers at targetHost.";
+        forwardAgent = optional types.bool false "Whether sudo on the host may ask the agent of the deploying machine.";
+        pinNixpkgs = optional types.bool false "Whether nixpkgs on the host is that of its system.";
       };
     };
 

@@ -4,7 +4,8 @@
 #
 # always: whether there is a list of what commands of checks need also where no
 # check has a command. morph's systems have it.
-{ always ? false }:
+# pin, revision: what pin.nix gives, and is told.
+{ always ? false, pin ? import ./pin.nix, revision ? null }:
 { config, lib, options, pkgs, ... }:
 let
   inherit (lib) mkOption types;
@@ -97,10 +98,18 @@ in
   # Imported twice, also in two versions, it is there once.
   key = "godwit/deployment";
 
+  imports = [ (pin { inherit revision; when = config: config.deployment.pinNixpkgs; }) ];
+
   options.deployment = {
     targetHost = optional types.str "" "Name or address that ssh connects to.";
     targetPort = optional (types.nullOr types.int) null "Port that ssh connects to.";
     targetUser = optional types.str "" "User that ssh logs in as.";
+    addresses = optional (types.listOf types.str) [ ]
+      "Further addresses, [user@]host[:port], tried in order where nobody answers at targetHost.";
+    sshOptions = optional (types.listOf types.str) [ ] "Arguments of ssh for this host.";
+    forwardAgent = optional types.bool false
+      "Whether sudo on the host may ask the agent of the deploying machine (pam_ssh_agent_auth).";
+    pinNixpkgs = optional types.bool false "Whether nixpkgs on the host, as in `nix shell nixpkgs#hello', is that of its system.";
     buildOnly = optional types.bool false "Whether the host is built and never touched.";
     substituteOnDestination = optional types.bool false
       "Whether the host fetches from its own substituters what they have.";

@@ -8,11 +8,11 @@
 #   flake     the flake
 #   attr      the name of the output with godwit's own data
 #   own       whether to read that
-#   common, deploymentOptions  what common.nix and deployment.nix give
+#   common, deploymentOptions, pin  what common.nix, deployment.nix and pin.nix give
 #   systems   host -> platform, for hosts whose configuration says none
 #   fallback  the platform of all other such hosts
 #   targets   what `--target' asks for: name -> function of a node; or null
-{ flake, attr ? "", own ? false, common, deploymentOptions, systems ? { }, fallback, targets ? null }:
+{ flake, attr ? "", own ? false, common, deploymentOptions, pin, systems ? { }, fallback, targets ? null }:
 
 let
   inherit (builtins)
@@ -40,6 +40,8 @@ let
     words = where: v: if isString v then [ v ] else strings where v;
   };
 
+  revision = flake.rev or flake.dirtyRev or null;
+
   # The outputs.
   nixos = t.set "nixosConfigurations" (flake.nixosConfigurations or { });
   darwin = t.set "darwinConfigurations" (flake.darwinConfigurations or { });
@@ -61,7 +63,7 @@ let
     settings = [ "batch" "maxFailures" "onFailure" "together" "unreachable" "acceptRisks" "healthChecks" "preDeployChecks" ];
     top = keys.settings ++ [ "description" "hosts" "defaults" "orderingTags" "nixConfig" ];
     defaults = [
-      "user" "port" "sshOptions" "become" "askPassword" "local" "tags" "platform" "buildOn" "buildOnly" "substituteOnDestination" "secrets"
+      "user" "port" "sshOptions" "forwardAgent" "pinNixpkgs" "become" "askPassword" "local" "tags" "platform" "buildOn" "buildOnly" "substituteOnDestination" "secrets"
       "healthChecks" "preDeployChecks" "autoRollback" "magicRollback" "confirmTimeout" "activationTimeout"
     ];
     host = keys.defaults ++ [ "address" "profiles" "order" ] ++ kinds;
@@ -109,7 +111,7 @@ let
     in
     if ! isAttrs original then throw "the configuration is ${word (typeOf original)}; it takes what lib.nixosSystem gives"
     else if ! original ? options || ! original ? extendModules || plain.success then original
-    else original.extendModules { modules = [ (deploymentOptions { }) ]; };
+    else original.extendModules { modules = [ (deploymentOptions { inherit revision; }) ]; };
 
   nodeOf = name:
     if nixos ? ${name} && darwin ? ${name} then
@@ -160,6 +162,9 @@ let
           # Whose profiles they are can activate them, where that is all there is.
           user = or' (d.targetUser or null) (if value == null && all (p: p.user == (head people).user) people then (head people).user else "");
           port = d.targetPort or null;
+          also = d.addresses or [ ];
+          options = d.sshOptions or [ ];
+          forwardAgent = d.forwardAgent or false;
         };
         tags = d.tags or [ ];
         buildOnly = d.buildOnly or false;
@@ -185,6 +190,12 @@ let
       e = hosts.${name} or { };
       get = key: check: default: if e ? ${key} then check "${at}.${key}" e.${key} else if defaults ? ${key} then check "${output}.defaults.${key}" defaults.${key} else default;
       both = key: check: concatLists (map (s: if s.set ? ${key} then check "${s.at}.${key}" s.set.${key} else [ ]) [{ set = defaults; at = "${output}.defaults"; } { set = e; inherit at; }]);
+      addresses =
+        let l = get "address" t.words [ name ]; in
+        if l == [ ] then throw "${at}.address is an empty list" else l;
+      pinned = p: if p.kind != "nixos" && p.kind != "darwin" || ! get "pinNixpkgs" t.bool false then p
+        else if p.value ? extendModules then p // { value = p.value.extendModules { modules = [ (pin { inherit revision; }) ]; }; }
+        else throw "${at}.pinNixpkgs: the configuration is no value of nixosSystem, so nothing can be added to it";
       asked = filter (k: e ? ${k}) kinds;
       # What is not said is what the flake has under the host's name.
       found = nodeOf name;
@@ -220,7 +231,7 @@ let
       first = head profiles;
     in
     {
-      inherit profiles;
+      profiles = map pinned profiles;
       node = first.value;
       platform =
         let p = get "platform" t.string null; in
@@ -232,7 +243,9 @@ let
       data = {
         inherit name;
         at = {
-          host = get "address" t.string name;
+          host = head addresses;
+          also = builtins.tail addresses;
+          forwardAgent = get "forwardAgent" t.bool false;
           user = get "user" t.string "";
           port = get "port" t.int null;
           options = both "sshOptions" t.words;

@@ -101,6 +101,7 @@ var cases = []struct {
 	{"words for ssh add up, the narrowest first", `{ sshOpts = [ "-o" "C=1" ]; } // one { sshOpts = [ "-A" ]; } { a = hello // { sshOpts = [ "-4" ]; }; }`, "", map[string]string{
 		"at.options": `["-4","-A","-o","C=1"]`,
 	}},
+	{"further addresses, and the agent, which deploy-rs does not have", `one { addresses = [ "b" ]; forwardAgent = true; } { a = hello; }`, "", map[string]string{"at.also": `["b"]`, "at.forwardAgent": `true`}},
 	{"the port among them", `one { sshOpts = [ "-A" "-p" "2222" ]; } { a = hello; }`, "", map[string]string{"at.options": `["-A"]`, "at.port": `2222`}},
 	{"the port in one word", `one { sshOpts = [ "-p 022" "-p33" ]; } { a = hello; }`, "", map[string]string{"at.options": `[]`, "at.port": `22`}},
 	{"user is sshUser where it is not said", `one { sshUser = "ana"; } { a = { path = activate.noop pkgs.hello; }; }`, "", map[string]string{"profiles.0.user": `"ana"`, "at.user": `"ana"`}},

@@ -261,6 +261,8 @@ let
           become = if sudo == [ ] || sudo == [ "sudo" "-u" ] then null else sudo ++ [ "root" ];
           askPassword = any (p: p.settings.interactiveSudo or false) profiles;
           local = false;
+          also = strings "${n.place}.addresses" (n.self.addresses or [ ]);
+          forwardAgent = bool "${n.place}.forwardAgent" (n.self.forwardAgent or false);
         };
         buildOnly = false;
         buildOn = if any (p: p.settings.remoteBuild or false) profiles then "target" else null;
@@ -301,7 +303,7 @@ let
       settings = attrNames generic;
       safe = list: let r = tryEval (builtins.deepSeq list list); in if r.success then r.value else [ ];
       ofNode = name: let n = nodes.${name}; in
-        safe (unknown "deploy.nodes.${name}" (settings ++ [ "hostname" "profiles" "profilesOrder" "tags" ]) n)
+        safe (unknown "deploy.nodes.${name}" (settings ++ [ "hostname" "profiles" "profilesOrder" "tags" "addresses" "forwardAgent" ]) n)
         ++ safe (concatLists (map (p: unknown "deploy.nodes.${name}.profiles.${p}" (settings ++ [ "path" "profilePath" ]) n.profiles.${p}) (attrNames n.profiles)));
     in
     unknown "deploy" (settings ++ [ "nodes" "godwit" ]) deploy ++ concatLists (map ofNode (attrNames nodes));

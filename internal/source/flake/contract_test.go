@@ -69,8 +69,22 @@ func TestContract(t *testing.T) {
 			},
 		},
 		{
+			Name: "how a host is reached, and nixpkgs on it",
+			Files: repo(`nixosConfigurations = let plain = module: import (nixpkgs.outPath + "/nixos/lib/eval-config.nix") { system = null; modules = [ ./base.nix module ]; }; in {
+				web = plain { deployment = { addresses = [ "10.0.0.1" ]; sshOptions = [ "-4" ]; forwardAgent = true; pinNixpkgs = true; }; };
+				same = plain { nixpkgs.flake.source = nixpkgs.outPath; };
+			};`),
+			Git:   true,
+			Hosts: []sourcetest.Host{{Name: "same"}, {Name: "web", Is: []string{"at web", "or at 10.0.0.1", "ssh -4", "forward agent"}}},
+			Check: func(t *testing.T, res *source.Result) {
+				if h := res.Fleet.Hosts; h[0].Main().Drv != h[1].Main().Drv {
+					t.Errorf("by hand %s, pinned %s", h[0].Main().Drv, h[1].Main().Drv)
+				}
+			},
+		},
+		{
 			Name:  "and so they are where a configuration imports them",
-			Files: with(repo(`nixosConfigurations.web = nixos [ (import ./godwit.nix { }) { deployment.tags = [ "a" ]; } ];`), "godwit.nix", common.Deployment),
+			Files: with(with(repo(`nixosConfigurations.web = nixos [ (import ./godwit.nix { }) { deployment.tags = [ "a" ]; } ];`), "godwit.nix", common.Deployment), "pin.nix", common.Pin()),
 			Hosts: []sourcetest.Host{{Name: "web", Is: []string{"at web", "tag a", "profile system"}}},
 		},
 		{

@@ -30,6 +30,19 @@ func TestContract(t *testing.T) {
 			},
 		},
 		{
+			Name: "how a host is reached, and nixpkgs on it", File: "network.nix",
+			Files: map[string]string{"network.nix": `{
+			  a.deployment = { addresses = [ "10.0.0.1" ]; sshOptions = [ "-4" ]; forwardAgent = true; pinNixpkgs = true; };
+			  b = { pkgs, ... }: { networking.hostName = "a"; nixpkgs.flake.source = "${builtins.path { path = pkgs.path; name = "nixpkgs"; }}"; };
+			}`},
+			Hosts: []sourcetest.Host{{Name: "a", Is: []string{"at a", "or at 10.0.0.1", "ssh -4", "forward agent"}}, {Name: "b"}},
+			Check: func(t *testing.T, res *source.Result) {
+				if h := res.Fleet.Hosts; h[0].Main().Drv != h[1].Main().Drv {
+					t.Errorf("pinned %s, by hand %s", h[0].Main().Drv, h[1].Main().Drv)
+				}
+			},
+		},
+		{
 			Name: "one host fails alone", File: "network.nix",
 			Files:  map[string]string{"network.nix": `{ a = { }; bad = throw "no such luck"; c = { deployment.tagz = [ ]; }; z = { }; }`},
 			Hosts:  []sourcetest.Host{{Name: "a"}, {Name: "z", Is: []string{"at z"}}},

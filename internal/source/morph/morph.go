@@ -52,7 +52,7 @@ func evalMachines() string { return os.Getenv("MORPH_NIX_EVAL_MACHINES") }
 func expr(l source.Location, o source.Options) string {
 	machines := evalMachines()
 	if machines == "" {
-		return source.FileExpr("args: ("+networkNix+") (args // { common = ("+common.Nix+"); deploymentOptions = ("+common.Deployment+"); })")(l, o)
+		return source.FileExpr("args: ("+networkNix+") (args // { common = ("+common.Nix+"); deploymentOptions = ("+common.Options()+"); })")(l, o)
 	}
 	if abs, err := filepath.Abs(machines); err == nil {
 		machines = abs

@@ -155,7 +155,14 @@ let
     let d = node.config.deployment; in {
       inherit name;
       inherit (d) buildOnly substituteOnDestination tags buildOn;
-      at = { host = d.targetHost; user = d.targetUser; port = d.targetPort; };
+      at = {
+        host = d.targetHost;
+        user = d.targetUser;
+        port = d.targetPort;
+        also = d.addresses;
+        options = d.sshOptions;
+        inherit (d) forwardAgent;
+      };
       secrets = mapAttrs
         (_: s: {
           inherit (s) destination permissions action mkDirs uploadAt;

@@ -49,6 +49,30 @@ func TestContract(t *testing.T) {
 			},
 		},
 		{
+			Name: "how a host is reached", Git: true,
+			Files: repo(`{
+				defaults.sshOptions = [ "-4" ];
+				hosts.web = { address = [ "10.0.0.1" "web.example.org" "root@[::1]:2222" ]; user = "admin"; sshOptions = [ "-o" "ProxyJump=b" ]; forwardAgent = true; };
+				hosts.db.address = [ ];
+			}`, two),
+			Hosts:  []sourcetest.Host{{Name: "web", Is: []string{"at admin@10.0.0.1", "or at web.example.org", "or at root@[::1]:2222", "ssh -4 -o ProxyJump=b", "forward agent"}}},
+			Failed: map[string]string{"db": "godwit.hosts.db.address is an empty list"},
+		},
+		{
+			Name: "nixpkgs on the host", Git: true,
+			Files: repo(`let plain = module: import (nixpkgs.outPath + "/nixos/lib/eval-config.nix") { system = null; modules = [ ./base.nix module ]; }; in {
+				hosts = { a.nixos = plain { }; b = { nixos = plain { }; pinNixpkgs = true; }; c.nixos = plain { nixpkgs.flake.source = nixpkgs.outPath; };
+				d = { nixos = self.nixosConfigurations.db.config.system.build.toplevel; pinNixpkgs = true; }; }; }`, two),
+			Hosts:  []sourcetest.Host{{Name: "a"}, {Name: "b"}, {Name: "c"}},
+			Failed: map[string]string{"d": "godwit.hosts.d.pinNixpkgs: the configuration is no value of nixosSystem"},
+			Check: func(t *testing.T, res *source.Result) {
+				a, b, c := res.Fleet.Hosts[0].Main().Drv, res.Fleet.Hosts[1].Main().Drv, res.Fleet.Hosts[2].Main().Drv
+				if a == b || b != c {
+					t.Errorf("plain %s, pinned %s, by hand %s", a, b, c)
+				}
+			},
+		},
+		{
 			Name: "without hosts, those of the flake", Git: true,
 			Files: repo(`{ defaults.user = "root"; }`, two),
 			Hosts: []sourcetest.Host{{Name: "db", Is: []string{"at root@db", "profile system"}}, {Name: "web", Is: []string{"at root@web"}}},

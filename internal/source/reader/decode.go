@@ -44,8 +44,10 @@ type hostJSON struct {
 	At   struct {
 		Host, User         string
 		Port               int
+		Also               []string
 		Options, Become    []string
 		Local, AskPassword bool
+		ForwardAgent       bool
 	}
 	Platform                struct{ System, From string }
 	Tags                    []string
@@ -196,12 +198,18 @@ func (r *Reader) decode(value json.RawMessage) (h fleet.Host, targets []source.T
 	h = fleet.Host{
 		Name: j.Name,
 		At: fleet.Address{
-			Host: j.At.Host, User: j.At.User, Port: j.At.Port, Options: j.At.Options, Become: j.At.Become, Local: j.At.Local, AskPassword: j.At.AskPassword,
+			Host: j.At.Host, User: j.At.User, Port: j.At.Port, Also: j.At.Also, ForwardAgent: j.At.ForwardAgent, Options: j.At.Options, Become: j.At.Become, Local: j.At.Local, AskPassword: j.At.AskPassword,
 		},
 		BuildOnly: j.BuildOnly, SubstituteOnDestination: j.SubstituteOnDestination, BuildOn: j.BuildOn,
 		Tags: j.Tags, HealthChecks: j.HealthChecks.checks(dir), PreDeployChecks: j.PreDeployChecks.checks(dir),
 		Platform: fleet.Platform{Name: j.Platform.System, From: j.Platform.From},
 		Profiles: j.profiles(), Guard: j.Guard.guard(), KnownOnly: j.ReplaceUnknown != nil && !*j.ReplaceUnknown,
+	}
+	if len(h.At.Also) == 0 {
+		h.At.Also = nil
+	}
+	if len(h.At.Options) == 0 {
+		h.At.Options = nil
 	}
 	for _, name := range slices.Sorted(maps.Keys(j.Secrets)) {
 		s := j.Secrets[name]

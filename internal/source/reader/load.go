@@ -356,15 +356,7 @@ func (r *Reader) fit(h *fleet.Host) error {
 		return fault.New("%s%s", w("targetHost"), strings.TrimPrefix(err.Error(), "targetHost")).Because(err).On(h.Name).
 			Hint("%s takes a name or an address, %s and %s the rest", w("targetHost"), w("targetUser"), w("targetPort"))
 	}
-	if to, ok := r.opts.Reach.Of(h.Name); ok {
-		h.At.Host = to.Host
-		if to.User != "" {
-			h.At.User = to.User
-		}
-		if to.Port != 0 {
-			h.At.Port = to.Port
-		}
-	}
+	r.opts.Reach.Apply(h)
 	return nil
 }
 

@@ -54,7 +54,7 @@ type Host struct {
 	Is, Not []string
 }
 
-// Describe writes a host in lines, one a fact, for Host.Is: "at root@web:22",
+// Describe writes a host in lines, one a fact, for Host.Is: "at root@web:22", "or at web.example.org", "ssh -o X=y", "forward agent",
 // "platform x86_64-linux from fallback", "tag a", "build only", "build on target",
 // "substitute", "release 24.05", "profile system",
 // "secret key: FILE to /run/key 0400 root:root pre-activation", "check cmd: DESCRIPTION",
@@ -72,6 +72,15 @@ func Describe(h fleet.Host, dir string) []string {
 		at += fmt.Sprintf(":%d", h.At.Port)
 	}
 	add("at %s", at)
+	for _, also := range h.At.Also {
+		add("or at %s", also)
+	}
+	if len(h.At.Options) > 0 {
+		add("ssh %s", strings.Join(h.At.Options, " "))
+	}
+	if h.At.ForwardAgent {
+		add("forward agent")
+	}
 	add("platform %s from %s", h.Platform.Name, h.Platform.From)
 	for _, t := range h.Tags {
 		add("tag %s", t)

@@ -5,6 +5,7 @@
   ./misc/accepted.nix
   ./config/environment.nix
   ./config/networking.nix
+  ./config/nix-registry.nix
   ./config/users.nix
   ./services/services.nix
   ./system/activation.nix
