@@ -28,10 +28,11 @@ type View interface {
 	Output(line string)
 	// Using tells which configuration was found. why is empty where it was looked for.
 	Using(at source.Location, why string)
-	// Watched says that a person sees the run and can be asked; Ask asks, with
-	// approve.ErrNobody where nobody is there after all.
+	// Watched says that a person sees the run and can be asked; Ask asks until ctx ends,
+	// with approve.ErrNobody where nobody is there after all, as CanAsk tells.
 	Watched() bool
-	Ask(question string) (string, error)
+	CanAsk() bool
+	Ask(ctx context.Context, question string) (string, error)
 	// Plan shows what a run would change.
 	Plan(p *plan.Plan, verbose bool)
 }

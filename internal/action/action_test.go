@@ -50,7 +50,8 @@ func (v *seen) Output(l string)                      { v.line("> " + l) }
 func (v *seen) Using(at source.Location, why string) { v.using = at.Name() + why }
 func (v *seen) Watched() bool                        { return v.answer != "" }
 func (v *seen) Plan(p *plan.Plan, _ bool)            { v.line(p.Text(plan.Layout{})) }
-func (v *seen) Ask(string) (string, error) {
+func (v *seen) CanAsk() bool                         { return v.answer != "" }
+func (v *seen) Ask(context.Context, string) (string, error) {
 	v.asked++
 	if v.answer == "" {
 		return "", approve.ErrNobody

@@ -104,8 +104,10 @@ type DeployRequest struct {
 	Hosts  Origin
 	Action activate.Action
 	// UploadSecrets uploads secrets, too. SecretsUnsaid leaves that to the configuration.
-	UploadSecrets, SecretsUnsaid                                 bool
-	SkipHealthChecks, SkipPreChecks, Reboot, NoGuard             bool
+	UploadSecrets, SecretsUnsaid                     bool
+	SkipHealthChecks, SkipPreChecks, Reboot, NoGuard bool
+	// AskKeep asks about each host whether to keep what runs there.
+	AskKeep                                                      bool
 	CheckTimeout, ActivateTimeout, ConfirmTimeout, RebootTimeout time.Duration // zero: the default
 	// AcceptFailed are units that may fail.
 	AcceptFailed       fleet.UnitPatterns
@@ -127,8 +129,18 @@ func Deploy(ctx context.Context, e *Env, r DeployRequest) (*Summary, error) {
 		Reboot: r.Reboot, NoGuard: r.NoGuard, CheckTimeout: r.CheckTimeout, ActivateTimeout: r.ActivateTimeout, ConfirmTimeout: r.ConfirmTimeout,
 		RebootTimeout: r.RebootTimeout, AcceptFailed: r.AcceptFailed, UnreachableTimeout: r.UnreachableTimeout, OverrideLock: r.OverrideLock,
 	}}
+	if r.AskKeep { // before anything that takes long
+		if err := s.askKeep(&d.Options); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.known(ctx, r.Hosts, &d); err != nil {
 		return nil, err
+	}
+	if r.AskKeep { // a saved plan says what is done
+		if err := s.askKeep(&d.Options); err != nil {
+			return nil, err
+		}
 	}
 	if r.SecretsUnsaid {
 		d.UploadSecrets = s.source.About().UploadSecrets

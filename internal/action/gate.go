@@ -111,7 +111,7 @@ func (s *session) gate(ctx context.Context, d deployment, run *deploy.Run, jobs 
 		},
 		Remember: s.rememberLast,
 		Show:     func(verbose bool) { s.View.Plan(p, verbose) },
-		Ask:      s.View.Ask,
+		Ask:      func(question string) (string, error) { return s.View.Ask(context.WithoutCancel(ctx), question) },
 		Sink:     s.View,
 	})
 	g.Before(ctx, run)

@@ -24,6 +24,9 @@ func (s *session) preflight(ctx context.Context, d deployment, hosts []fleet.Hos
 	if err := preflightChecks(hosts, planOptions(d.Options)); err != nil {
 		return err
 	}
+	if err := keepable(hosts, d); err != nil {
+		return err
+	}
 	if d.Action == activate.DryActivate {
 		return nil
 	}

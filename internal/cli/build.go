@@ -230,6 +230,7 @@ Without a word it is switch.` + "\n" + whereHelp + exitStatusHelp,
 	f.StringVar(&rolling.unreachable, "unreachable", "fail", "hosts that do not answer: fail, skip or wait")
 	f.IntVar(&waitTimeout, "unreachable-timeout", 0, "`SECONDS` that --unreachable=wait waits for a host (0: 600)")
 	f.BoolVar(&r.NoGuard, "no-guard", false, "activate without deadman, confirmation and rollback, as morph does")
+	f.BoolVar(&r.AskKeep, "ask-keep", false, "ask about each host whether to keep what runs there now; no, or no answer, takes it back (within --confirm-timeout, or 5 minutes)")
 	acceptFailedFlag(c, &mayFail)
 	habits.flags(c)
 	return c

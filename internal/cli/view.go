@@ -142,8 +142,8 @@ func (v *view) Watched() bool {
 }
 
 // Ask asks whoever watches.
-func (v *view) Ask(question string) (string, error) {
-	answer, err := v.Prompt(question)
+func (v *view) Ask(ctx context.Context, question string) (string, error) {
+	answer, err := v.Prompt(ctx, question)
 	if errors.Is(err, ui.ErrNoTerminal) {
 		err = approve.ErrNobody
 	}

@@ -47,6 +47,10 @@ type Options struct {
 	NoGuard          bool
 	// AcceptFailed are units, and parts of a switch, that may fail in this run.
 	AcceptFailed fleet.UnitPatterns
+	// Keep is asked about each host whose new system runs and passed its checks, before
+	// it is confirmed: an error takes it back. nil keeps it. The context ends when the
+	// host waits no longer.
+	Keep func(ctx context.Context, host string) error
 	// CheckTimeout bounds all checks of one host in one phase; 0 is health's default.
 	CheckTimeout time.Duration
 	// ActivateTimeout and ConfirmTimeout bound the guard; 0 is its default.
@@ -663,15 +667,21 @@ func Unlocked(ctx context.Context, conn host.Conn, name string) error {
 // the confirmation its own, unless a person decided.
 func (r *Run) confirmTimeout(h fleet.Host) time.Duration {
 	said := cmp.Or(r.ConfirmTimeout, h.Guard.ConfirmTimeout)
-	if said > 0 || r.SkipHealthChecks || h.HealthChecks.Len() == 0 {
-		return said
+	var checks time.Duration
+	if !r.SkipHealthChecks && h.HealthChecks.Len() > 0 {
+		checks = cmp.Or(max(r.CheckTimeout, 0), health.DefaultBudget)
 	}
-	checks := r.CheckTimeout
-	if checks <= 0 {
-		checks = health.DefaultBudget
+	if r.Keep != nil {
+		checks += KeepTime
+	}
+	if said > 0 || checks == 0 {
+		return said
 	}
 	return checks + activate.DefaultConfirmTimeout
 }
+
+// KeepTime is how long a person has to answer Options.Keep, unless ConfirmTimeout says it.
+const KeepTime = 5 * time.Minute
 
 // guardedChecks are the checks that decide whether the new system is kept.
 func (r *Run) guardedChecks(h fleet.Host, after func(context.Context) error) func(context.Context, activate.Phase) error {
@@ -679,12 +689,20 @@ func (r *Run) guardedChecks(h fleet.Host, after func(context.Context) error) fun
 		return nil
 	}
 	late := r.UploadSecrets && len(secrets.Select(h.Secrets, fleet.PostActivation)) > 0
-	if (r.SkipHealthChecks || h.HealthChecks.Len() == 0) && !late && (r.Schedule == nil || !r.Schedule.Together) {
+	if (r.SkipHealthChecks || h.HealthChecks.Len() == 0) && !late && r.Keep == nil && (r.Schedule == nil || !r.Schedule.Together) {
 		return nil // nothing to wait for
 	}
-	return func(ctx context.Context, _ activate.Phase) error {
-		if err := after(ctx); err != nil || r.Schedule == nil {
+	return func(ctx context.Context, phase activate.Phase) error {
+		if err := after(ctx); err != nil {
 			return err
+		}
+		if r.Keep != nil && phase == activate.Activated {
+			if err := r.Keep(ctx, h.Name); err != nil {
+				return err
+			}
+		}
+		if r.Schedule == nil {
+			return nil
 		}
 		return r.Schedule.together(ctx, h.Name)
 	}

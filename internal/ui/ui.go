@@ -10,6 +10,7 @@
 package ui
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	"godwit/internal/crash"
 	"godwit/internal/event"
 	"godwit/internal/ui/text"
 )
@@ -251,7 +253,7 @@ var ErrNoTerminal = errors.New("there is no terminal to ask on")
 // Ask asks a question and reads the answer from the terminal, never from
 // stdin. Anything but y or yes means no.
 func (u *UI) Ask(question string) (bool, error) {
-	answer, err := u.Prompt(question + " [y/N] ")
+	answer, err := u.Prompt(context.Background(), question+" [y/N] ")
 	if err != nil {
 		return false, err
 	}
@@ -262,19 +264,50 @@ func (u *UI) Ask(question string) (bool, error) {
 	return false, nil
 }
 
-// Prompt shows a prompt and reads one line from the terminal, never from
-// stdin. The error is ErrNoTerminal when there is none.
-func (u *UI) Prompt(prompt string) (answer string, err error) {
+// CanAsk tells whether there is a terminal to ask on.
+func (u *UI) CanAsk() bool {
+	tty, err := u.opt.Terminal()
+	if err == nil {
+		tty.Close()
+	}
+	return err == nil
+}
+
+// Prompt shows a prompt and reads one line from the terminal, never from stdin. The
+// error is ErrNoTerminal when there is none, and the cause of ctx's end when that
+// came first.
+func (u *UI) Prompt(ctx context.Context, prompt string) (answer string, err error) {
 	tty, terr := u.opt.Terminal()
 	if terr != nil {
 		return "", ErrNoTerminal
 	}
-	defer tty.Close()
+	type line struct {
+		text string
+		err  error
+	}
+	read := make(chan line, 1)
 	u.Suspend(func() {
 		if _, err = io.WriteString(tty, text.Clean(u.asciiText(prompt))); err != nil {
+			tty.Close()
 			return
 		}
-		answer, err = readLine(tty)
+		go func() {
+			defer crash.Catch()
+			defer tty.Close()
+			s, err := readLine(tty)
+			read <- line{s, err}
+		}()
+		select {
+		case l := <-read:
+			answer, err = l.text, l.err
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+			// Or the next line that is typed would be taken for this answer.
+			if d, ok := tty.(interface{ SetReadDeadline(time.Time) error }); ok {
+				_ = d.SetReadDeadline(time.Now())
+			}
+			_, _ = io.WriteString(tty, "\n")
+		}
 	})
 	return strings.TrimSpace(answer), err
 }
