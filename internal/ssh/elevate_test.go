@@ -204,6 +204,7 @@ func TestLab(t *testing.T) {
 			}
 		})
 	}
+	t.Run("agent", func(t *testing.T) { testAgent(t, machine, config) })
 	o := ssh.Options{ConfigFile: config, ConnectTimeout: 20 * time.Second}
 	p, err := ssh.NewPool(o)
 	if err != nil {
