@@ -52,10 +52,8 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 		request.OnHost, stop = s.callEvaluated(ctx)
 		defer stop()
 	}
-	if s.source != nil && len(s.Targets) > 0 {
-		return fault.New("--target is for the hosts of a configuration; here it is said already where they are")
-	}
-	if s.source == nil {
+	told := s.source != nil // the hosts, by a saved plan or with --to
+	if !told {
 		err := s.openSource(ctx, source.Options{Ahead: &request, Memory: Memory(), Named: func(all []string) {
 			if names, err := r.selection.Names(all); err == nil {
 				s.View.Announce(names)
@@ -92,6 +90,11 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 		}
 	}
 	s.hosts, s.broken = res.Fleet.Hosts, res.Failed
+	if told {
+		if err := retarget(s.hosts, s.Targets); err != nil {
+			return err
+		}
+	}
 	if err := s.settleLocal(); err != nil {
 		return err
 	}
@@ -114,6 +117,21 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 	}
 	for _, pair := range sortedPairs(res.Fleet.NixConfig) {
 		s.tool = s.tool.With([][2]string{pair})
+	}
+	return nil
+}
+
+// retarget gives hosts that are not from a configuration the addresses of this run.
+func retarget(hosts []fleet.Host, targets fleet.Targets) error {
+	var names []string
+	for _, h := range hosts {
+		names = append(names, h.Name)
+	}
+	if err := targets.Check(names, names); err != nil {
+		return err
+	}
+	for i := range hosts {
+		targets.Apply(&hosts[i])
 	}
 	return nil
 }

@@ -19,6 +19,8 @@ type PlanRequest struct {
 	plan.Options
 	// Accept are the risks that are accepted.
 	Accept plan.Accept
+	// SecretsUnsaid leaves it to the configuration whether secrets are uploaded.
+	SecretsUnsaid bool
 	// Save is the file that the plan is saved as; empty: none.
 	Save string
 	// Copy copies the systems to the hosts first, and asks them which units they touch.
@@ -40,6 +42,9 @@ func Plan(ctx context.Context, e *Env, r PlanRequest) (*plan.Plan, error) {
 	}
 	if err := s.load(ctx, loadRequest{where: r.Where, selection: r.Selection, profiles: r.Profiles, systems: true, probe: true, call: true}); err != nil {
 		return nil, err
+	}
+	if r.SecretsUnsaid {
+		r.UploadSecrets = s.source.About().UploadSecrets
 	}
 	if err := preflightChecks(s.hosts, r.Options); err != nil {
 		return nil, err

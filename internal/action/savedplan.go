@@ -3,6 +3,7 @@ package action
 import (
 	"context"
 	"fmt"
+	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/nix"
@@ -10,13 +11,16 @@ import (
 	"godwit/internal/source"
 	"godwit/internal/source/all"
 	"godwit/internal/source/known"
+	"godwit/internal/ui/text"
+	"slices"
 	"strings"
 )
 
 // SavedPlan is the file of a saved plan.
 type SavedPlan string
 
-// open takes the hosts from the plan, and what to do with them. Nothing is evaluated.
+// open takes the hosts from the plan, and what to do with them. Nothing is evaluated but
+// the secrets that a plan does not hold.
 func (f SavedPlan) open(ctx context.Context, s *session, d *deployment) (loadRequest, error) {
 	l := loadRequest{selection: everyHost}
 	if err := s.openPool(); err != nil {
@@ -47,6 +51,15 @@ func (f SavedPlan) open(ctx context.Context, s *session, d *deployment) (loadReq
 		return l, anew(fault.New("the configuration has moved since the plan was made: %s", how).Exit(plan.ExitStopped).
 			Detail("configuration  " + saved.File))
 	}
+	hosts, names, without := planned(saved)
+	if len(hosts) == 0 {
+		return l, anew(fault.New("the plan holds no host that can be deployed to"))
+	}
+	if o.UploadSecrets {
+		if err := s.fetchSecrets(ctx, hosts); err != nil {
+			return l, anew(fault.New("%w", err))
+		}
+	}
 	about := source.About{At: s.at.At, NixConfig: saved.NixConfig}
 	if saved.Rolling != nil {
 		about.Settings = saved.Rolling.Settings()
@@ -56,19 +69,9 @@ func (f SavedPlan) open(ctx context.Context, s *session, d *deployment) (loadReq
 		}
 		about.Settings = s.source.About().Settings
 	}
-	var hosts []fleet.Host
-	var names, drvs, without []string
-	for _, h := range saved.Hosts {
-		switch h.Status {
-		case plan.Change, plan.Unchanged:
-			hosts, names, drvs = append(hosts, *h.Config), append(names, h.Name), append(drvs, h.Config.Drvs()...)
-		case plan.BuildOnly:
-		default:
-			without = append(without, h.Name)
-		}
-	}
-	if len(hosts) == 0 {
-		return l, anew(fault.New("the plan holds no host that can be deployed to"))
+	var drvs []string
+	for _, h := range hosts {
+		drvs = append(drvs, h.Drvs()...)
 	}
 	valid, err := s.tool.Valid(ctx, drvs)
 	if err != nil {
@@ -92,6 +95,84 @@ func (f SavedPlan) open(ctx context.Context, s *session, d *deployment) (loadReq
 	d.saved, d.savedFile = saved, file
 	s.source = known.New(about, hosts, header)
 	return l, nil
+}
+
+// planned are the hosts of a plan that are changed, their names, and the names of those
+// that were not ready for it.
+func planned(p *plan.Plan) (hosts []fleet.Host, names, without []string) {
+	for _, h := range p.Hosts {
+		switch h.Status {
+		case plan.Change, plan.Unchanged:
+			hosts, names = append(hosts, *h.Config), append(names, h.Name)
+		case plan.BuildOnly:
+		default:
+			without = append(without, h.Name)
+		}
+	}
+	return hosts, names, without
+}
+
+// fetchSecrets takes from the configuration, which has not moved since, the secrets that
+// a plan does not hold: texts, and commands, which may hold some. Only what the hosts in
+// question say of themselves is evaluated for it.
+func (s *session) fetchSecrets(ctx context.Context, hosts []fleet.Host) error {
+	var names, secrets []string
+	for _, h := range hosts {
+		lacks := false
+		for _, x := range h.Secrets {
+			if x.From.Withheld != "" {
+				lacks = true
+				secrets = append(secrets, h.Name+"/"+x.Name)
+			}
+		}
+		if lacks {
+			names = append(names, literal(h.Name))
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	event.On(s.View, "", event.StepEvaluate).Note(fmt.Sprintf("%s from the configuration: a saved plan does not hold them",
+		text.Count(len(secrets), "secret")))
+	if err := s.openSource(ctx, source.Options{}); err != nil {
+		return err
+	}
+	res, err := s.source.Load(ctx, source.Request{Selection: fleet.Selection{On: names, Every: 1}})
+	if err != nil {
+		return err
+	}
+	if len(res.Failed) > 0 {
+		return res.Failed[0].Err
+	}
+	return fillSecrets(hosts, res.Fleet.Hosts)
+}
+
+// fillSecrets puts into hosts the secrets that they lack, from the same hosts as the
+// configuration has them now.
+func fillSecrets(hosts, now []fleet.Host) error {
+	for i := range hosts {
+		for j := range hosts[i].Secrets {
+			x := &hosts[i].Secrets[j]
+			if x.From.Withheld == "" {
+				continue
+			}
+			at := slices.IndexFunc(now, func(h fleet.Host) bool { return h.Name == hosts[i].Name })
+			k := -1
+			if at >= 0 {
+				k = slices.IndexFunc(now[at].Secrets, func(y fleet.Secret) bool { return y.Name == x.Name && y.Destination == x.Destination })
+			}
+			if k < 0 {
+				return fault.New("the configuration has no secret '%s' for %s any more", x.Name, x.Destination).On(hosts[i].Name)
+			}
+			x.From = now[at].Secrets[k].From
+		}
+	}
+	return nil
+}
+
+// literal is a selection of the host of this name, whatever is in it.
+func literal(name string) string {
+	return strings.NewReplacer("*", `\*`, "?", `\?`, "[", `\[`, `\`, `\\`, "{", `\{`).Replace(name)
 }
 
 // sameSystems refuses a plan whose derivations do not make its systems.

@@ -14,6 +14,7 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/plan"
+	"godwit/internal/ui/text"
 )
 
 func acceptFlag(c *cobra.Command, accept *[]string) {
@@ -95,6 +96,7 @@ Risks, each accepted with --accept-risk=NAME:
 				return err
 			}
 			r.Action, r.Configured = string(what), o.Configured
+			r.SecretsUnsaid = !c.Flags().Changed("upload-secrets")
 			if a.globals.dryRun { // a plan is about what was built
 				return a.overHosts(c.Context(), nil, func(ctx context.Context, e *action.Env) (*action.Summary, error) {
 					o.settle(e)
@@ -126,7 +128,7 @@ Risks, each accepted with --accept-risk=NAME:
 	f.BoolVar(&show.markdown, "markdown", false, "write the plan as a comment for a pull request")
 	f.IntVar(&show.limit, "markdown-limit", plan.MarkdownLimit, "leave details out of --markdown beyond this many `BYTES`: GitHub takes 65536, GitLab 1000000")
 	f.BoolVar(&show.detailed, "detailed-exitcode", false, "exit with 2 when a host changes")
-	f.BoolVar(&r.UploadSecrets, "upload-secrets", false, "secrets are uploaded, too")
+	f.BoolVar(&r.UploadSecrets, "upload-secrets", false, "secrets are uploaded, too (a hive's keys are uploaded unless it is false)")
 	f.BoolVar(&r.Reboot, "reboot", false, "hosts are rebooted after the activation")
 	f.BoolVar(&r.NoGuard, "no-guard", false, "activate without deadman, confirmation and rollback")
 	f.BoolVar(&r.SkipHealthChecks, "skip-health-checks", false, "do not run health checks")
@@ -158,6 +160,9 @@ func (v *view) plan(p *plan.Plan, show planView) (err error) {
 	}
 	if show.saved != "" {
 		fmt.Fprintf(v.app.stderr, "\nsaved: godwit deploy %s applies this plan\n", show.saved)
+		if line := aboutSecrets(p); line != "" {
+			fmt.Fprintln(v.app.stderr, line)
+		}
 	}
 	if len(p.With(plan.Failed))+len(p.With(plan.Unreachable))+len(p.With(plan.Blocked)) > 0 {
 		return silent{ExitHosts}
@@ -174,6 +179,31 @@ func riskHelp() string {
 		fmt.Fprintf(&b, "  %-19s %s\n", r.Name, r.Meaning)
 	}
 	return b.String()
+}
+
+// aboutSecrets says what a saved plan leaves out of the secrets of its hosts.
+func aboutSecrets(p *plan.Plan) string {
+	all, withheld := 0, 0
+	for _, h := range p.Hosts {
+		if h.Config == nil || h.Status != plan.Change && h.Status != plan.Unchanged {
+			continue
+		}
+		all += len(h.Config.Secrets)
+		for _, s := range h.Config.Secrets {
+			if s.From.File == "" {
+				withheld++
+			}
+		}
+	}
+	switch {
+	case all == 0:
+		return ""
+	case !p.Options.UploadSecrets:
+		return fmt.Sprintf("it uploads no secrets, of which its hosts have %d: with --upload-secrets it would", all)
+	case withheld > 0:
+		return fmt.Sprintf("it does not hold %s (texts, and what commands print): applying takes them from the configuration, as long as that is the same", text.Count(withheld, "secret"))
+	}
+	return ""
 }
 
 // noPlanFlags refuses what a saved plan has settled already.

@@ -116,6 +116,20 @@ func TestColmena(t *testing.T) {
 	if a, b := on(t, web, "cat /run/e2e"), on(t, db, "cat /run/e2e"); a != "SECOND" || b != "FIRST" {
 		t.Errorf("web has %s, db has %s", a, b)
 	}
+
+	// A saved plan holds no texts, and says so; applied, it takes them from the hive as
+	// long as that is the same. The host is found at the second of two addresses.
+	on(t, web, "rm -f /run/keys/text /run/keys/command")
+	saved := filepath.Join(w.dir, "hive.plan")
+	w.run("plan", "--on", "web", accept, "-o", saved).exits(0).says("secrets: new", "it does not hold 5 secrets")
+	if text := w.read("hive.plan"); strings.Contains(text, "under another name") {
+		t.Errorf("the plan holds a text of a key:\n%s", text)
+	}
+	w.run("deploy", saved, accept, "--target", "web=192.0.2.1.invalid,web").exits(0).says("5 secrets from the configuration", "connected at web")
+	if got := on(t, web, "cat /run/keys/text /run/keys/command"); got != "a text"+strings.TrimSpace(string(me)) {
+		t.Errorf("after the saved plan the host has %q", got)
+	}
+	w.run("plan", "--on", "web", accept, "--upload-secrets=false", "-o", saved).exits(0).says("it uploads no secrets, of which its hosts have 6")
 }
 
 // read gives the text of a file of the world.
