@@ -405,6 +405,9 @@ var knownFailures = []known{
 		return f.Hint("say where it is: export NIX_PATH=%s=/path/to/it", m[1])
 	}},
 	{firstLine(untracked), func(t *trace, m []string) *fault.Error {
+		if f := submodule(t, filepath.Join(m[2], m[1]), m[1]); f != nil {
+			return f
+		}
 		return say(t.own(), "%s", notInGit(m[1])).Hint("git -C %s add %s", m[2], m[1])
 	}},
 	{func(first, _ string) []string {
@@ -420,6 +423,9 @@ var knownFailures = []known{
 		}
 		// A flake is read from a copy that has what git knows, and nothing else.
 		if _, err := os.Lstat(path); err == nil {
+			if f := submodule(t, path, short(path)); f != nil {
+				return f
+			}
 			return say(t.own(), "%s", notInGit(short(path))).Hint("git -C %s add %s", filepath.Dir(path), filepath.Base(path))
 		}
 		return missingFile(t, path)
@@ -516,6 +522,29 @@ var knownFailures = []known{
 // notInGit says why Nix does not find a file that is there.
 func notInGit(file string) string {
 	return file + " is there, but git does not know it, and a flake sees only what git knows"
+}
+
+// submodule explains a file that is in a submodule of the repository; nil: it is not.
+func submodule(t *trace, path, name string) *fault.Error {
+	for dir := filepath.Dir(path); dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		st, err := os.Lstat(filepath.Join(dir, ".git"))
+		if err != nil {
+			continue
+		}
+		if st.IsDir() {
+			return nil
+		}
+		// A file: of a submodule, or of a worktree.
+		for up := filepath.Dir(dir); up != filepath.Dir(up); up = filepath.Dir(up) {
+			if _, err := os.Lstat(filepath.Join(up, ".gitmodules")); err == nil {
+				return say(t.own(), "%s is in the submodule %s, and a flake is read without its submodules", name, filepath.Base(dir)).
+					Hint("name it with them: --flake '.?submodules=1'").
+					Hint("or write it down, for Nix 2.27 and later: inputs.self.submodules = true; in flake.nix")
+			}
+		}
+		return nil
+	}
+	return nil
 }
 
 // wrongType is an option whose value has another type than it takes.

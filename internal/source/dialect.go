@@ -32,6 +32,9 @@ type Dialect struct {
 	// Other explains a configuration that is something else than the dialect's:
 	// kind and args are what its Nix gives as summary.other. nil: in general words.
 	Other func(l Location, kind string, args []string) error
+	// Foreign says what to do about an option that the dialect does not have and that
+	// people bring along from another tool; "": it is nobody's. May be nil.
+	Foreign func(option string) string
 	// Fit refuses a host that can never be deployed to; nil: there is none.
 	Fit func(h fleet.Host) error
 	// Files are names of files that are the dialect's, and Outputs those of a flake that

@@ -46,10 +46,20 @@ type Found struct {
 // schemes are those of references to flakes, which no name of a host or a file has.
 var schemes = regexp.MustCompile(`^(github|gitlab|sourcehut|flake|path|(git|hg|tarball|file)(\+(https?|ssh|file))?|https?):.`)
 
+// asked tells a directory with parameters behind it, such as .?submodules=1.
+func asked(word string) bool {
+	dir, query, ok := strings.Cut(word, "?")
+	if !ok || !strings.Contains(query, "=") {
+		return false
+	}
+	st, err := os.Stat(dir)
+	return err == nil && st.IsDir()
+}
+
 // IsPlace tells a file, a directory or a reference to a flake from other words, such as
 // the name of a host. Whether it is there is another question.
 func IsPlace(word string) bool {
-	if word == "." || word == ".." || strings.ContainsAny(word, "/#") || strings.HasSuffix(word, ".nix") || schemes.MatchString(word) {
+	if word == "." || word == ".." || strings.ContainsAny(word, "/#") || strings.HasSuffix(word, ".nix") || asked(word) || schemes.MatchString(word) {
 		return true
 	}
 	st, err := os.Stat(word)
@@ -82,11 +92,11 @@ func Find(ctx context.Context, findNix func(context.Context) (*nix.Tool, error),
 		}
 		found, err := f.in(w.Words[0])
 		if found == nil && err == nil {
-			err = fault.New("`%s' is a directory without a configuration that godwit knows", w.Words[0]).Hint("%s", fault.Raw(lookedFor))
+			err = nearby(fault.New("`%s' is a directory without a configuration that godwit knows", w.Words[0]).Hint("%s", fault.Raw(lookedFor)), w.Words[0])
 		}
 		return found, err
 	}
-	if strings.Contains(w.Words[0], "#") || schemes.MatchString(w.Words[0]) {
+	if strings.Contains(w.Words[0], "#") || asked(w.Words[0]) || schemes.MatchString(w.Words[0]) {
 		return f.flake(w.Words)
 	}
 	return f.file(w.Words[0]) // which says that there is none
@@ -150,7 +160,7 @@ func (f *finder) look() (*Found, error) {
 			return found, err
 		}
 		if dir == filepath.Dir(dir) {
-			return nil, fault.New("there is no configuration in %s or above it", from).Hint("%s", fault.Raw(lookedFor))
+			return nil, nearby(fault.New("there is no configuration in %s or above it", from).Hint("%s", fault.Raw(lookedFor)), from)
 		}
 	}
 }
@@ -202,7 +212,7 @@ func (f *finder) in(dir string) (*Found, error) {
 		}
 	}
 	if flake && flakeErr == nil && len(outputs) > 0 {
-		return nil, noOutput(at, outputs)
+		return nil, nearby(noOutput(at, outputs), dir)
 	}
 	return nil, flakeErr
 }
@@ -308,7 +318,7 @@ func (f *finder) flake(words []string) (*Found, error) {
 }
 
 // noOutput says that a flake has nothing to deploy.
-func noOutput(at source.Location, outputs []string) error {
+func noOutput(at source.Location, outputs []string) *fault.Error {
 	f := fault.New("the flake %s has no output that godwit can deploy", at.Name())
 	if len(outputs) > 0 {
 		f.Detail("its outputs: " + strings.Join(outputs, ", "))

@@ -37,6 +37,7 @@ var Dialect = &source.Dialect{
 	Expr:          expr,
 	Setting:       setting,
 	Other:         notAHive,
+	Foreign:       foreign,
 	Fit:           fit,
 	UploadSecrets: true,
 	Empty:         "every attribute of the hive but meta, network and defaults is a host",
@@ -107,6 +108,20 @@ func notAHive(at source.Location, kind string, args []string) error {
 	}
 	return is("a function of "+strings.Join(args, ", ")).
 		Hint("colmena calls a hive without arguments: give them defaults, or write a file that calls it: import ./%s { %s = …; }", filepath.Base(at.File), strings.Join(args, " = …; "))
+}
+
+// foreign are options of NixOps and of morph that hives still have.
+func foreign(option string) string {
+	name, ok := strings.CutPrefix(option, "deployment.")
+	name, _, _ = strings.Cut(name, ".")
+	switch {
+	case !ok:
+	case name == "secrets":
+		return "deployment.secrets is morph's; colmena's are deployment.keys (keyFile, keyCommand, text)"
+	case slices.Contains([]string{"targetEnv", "alwaysActivate", "owners", "storeKeysOnMachine", "provisionSSHKey", "hasFastConnection"}, name):
+		return "deployment." + name + " is an option of NixOps, which made machines: leave it out"
+	}
+	return ""
 }
 
 // fit says why a host can never be a NixOS: its packages are a Mac's.

@@ -43,6 +43,14 @@ func TestContract(t *testing.T) {
 			},
 		},
 		{
+			Name: "options of NixOps, of colmena and of a fork", File: "network.nix",
+			Files: map[string]string{"network.nix": `{ a.deployment.targetEnv = "none"; b.deployment.keys.x.text = "t"; c.deployment.nixPath = [ ]; d.deployment.ec2.region = "x"; }`},
+			Failed: map[string]string{
+				"a": "deployment.targetEnv is an option of NixOps", "b": "--dialect colmena reads them",
+				"c": "an option of a fork of morph: leave it out", "d": "deployment.ec2 is an option of NixOps",
+			},
+		},
+		{
 			Name: "one host fails alone", File: "network.nix",
 			Files:  map[string]string{"network.nix": `{ a = { }; bad = throw "no such luck"; c = { deployment.tagz = [ ]; }; z = { }; }`},
 			Hosts:  []sourcetest.Host{{Name: "a"}, {Name: "z", Is: []string{"at z"}}},

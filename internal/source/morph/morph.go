@@ -39,10 +39,11 @@ var Dialect = &source.Dialect{
 		}
 		return "deployment." + name
 	},
-	Other:  notANetwork,
-	Fit:    fit,
-	Empty:  "every attribute of the file but network, defaults, resources and require is a host",
-	Header: header,
+	Foreign: foreign,
+	Other:   notANetwork,
+	Fit:     fit,
+	Empty:   "every attribute of the file but network, defaults, resources and require is a host",
+	Header:  header,
 }
 
 // evalMachines is somebody's replacement for morph's eval-machines.nix; "": none.

@@ -10,6 +10,23 @@ import (
 	"godwit/internal/source"
 )
 
+// foreign are options of NixOps, of colmena and of a fork that networks still have.
+func foreign(option string) string {
+	name, ok := strings.CutPrefix(option, "deployment.")
+	name, _, _ = strings.Cut(name, ".")
+	switch {
+	case !ok:
+	case name == "keys":
+		return "deployment.keys is NixOps' and colmena's: --dialect colmena reads them; morph's are deployment.secrets"
+	case name == "nixPath", name == "importPath":
+		return "deployment." + name + " is an option of a fork of morph: leave it out"
+	case slices.Contains([]string{"targetEnv", "alwaysActivate", "owners", "storeKeysOnMachine", "provisionSSHKey", "hasFastConnection", "sshKeyPair", "encryptedLinksTo",
+		"none", "container", "ec2", "gce", "azure", "hetzner", "libvirtd", "virtualbox", "digitalOcean", "packet", "vultr"}, name):
+		return "deployment." + name + " is an option of NixOps, which made machines: leave it out; deployment.targetHost stays"
+	}
+	return ""
+}
+
 // notANetwork says what a file is that is no morph network, and what to do with
 // it. kind is network.nix's word; args are the names that a function wants.
 func notANetwork(at source.Location, kind string, args []string) error {

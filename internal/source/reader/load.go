@@ -375,6 +375,12 @@ func (r *Reader) suggest(ctx context.Context, host string, err error) error {
 	if !errors.As(err, &f) || !errors.As(err, &unknown) || strings.Contains(f.Msg, "did you mean") {
 		return err
 	}
+	if r.dialect.Foreign != nil {
+		if hint := r.dialect.Foreign(strings.Join(unknown.Option, ".")); hint != "" {
+			f.Hints = []string{hint}
+			return err
+		}
+	}
 	parent := unknown.Option[:len(unknown.Option)-1]
 	path, err2 := nix.QuoteJSON(append([]string{}, parent...))
 	if err2 != nil {
