@@ -59,9 +59,6 @@ func Convert(ctx context.Context, e *Env, r ConvertRequest) error {
 		return err
 	}
 	names := slices.Sorted(maps.Keys(done.Files))
-	for _, note := range done.Notes {
-		s.View.Println("note: " + note)
-	}
 	if s.DryRun {
 		for _, name := range names {
 			s.View.Output("# " + name + "\n" + done.Files[name])

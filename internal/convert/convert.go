@@ -21,13 +21,14 @@ type Fleet struct {
 	// Expr is a Nix expression of what a profile is made of, with the flake as self;
 	// "": the flake has it under the host's name.
 	Expr func(h fleet.Host, p fleet.Profile) string
+	// Secret is such an expression for the text of a secret.
+	Secret func(h fleet.Host, s fleet.Secret) string
 	// Let are definitions that these expressions need; it ends in a line break.
 	Let string
 }
 
-// Text is a file that gives a function from { self } to the output, and Notes are what
-// it cannot say, a line each.
-func (f Fleet) Text() (text string, notes []string) {
+// Text is a file that gives a function from { self } to the output.
+func (f Fleet) Text() string {
 	a := f.About
 	top := set{}
 	top.text("description", a.Description)
@@ -48,9 +49,7 @@ func (f Fleet) Text() (text string, notes []string) {
 	top.truth("together", s.Together)
 	hosts := set{}
 	for _, h := range f.Hosts {
-		out, said := f.host(h)
-		hosts[h.Name] = out
-		notes = append(notes, said...)
+		hosts[h.Name] = f.host(h)
 	}
 	top["hosts"] = hosts
 	var b strings.Builder
@@ -60,16 +59,20 @@ func (f Fleet) Text() (text string, notes []string) {
 	}
 	write(&b, top, "")
 	b.WriteString("\n")
-	return b.String(), notes
+	return b.String()
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
-func (f Fleet) host(h fleet.Host) (out set, notes []string) {
-	out = set{}
-	if h.At.Host != h.Name {
+func (f Fleet) host(h fleet.Host) set {
+	out := set{}
+	switch {
+	case len(h.At.Also) > 0:
+		out["address"] = words(append([]string{h.At.Host}, h.At.Also...))
+	case h.At.Host != h.Name:
 		out.text("address", h.At.Host)
 	}
+	out.truth("forwardAgent", h.At.ForwardAgent)
 	out.text("user", h.At.User)
 	out.number("port", h.At.Port)
 	out.words("sshOptions", h.At.Options)
@@ -93,21 +96,20 @@ func (f Fleet) host(h fleet.Host) (out set, notes []string) {
 	if g.NoMagicRollback {
 		out["magicRollback"] = word("false")
 	}
+	if h.KnownOnly {
+		out["replaceUnknown"] = word("false")
+	}
 	out.number("confirmTimeout", int(g.ConfirmTimeout/time.Second))
 	out.number("activationTimeout", int(g.ActivationTimeout/time.Second))
 	secrets := set{}
 	for _, s := range h.Secrets {
-		one, said := f.secret(s)
-		secrets[s.Name] = one
-		if said != "" {
-			notes = append(notes, h.Name+": "+said)
-		}
+		secrets[s.Name] = f.secret(h, s)
 	}
 	if len(secrets) > 0 {
 		out["secrets"] = secrets
 	}
 	f.profiles(h, out)
-	return out, notes
+	return out
 }
 
 // profiles are the system, under its kind, and the others by name.
@@ -159,16 +161,15 @@ func (f Fleet) file(path string) string {
 	return path
 }
 
-func (f Fleet) secret(s fleet.Secret) (out set, note string) {
-	out = set{"destination": quote(s.Destination)}
+func (f Fleet) secret(h fleet.Host, s fleet.Secret) set {
+	out := set{"destination": quote(s.Destination)}
 	switch {
 	case s.From.File != "":
 		out["file"] = quote(f.file(s.From.File))
 	case len(s.From.Command) > 0:
 		out["command"] = words(s.From.Command)
 	default: // it is not written down a second time
-		out["text"] = word("throw \"the text of this secret\"")
-		note = "the text of the secret '" + s.Name + "' is left out: write down where it is"
+		out["text"] = word(f.Secret(h, s))
 	}
 	for _, x := range []struct{ key, value, usual string }{
 		{"user", s.User, "root"}, {"group", s.Group, "root"}, {"permissions", s.Permissions, "0400"}, {"uploadAt", s.UploadAt, fleet.PreActivation},
@@ -181,7 +182,8 @@ func (f Fleet) secret(s fleet.Secret) (out set, note string) {
 	if !s.MkDirs {
 		out["mkDirs"] = word("false")
 	}
-	return out, note
+	out.truth("lateOwner", s.LateOwner)
+	return out
 }
 
 func (f Fleet) checks(c fleet.Checks) set {

@@ -66,8 +66,31 @@ const hive = `{
   meta.nixpkgs = import <nixpkgs> { system = "x86_64-linux"; };
   defaults = { system.stateVersion = "24.05"; };
   web = { deployment = { targetHost = "10.0.0.1"; targetPort = 2222; tags = [ "a" ]; buildOnTarget = true; }; };
-  db = { deployment.targetHost = "db.example"; };
+  db = { deployment = { targetHost = "db.example"; replaceUnknownProfiles = false; addresses = [ "10.0.0.2:22" ]; forwardAgent = true;
+    keys = { t = { text = "a text that stays"; user = "nobody"; }; c = { keyCommand = [ "echo" "c" ]; uploadAt = "post-activation"; }; f.keyFile = ./key; }; }; };
 }`
+
+// raw is a flake with the output colmena alone, both that and the same systems, or that
+// of makeHive (of which there is a stand-in, with some of its options).
+func raw(output string) string {
+	return `{
+  inputs.nixpkgs.url = "path:NIXPKGS";
+  outputs = { self, nixpkgs }:
+    let
+      base = { boot.isContainer = true; system.stateVersion = "25.11"; };
+      hive = { meta.nixpkgs = import nixpkgs { system = "x86_64-linux"; }; defaults = base;
+        web = { deployment = { targetHost = "10.0.0.1"; tags = [ "a" ]; keys.t.text = "a text that stays"; }; };
+        db.deployment.targetUser = null; };
+      made = { __schema = "v0.5"; metaConfig = { name = "n"; description = "made"; machinesFile = null; allowApplyAll = true; }; introspect = f: f { };
+        nodes.web = import (nixpkgs.outPath + "/nixos/lib/eval-config.nix") { system = "x86_64-linux"; modules = [
+          ({ lib, ... }: { options.deployment = lib.mkOption { type = lib.types.anything; }; })
+          base { deployment = { targetHost = "h"; targetUser = null; tags = [ "t" ]; keys = { }; targetPort = 2222; }; } ]; }; };
+    in
+    {
+` + output + `
+    };
+}`
+}
 
 // The plan before and after is the same: what the written files give is what the
 // configuration gave, derivations among it.
@@ -86,7 +109,10 @@ func TestSame(t *testing.T) {
 			[]string{"address = \"10.0.0.1\";", "inside self.deploy.nodes.\"db.example\".profiles.system.path", "noop = inside", "custom = without"},
 			[]string{"web.profiles.system.path", FleetFile}},
 		{"morph", morph.Dialect, map[string]string{"network.nix": network, "key": "x"}, "", []string{"batch = \"1,rest\";", "nixos = fleet.nodes.web;", "file = \"key\";", FleetFile}, nil},
-		{"colmena", colmena.Dialect, map[string]string{"hive.nix": hive}, "", []string{"nixos = fleet.nodes.db;", FleetFile}, nil},
+		{"colmena", colmena.Dialect, map[string]string{"hive.nix": hive, "key": "x"}, "", []string{"nixos = fleet.nodes.db;", FleetFile, "replaceUnknown = false;", "lateOwner = true;",
+			`address = [`, `text = (fleet.host { system = false; } "db").secrets.t.from.text;`}, []string{"a text that stays"}},
+		{"raw colmena", colmena.Dialect, map[string]string{"flake.nix": raw("      colmena = hive;")}, "colmena", []string{"nixos = fleet.nodes.db;", FleetFile, `"web").secrets.t.from.text;`}, []string{"a text that stays"}},
+		{"colmenaHive", colmena.Dialect, map[string]string{"flake.nix": raw("      colmenaHive = made;")}, "colmenaHive", []string{"nixos = fleet.nodes.web;", FleetFile}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			nixpkgs := sourcetest.Nixpkgs(t)
@@ -129,7 +155,8 @@ func TestSame(t *testing.T) {
 				}
 			}
 			if c.flake != "" {
-				flake := strings.Replace(c.files["flake.nix"], "      deploy = {", "      godwit = import ./godwit.nix { inherit self; };\n      deploy = {", 1)
+				output := "      " + c.flake + " = "
+				flake := strings.Replace(c.files["flake.nix"], output, "      godwit = import ./godwit.nix { inherit self; };\n"+output, 1)
 				if err := os.WriteFile(filepath.Join(dir, "flake.nix"), []byte(flake), 0o644); err != nil {
 					t.Fatal(err)
 				}

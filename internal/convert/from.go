@@ -27,7 +27,6 @@ const FleetFile = "godwit-fleet.nix"
 type Converted struct {
 	// Files are their contents by name: godwit.nix, and what it needs.
 	Files map[string]string
-	Notes []string
 }
 
 // wrappers are what the profiles of deploy-rs are taken apart with.
@@ -91,7 +90,9 @@ func (c *converter) reads() bool {
 	if c.deployRs() && c.about.At.Flake != "" {
 		return false
 	}
-	return slices.ContainsFunc(c.hosts, func(h fleet.Host) bool { return c.own[h.Name] })
+	return slices.ContainsFunc(c.hosts, func(h fleet.Host) bool {
+		return c.own[h.Name] || slices.ContainsFunc(h.Secrets, func(s fleet.Secret) bool { return s.From.Text != "" })
+	})
 }
 
 // expr is what a profile is made of.
@@ -114,9 +115,14 @@ func (c *converter) expr(h fleet.Host, p fleet.Profile) string {
 	return "fleet.nodes." + name(h.Name)
 }
 
+// secret is the text of a secret, which stays where it is.
+func (c *converter) secret(h fleet.Host, s fleet.Secret) string {
+	return fmt.Sprintf("(fleet.host { system = false; } %s).secrets.%s.from.text", quote(h.Name), name(s.Name))
+}
+
 // text is godwit.nix, with an expression of how godwit reads the configuration.
-func (c *converter) text(fleetExpr string) (string, []string) {
-	f := Fleet{About: c.about, Hosts: c.hosts, Expr: c.expr}
+func (c *converter) text(fleetExpr string) string {
+	f := Fleet{About: c.about, Hosts: c.hosts, Expr: c.expr, Secret: c.secret}
 	if c.reads() {
 		f.Let += "  fleet = " + fleetExpr + ";\n"
 	}
@@ -157,7 +163,7 @@ func (c *converter) reading(file string) string {
 // why a host cannot be read again.
 func (c *converter) load(ctx context.Context, tool *nix.Tool) (hosts map[string]fleet.Host, failed map[string]string, err error) {
 	at := c.about.At
-	text, _ := c.text("(" + c.reading(nix.Quote(at.File)) + ") self")
+	text := c.text("(" + c.reading(nix.Quote(at.File)) + ") self")
 	locked := flakeref.Locked{Expr: "{ }"}
 	if at.Locked != nil {
 		locked = *at.Locked
@@ -191,9 +197,7 @@ func (c *converter) load(ctx context.Context, tool *nix.Tool) (hosts map[string]
 // files are what is written, when all is the same.
 func (c *converter) files() *Converted {
 	out := &Converted{Files: map[string]string{}}
-	var text string
-	text, out.Notes = c.text("import ./" + FleetFile + " self")
-	out.Files["godwit.nix"] = text
+	out.Files["godwit.nix"] = c.text("import ./" + FleetFile + " self")
 	if c.reads() {
 		out.Files[FleetFile] = "# Written by 'godwit convert': how godwit reads the configuration.\n" +
 			c.reading("(toString ./"+filepath.Base(c.about.At.File)+")") + "\n"
@@ -209,6 +213,12 @@ func (c *converter) files() *Converted {
 func difference(was, is fleet.Host) string {
 	if is.Name == "" {
 		return "it is missing"
+	}
+	for _, s := range was.Secrets { // what no JSON has
+		i := slices.IndexFunc(is.Secrets, func(x fleet.Secret) bool { return x.Name == s.Name })
+		if i >= 0 && (is.Secrets[i].From.Text != s.From.Text || !slices.Equal(is.Secrets[i].From.Command, s.From.Command)) {
+			return "the content of the secret " + s.Name + " would be another"
+		}
 	}
 	a, b := plain(was), plain(is)
 	for _, key := range slices.Sorted(slices.Values(slices.Collect(keysOf(a, b)))) {

@@ -121,7 +121,7 @@ func TestColmena(t *testing.T) {
 	// long as that is the same. The host is found at the second of two addresses.
 	on(t, web, "rm -f /run/keys/text /run/keys/command")
 	saved := filepath.Join(w.dir, "hive.plan")
-	w.run("plan", "--on", "web", accept, "-o", saved).exits(0).says("secrets: new", "it does not hold 5 secrets")
+	w.run("plan", "--on", "web", accept, "-o", saved).exits(0).says("it does not hold 5 secrets").outs("secrets: new")
 	if text := w.read("hive.plan"); strings.Contains(text, "under another name") {
 		t.Errorf("the plan holds a text of a key:\n%s", text)
 	}

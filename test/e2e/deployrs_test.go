@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -79,6 +81,20 @@ systemctl is-active -q e2e-nix || systemd-run --quiet --collect --unit=e2e-nix n
 	if got := on(t, web, "cat /etc/deploy-rs /var/lib/e2e-deploy-rs/app/word"); strings.TrimSpace(got) != "firstthird" {
 		t.Errorf("the host has %q", got)
 	}
+
+	// A path that is in the store already, with no derivation of its own.
+	script := w.file("ready/deploy-rs-activate", "#!/bin/sh\necho \"ready in $PROFILE\" >>/var/lib/e2e-deploy-rs/log\n")
+	if err := os.Chmod(script, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ready := w.nix("nix-store", "--add", filepath.Dir(script))
+	w.file("ready-fleet/flake.nix", fmt.Sprintf(`{ outputs = { self }: { deploy.nodes.web = { hostname = "nixd"; sshUser = "deploy";
+  profiles.ready = { user = "root"; profilePath = "/var/lib/e2e-deploy-rs/ready"; path = "%s"; }; }; }; }`, ready))
+	w.run("deploy", "./ready-fleet#web", accept, "--yes").exits(0)
+	if got := on(t, web, "tail -n 1 /var/lib/e2e-deploy-rs/log; readlink -f /var/lib/e2e-deploy-rs/ready"); strings.TrimSpace(got) != "ready in /var/lib/e2e-deploy-rs/ready\n"+ready {
+		t.Errorf("the host has %q, want %s", got, ready)
+	}
+	w.run("deploy", "./ready-fleet#web", accept, "--yes").exits(0).says("already runs")
 }
 
 // knowsProfiles looks at what the verbs say of a host with the profiles system and app,

@@ -64,11 +64,11 @@ let
     top = keys.settings ++ [ "description" "hosts" "defaults" "orderingTags" "nixConfig" ];
     defaults = [
       "user" "port" "sshOptions" "forwardAgent" "pinNixpkgs" "become" "askPassword" "local" "tags" "platform" "buildOn" "buildOnly" "substituteOnDestination" "secrets"
-      "healthChecks" "preDeployChecks" "autoRollback" "magicRollback" "confirmTimeout" "activationTimeout"
+      "healthChecks" "preDeployChecks" "autoRollback" "magicRollback" "confirmTimeout" "activationTimeout" "replaceUnknown"
     ];
     host = keys.defaults ++ [ "address" "profiles" "order" ] ++ kinds;
     profile = kinds ++ [ "user" "link" "activate" "version" ];
-    secret = [ "file" "text" "command" "destination" "user" "group" "permissions" "action" "mkDirs" "uploadAt" ];
+    secret = [ "file" "text" "command" "destination" "user" "group" "permissions" "action" "mkDirs" "uploadAt" "lateOwner" ];
   };
   kinds = [ "nixos" "darwin" "home" "custom" "noop" ];
 
@@ -257,6 +257,7 @@ let
         buildOnly = get "buildOnly" t.bool false;
         buildOn = get "buildOn" t.string null;
         substituteOnDestination = get "substituteOnDestination" t.bool false;
+        replaceUnknown = get "replaceUnknown" t.bool true;
         secrets = mapAttrs (secret at) ((defaults.secrets or { }) // (e.secrets or { }));
         guard = {
           autoRollback = get "autoRollback" t.bool true;
@@ -283,6 +284,7 @@ let
       action = get "action" t.words [ ];
       mkDirs = get "mkDirs" t.bool true;
       uploadAt = get "uploadAt" t.string "pre-activation";
+      lateOwner = get "lateOwner" t.bool false;
       from = {
         ${head sources} = (if s ? command then t.words else if s ? file then t.path else t.string) "${where}.${head sources}" s.${head sources};
       };
