@@ -408,7 +408,7 @@ func TestExplained(t *testing.T) {
 	whole := made("whole", "{ outputs = { self }: { a = import ./private/host.nix; }; }")
 	git(t, whole, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", part, "private")
 	for _, c := range []struct{ ref, attr, want, hint string }{
-		{whole, "a", "private/host.nix is in the submodule private, and a flake is read without its submodules", "--flake '.?submodules=1'"},
+		{whole, "a", "is in the submodule private, and a flake is read without its submodules", "--flake '.?submodules=1'"},
 		{untracked, "a", "web.nix is there, but git does not know it, and a flake sees only what git knows", "git -C " + untracked + " add web.nix"},
 		{untracked, "b", "there is no file ", ""},
 		{impure, "a", "builtins.currentSystem is not there in pure evaluation", "--impure"},

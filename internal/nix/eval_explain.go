@@ -526,7 +526,7 @@ func notInGit(file string) string {
 
 // submodule explains a file that is in a submodule of the repository; nil: it is not.
 func submodule(t *trace, path, name string) *fault.Error {
-	for dir := filepath.Dir(path); dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+	for dir := path; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
 		st, err := os.Lstat(filepath.Join(dir, ".git"))
 		if err != nil {
 			continue
