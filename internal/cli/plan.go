@@ -14,7 +14,6 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/plan"
-	"godwit/internal/ui/text"
 )
 
 func acceptFlag(c *cobra.Command, accept *[]string) {
@@ -160,7 +159,7 @@ func (v *view) plan(p *plan.Plan, show planView) (err error) {
 	}
 	if show.saved != "" {
 		fmt.Fprintf(v.app.stderr, "\nsaved: godwit deploy %s applies this plan\n", show.saved)
-		if line := aboutSecrets(p); line != "" {
+		if line := p.LeavesOut(); line != "" {
 			fmt.Fprintln(v.app.stderr, line)
 		}
 	}
@@ -179,31 +178,6 @@ func riskHelp() string {
 		fmt.Fprintf(&b, "  %-19s %s\n", r.Name, r.Meaning)
 	}
 	return b.String()
-}
-
-// aboutSecrets says what a saved plan leaves out of the secrets of its hosts.
-func aboutSecrets(p *plan.Plan) string {
-	all, withheld := 0, 0
-	for _, h := range p.Hosts {
-		if h.Config == nil || h.Status != plan.Change && h.Status != plan.Unchanged {
-			continue
-		}
-		all += len(h.Config.Secrets)
-		for _, s := range h.Config.Secrets {
-			if s.From.File == "" {
-				withheld++
-			}
-		}
-	}
-	switch {
-	case all == 0:
-		return ""
-	case !p.Options.UploadSecrets:
-		return fmt.Sprintf("it uploads no secrets, of which its hosts have %d: with --upload-secrets it would", all)
-	case withheld > 0:
-		return fmt.Sprintf("it does not hold %s (texts, and what commands print): applying takes them from the configuration, as long as that is the same", text.Count(withheld, "secret"))
-	}
-	return ""
 }
 
 // noPlanFlags refuses what a saved plan has settled already.

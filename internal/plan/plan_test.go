@@ -881,3 +881,23 @@ func TestProfiles(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestLeavesOut(t *testing.T) {
+	host := func(status Status, from ...fleet.Content) Host {
+		h := fleet.Host{Name: "a"}
+		for _, f := range from {
+			h.Secrets = append(h.Secrets, fleet.Secret{From: f})
+		}
+		return Host{Name: "a", Status: status, Config: &h}
+	}
+	file, content := fleet.Content{File: "/f"}, fleet.Content{Text: "t"}
+	for want, p := range map[string]*Plan{
+		"": {Options: Options{UploadSecrets: true}, Hosts: []Host{host(Change, file), host(Failed, content), {Name: "b"}}},
+		"it uploads no secrets, of which its hosts have 2": {Hosts: []Host{host(Change, file, content)}},
+		"it does not hold 1 secret (":                      {Options: Options{UploadSecrets: true}, Hosts: []Host{host(Unchanged, file, content)}},
+	} {
+		if got := p.LeavesOut(); (got == "") != (want == "") || !strings.HasPrefix(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
