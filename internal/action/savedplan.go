@@ -51,7 +51,7 @@ func (f SavedPlan) open(ctx context.Context, s *session, d *deployment) (loadReq
 		return l, anew(fault.New("the configuration has moved since the plan was made: %s", how).Exit(plan.ExitStopped).
 			Detail("configuration  " + saved.File))
 	}
-	hosts, names, without := planned(saved)
+	hosts, names, without := hostsOf(saved)
 	if len(hosts) == 0 {
 		return l, anew(fault.New("the plan holds no host that can be deployed to"))
 	}
@@ -97,9 +97,9 @@ func (f SavedPlan) open(ctx context.Context, s *session, d *deployment) (loadReq
 	return l, nil
 }
 
-// planned are the hosts of a plan that are changed, their names, and the names of those
+// hostsOf are the hosts of a plan that are changed, their names, and the names of those
 // that were not ready for it.
-func planned(p *plan.Plan) (hosts []fleet.Host, names, without []string) {
+func hostsOf(p *plan.Plan) (hosts []fleet.Host, names, without []string) {
 	for _, h := range p.Hosts {
 		switch h.Status {
 		case plan.Change, plan.Unchanged:

@@ -48,13 +48,13 @@ func TestLiteral(t *testing.T) {
 	}
 }
 
-func TestPlanned(t *testing.T) {
+func TestHostsOf(t *testing.T) {
 	p := &plan.Plan{Hosts: []plan.Host{
 		{Name: "a", Status: plan.Change, Config: &fleet.Host{Name: "a"}},
 		{Name: "b", Status: plan.Unchanged, Config: &fleet.Host{Name: "b"}},
 		{Name: "c", Status: plan.BuildOnly}, {Name: "d", Status: plan.Unreachable},
 	}}
-	hosts, names, without := planned(p)
+	hosts, names, without := hostsOf(p)
 	if len(hosts) != 2 || strings.Join(names, " ") != "a b" || strings.Join(without, " ") != "d" {
 		t.Errorf("%v %q %q", hosts, names, without)
 	}

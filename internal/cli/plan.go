@@ -158,10 +158,7 @@ func (v *view) plan(p *plan.Plan, show planView) (err error) {
 		return err
 	}
 	if show.saved != "" {
-		fmt.Fprintf(v.app.stderr, "\nsaved: godwit deploy %s applies this plan\n", show.saved)
-		if line := p.LeavesOut(); line != "" {
-			fmt.Fprintln(v.app.stderr, line)
-		}
+		fmt.Fprintf(v.app.stderr, "\nsaved: godwit deploy %s applies this plan\n%s", show.saved, p.LeavesOut())
 	}
 	if len(p.With(plan.Failed))+len(p.With(plan.Unreachable))+len(p.With(plan.Blocked)) > 0 {
 		return silent{ExitHosts}
