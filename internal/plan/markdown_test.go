@@ -33,11 +33,7 @@ var tags = regexp.MustCompile(`</?([a-zA-Z!][a-zA-Z0-9]*|--)[^>]*>`)
 
 // shape is what is left of a page without its text: the elements, in order.
 func shape(html string) string {
-	var out []string
-	for _, m := range tags.FindAllString(html, -1) {
-		out = append(out, m)
-	}
-	return strings.Join(out, "")
+	return strings.Join(tags.FindAllString(html, -1), "")
 }
 
 // TestMarkdownHostile: no text that others wrote changes what the comment is made of.
@@ -101,7 +97,7 @@ func outsideFences(md string) string {
 	for line := range strings.Lines(md) {
 		switch {
 		case fence == "" && strings.HasPrefix(line, "```"):
-			fence = strings.TrimRight(line, "text\n")
+			fence = line[:len(line)-len(strings.TrimLeft(line, "`"))]
 		case fence != "" && strings.TrimRight(line, "\n") == fence:
 			fence = ""
 		case fence == "":
