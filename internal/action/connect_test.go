@@ -121,7 +121,12 @@ func TestLocal(t *testing.T) {
 		t.Errorf("this machine is %q", name)
 	}
 	e.Local, e.Targets = "", fleet.Targets{"web=10.0.0.1"}
-	if err := e.open().load(t.Context(), loadRequest{selection: everyHost}); err == nil || !strings.HasPrefix(err.Error(), "--target is for the hosts of a configuration") {
+	s = e.open()
+	if err := s.load(t.Context(), loadRequest{selection: everyHost}); err != nil || len(s.hosts) != 2 || s.hosts[1].At.Host != "10.0.0.1" || s.hosts[0].At.Host != "" {
+		t.Errorf("%v %+v", err, s.hosts)
+	}
+	e.Targets = fleet.Targets{"wep=10.0.0.1"}
+	if err := e.open().load(t.Context(), loadRequest{selection: everyHost}); err == nil || !strings.Contains(err.Error(), "there is no host 'wep' (did you mean web?)") {
 		t.Error(err)
 	}
 }
