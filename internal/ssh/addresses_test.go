@@ -84,7 +84,6 @@ func TestFurtherAddresses(t *testing.T) {
 
 	// Who is there and lets nobody in is who was meant.
 	s.WriteConfig("IdentityFile none")
-	before = s.Connections()
 	refuses := pool.Host(ssh.Target{Name: "web4", Host: "127.0.0.1", User: "nobody-here", Port: at.Port, Also: ssh.JoinWords([]string{at.User + "@" + there})})
 	if err := refuses.Connect(ctx); host.KindOf(err) != host.AuthFailed {
 		t.Errorf("%v", err)
