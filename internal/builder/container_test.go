@@ -104,6 +104,9 @@ var space = fmt.Sprintf("test%d-", os.Getpid())
 // TestMain removes what the tests made; in a deployer of the lab it is the test
 // of that deployer's Nix.
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(replayDir); dir != "" {
+		answer(dir, os.Args[1:])
+	}
 	if os.Getenv("GODWIT_TEST_INSIDE") != "" {
 		space = os.Getenv("GODWIT_TEST_INSIDE")
 	}

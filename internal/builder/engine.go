@@ -320,6 +320,9 @@ func (e *Engine) trouble(doing string, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
+	if f := new(fault.Error); errors.As(err, &f) { // it says what to do already
+		return err
+	}
 	lines := strings.Split(err.Error(), "\n")
 	last := ""
 	for _, l := range lines {

@@ -1,10 +1,7 @@
 package builder
 
 import (
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -16,87 +13,6 @@ const (
 	transcriptRun  = "run --detach --init --name b --hostname godwit-builder --label LABELS --volume v:/nix --restart no --stop-signal SIGTERM"
 	transcriptIdle = "--network none --platform linux/amd64 --entrypoint /bin/sh sha256:1 -c " + idle
 )
-
-// replay puts engines on PATH that answer as a transcript says: "$ PROGRAM ARGS", then
-// lines of stdout (>) and stderr (!), and the exit status (=). A command line that the
-// transcript does not have fails the test.
-func replay(t *testing.T, name string) {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join("testdata/engines", name+".txt"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	labels := labelBuilder + "=b --label " + labelSystem + "=x86_64-linux --label " + labelImage + "=r --label " + labelGeneration + "=g --label " + labelVolume + "=v"
-	words := strings.NewReplacer("RUN", strings.Replace(transcriptRun, "LABELS", labels, 1), "IDLE", transcriptIdle)
-	write := func(name, text string, mode os.FileMode) {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), mode); err != nil {
-			t.Fatal(err)
-		}
-	}
-	n, command, out, stderr := 0, "", "", ""
-	for i, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
-		kind, rest, _ := strings.Cut(line, " ")
-		switch kind {
-		case "#":
-		case "$":
-			command, out, stderr = words.Replace(rest), "", ""
-		case ">":
-			out += rest + "\n"
-		case "!":
-			stderr += rest + "\n"
-		case "=":
-			if _, err := strconv.Atoi(rest); err != nil || command == "" {
-				t.Fatalf("%s, line %d: %q", name, i+1, line)
-			}
-			id := "call" + strconv.Itoa(n)
-			write(id, command, 0o600)
-			write(id+".out", out, 0o600)
-			write(id+".err", stderr, 0o600)
-			write(id+".status", rest, 0o600)
-			program, _, _ := strings.Cut(command, " ")
-			write(program, `#!/bin/sh
-d=${0%/*}
-for f in "$d"/call*.status; do
-	f=${f%.status}
-	if [ "$(cat "$f")" = "${0##*/} $*" ]; then
-		cat "$f.out"
-		cat "$f.err" >&2
-		: >"$f.used"
-		exit "$(cat "$f.status")"
-	fi
-done
-printf '%s\n' "${0##*/} $*" >>"$d/unknown"
-exit 99
-`, 0o700)
-			n, command = n+1, ""
-		default:
-			t.Fatalf("%s, line %d: %q", name, i+1, line)
-		}
-	}
-	t.Setenv("PATH", dir+":/usr/bin-of-no-engine:/bin-of-no-engine")
-	// The script needs cat.
-	cat := ""
-	for _, p := range []string{"/bin/cat", "/usr/bin/cat"} {
-		if _, err := os.Stat(p); err == nil {
-			cat = p
-		}
-	}
-	if err := os.Symlink(cat, filepath.Join(dir, "cat")); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if unknown, err := os.ReadFile(filepath.Join(dir, "unknown")); err == nil {
-			t.Errorf("%s does not know:\n%s", name, unknown)
-		}
-		for i := range n {
-			if _, err := os.Stat(filepath.Join(dir, "call"+strconv.Itoa(i)+".used")); err != nil {
-				b, _ := os.ReadFile(filepath.Join(dir, "call"+strconv.Itoa(i)))
-				t.Errorf("%s: nobody said: %s", name, b)
-			}
-		}
-	})
-}
 
 // TestEngineTranscripts: every engine is found, or why not is told, and is asked for
 // containers and images in words that it knows.
@@ -120,7 +36,7 @@ func TestEngineTranscripts(t *testing.T) {
 		{transcript: "nerdctl", engine: Engine{Kind: "nerdctl", Name: "nerdctl", Arch: "x86_64", Version: "1.7.0"}, asks: true},
 	} {
 		t.Run(c.transcript+c.want, func(t *testing.T) {
-			replay(t, c.transcript)
+			replay(t, c.transcript, transcript(t, c.transcript))
 			engines := &Engines{}
 			eng, err := engines.Find(t.Context(), c.want)
 			if c.row != "" {
