@@ -27,7 +27,7 @@ func below(room string, rooms ...string) bool {
 }
 
 var (
-	values   = []string{"event", "fault", "fleet", "hostscript", "shell", "storepath", "ui/text", "bounded", "crash", "paths", "profile"}
+	values   = []string{"event", "fault", "fleet", "hostscript", "shell", "storepath", "ui/text", "bounded", "crash", "paths", "profile", "redact"}
 	adapters = []string{"nix", "nixlog", "ssh", "store", "nar", "host", "host/local", "flakeref", "regular", "scratch", "awake", "leash", "settings"}
 	phases   = []string{"builder", "activate", "health", "secrets", "reboot", "hoststate", "gc", "closure", "history"}
 	dialects = regexp.MustCompile(`^source/(morph|colmena|deployrs|flake|own)$`)

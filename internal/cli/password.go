@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"godwit/internal/bounded"
 	"godwit/internal/crash"
 	"godwit/internal/fault"
+	"godwit/internal/redact"
 	"godwit/internal/shell"
 	"godwit/internal/ui"
 )
@@ -43,6 +45,7 @@ func (v *view) password(ctx context.Context, p *passwords) (string, error) {
 		if err != nil {
 			return "", fault.New("--passcmd `%s` failed: %w", p.command, err)
 		}
+		redact.Know(bytes.TrimRight(out, "\r\n"))
 		return strings.TrimRight(string(out), "\r\n"), nil
 	}
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
@@ -54,6 +57,7 @@ func (v *view) password(ctx context.Context, p *passwords) (string, error) {
 		fmt.Fprint(tty, "Please enter remote sudo password: ")
 		pw, err = readSecret(ctx, tty)
 	})
+	redact.Know([]byte(pw))
 	return pw, err
 }
 

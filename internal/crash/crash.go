@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"godwit/internal/paths"
+	"godwit/internal/redact"
 	"godwit/internal/ui/text"
 )
 
@@ -115,7 +116,7 @@ func keep(v any, trace []byte) (string, error) {
 			return "", err
 		}
 	}
-	_, err = fmt.Fprintf(f, "%s\npanic: %v\n\n%s\n", header(), v, trace)
+	_, err = f.WriteString(redact.String(fmt.Sprintf("%s\npanic: %v\n\n%s\n", header(), v, trace)))
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}

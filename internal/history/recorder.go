@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"godwit/internal/crash"
+	"godwit/internal/redact"
 )
 
 // Recorder writes a run while it happens. Its methods come back at once and
@@ -73,6 +74,7 @@ func (r *Recorder) do(fn func(context.Context, *DB) error) {
 
 // Result notes how a host ended; the last word on a host counts.
 func (r *Recorder) Result(res Result) {
+	res.Log, res.Reason = redact.String(res.Log), redact.String(res.Reason)
 	if r == nil {
 		return
 	}

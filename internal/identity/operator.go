@@ -108,17 +108,16 @@ func Load(files []string, person Person) (*Operator, error) {
 	return o, nil
 }
 
-// AddKey lets the operator open with another age key, a line AGE-SECRET-KEY-…: that of a
-// machine, once it was opened.
-func (o *Operator) AddKey(line, from string) error {
-	h, err := o.parse(line)
-	if err != nil {
-		return fmt.Errorf("%s is not a private key of age", from)
+// AddKey lets the operator open with further age keys, lines AGE-SECRET-KEY-…: those of a
+// machine, once they were opened.
+func (o *Operator) AddKey(lines, from string) error {
+	in := &Operator{person: o.person}
+	if err := in.add(from, []byte(lines)); err != nil {
+		return fmt.Errorf("%s: %w", from, err)
 	}
-	h.from = from
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.own = slices.Insert(o.own, 0, h)
+	o.own = slices.Insert(o.own, 0, in.own...)
 	return nil
 }
 

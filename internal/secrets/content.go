@@ -13,6 +13,7 @@ import (
 	"godwit/internal/crash"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/redact"
 	"godwit/internal/ui/text"
 )
 
@@ -34,8 +35,14 @@ func printedKey(host string, s fleet.Secret) string {
 	return fmt.Sprintf("%q %q %q", host, s.Name, s.From.Command)
 }
 
-// content is the plaintext of a secret.
+// content is the plaintext of a secret; all output hides it from then on.
 func content(ctx context.Context, host string, s fleet.Secret) ([]byte, *fault.Error) {
+	data, err := plaintext(ctx, host, s)
+	redact.Know(data)
+	return data, err
+}
+
+func plaintext(ctx context.Context, host string, s fleet.Secret) ([]byte, *fault.Error) {
 	switch {
 	case s.From.Withheld != "":
 		// A saved plan holds no plaintext, and no command that may hold some.

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"godwit/internal/crash"
+	"godwit/internal/redact"
 	"godwit/internal/ui/text"
 )
 
@@ -96,12 +97,25 @@ func (o *Output) Write(p []byte) (int, error) {
 		b = append(o.rest, p...)
 		o.rest = nil
 	}
-	if clean := o.guard(b); len(clean) > 0 && !o.shut.Load() {
+	if clean := o.guard(redact.Bytes(b)); len(clean) > 0 && !o.shut.Load() {
 		if _, err := o.to.Write(clean); err != nil {
 			return 0, err
 		}
 	}
 	return len(p), nil
+}
+
+// Reveal writes a secret to w, which hides all secrets otherwise: byte by byte as it is
+// where that is no terminal, and guarded where it is one.
+func Reveal(w io.Writer, plain []byte) error {
+	o := guarded(w, NewStdout)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.Terminal() {
+		plain = o.guard(plain)
+	}
+	_, err := o.to.Write(plain)
+	return err
 }
 
 // control writes what the live view draws: lines that line made, and what moves the

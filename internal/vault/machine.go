@@ -31,7 +31,8 @@ func (v *Vault) OpenMachineFile(name, file string, o *identity.Operator) ([]byte
 	return o.Open(full, data, w.Recipients...)
 }
 
-// MachineKey is the private age key of a machine: a line AGE-SECRET-KEY-….
+// MachineKey are the private age keys of a machine, lines AGE-SECRET-KEY-…: the one of
+// age.pub first, then the one before it, for what was encrypted to that.
 func (v *Vault) MachineKey(name string, o *identity.Operator) (string, error) {
 	data, err := v.OpenMachineFile(name, "age.key.age", o)
 	return strings.TrimSpace(string(data)), err

@@ -2,6 +2,7 @@ package vault
 
 import (
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -11,8 +12,7 @@ import (
 // memoryFolder makes a folder of this user's alone on a file system in memory.
 func memoryFolder() (dir, warning string, err error) {
 	for _, base := range []string{os.Getenv("XDG_RUNTIME_DIR"), "/dev/shm", "/run/shm"} {
-		var st unix.Statfs_t
-		if base == "" || unix.Statfs(base, &st) != nil || st.Type != unix.TMPFS_MAGIC && st.Type != unix.RAMFS_MAGIC {
+		if base == "" || !inMemory(base) {
 			continue
 		}
 		if dir, err := os.MkdirTemp(base, "godwit-edit-"); err == nil { // mode 0700
@@ -21,4 +21,15 @@ func memoryFolder() (dir, warning string, err error) {
 	}
 	return "", "", fault.New("there is no file system in memory to edit on: neither $XDG_RUNTIME_DIR nor /dev/shm is one").
 		Hint("a value can come over standard input: godwit secrets edit NAME --stdin")
+}
+
+// inMemory tells whether a folder, or the nearest one above it that is there, is on a file
+// system in memory.
+func inMemory(dir string) bool {
+	var st unix.Statfs_t
+	for unix.Statfs(dir, &st) == unix.ENOENT && dir != filepath.Dir(dir) {
+		dir = filepath.Dir(dir)
+		st = unix.Statfs_t{}
+	}
+	return st.Type == unix.TMPFS_MAGIC || st.Type == unix.RAMFS_MAGIC
 }

@@ -39,6 +39,7 @@ type Tx struct {
 	files   map[string][]byte // nil: the file goes
 	Changes []Change
 	lock    *os.File
+	left    []error // of files that are not written
 
 	step func(string) error // for tests: called before each step that writes
 }

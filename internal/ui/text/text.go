@@ -14,6 +14,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/clipperhouse/displaywidth"
+
+	"godwit/internal/redact"
 )
 
 // Width is the number of terminal columns that s takes.
@@ -97,8 +99,9 @@ const MaxLine = 4096
 // (see Hidden) is written out, as in \u202e; bytes that are no UTF-8 become U+FFFD.
 // A line longer than MaxLine bytes is cut and says how much of it is missing.
 //
-// It is the one cleaner: what it gives it leaves alone when it gets it again.
+// The secrets of this run are hidden in it (redact). It is the one cleaner: what it gives it leaves alone when it gets it again.
 func Clean(s string) string {
+	s = redact.String(s)
 	if plain(s) {
 		return s
 	}

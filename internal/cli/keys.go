@@ -1,0 +1,329 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"godwit/internal/deploy"
+	"godwit/internal/event"
+	"godwit/internal/fault"
+	"godwit/internal/fleet"
+	"godwit/internal/host"
+	"godwit/internal/identity"
+	"godwit/internal/regular"
+	"godwit/internal/vault"
+)
+
+func newKeys(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use: "keys", Short: "the identities of machines and operators",
+		Long: `keys makes and keeps the identities of machines in the folder 'secrets' of a
+repository: an age key, with which a machine opens its secrets, and its ssh host key.
+Public halves lie there in clear, private ones encrypted for the operators, the people
+who may write secrets. A machine can have its identity before it exists.` + "\n" + exitStatusHelp,
+		Example: `  godwit keys init
+  godwit keys new web1 --address web1.example.com
+  godwit keys adopt network.nix db1`,
+	}
+	c.AddCommand(newKeysInit(a), newKeysNew(a), newKeysAdopt(a), newKeysRotate(a), newKeysCheck(a), newKeysExport(a), newKeysInstall(a), newKeysTrust(a))
+	return c
+}
+
+func newKeysInit(a *app) *cobra.Command {
+	var d deskFlags
+	var pq bool
+	c := &cobra.Command{
+		Use: "init [OPERATOR]", Short: "make the folder of secrets, with you as its operator",
+		Long: `init makes secrets/recipients.toml with one operator: you, by the name of this
+machine's user or OPERATOR. It takes the first age key that it finds, and makes one
+(identity.txt beside godwit's config.toml) when there is none.` + "\n" + exitStatusHelp,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			name := ""
+			if u, err := user.Current(); err == nil {
+				name = u.Username
+			}
+			if len(args) > 0 {
+				name = args[0]
+			}
+			if d.dir == "" {
+				d.dir = identity.Folder
+			}
+			return a.desk(c.Context(), &d, func(_ context.Context, _ *session, d *vault.Desk) error { return d.Init(name, pq) })
+		},
+	}
+	d.register(c, false)
+	c.Flags().BoolVar(&pq, "post-quantum", false, "use post-quantum keys for everybody; ssh keys then cannot open secrets")
+	return c
+}
+
+func newKeysNew(a *app) *cobra.Command {
+	var d deskFlags
+	var names []string
+	c := &cobra.Command{
+		Use: "new MACHINE...", Short: "make the identity of a machine before it exists",
+		Long: `new makes an age key and an ssh host key for each machine. Private halves are written
+encrypted for the operators alone. The public ssh key goes into secrets/known_hosts,
+which godwit's connections know: the first contact needs no trust on first use.
+
+'godwit keys export' gives the private halves to whatever installs the machine.` + "\n" + exitStatusHelp,
+		Example: `  godwit keys new web1 --address web1.example.com,192.0.2.7`,
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(names) > 0 && len(args) > 1 {
+				return fault.New("--address is for one machine alone")
+			}
+			return a.desk(c.Context(), &d, func(_ context.Context, _ *session, d *vault.Desk) error {
+				for _, m := range args {
+					if err := d.NewMachine(m, names); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+	}
+	d.register(c, true)
+	c.Flags().StringSliceVar(&names, "address", nil, "what ssh calls the machine: `NAMES` and addresses with commas (default: its name)")
+	return c
+}
+
+func newKeysAdopt(a *app) *cobra.Command {
+	var d deskFlags
+	var sel fleet.Selection
+	var p passwords
+	var key string
+	var names []string
+	c := &cobra.Command{
+		Use: "adopt [DEPLOYMENT] [HOST...]", Short: "take the identity that running machines have",
+		Long: `adopt reads the ed25519 ssh host key of each selected host, over a connection that ssh
+has verified, and writes its public half into the repository. Secrets for such a machine
+are encrypted to that key, and the machine opens them with it.
+
+With --key FILE (- is standard input) the key comes from there, and no host is asked.` + "\n" + foundFileHelp + exitStatusHelp,
+		Example: `  godwit keys adopt network.nix db1
+  ssh db1 cat /etc/ssh/ssh_host_ed25519_key.pub | godwit keys adopt --key - db1`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if key != "" {
+				if len(args) != 1 {
+					return fault.New("--key is for one machine").Hint("godwit keys adopt --key FILE MACHINE")
+				}
+				text, err := a.readInput(key)
+				if err != nil {
+					return err
+				}
+				return a.desk(c.Context(), &d, func(_ context.Context, _ *session, d *vault.Desk) error { return d.Adopt(args[0], string(text), names) })
+			}
+			f := a.fleetArgs(c.Context(), args)
+			return a.desk(c.Context(), &d, func(ctx context.Context, s *session, d *vault.Desk) error { return s.adopt(ctx, f, sel, &p, d) })
+		},
+	}
+	d.register(c, true)
+	selectFlags(c, &sel)
+	passwordFlags(c, &p)
+	c.Flags().StringVar(&key, "key", "", "read the public host key from `FILE`, or - for standard input")
+	c.Flags().StringSliceVar(&names, "address", nil, "what ssh calls the machine of --key: `NAMES` with commas (default: its name)")
+	return c
+}
+
+// readKey prints the public ssh host key.
+const readKey = "cat " + identity.SSHHostKeyFile + ".pub"
+
+// adopt asks hosts for their keys, all at once, and writes them one after another.
+func (s *session) adopt(ctx context.Context, f fleetArgs, sel fleet.Selection, p *passwords, d *vault.Desk) error {
+	var mu sync.Mutex
+	found := map[string]string{}
+	at := map[string]string{}
+	var order []string
+	err := s.onHosts(ctx, f, sel, p, nil, nil, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
+		var out bytes.Buffer
+		if err := conn.Run(ctx, host.Cmd{Script: readKey, Stdout: &out, Name: "reading the host key"}); err != nil {
+			return deploy.Outcome{State: deploy.Failed, Err: fault.New("cannot read %s.pub: %w", identity.SSHHostKeyFile, err).On(h.Name)}
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		found[h.Name], at[h.Name] = out.String(), h.At.Host
+		order = append(order, h.Name)
+		return deploy.Outcome{State: deploy.Ran, Detail: strings.Join(strings.Fields(out.String())[:min(1, len(strings.Fields(out.String())))], " ")}
+	})
+	if err != nil {
+		return err
+	}
+	for _, h := range order {
+		var names []string
+		if at[h] != "" {
+			names = []string{at[h]}
+		}
+		if err := d.Adopt(h, found[h], names); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func newKeysRotate(a *app) *cobra.Command {
+	var d deskFlags
+	var ssh, lost bool
+	c := &cobra.Command{
+		Use: "rotate MACHINE", Short: "give a machine a new key",
+		Long: `rotate makes a new age key for a machine and encrypts its secrets for it. The old key
+stays behind the new one, so that the machine can still open what it has; the next
+rotation drops it. Then 'godwit keys install' brings the new key to the machine, before
+the next deploy. A machine that was adopted gets an age key of its own in this way.
+
+With --lost somebody else may have the old key: it is dropped at once. Give the secrets
+of the machine new values then, too.` + "\n" + exitStatusHelp,
+		Example: `  godwit keys rotate web1 && godwit keys install network.nix web1`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.desk(c.Context(), &d, func(_ context.Context, _ *session, d *vault.Desk) error { return d.Rotate(args[0], ssh, lost) })
+		},
+	}
+	d.register(c, true)
+	c.Flags().BoolVar(&ssh, "ssh", false, "make a new ssh host key, too, for a machine that will be installed anew")
+	c.Flags().BoolVar(&lost, "lost", false, "do not keep the old key: somebody else may have it")
+	return c
+}
+
+func newKeysCheck(a *app) *cobra.Command {
+	var d deskFlags
+	c := &cobra.Command{
+		Use: "check", Short: "look whether all keys and secrets fit together",
+		Long: `check is 'godwit secrets check --open': it decrypts every private key of a machine with
+yours, and every secret with yours and with the machine's. Nothing is written.` + "\n" + exitStatusHelp,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.checkSecrets(c.Context(), &d, true, false) },
+	}
+	d.register(c, false)
+	return c
+}
+
+func newKeysExport(a *app) *cobra.Command {
+	var d deskFlags
+	var onDisk bool
+	c := &cobra.Command{
+		Use: "export MACHINE DIR", Short: "write the private keys of a machine for its installation",
+		Long: `export writes a tree of files as it goes to the root of the machine's file system: the
+age key and the ssh host key, readable by you alone. nixos-anywhere takes it with
+--extra-files. DIR must be in memory, as below /dev/shm; remove it afterwards.` + "\n" + exitStatusHelp,
+		Example: `  godwit keys export web1 /dev/shm/web1
+  nixos-anywhere --extra-files /dev/shm/web1 --flake .#web1 root@192.0.2.7
+  rm -r /dev/shm/web1`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.desk(c.Context(), &d, func(_ context.Context, _ *session, d *vault.Desk) error { return d.Export(args[0], args[1], onDisk) })
+		},
+	}
+	d.register(c, false)
+	c.Flags().BoolVar(&onDisk, "on-disk", false, "let DIR be on a disk")
+	return c
+}
+
+// installKey writes its input to the file of the machine's age key, in one step. Nobody but
+// root can write to /var/lib, nor to what is made in it here.
+const installKey = `set -eu
+umask 077
+mkdir -p /var/lib/godwit/identity
+cd -P /var/lib/godwit/identity
+[ "$(pwd -P)" = /var/lib/godwit/identity ] || { echo "/var/lib/godwit/identity is behind a link" >&2; exit 1; }
+[ "$(stat -c %u .)" = 0 ] || { echo "/var/lib/godwit/identity is not root's" >&2; exit 1; }
+chmod 700 .
+trap 'rm -f ./.age.key.new' EXIT
+rm -f ./.age.key.new
+cat >./.age.key.new
+grep -q '^AGE-SECRET-KEY-' ./.age.key.new || { echo "only a part of the key arrived" >&2; exit 1; }
+chmod 600 ./.age.key.new
+sync ./.age.key.new 2>/dev/null || sync
+mv -f ./.age.key.new ./age.key
+sync . 2>/dev/null || sync
+`
+
+func newKeysInstall(a *app) *cobra.Command {
+	var d deskFlags
+	var sel fleet.Selection
+	var p passwords
+	c := &cobra.Command{
+		Use: "install [DEPLOYMENT] [HOST...]", Short: "bring the age key of machines to them",
+		Long: `install writes the private age key of each selected host to ` + identity.KeyFile + `
+on the host, which only root can read. A machine that was installed with its identity
+(godwit keys export) has it already.` + "\n" + foundFileHelp + exitStatusHelp,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			f := a.fleetArgs(c.Context(), args)
+			return a.desk(c.Context(), &d, func(ctx context.Context, s *session, d *vault.Desk) error {
+				s.changes = true
+				keys := map[string]string{}
+				before := func(hosts []fleet.Host) (err error) {
+					keys, err = d.MachineKeys(hostNames(hosts))
+					return err
+				}
+				return s.onHosts(ctx, f, sel, &p, before, nil, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
+					sc := event.On(s.ui, h.Name, event.StepSecrets)
+					return s.wet(sc, "write "+identity.KeyFile, func() deploy.Outcome {
+						err := conn.Run(ctx, host.Cmd{Script: installKey, Stdin: strings.NewReader(keys[h.Name]), Elevate: true, KillOnCancel: true, Name: "writing the key"})
+						if err != nil {
+							return deploy.Outcome{State: deploy.Failed, Err: err}
+						}
+						return deploy.Outcome{State: deploy.Uploaded, Detail: "has its key"}
+					})
+				})
+			})
+		},
+	}
+	d.register(c, false)
+	selectFlags(c, &sel)
+	passwordFlags(c, &p)
+	return c
+}
+
+func hostNames(hosts []fleet.Host) []string {
+	var out []string
+	for _, h := range hosts {
+		out = append(out, h.Name)
+	}
+	return out
+}
+
+func newKeysTrust(a *app) *cobra.Command {
+	var d deskFlags
+	var file string
+	c := &cobra.Command{
+		Use: "trust", Short: "let your own ssh know the machines of the repository",
+		Long: `trust writes the ssh host keys of secrets/known_hosts into your ~/.ssh/known_hosts.
+godwit itself reads that file anyway; this is for ssh and for what else calls it.` + "\n" + exitStatusHelp,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if file == "" {
+				home, err := os.UserHomeDir()
+				if err != nil {
+					return fault.New("there is no home directory: %w", err).Hint("--known-hosts FILE names the file")
+				}
+				file = filepath.Join(home, ".ssh", "known_hosts")
+			}
+			return a.desk(c.Context(), &d, func(_ context.Context, _ *session, d *vault.Desk) error { return d.Trust(file) })
+		},
+	}
+	d.register(c, true)
+	c.Flags().StringVar(&file, "known-hosts", "", "write to this `FILE`")
+	return c
+}
+
+// readInput reads a file, or standard input for "-".
+func (a *app) readInput(file string) ([]byte, error) {
+	if file == "-" {
+		return readAllInput(a.stdin)
+	}
+	data, err := regular.Read(file, identity.MaxPlain)
+	if err != nil {
+		return nil, fault.New("cannot read %s: %s", file, fault.Reason(err)).Because(err)
+	}
+	return data, nil
+}

@@ -1,0 +1,344 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"godwit/internal/bounded"
+	"godwit/internal/fault"
+	"godwit/internal/identity"
+	"godwit/internal/ui"
+	"godwit/internal/vault"
+)
+
+func newSecrets(a *app) *cobra.Command {
+	var d deskFlags
+	c := &cobra.Command{
+		Use: "secrets", Short: "the secrets of a repository: which goes where, who can open it",
+		Long: `secrets prints a table of the secrets in the folder 'secrets' of a repository: where each
+goes, who can open it, how old its value is, and what is wrong with it. Nothing is
+decrypted, and no host is asked.
+
+The other commands write them. Each shows whose keys can open a file, before and
+after, and asks. Who may open a secret follows from its declaration (the machines that
+use it) and from secrets/recipients.toml (the operators).` + "\n" + exitStatusHelp,
+		Example: `  godwit secrets
+  godwit secrets new wifi --for laptop --restart NetworkManager.service
+  godwit secrets new db-password --for db1,web1 --generate random
+  godwit secrets edit wifi
+  godwit secrets grant db-password web2`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.listOwn(c.Context(), &d) },
+	}
+	d.register(c, false)
+	c.AddCommand(newSecretsNew(a), newSecretsEdit(a), newSecretsShow(a), newSecretsList(a), newSecretsCheck(a), newSecretsRekey(a),
+		newSecretsGrant(a, "grant", "let machines have a secret", true), newSecretsGrant(a, "revoke", "let machines have a secret no longer", false),
+		newSecretsGenerate(a), newSecretsRemove(a))
+	return c
+}
+
+func newSecretsList(a *app) *cobra.Command {
+	var d deskFlags
+	c := &cobra.Command{
+		Use: "list", Short: "print the table of secrets", Args: cobra.NoArgs,
+		Long: "list is what 'godwit secrets' prints; --json gives it to scripts." + "\n" + exitStatusHelp,
+		RunE: func(c *cobra.Command, _ []string) error { return a.listOwn(c.Context(), &d) },
+	}
+	d.register(c, false)
+	return c
+}
+
+// listOwn prints the table.
+func (a *app) listOwn(ctx context.Context, d *deskFlags) error {
+	return a.withReport(ctx, func(ctx context.Context, s *session) error {
+		dir, err := d.folder(a)
+		if err != nil {
+			return err
+		}
+		v, err := s.newDesk(ctx, d, dir).Open()
+		if err != nil {
+			return err
+		}
+		rows := v.Rows()
+		if a.globals.json {
+			return a.printJSON(rows)
+		}
+		var cells [][]string
+		for _, r := range rows {
+			age := "never"
+			if !r.Set.IsZero() {
+				age = days(time.Since(r.Set))
+			}
+			cells = append(cells, []string{r.Name, strings.Join(r.For, " "), r.Path, r.Owner + " " + r.Mode, strings.Join(r.Openers, " "), age, cmp.Or(strings.Join(r.Problems, "; "), "ok")})
+		}
+		if len(rows) == 0 {
+			return a.print("no secrets: godwit secrets new NAME --for MACHINE makes one\n")
+		}
+		out := ui.Table(0, []string{"SECRET", "FOR", "PATH", "OWNER", "OPENED BY", "AGE", "STATE"}, cells)
+		if v.Distrust != nil {
+			out += "\n" + v.Distrust.Error() + "\n"
+		}
+		return a.print(out)
+	})
+}
+
+// days is how old a value is.
+func days(d time.Duration) string {
+	switch n := int(d.Hours() / 24); {
+	case n < 1:
+		return "today"
+	case n == 1:
+		return "1 day"
+	default:
+		return strconv.Itoa(n) + " days"
+	}
+}
+
+func newSecretsNew(a *app) *cobra.Command {
+	var d deskFlags
+	var s vault.Secret
+	var g vault.Generator
+	var input inputFlags
+	c := &cobra.Command{
+		Use: "new NAME", Short: "make a secret",
+		Long: `new declares a secret (secrets/store/NAME.toml) and gives it a value: what you type into
+your editor, what comes over standard input, a file, or what a generator makes. The
+value is encrypted for the machines of --for and for all operators.
+
+Generators (--generate):
+` + generatorsHelp() + "\n" + exitStatusHelp,
+		Example: `  godwit secrets new wifi --for laptop
+  pass show db | godwit secrets new db --for db1 --user postgres --stdin
+  godwit secrets new root-password --for @all --generate random
+  godwit secrets new root-hash --for @all --phase users --generate password-hash --from root-password`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			s.Name = args[0]
+			if g.Kind != "" {
+				s.Generator = &g
+				if input.stdin || input.file != "" {
+					return fault.New("--generate makes the value, so --stdin and --from-file have no use")
+				}
+			} else if g.Length != 0 || g.Charset != "" || g.User != "" || len(g.From)+len(g.Command) > 0 {
+				return fault.New("--length, --charset, --htpasswd-user, --from and --command are for --generate")
+			}
+			plain, err := input.read(a)
+			if err != nil {
+				return err
+			}
+			return a.desk(c.Context(), &d, func(ctx context.Context, _ *session, d *vault.Desk) error { return d.New(ctx, s, plain) })
+		},
+	}
+	d.register(c, true)
+	input.register(c)
+	f := c.Flags()
+	f.StringSliceVar(&s.For, "for", nil, "`MACHINES`, and @GROUPs of recipients.toml, that get it, with commas")
+	f.StringVar(&s.Path, "path", "", "where it is on the machine (default: /run/godwit/secrets/NAME)")
+	f.StringVar(&s.User, "owner", "", "the `USER` who owns it there (default: root)")
+	f.StringVar(&s.Group, "group", "", "its `GROUP` there (default: root)")
+	f.StringVar(&s.Mode, "mode", "", "its `MODE` there (default: 0400)")
+	f.StringVar(&s.Phase, "phase", "", "what it must be there before: initrd, users, services (default: services)")
+	f.StringSliceVar(&s.Restart, "restart", nil, "`UNITS` that are restarted when it changes, with commas")
+	f.StringVar(&s.Note, "note", "", "what it is, for people")
+	f.StringVar(&g.Kind, "generate", "", "make the value with a generator of this `KIND`")
+	f.IntVar(&g.Length, "length", 0, "characters that the generator random makes (0: 32)")
+	f.StringVar(&g.Charset, "charset", "", "of the generator random: alnum, hex, base64, digits, or the characters")
+	f.StringVar(&g.User, "htpasswd-user", "", "the user in a line of htpasswd")
+	f.StringSliceVar(&g.From, "from", nil, "`SECRETS` that the value is made of, with commas")
+	f.StringArrayVar(&g.Command, "command", nil, "a `WORD` of the generator command; once for each word")
+	return c
+}
+
+// generatorsHelp lists the kinds of generators.
+func generatorsHelp() string {
+	var rows [][]string
+	for _, k := range vault.Kinds {
+		rows = append(rows, []string{"  " + k[0], k[1]})
+	}
+	return strings.TrimRight(ui.Table(0, nil, rows), "\n")
+}
+
+// inputFlags say where a value comes from that no editor gives.
+type inputFlags struct {
+	stdin bool
+	file  string
+}
+
+func (i *inputFlags) register(c *cobra.Command) {
+	c.Flags().BoolVar(&i.stdin, "stdin", false, "read the value from standard input, all of it")
+	c.Flags().StringVar(&i.file, "from-file", "", "read the value from `FILE`")
+}
+
+// read is nil when an editor is to give the value.
+func (i *inputFlags) read(a *app) ([]byte, error) {
+	switch {
+	case i.stdin && i.file != "":
+		return nil, fault.New("--stdin and --from-file exclude each other")
+	case i.stdin:
+		return readAllInput(a.stdin)
+	case i.file != "":
+		return a.readInput(i.file)
+	}
+	return nil, nil
+}
+
+func readAllInput(r io.Reader) ([]byte, error) {
+	data, err := bounded.ReadAll(r, "standard input", identity.MaxPlain)
+	if err != nil {
+		return nil, fault.New("cannot read the value: %w", err)
+	}
+	if len(data) == 0 {
+		return nil, fault.New("standard input is empty")
+	}
+	return data, nil
+}
+
+func newSecretsEdit(a *app) *cobra.Command {
+	var d deskFlags
+	var input inputFlags
+	c := &cobra.Command{
+		Use: "edit NAME", Short: "change the value of a secret",
+		Long: `edit opens the value of a secret in your editor ($VISUAL, $EDITOR, vi), and encrypts what
+you leave. The text lies meanwhile in a file system in memory that only you can read,
+and the editors vim, nvim, nano and emacs are told to keep no copies. macOS has no such
+file system: there it is a private folder, which is overwritten afterwards.` + "\n" + exitStatusHelp,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			plain, err := input.read(a)
+			if err != nil {
+				return err
+			}
+			return a.desk(c.Context(), &d, func(ctx context.Context, _ *session, d *vault.Desk) error { return d.Edit(ctx, args[0], plain) })
+		},
+	}
+	d.register(c, true)
+	input.register(c)
+	return c
+}
+
+func newSecretsShow(a *app) *cobra.Command {
+	var d deskFlags
+	c := &cobra.Command{
+		Use: "show NAME", Short: "print a secret",
+		Long: "show decrypts a secret and prints it on standard output, as it is." + "\n" + exitStatusHelp,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			var plain []byte
+			err := a.desk(c.Context(), &d, func(_ context.Context, _ *session, d *vault.Desk) (err error) {
+				plain, err = d.Reveal(args[0])
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			return a.reveal(plain)
+		},
+	}
+	d.register(c, false)
+	return c
+}
+
+func newSecretsCheck(a *app) *cobra.Command {
+	var d deskFlags
+	var open, signers bool
+	c := &cobra.Command{
+		Use: "check", Short: "look whether every secret can be delivered",
+		Long: `check looks whether each secret has a value, is the one that the signed index names, and
+is encrypted for exactly those who should read it. --open decrypts each with your key
+and with its machines' as well. It ends with status 1 when something is wrong.` + "\n" + exitStatusHelp,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.checkSecrets(c.Context(), &d, open, signers) },
+	}
+	d.register(c, false)
+	c.Flags().BoolVar(&open, "open", false, "decrypt every secret")
+	c.Flags().BoolVar(&signers, "trust-signers", false, "believe the signers of recipients.toml as they are now")
+	return c
+}
+
+func (a *app) checkSecrets(ctx context.Context, f *deskFlags, open, signers bool) error {
+	return a.desk(ctx, f, func(_ context.Context, s *session, d *vault.Desk) error {
+		n, err := d.Check(open, signers)
+		if err != nil {
+			return err
+		}
+		s.println("every secret is in order: " + strconv.Itoa(n))
+		return nil
+	})
+}
+
+func newSecretsRekey(a *app) *cobra.Command {
+	var d deskFlags
+	var all, trust bool
+	c := &cobra.Command{
+		Use: "rekey [NAME...]", Short: "encrypt anew what other people or machines are to read",
+		Long: `rekey encrypts every secret, and every private key of a machine, of which the readers
+changed: an operator came or left, a group has other machines, a machine has a new key.
+Files whose readers are the same stay as they are. A file that cannot be opened is left
+and named; the others are written. A run that is killed leaves all files old or all new.` + "\n" + exitStatusHelp,
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.desk(c.Context(), &d, func(_ context.Context, _ *session, d *vault.Desk) error { return d.Rekey(args, all, trust) })
+		},
+	}
+	d.register(c, true)
+	c.Flags().BoolVar(&all, "all", false, "encrypt files whose readers are the same, too")
+	c.Flags().BoolVar(&trust, "trust-files", false, "take the files as they are, also those that the index does not know (after a merge)")
+	return c
+}
+
+func newSecretsGrant(a *app, verb, short string, grant bool) *cobra.Command {
+	var d deskFlags
+	c := &cobra.Command{
+		Use: verb + " NAME MACHINE...", Short: short,
+		Long: verb + ` changes which machines, or @GROUPs, use a secret, and encrypts it anew.` + "\n" + exitStatusHelp,
+		Args: cobra.MinimumNArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.desk(c.Context(), &d, func(_ context.Context, _ *session, d *vault.Desk) error {
+				if grant {
+					return d.Grant(args[0], args[1:], nil)
+				}
+				return d.Grant(args[0], nil, args[1:])
+			})
+		},
+	}
+	d.register(c, true)
+	return c
+}
+
+func newSecretsGenerate(a *app) *cobra.Command {
+	var d deskFlags
+	var again bool
+	c := &cobra.Command{
+		Use: "generate [NAME...]", Short: "make the values of secrets that have a generator",
+		Long: `generate makes the values that are missing, of the named secrets or of all, and of what
+they are made of first. --again makes the named ones anew, and what is made of them.` + "\n" + exitStatusHelp,
+		RunE: func(c *cobra.Command, args []string) error {
+			if again && len(args) == 0 {
+				return fault.New("--again needs the names of the secrets")
+			}
+			return a.desk(c.Context(), &d, func(ctx context.Context, _ *session, d *vault.Desk) error { return d.Generate(ctx, args, again) })
+		},
+	}
+	d.register(c, true)
+	c.Flags().BoolVar(&again, "again", false, "make values anew that are there")
+	return c
+}
+
+func newSecretsRemove(a *app) *cobra.Command {
+	var d deskFlags
+	c := &cobra.Command{
+		Use: "remove NAME...", Short: "take secrets away",
+		Long: "remove deletes the files of secrets. The next deploy takes them from the machines." + "\n" + exitStatusHelp,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.desk(c.Context(), &d, func(_ context.Context, _ *session, d *vault.Desk) error { return d.Remove(args) })
+		},
+	}
+	d.register(c, true)
+	return c
+}
