@@ -107,6 +107,7 @@ func (t *Tx) describe() []string {
 				names = append(names, n)
 			}
 		}
+		slices.Sort(names)
 		return strings.Join(names, ", ")
 	}
 	var out []string
