@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"godwit/internal/action"
 	"godwit/internal/fault"
 	"godwit/internal/identity"
 	"godwit/internal/paths"
@@ -48,44 +49,44 @@ func (d *deskFlags) folder(a *app) (string, error) {
 		Hint("godwit keys init makes it; --secrets DIR names another")
 }
 
-// desk runs a verb at a desk, in a session.
-func (a *app) desk(ctx context.Context, d *deskFlags, body func(ctx context.Context, s *session, d *vault.Desk) error) error {
-	return a.withSession(ctx, func(ctx context.Context, s *session) error {
+// desk runs a verb at a desk.
+func (a *app) desk(ctx context.Context, d *deskFlags, body func(ctx context.Context, v *view, d *vault.Desk) error) error {
+	return a.run(ctx, nil, func(ctx context.Context, _ *action.Env, v *view) error {
 		dir, err := d.folder(a)
 		if err != nil {
 			return err
 		}
-		return body(ctx, s, s.newDesk(ctx, d, dir))
+		return body(ctx, v, v.newDesk(ctx, d, dir))
 	})
 }
 
 // newDesk is a desk whose person sits before this terminal.
-func (s *session) newDesk(ctx context.Context, d *deskFlags, dir string) *vault.Desk {
+func (v *view) newDesk(ctx context.Context, d *deskFlags, dir string) *vault.Desk {
 	state, err := paths.State()
 	if err != nil {
 		state = "" // no home directory: nothing is remembered
 	}
-	p := person{ctx: ctx, s: s}
+	p := person{ctx: ctx, v: v}
 	return &vault.Desk{
-		Dir: dir, State: state, Person: p, DryRun: s.app.globals.dryRun,
+		Dir: dir, State: state, Person: p, DryRun: v.app.globals.dryRun,
 		Keys: func() (*identity.Operator, error) { return identity.Load(d.identities, p) },
 		Show: func(lines []string) {
 			for _, l := range lines {
-				s.println(text.Clean(l))
+				v.Println(text.Clean(l))
 			}
 		},
 		Agree: func(question string) (bool, error) {
 			if d.yes {
 				return true, nil
 			}
-			yes, err := s.ui.Ask(question)
+			yes, err := v.UI.Ask(question)
 			if err != nil {
 				return false, fault.New("nothing was written: %w", err).Hint("--yes writes without asking")
 			}
 			return yes, nil
 		},
 		Editor: vault.Editor{
-			Command: s.app.editor(),
+			Command: v.app.editor(),
 			Run: func(c *exec.Cmd) (err error) {
 				tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 				if err != nil {
@@ -93,10 +94,10 @@ func (s *session) newDesk(ctx context.Context, d *deskFlags, dir string) *vault.
 				}
 				defer tty.Close()
 				c.Stdin, c.Stdout, c.Stderr = tty, tty, tty
-				s.ui.Suspend(func() { err = c.Run() })
+				v.Suspend(func() { err = c.Run() })
 				return err
 			},
-			Warn: func(line string) { s.println("warning: " + text.Clean(line)) },
+			Warn: func(line string) { v.Println("warning: " + text.Clean(line)) },
 		},
 	}
 }
@@ -114,7 +115,7 @@ func (a *app) editor() string {
 // person is who sits before the terminal.
 type person struct {
 	ctx context.Context
-	s   *session
+	v   *view
 }
 
 // Secret reads a line that is not shown.
@@ -123,7 +124,7 @@ func (p person) Secret(prompt string) (answer string, err error) {
 	if err != nil {
 		return "", fault.New("there is no terminal to ask for it on (%s)", prompt)
 	}
-	p.s.ui.Suspend(func() {
+	p.v.Suspend(func() {
 		if _, err = tty.WriteString(text.Clean(prompt) + ": "); err != nil {
 			tty.Close()
 			return
@@ -134,10 +135,10 @@ func (p person) Secret(prompt string) (answer string, err error) {
 }
 
 // Line reads a line.
-func (p person) Line(prompt string) (string, error) { return p.s.ui.Prompt(text.Clean(prompt) + " ") }
+func (p person) Line(prompt string) (string, error) { return p.v.Prompt(text.Clean(prompt) + " ") }
 
 // Say shows a line.
-func (p person) Say(line string) { p.s.println(text.Clean(line)) }
+func (p person) Say(line string) { p.v.Println(text.Clean(line)) }
 
 var _ identity.Person = person{}
 

@@ -1,21 +1,16 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"os/user"
 	"path/filepath"
-	"strings"
-	"sync"
 
 	"github.com/spf13/cobra"
 
-	"godwit/internal/deploy"
-	"godwit/internal/event"
+	"godwit/internal/action"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
-	"godwit/internal/host"
 	"godwit/internal/identity"
 	"godwit/internal/regular"
 	"godwit/internal/vault"
@@ -56,7 +51,7 @@ machine's user or OPERATOR. It takes the first age key that it finds, and makes 
 			if d.dir == "" {
 				d.dir = identity.Folder
 			}
-			return a.desk(c.Context(), &d, func(_ context.Context, _ *session, d *vault.Desk) error { return d.Init(name, pq) })
+			return a.desk(c.Context(), &d, func(_ context.Context, _ *view, d *vault.Desk) error { return d.Init(name, pq) })
 		},
 	}
 	d.register(c, false)
@@ -80,7 +75,7 @@ which godwit's connections know: the first contact needs no trust on first use.
 			if len(names) > 0 && len(args) > 1 {
 				return fault.New("--address is for one machine alone")
 			}
-			return a.desk(c.Context(), &d, func(_ context.Context, _ *session, d *vault.Desk) error {
+			return a.desk(c.Context(), &d, func(_ context.Context, _ *view, d *vault.Desk) error {
 				for _, m := range args {
 					if err := d.NewMachine(m, names); err != nil {
 						return err
@@ -120,10 +115,23 @@ With --key FILE (- is standard input) the key comes from there, and no host is a
 				if err != nil {
 					return err
 				}
-				return a.desk(c.Context(), &d, func(_ context.Context, _ *session, d *vault.Desk) error { return d.Adopt(args[0], string(text), names) })
+				return a.desk(c.Context(), &d, func(_ context.Context, _ *view, d *vault.Desk) error { return d.Adopt(args[0], string(text), names) })
 			}
-			f := a.fleetArgs(c.Context(), args)
-			return a.desk(c.Context(), &d, func(ctx context.Context, s *session, d *vault.Desk) error { return s.adopt(ctx, f, sel, &p, d) })
+			r := action.HostsRequest{Where: a.fleetArgs(c.Context(), args), Selection: sel}
+			return a.run(c.Context(), &p, func(ctx context.Context, e *action.Env, v *view) error {
+				dir, err := d.folder(a)
+				if err != nil {
+					return err
+				}
+				sum, keys, err := action.HostKeys(ctx, e, r)
+				if err != nil {
+					return err
+				}
+				if err := v.finish(ctx, sum); err != nil {
+					return err
+				}
+				return adopt(v.newDesk(ctx, &d, dir), keys)
+			})
 		},
 	}
 	d.register(c, true)
@@ -134,35 +142,14 @@ With --key FILE (- is standard input) the key comes from there, and no host is a
 	return c
 }
 
-// readKey prints the public ssh host key.
-const readKey = "cat " + identity.SSHHostKeyFile + ".pub"
-
-// adopt asks hosts for their keys, all at once, and writes them one after another.
-func (s *session) adopt(ctx context.Context, f fleetArgs, sel fleet.Selection, p *passwords, d *vault.Desk) error {
-	var mu sync.Mutex
-	found := map[string]string{}
-	at := map[string]string{}
-	var order []string
-	err := s.onHosts(ctx, f, sel, p, nil, nil, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
-		var out bytes.Buffer
-		if err := conn.Run(ctx, host.Cmd{Script: readKey, Stdout: &out, Name: "reading the host key"}); err != nil {
-			return deploy.Outcome{State: deploy.Failed, Err: fault.New("cannot read %s.pub: %w", identity.SSHHostKeyFile, err).On(h.Name)}
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		found[h.Name], at[h.Name] = out.String(), h.At.Host
-		order = append(order, h.Name)
-		return deploy.Outcome{State: deploy.Ran, Detail: strings.Join(strings.Fields(out.String())[:min(1, len(strings.Fields(out.String())))], " ")}
-	})
-	if err != nil {
-		return err
-	}
-	for _, h := range order {
+// adopt writes the keys of hosts, one after another.
+func adopt(d *vault.Desk, keys []action.HostKey) error {
+	for _, k := range keys {
 		var names []string
-		if at[h] != "" {
-			names = []string{at[h]}
+		if k.Address != "" {
+			names = []string{k.Address}
 		}
-		if err := d.Adopt(h, found[h], names); err != nil {
+		if err := d.Adopt(k.Host, k.Key, names); err != nil {
 			return err
 		}
 	}
@@ -184,7 +171,7 @@ of the machine new values then, too.` + "\n" + exitStatusHelp,
 		Example: `  godwit keys rotate web1 && godwit keys install network.nix web1`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.desk(c.Context(), &d, func(_ context.Context, _ *session, d *vault.Desk) error { return d.Rotate(args[0], ssh, lost) })
+			return a.desk(c.Context(), &d, func(_ context.Context, _ *view, d *vault.Desk) error { return d.Rotate(args[0], ssh, lost) })
 		},
 	}
 	d.register(c, true)
@@ -219,32 +206,13 @@ age key and the ssh host key, readable by you alone. nixos-anywhere takes it wit
   rm -r /dev/shm/web1`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.desk(c.Context(), &d, func(_ context.Context, _ *session, d *vault.Desk) error { return d.Export(args[0], args[1], onDisk) })
+			return a.desk(c.Context(), &d, func(_ context.Context, _ *view, d *vault.Desk) error { return d.Export(args[0], args[1], onDisk) })
 		},
 	}
 	d.register(c, false)
 	c.Flags().BoolVar(&onDisk, "on-disk", false, "let DIR be on a disk")
 	return c
 }
-
-// installKey writes its input to the file of the machine's age key, in one step. Nobody but
-// root can write to /var/lib, nor to what is made in it here.
-const installKey = `set -eu
-umask 077
-mkdir -p /var/lib/godwit/identity
-cd -P /var/lib/godwit/identity
-[ "$(pwd -P)" = /var/lib/godwit/identity ] || { echo "/var/lib/godwit/identity is behind a link" >&2; exit 1; }
-[ "$(stat -c %u .)" = 0 ] || { echo "/var/lib/godwit/identity is not root's" >&2; exit 1; }
-chmod 700 .
-trap 'rm -f ./.age.key.new' EXIT
-rm -f ./.age.key.new
-cat >./.age.key.new
-grep -q '^AGE-SECRET-KEY-' ./.age.key.new || { echo "only a part of the key arrived" >&2; exit 1; }
-chmod 600 ./.age.key.new
-sync ./.age.key.new 2>/dev/null || sync
-mv -f ./.age.key.new ./age.key
-sync . 2>/dev/null || sync
-`
 
 func newKeysInstall(a *app) *cobra.Command {
 	var d deskFlags
@@ -257,24 +225,18 @@ on the host, which only root can read. A machine that was installed with its ide
 (godwit keys export) has it already.` + "\n" + foundFileHelp + exitStatusHelp,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			f := a.fleetArgs(c.Context(), args)
-			return a.desk(c.Context(), &d, func(ctx context.Context, s *session, d *vault.Desk) error {
-				s.changes = true
-				keys := map[string]string{}
-				before := func(hosts []fleet.Host) (err error) {
-					keys, err = d.MachineKeys(hostNames(hosts))
+			r := action.InstallKeysRequest{HostsRequest: action.HostsRequest{Where: a.fleetArgs(c.Context(), args), Selection: sel}}
+			return a.run(c.Context(), &p, func(ctx context.Context, e *action.Env, v *view) error {
+				dir, err := d.folder(a)
+				if err != nil {
 					return err
 				}
-				return s.onHosts(ctx, f, sel, &p, before, nil, func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
-					sc := event.On(s.ui, h.Name, event.StepSecrets)
-					return s.wet(sc, "write "+identity.KeyFile, func() deploy.Outcome {
-						err := conn.Run(ctx, host.Cmd{Script: installKey, Stdin: strings.NewReader(keys[h.Name]), Elevate: true, KillOnCancel: true, Name: "writing the key"})
-						if err != nil {
-							return deploy.Outcome{State: deploy.Failed, Err: err}
-						}
-						return deploy.Outcome{State: deploy.Uploaded, Detail: "has its key"}
-					})
-				})
+				r.Keys = v.newDesk(ctx, &d, dir).MachineKeys
+				sum, err := action.InstallKeys(ctx, e, r)
+				if err != nil {
+					return err
+				}
+				return v.finish(ctx, sum)
 			})
 		},
 	}
@@ -282,14 +244,6 @@ on the host, which only root can read. A machine that was installed with its ide
 	selectFlags(c, &sel)
 	passwordFlags(c, &p)
 	return c
-}
-
-func hostNames(hosts []fleet.Host) []string {
-	var out []string
-	for _, h := range hosts {
-		out = append(out, h.Name)
-	}
-	return out
 }
 
 func newKeysTrust(a *app) *cobra.Command {
@@ -308,7 +262,7 @@ godwit itself reads that file anyway; this is for ssh and for what else calls it
 				}
 				file = filepath.Join(home, ".ssh", "known_hosts")
 			}
-			return a.desk(c.Context(), &d, func(_ context.Context, _ *session, d *vault.Desk) error { return d.Trust(file) })
+			return a.desk(c.Context(), &d, func(_ context.Context, _ *view, d *vault.Desk) error { return d.Trust(file) })
 		},
 	}
 	d.register(c, true)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"godwit/internal/action"
 	"godwit/internal/bounded"
 	"godwit/internal/fault"
 	"godwit/internal/identity"
@@ -56,12 +57,12 @@ func newSecretsList(a *app) *cobra.Command {
 
 // listOwn prints the table.
 func (a *app) listOwn(ctx context.Context, d *deskFlags) error {
-	return a.withReport(ctx, func(ctx context.Context, s *session) error {
+	return a.reporting(ctx, nil, func(ctx context.Context, _ *action.Env, w *view) error {
 		dir, err := d.folder(a)
 		if err != nil {
 			return err
 		}
-		v, err := s.newDesk(ctx, d, dir).Open()
+		v, err := w.newDesk(ctx, d, dir).Open()
 		if err != nil {
 			return err
 		}
@@ -132,7 +133,7 @@ Generators (--generate):
 			if err != nil {
 				return err
 			}
-			return a.desk(c.Context(), &d, func(ctx context.Context, _ *session, d *vault.Desk) error { return d.New(ctx, s, plain) })
+			return a.desk(c.Context(), &d, func(ctx context.Context, _ *view, d *vault.Desk) error { return d.New(ctx, s, plain) })
 		},
 	}
 	d.register(c, true)
@@ -214,7 +215,7 @@ file system: there it is a private folder, which is overwritten afterwards.` + "
 			if err != nil {
 				return err
 			}
-			return a.desk(c.Context(), &d, func(ctx context.Context, _ *session, d *vault.Desk) error { return d.Edit(ctx, args[0], plain) })
+			return a.desk(c.Context(), &d, func(ctx context.Context, _ *view, d *vault.Desk) error { return d.Edit(ctx, args[0], plain) })
 		},
 	}
 	d.register(c, true)
@@ -230,7 +231,7 @@ func newSecretsShow(a *app) *cobra.Command {
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			var plain []byte
-			err := a.desk(c.Context(), &d, func(_ context.Context, _ *session, d *vault.Desk) (err error) {
+			err := a.desk(c.Context(), &d, func(_ context.Context, _ *view, d *vault.Desk) (err error) {
 				plain, err = d.Reveal(args[0])
 				return err
 			})
@@ -262,12 +263,12 @@ and with its machines' as well. It ends with status 1 when something is wrong.` 
 }
 
 func (a *app) checkSecrets(ctx context.Context, f *deskFlags, open, signers bool) error {
-	return a.desk(ctx, f, func(_ context.Context, s *session, d *vault.Desk) error {
+	return a.desk(ctx, f, func(_ context.Context, v *view, d *vault.Desk) error {
 		n, err := d.Check(open, signers)
 		if err != nil {
 			return err
 		}
-		s.println("every secret is in order: " + strconv.Itoa(n))
+		v.Println("every secret is in order: " + strconv.Itoa(n))
 		return nil
 	})
 }
@@ -282,7 +283,7 @@ changed: an operator came or left, a group has other machines, a machine has a n
 Files whose readers are the same stay as they are. A file that cannot be opened is left
 and named; the others are written. A run that is killed leaves all files old or all new.` + "\n" + exitStatusHelp,
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.desk(c.Context(), &d, func(_ context.Context, _ *session, d *vault.Desk) error { return d.Rekey(args, all, trust) })
+			return a.desk(c.Context(), &d, func(_ context.Context, _ *view, d *vault.Desk) error { return d.Rekey(args, all, trust) })
 		},
 	}
 	d.register(c, true)
@@ -298,7 +299,7 @@ func newSecretsGrant(a *app, verb, short string, grant bool) *cobra.Command {
 		Long: verb + ` changes which machines, or @GROUPs, use a secret, and encrypts it anew.` + "\n" + exitStatusHelp,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.desk(c.Context(), &d, func(_ context.Context, _ *session, d *vault.Desk) error {
+			return a.desk(c.Context(), &d, func(_ context.Context, _ *view, d *vault.Desk) error {
 				if grant {
 					return d.Grant(args[0], args[1:], nil)
 				}
@@ -321,7 +322,7 @@ they are made of first. --again makes the named ones anew, and what is made of t
 			if again && len(args) == 0 {
 				return fault.New("--again needs the names of the secrets")
 			}
-			return a.desk(c.Context(), &d, func(ctx context.Context, _ *session, d *vault.Desk) error { return d.Generate(ctx, args, again) })
+			return a.desk(c.Context(), &d, func(ctx context.Context, _ *view, d *vault.Desk) error { return d.Generate(ctx, args, again) })
 		},
 	}
 	d.register(c, true)
@@ -336,7 +337,7 @@ func newSecretsRemove(a *app) *cobra.Command {
 		Long: "remove deletes the files of secrets. The next deploy takes them from the machines." + "\n" + exitStatusHelp,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.desk(c.Context(), &d, func(_ context.Context, _ *session, d *vault.Desk) error { return d.Remove(args) })
+			return a.desk(c.Context(), &d, func(_ context.Context, _ *view, d *vault.Desk) error { return d.Remove(args) })
 		},
 	}
 	d.register(c, true)
