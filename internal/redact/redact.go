@@ -3,8 +3,9 @@
 // the events and the history ask (String, Bytes).
 //
 // What is hidden is the whole secret, each of its lines, and the forms in which programs
-// repeat it: base64, hexadecimal, JSON, a URL. A text shorter than Least is not hidden: its
-// letters occur everywhere, and hiding them would say what they are.
+// repeat it: base64, hexadecimal, JSON, a URL. A text shorter than Least is not hidden, nor
+// is one that is a word of godwit's own messages: it occurs everywhere, and hiding it would
+// say what it is.
 package redact
 
 import (
@@ -27,6 +28,19 @@ const (
 
 // Mark stands in the place of a secret.
 const Mark = "[secret]"
+
+// common are words of that length or more that godwit itself says all the time.
+var common = func() map[string]bool {
+	all := map[string]bool{}
+	for _, w := range strings.Fields(`
+		secret secrets password passwords passwd changed unchanged content default disabled enabled example
+		deploy deployed deployment builder building system systems switch profile profiles activate activation
+		connect connection machine machines service services network localhost nothing something warning failed
+		missing address destination source directory x86_64-linux aarch64-linux nixos-rebuild root:root`) {
+		all[w] = true
+	}
+	return all
+}()
 
 var (
 	mu    sync.Mutex
@@ -58,7 +72,7 @@ func Know(secret []byte) {
 	mu.Lock()
 	defer mu.Unlock()
 	for _, f := range forms {
-		if len(strings.TrimSpace(f)) < Least || known[f] {
+		if bare := strings.TrimSpace(f); len(bare) < Least || known[f] || common[strings.ToLower(bare)] {
 			continue
 		}
 		known[f] = true
