@@ -13,6 +13,7 @@ import (
 
 	"godwit/internal/action"
 	"godwit/internal/activate"
+	"godwit/internal/cli/vaultverbs"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/shell"
@@ -183,9 +184,9 @@ func newListSecrets(a *app) *cobra.Command {
 			}
 			return a.listing(c.Context(), action.ListRequest{HostsRequest: action.HostsRequest{Where: f, Selection: sel}, Header: true}, func(hosts []fleet.Host) (string, error) {
 				if a.globals.json {
-					return secretsJSON(hosts)
+					return vaultverbs.SecretsJSON(hosts)
 				}
-				return secretsText(hosts), nil
+				return vaultverbs.SecretsText(hosts), nil
 			})
 		},
 	}

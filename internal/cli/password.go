@@ -9,10 +9,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"godwit/internal/bounded"
-	"godwit/internal/crash"
 	"godwit/internal/fault"
 	"godwit/internal/redact"
 	"godwit/internal/shell"
@@ -55,43 +53,8 @@ func (v *view) password(ctx context.Context, p *passwords) (string, error) {
 	var pw string
 	v.Suspend(func() {
 		fmt.Fprint(tty, "Please enter remote sudo password: ")
-		pw, err = readSecret(ctx, tty)
+		pw, err = ui.ReadSecret(ctx, tty)
 	})
 	redact.Know([]byte(pw))
 	return pw, err
-}
-
-// readSecret reads a line from a terminal without showing it, and closes the
-// terminal. When ctx ends first it does not wait for the line, and the terminal
-// shows again what is typed.
-func readSecret(ctx context.Context, tty *os.File) (string, error) {
-	fd := int(tty.Fd())
-	before, err := term.GetState(fd)
-	if err != nil {
-		tty.Close()
-		return "", err
-	}
-	type line struct {
-		text []byte
-		err  error
-	}
-	read := make(chan line, 1)
-	forget := crash.OnExit(func() { _ = term.Restore(fd, before) })
-	go func() {
-		defer crash.Catch()
-		defer tty.Close()
-		text, err := term.ReadPassword(fd)
-		fmt.Fprintln(tty)
-		read <- line{text, err}
-	}()
-	select {
-	case l := <-read:
-		forget()
-		return string(l.text), l.err
-	case <-ctx.Done():
-		_ = term.Restore(fd, before)
-		forget()
-		fmt.Fprintln(tty)
-		return "", ctx.Err()
-	}
 }

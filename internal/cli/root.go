@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"godwit/internal/action"
+	"godwit/internal/cli/vaultverbs"
 	"godwit/internal/deploy"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
@@ -114,7 +115,11 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 		c.GroupID = "deploy"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{newHosts(a), newListSecrets(a), newEval(a), newExec(a), newSSH(a), newStatus(a), newHistory(a), newDiff(a), newGC(a), newLock(a), newUnlock(a), newConvert(a), newKeys(a), newSecrets(a)} {
+	for _, c := range []*cobra.Command{newHosts(a), newListSecrets(a), newEval(a), newExec(a), newSSH(a), newStatus(a), newHistory(a), newDiff(a), newGC(a), newLock(a), newUnlock(a), newConvert(a)} {
+		c.GroupID = "fleet"
+		root.AddCommand(c)
+	}
+	for _, c := range vaultverbs.Commands(a.vaultFrame()) {
 		c.GroupID = "fleet"
 		root.AddCommand(c)
 	}

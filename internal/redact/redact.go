@@ -36,7 +36,7 @@ var common = func() map[string]bool {
 		secret secrets password passwords passwd changed unchanged content default disabled enabled example
 		deploy deployed deployment builder building system systems switch profile profiles activate activation
 		connect connection machine machines service services network localhost nothing something warning failed
-		missing address destination source directory x86_64-linux aarch64-linux nixos-rebuild root:root`) {
+		missing address destination source directory x86_64-linux aarch64-linux root:root`) {
 		all[w] = true
 	}
 	return all

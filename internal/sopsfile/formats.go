@@ -70,9 +70,17 @@ func (f *File) walk(n *yaml.Node, at []string, depth int) error {
 	if depth > maxDepth || len(f.leaves) > maxLeaves {
 		return errors.New("it is nested too deeply, or has too many values")
 	}
+	for _, c := range []*string{&n.HeadComment, &n.LineComment, &n.FootComment} {
+		if strings.Contains(*c, "ENC[AES256_GCM,") { // comments are no part of what is read
+			*c = ""
+		}
+	}
 	switch n.Kind {
 	case yaml.MappingNode:
 		for i := 0; i+1 < len(n.Content); i += 2 {
+			if c := n.Content[i]; strings.Contains(c.HeadComment, "ENC[AES256_GCM,") {
+				c.HeadComment = ""
+			}
 			if err := f.walk(n.Content[i+1], append(slices.Clone(at), n.Content[i].Value), depth+1); err != nil {
 				return err
 			}
@@ -90,9 +98,6 @@ func (f *File) walk(n *yaml.Node, at []string, depth int) error {
 		l.set = func(kind, value string) {
 			l.raw = value
 			setNode(n, kind, value)
-		}
-		if n.Value == "" && l.kind == "str" {
-			l.kind = "str" // empty values are never encrypted
 		}
 		f.leaves = append(f.leaves, l)
 	}
@@ -115,10 +120,23 @@ func nodeKind(n *yaml.Node) string {
 	return "str"
 }
 
+// commentTag marks an item of a list that is a comment: sops writes encrypted ones so.
+const commentTag = "!comment"
+
+// prune takes comments out of lists.
+func prune(n *yaml.Node) {
+	n.Content = slices.DeleteFunc(n.Content, func(c *yaml.Node) bool { return c.Tag == commentTag })
+	for _, c := range n.Content {
+		prune(c)
+	}
+}
+
 // setNode makes a node a plaintext of that type.
 func setNode(n *yaml.Node, kind, value string) {
 	n.Value, n.Style = value, 0
 	switch kind {
+	case "comment":
+		n.Tag = commentTag
 	case "int":
 		n.Tag = "!!int"
 	case "float":

@@ -181,6 +181,9 @@ func (f *File) Decrypt(open Opener) error {
 			return err
 		}
 	}
+	for _, d := range f.docs {
+		prune(d)
+	}
 	_, mac, err := open1(block, f.meta.mac, f.meta.modified)
 	if err != nil {
 		return fmt.Errorf("its MAC cannot be opened: %w", err)

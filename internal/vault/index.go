@@ -199,6 +199,23 @@ func (v *Vault) remember(signers []string, key string) error {
 			Detail("whoever can write to the repository can name a new signer in " + identity.RecipientsFile + "; ask its owner").
 			Hint("godwit secrets check --trust-signers believes the signers as they are now")
 	}
+	return v.believe(signers)
+}
+
+// believe remembers who may sign.
+func (v *Vault) believe(signers []string) error {
+	if v.state == "" || len(signers) == 0 {
+		return nil
+	}
+	dir, err := filepath.Abs(v.Repo.Dir)
+	if err != nil {
+		return err
+	}
+	at := filepath.Join(v.state, signersFile)
+	known := map[string][]string{}
+	if data, err := regular.Read(at, limit); err == nil {
+		_ = json.Unmarshal(data, &known) // a file that is none is written anew
+	}
 	known[dir] = signers
 	data, err := json.MarshalIndent(known, "", "  ")
 	if err != nil {
@@ -209,24 +226,7 @@ func (v *Vault) remember(signers []string, key string) error {
 
 // TrustSigners believes the signers as they are now.
 func (v *Vault) TrustSigners() error {
-	if v.state == "" {
-		return nil
-	}
-	dir, err := filepath.Abs(v.Repo.Dir)
-	if err != nil {
-		return err
-	}
-	at := filepath.Join(v.state, signersFile)
-	known := map[string][]string{}
-	if data, err := regular.Read(at, limit); err == nil {
-		_ = json.Unmarshal(data, &known)
-	}
-	known[dir] = v.signers()
-	data, err := json.MarshalIndent(known, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := paths.Write(at, append(data, '\n')); err != nil {
+	if err := v.believe(v.signers()); err != nil {
 		return err
 	}
 	v.Distrust = v.trust()

@@ -280,7 +280,8 @@ func (t *Tx) Commit(o *identity.Operator) error {
 		return err
 	}
 	t.v.Index = t.index
-	return nil
+	// Who signed here saw who may sign.
+	return t.v.believe(t.v.signers())
 }
 
 func cannot(err error) error {

@@ -1,4 +1,4 @@
-package cli
+package vaultverbs
 
 import (
 	"context"
@@ -10,35 +10,34 @@ import (
 
 	"godwit/internal/action"
 	"godwit/internal/fault"
-	"godwit/internal/fleet"
 	"godwit/internal/identity"
 	"godwit/internal/regular"
 	"godwit/internal/vault"
 )
 
-func newKeys(a *app) *cobra.Command {
+func newKeys(a *Frame) *cobra.Command {
 	c := &cobra.Command{
 		Use: "keys", Short: "the identities of machines and operators",
 		Long: `keys makes and keeps the identities of machines in the folder 'secrets' of a
 repository: an age key, with which a machine opens its secrets, and its ssh host key.
 Public halves lie there in clear, private ones encrypted for the operators, the people
-who may write secrets. A machine can have its identity before it exists.` + "\n" + exitStatusHelp,
+who may write secrets. A machine can have its identity before it exists.` + "\n" + a.ExitHelp,
 		Example: `  godwit keys init
   godwit keys new web1 --address web1.example.com
-  godwit keys adopt network.nix db1`,
+  godwit keys adopt db1`,
 	}
 	c.AddCommand(newKeysInit(a), newKeysNew(a), newKeysAdopt(a), newKeysRotate(a), newKeysCheck(a), newKeysExport(a), newKeysInstall(a), newKeysTrust(a))
 	return c
 }
 
-func newKeysInit(a *app) *cobra.Command {
+func newKeysInit(a *Frame) *cobra.Command {
 	var d deskFlags
 	var pq bool
 	c := &cobra.Command{
 		Use: "init [OPERATOR]", Short: "make the folder of secrets, with you as its operator",
 		Long: `init makes secrets/recipients.toml with one operator: you, by the name of this
 machine's user or OPERATOR. It takes the first age key that it finds, and makes one
-(identity.txt beside godwit's config.toml) when there is none.` + "\n" + exitStatusHelp,
+(identity.txt beside godwit's config.toml) when there is none.` + "\n" + a.ExitHelp,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			name := ""
@@ -51,7 +50,7 @@ machine's user or OPERATOR. It takes the first age key that it finds, and makes 
 			if d.dir == "" {
 				d.dir = identity.Folder
 			}
-			return a.desk(c.Context(), &d, func(_ context.Context, _ *view, d *vault.Desk) error { return d.Init(name, pq) })
+			return a.desk(c.Context(), &d, func(_ context.Context, _ View, d *vault.Desk) error { return d.Init(name, pq) })
 		},
 	}
 	d.register(c, false)
@@ -59,7 +58,7 @@ machine's user or OPERATOR. It takes the first age key that it finds, and makes 
 	return c
 }
 
-func newKeysNew(a *app) *cobra.Command {
+func newKeysNew(a *Frame) *cobra.Command {
 	var d deskFlags
 	var names []string
 	c := &cobra.Command{
@@ -68,14 +67,14 @@ func newKeysNew(a *app) *cobra.Command {
 encrypted for the operators alone. The public ssh key goes into secrets/known_hosts,
 which godwit's connections know: the first contact needs no trust on first use.
 
-'godwit keys export' gives the private halves to whatever installs the machine.` + "\n" + exitStatusHelp,
+'godwit keys export' gives the private halves to whatever installs the machine.` + "\n" + a.ExitHelp,
 		Example: `  godwit keys new web1 --address web1.example.com,192.0.2.7`,
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(names) > 0 && len(args) > 1 {
 				return fault.New("--address is for one machine alone")
 			}
-			return a.desk(c.Context(), &d, func(_ context.Context, _ *view, d *vault.Desk) error {
+			return a.desk(c.Context(), &d, func(_ context.Context, _ View, d *vault.Desk) error {
 				for _, m := range args {
 					if err := d.NewMachine(m, names); err != nil {
 						return err
@@ -90,10 +89,9 @@ which godwit's connections know: the first contact needs no trust on first use.
 	return c
 }
 
-func newKeysAdopt(a *app) *cobra.Command {
+func newKeysAdopt(a *Frame) *cobra.Command {
 	var d deskFlags
-	var sel fleet.Selection
-	var p passwords
+	var over func(context.Context, []string, func(context.Context, *action.Env, View, action.HostsRequest) (*action.Summary, func() error, error)) error
 	var key string
 	var names []string
 	c := &cobra.Command{
@@ -102,8 +100,8 @@ func newKeysAdopt(a *app) *cobra.Command {
 has verified, and writes its public half into the repository. Secrets for such a machine
 are encrypted to that key, and the machine opens them with it.
 
-With --key FILE (- is standard input) the key comes from there, and no host is asked.` + "\n" + foundFileHelp + exitStatusHelp,
-		Example: `  godwit keys adopt network.nix db1
+With --key FILE (- is standard input) the key comes from there, and no host is asked.` + "\n" + a.FoundHelp + a.ExitHelp,
+		Example: `  godwit keys adopt db1
   ssh db1 cat /etc/ssh/ssh_host_ed25519_key.pub | godwit keys adopt --key - db1`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -115,28 +113,20 @@ With --key FILE (- is standard input) the key comes from there, and no host is a
 				if err != nil {
 					return err
 				}
-				return a.desk(c.Context(), &d, func(_ context.Context, _ *view, d *vault.Desk) error { return d.Adopt(args[0], string(text), names) })
+				return a.desk(c.Context(), &d, func(_ context.Context, _ View, d *vault.Desk) error { return d.Adopt(args[0], string(text), names) })
 			}
-			r := action.HostsRequest{Where: a.fleetArgs(c.Context(), args), Selection: sel}
-			return a.run(c.Context(), &p, func(ctx context.Context, e *action.Env, v *view) error {
+			return over(c.Context(), args, func(ctx context.Context, e *action.Env, v View, r action.HostsRequest) (*action.Summary, func() error, error) {
 				dir, err := d.folder(a)
 				if err != nil {
-					return err
+					return nil, nil, err
 				}
 				sum, keys, err := action.HostKeys(ctx, e, r)
-				if err != nil {
-					return err
-				}
-				if err := v.finish(ctx, sum); err != nil {
-					return err
-				}
-				return adopt(v.newDesk(ctx, &d, dir), keys)
+				return sum, func() error { return adopt(a.newDesk(ctx, e, v, &d, dir), keys) }, err
 			})
 		},
 	}
 	d.register(c, true)
-	selectFlags(c, &sel)
-	passwordFlags(c, &p)
+	over = a.Hosts(c)
 	c.Flags().StringVar(&key, "key", "", "read the public host key from `FILE`, or - for standard input")
 	c.Flags().StringSliceVar(&names, "address", nil, "what ssh calls the machine of --key: `NAMES` with commas (default: its name)")
 	return c
@@ -156,7 +146,7 @@ func adopt(d *vault.Desk, keys []action.HostKey) error {
 	return nil
 }
 
-func newKeysRotate(a *app) *cobra.Command {
+func newKeysRotate(a *Frame) *cobra.Command {
 	var d deskFlags
 	var ssh, lost bool
 	c := &cobra.Command{
@@ -167,11 +157,11 @@ rotation drops it. Then 'godwit keys install' brings the new key to the machine,
 the next deploy. A machine that was adopted gets an age key of its own in this way.
 
 With --lost somebody else may have the old key: it is dropped at once. Give the secrets
-of the machine new values then, too.` + "\n" + exitStatusHelp,
-		Example: `  godwit keys rotate web1 && godwit keys install network.nix web1`,
+of the machine new values then, too.` + "\n" + a.ExitHelp,
+		Example: `  godwit keys rotate web1 && godwit keys install web1`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.desk(c.Context(), &d, func(_ context.Context, _ *view, d *vault.Desk) error { return d.Rotate(args[0], ssh, lost) })
+			return a.desk(c.Context(), &d, func(_ context.Context, _ View, d *vault.Desk) error { return d.Rotate(args[0], ssh, lost) })
 		},
 	}
 	d.register(c, true)
@@ -180,12 +170,12 @@ of the machine new values then, too.` + "\n" + exitStatusHelp,
 	return c
 }
 
-func newKeysCheck(a *app) *cobra.Command {
+func newKeysCheck(a *Frame) *cobra.Command {
 	var d deskFlags
 	c := &cobra.Command{
 		Use: "check", Short: "look whether all keys and secrets fit together",
 		Long: `check is 'godwit secrets check --open': it decrypts every private key of a machine with
-yours, and every secret with yours and with the machine's. Nothing is written.` + "\n" + exitStatusHelp,
+yours, and every secret with yours and with the machine's. Nothing is written.` + "\n" + a.ExitHelp,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.checkSecrets(c.Context(), &d, true, false) },
 	}
@@ -193,20 +183,20 @@ yours, and every secret with yours and with the machine's. Nothing is written.` 
 	return c
 }
 
-func newKeysExport(a *app) *cobra.Command {
+func newKeysExport(a *Frame) *cobra.Command {
 	var d deskFlags
 	var onDisk bool
 	c := &cobra.Command{
 		Use: "export MACHINE DIR", Short: "write the private keys of a machine for its installation",
 		Long: `export writes a tree of files as it goes to the root of the machine's file system: the
 age key and the ssh host key, readable by you alone. nixos-anywhere takes it with
---extra-files. DIR must be in memory, as below /dev/shm; remove it afterwards.` + "\n" + exitStatusHelp,
+--extra-files. DIR must be in memory, as below /dev/shm; remove it afterwards.` + "\n" + a.ExitHelp,
 		Example: `  godwit keys export web1 /dev/shm/web1
   nixos-anywhere --extra-files /dev/shm/web1 --flake .#web1 root@192.0.2.7
   rm -r /dev/shm/web1`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.desk(c.Context(), &d, func(_ context.Context, _ *view, d *vault.Desk) error { return d.Export(args[0], args[1], onDisk) })
+			return a.desk(c.Context(), &d, func(_ context.Context, _ View, d *vault.Desk) error { return d.Export(args[0], args[1], onDisk) })
 		},
 	}
 	d.register(c, false)
@@ -214,45 +204,38 @@ age key and the ssh host key, readable by you alone. nixos-anywhere takes it wit
 	return c
 }
 
-func newKeysInstall(a *app) *cobra.Command {
+func newKeysInstall(a *Frame) *cobra.Command {
 	var d deskFlags
-	var sel fleet.Selection
-	var p passwords
+	var over func(context.Context, []string, func(context.Context, *action.Env, View, action.HostsRequest) (*action.Summary, func() error, error)) error
 	c := &cobra.Command{
 		Use: "install [DEPLOYMENT] [HOST...]", Short: "bring the age key of machines to them",
 		Long: `install writes the private age key of each selected host to ` + identity.KeyFile + `
 on the host, which only root can read. A machine that was installed with its identity
-(godwit keys export) has it already.` + "\n" + foundFileHelp + exitStatusHelp,
+(godwit keys export) has it already.` + "\n" + a.FoundHelp + a.ExitHelp,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			r := action.InstallKeysRequest{HostsRequest: action.HostsRequest{Where: a.fleetArgs(c.Context(), args), Selection: sel}}
-			return a.run(c.Context(), &p, func(ctx context.Context, e *action.Env, v *view) error {
+			return over(c.Context(), args, func(ctx context.Context, e *action.Env, v View, r action.HostsRequest) (*action.Summary, func() error, error) {
 				dir, err := d.folder(a)
 				if err != nil {
-					return err
+					return nil, nil, err
 				}
-				r.Keys = v.newDesk(ctx, &d, dir).MachineKeys
-				sum, err := action.InstallKeys(ctx, e, r)
-				if err != nil {
-					return err
-				}
-				return v.finish(ctx, sum)
+				sum, err := action.InstallKeys(ctx, e, action.InstallKeysRequest{HostsRequest: r, Keys: a.newDesk(ctx, e, v, &d, dir).MachineKeys})
+				return sum, nil, err
 			})
 		},
 	}
 	d.register(c, false)
-	selectFlags(c, &sel)
-	passwordFlags(c, &p)
+	over = a.Hosts(c)
 	return c
 }
 
-func newKeysTrust(a *app) *cobra.Command {
+func newKeysTrust(a *Frame) *cobra.Command {
 	var d deskFlags
 	var file string
 	c := &cobra.Command{
 		Use: "trust", Short: "let your own ssh know the machines of the repository",
 		Long: `trust writes the ssh host keys of secrets/known_hosts into your ~/.ssh/known_hosts.
-godwit itself reads that file anyway; this is for ssh and for what else calls it.` + "\n" + exitStatusHelp,
+godwit itself reads that file anyway; this is for ssh and for what else calls it.` + "\n" + a.ExitHelp,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if file == "" {
@@ -262,7 +245,7 @@ godwit itself reads that file anyway; this is for ssh and for what else calls it
 				}
 				file = filepath.Join(home, ".ssh", "known_hosts")
 			}
-			return a.desk(c.Context(), &d, func(_ context.Context, _ *view, d *vault.Desk) error { return d.Trust(file) })
+			return a.desk(c.Context(), &d, func(_ context.Context, _ View, d *vault.Desk) error { return d.Trust(file) })
 		},
 	}
 	d.register(c, true)
@@ -271,9 +254,9 @@ godwit itself reads that file anyway; this is for ssh and for what else calls it
 }
 
 // readInput reads a file, or standard input for "-".
-func (a *app) readInput(file string) ([]byte, error) {
+func (a *Frame) readInput(file string) ([]byte, error) {
 	if file == "-" {
-		return readAllInput(a.stdin)
+		return readAllInput(a.Stdin)
 	}
 	data, err := regular.Read(file, identity.MaxPlain)
 	if err != nil {

@@ -1,4 +1,4 @@
-package cli
+package vaultverbs
 
 import (
 	"cmp"
@@ -18,7 +18,7 @@ import (
 	"godwit/internal/vault"
 )
 
-func newSecrets(a *app) *cobra.Command {
+func newSecrets(a *Frame) *cobra.Command {
 	var d deskFlags
 	c := &cobra.Command{
 		Use: "secrets", Short: "the secrets of a repository: which goes where, who can open it",
@@ -28,7 +28,7 @@ decrypted, and no host is asked.
 
 The other commands write them. Each shows whose keys can open a file, before and
 after, and asks. Who may open a secret follows from its declaration (the machines that
-use it) and from secrets/recipients.toml (the operators).` + "\n" + exitStatusHelp,
+use it) and from secrets/recipients.toml (the operators).` + "\n" + a.ExitHelp,
 		Example: `  godwit secrets
   godwit secrets new wifi --for laptop --restart NetworkManager.service
   godwit secrets new db-password --for db1,web1 --generate random
@@ -44,11 +44,11 @@ use it) and from secrets/recipients.toml (the operators).` + "\n" + exitStatusHe
 	return c
 }
 
-func newSecretsList(a *app) *cobra.Command {
+func newSecretsList(a *Frame) *cobra.Command {
 	var d deskFlags
 	c := &cobra.Command{
 		Use: "list", Short: "print the table of secrets", Args: cobra.NoArgs,
-		Long: "list is what 'godwit secrets' prints; --json gives it to scripts." + "\n" + exitStatusHelp,
+		Long: "list is what 'godwit secrets' prints; --json gives it to scripts." + "\n" + a.ExitHelp,
 		RunE: func(c *cobra.Command, _ []string) error { return a.listOwn(c.Context(), &d) },
 	}
 	d.register(c, false)
@@ -56,19 +56,19 @@ func newSecretsList(a *app) *cobra.Command {
 }
 
 // listOwn prints the table.
-func (a *app) listOwn(ctx context.Context, d *deskFlags) error {
-	return a.reporting(ctx, nil, func(ctx context.Context, _ *action.Env, w *view) error {
+func (a *Frame) listOwn(ctx context.Context, d *deskFlags) error {
+	return a.Report(ctx, func(ctx context.Context, e *action.Env, w View) error {
 		dir, err := d.folder(a)
 		if err != nil {
 			return err
 		}
-		v, err := w.newDesk(ctx, d, dir).Open()
+		v, err := a.newDesk(ctx, e, w, d, dir).Open()
 		if err != nil {
 			return err
 		}
 		rows := v.Rows()
-		if a.globals.json {
-			return a.printJSON(rows)
+		if a.JSON() {
+			return a.PrintJSON(rows)
 		}
 		var cells [][]string
 		for _, r := range rows {
@@ -101,7 +101,7 @@ func days(d time.Duration) string {
 	}
 }
 
-func newSecretsNew(a *app) *cobra.Command {
+func newSecretsNew(a *Frame) *cobra.Command {
 	var d deskFlags
 	var s vault.Secret
 	var g vault.Generator
@@ -113,7 +113,7 @@ your editor, what comes over standard input, a file, or what a generator makes. 
 value is encrypted for the machines of --for and for all operators.
 
 Generators (--generate):
-` + generatorsHelp() + "\n" + exitStatusHelp,
+` + generatorsHelp() + "\n" + a.ExitHelp,
 		Example: `  godwit secrets new wifi --for laptop
   pass show db | godwit secrets new db --for db1 --user postgres --stdin
   godwit secrets new root-password --for @all --generate random
@@ -133,7 +133,7 @@ Generators (--generate):
 			if err != nil {
 				return err
 			}
-			return a.desk(c.Context(), &d, func(ctx context.Context, _ *view, d *vault.Desk) error { return d.New(ctx, s, plain) })
+			return a.desk(c.Context(), &d, func(ctx context.Context, _ View, d *vault.Desk) error { return d.New(ctx, s, plain) })
 		},
 	}
 	d.register(c, true)
@@ -177,12 +177,12 @@ func (i *inputFlags) register(c *cobra.Command) {
 }
 
 // read is nil when an editor is to give the value.
-func (i *inputFlags) read(a *app) ([]byte, error) {
+func (i *inputFlags) read(a *Frame) ([]byte, error) {
 	switch {
 	case i.stdin && i.file != "":
 		return nil, fault.New("--stdin and --from-file exclude each other")
 	case i.stdin:
-		return readAllInput(a.stdin)
+		return readAllInput(a.Stdin)
 	case i.file != "":
 		return a.readInput(i.file)
 	}
@@ -200,7 +200,7 @@ func readAllInput(r io.Reader) ([]byte, error) {
 	return data, nil
 }
 
-func newSecretsEdit(a *app) *cobra.Command {
+func newSecretsEdit(a *Frame) *cobra.Command {
 	var d deskFlags
 	var input inputFlags
 	c := &cobra.Command{
@@ -208,14 +208,14 @@ func newSecretsEdit(a *app) *cobra.Command {
 		Long: `edit opens the value of a secret in your editor ($VISUAL, $EDITOR, vi), and encrypts what
 you leave. The text lies meanwhile in a file system in memory that only you can read,
 and the editors vim, nvim, nano and emacs are told to keep no copies. macOS has no such
-file system: there it is a private folder, which is overwritten afterwards.` + "\n" + exitStatusHelp,
+file system: there it is a private folder, which is overwritten afterwards.` + "\n" + a.ExitHelp,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			plain, err := input.read(a)
 			if err != nil {
 				return err
 			}
-			return a.desk(c.Context(), &d, func(ctx context.Context, _ *view, d *vault.Desk) error { return d.Edit(ctx, args[0], plain) })
+			return a.desk(c.Context(), &d, func(ctx context.Context, _ View, d *vault.Desk) error { return d.Edit(ctx, args[0], plain) })
 		},
 	}
 	d.register(c, true)
@@ -223,36 +223,36 @@ file system: there it is a private folder, which is overwritten afterwards.` + "
 	return c
 }
 
-func newSecretsShow(a *app) *cobra.Command {
+func newSecretsShow(a *Frame) *cobra.Command {
 	var d deskFlags
 	c := &cobra.Command{
 		Use: "show NAME", Short: "print a secret",
-		Long: "show decrypts a secret and prints it on standard output, as it is." + "\n" + exitStatusHelp,
+		Long: "show decrypts a secret and prints it on standard output, as it is." + "\n" + a.ExitHelp,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			var plain []byte
-			err := a.desk(c.Context(), &d, func(_ context.Context, _ *view, d *vault.Desk) (err error) {
+			err := a.desk(c.Context(), &d, func(_ context.Context, _ View, d *vault.Desk) (err error) {
 				plain, err = d.Reveal(args[0])
 				return err
 			})
 			if err != nil {
 				return err
 			}
-			return a.reveal(plain)
+			return ui.Reveal(a.Stdout, plain)
 		},
 	}
 	d.register(c, false)
 	return c
 }
 
-func newSecretsCheck(a *app) *cobra.Command {
+func newSecretsCheck(a *Frame) *cobra.Command {
 	var d deskFlags
 	var open, signers bool
 	c := &cobra.Command{
 		Use: "check", Short: "look whether every secret can be delivered",
 		Long: `check looks whether each secret has a value, is the one that the signed index names, and
 is encrypted for exactly those who should read it. --open decrypts each with your key
-and with its machines' as well. It ends with status 1 when something is wrong.` + "\n" + exitStatusHelp,
+and with its machines' as well. It ends with status 1 when something is wrong.` + "\n" + a.ExitHelp,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.checkSecrets(c.Context(), &d, open, signers) },
 	}
@@ -262,8 +262,8 @@ and with its machines' as well. It ends with status 1 when something is wrong.` 
 	return c
 }
 
-func (a *app) checkSecrets(ctx context.Context, f *deskFlags, open, signers bool) error {
-	return a.desk(ctx, f, func(_ context.Context, v *view, d *vault.Desk) error {
+func (a *Frame) checkSecrets(ctx context.Context, f *deskFlags, open, signers bool) error {
+	return a.desk(ctx, f, func(_ context.Context, v View, d *vault.Desk) error {
 		n, err := d.Check(open, signers)
 		if err != nil {
 			return err
@@ -273,7 +273,7 @@ func (a *app) checkSecrets(ctx context.Context, f *deskFlags, open, signers bool
 	})
 }
 
-func newSecretsRekey(a *app) *cobra.Command {
+func newSecretsRekey(a *Frame) *cobra.Command {
 	var d deskFlags
 	var all, trust bool
 	c := &cobra.Command{
@@ -281,9 +281,9 @@ func newSecretsRekey(a *app) *cobra.Command {
 		Long: `rekey encrypts every secret, and every private key of a machine, of which the readers
 changed: an operator came or left, a group has other machines, a machine has a new key.
 Files whose readers are the same stay as they are. A file that cannot be opened is left
-and named; the others are written. A run that is killed leaves all files old or all new.` + "\n" + exitStatusHelp,
+and named; the others are written. A run that is killed leaves all files old or all new.` + "\n" + a.ExitHelp,
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.desk(c.Context(), &d, func(_ context.Context, _ *view, d *vault.Desk) error { return d.Rekey(args, all, trust) })
+			return a.desk(c.Context(), &d, func(_ context.Context, _ View, d *vault.Desk) error { return d.Rekey(args, all, trust) })
 		},
 	}
 	d.register(c, true)
@@ -292,14 +292,14 @@ and named; the others are written. A run that is killed leaves all files old or 
 	return c
 }
 
-func newSecretsGrant(a *app, verb, short string, grant bool) *cobra.Command {
+func newSecretsGrant(a *Frame, verb, short string, grant bool) *cobra.Command {
 	var d deskFlags
 	c := &cobra.Command{
 		Use: verb + " NAME MACHINE...", Short: short,
-		Long: verb + ` changes which machines, or @GROUPs, use a secret, and encrypts it anew.` + "\n" + exitStatusHelp,
+		Long: verb + ` changes which machines, or @GROUPs, use a secret, and encrypts it anew.` + "\n" + a.ExitHelp,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.desk(c.Context(), &d, func(_ context.Context, _ *view, d *vault.Desk) error {
+			return a.desk(c.Context(), &d, func(_ context.Context, _ View, d *vault.Desk) error {
 				if grant {
 					return d.Grant(args[0], args[1:], nil)
 				}
@@ -311,18 +311,18 @@ func newSecretsGrant(a *app, verb, short string, grant bool) *cobra.Command {
 	return c
 }
 
-func newSecretsGenerate(a *app) *cobra.Command {
+func newSecretsGenerate(a *Frame) *cobra.Command {
 	var d deskFlags
 	var again bool
 	c := &cobra.Command{
 		Use: "generate [NAME...]", Short: "make the values of secrets that have a generator",
 		Long: `generate makes the values that are missing, of the named secrets or of all, and of what
-they are made of first. --again makes the named ones anew, and what is made of them.` + "\n" + exitStatusHelp,
+they are made of first. --again makes the named ones anew, and what is made of them.` + "\n" + a.ExitHelp,
 		RunE: func(c *cobra.Command, args []string) error {
 			if again && len(args) == 0 {
 				return fault.New("--again needs the names of the secrets")
 			}
-			return a.desk(c.Context(), &d, func(ctx context.Context, _ *view, d *vault.Desk) error { return d.Generate(ctx, args, again) })
+			return a.desk(c.Context(), &d, func(ctx context.Context, _ View, d *vault.Desk) error { return d.Generate(ctx, args, again) })
 		},
 	}
 	d.register(c, true)
@@ -330,16 +330,21 @@ they are made of first. --again makes the named ones anew, and what is made of t
 	return c
 }
 
-func newSecretsRemove(a *app) *cobra.Command {
+func newSecretsRemove(a *Frame) *cobra.Command {
 	var d deskFlags
 	c := &cobra.Command{
 		Use: "remove NAME...", Short: "take secrets away",
-		Long: "remove deletes the files of secrets. The next deploy takes them from the machines." + "\n" + exitStatusHelp,
+		Long: "remove deletes the files of secrets. The next deploy takes them from the machines." + "\n" + a.ExitHelp,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.desk(c.Context(), &d, func(_ context.Context, _ *view, d *vault.Desk) error { return d.Remove(args) })
+			return a.desk(c.Context(), &d, func(_ context.Context, _ View, d *vault.Desk) error { return d.Remove(args) })
 		},
 	}
 	d.register(c, true)
 	return c
+}
+
+func (a *Frame) print(text string) error {
+	_, err := io.WriteString(a.Stdout, text)
+	return err
 }

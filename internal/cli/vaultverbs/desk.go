@@ -1,10 +1,14 @@
-package cli
+// Package vaultverbs are the verbs of the command line about keys and secrets: flags and
+// how things look. What they do is internal/vault's.
+package vaultverbs
 
 import (
 	"context"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -16,6 +20,41 @@ import (
 	"godwit/internal/ui/text"
 	"godwit/internal/vault"
 )
+
+// View is the terminal before which a person sits.
+type View interface {
+	action.View
+	// Prompt reads a line from the terminal; Suspend runs fn with the terminal to itself.
+	Prompt(prompt string) (string, error)
+	Suspend(fn func())
+}
+
+// Frame is what these verbs have of the command line around them.
+type Frame struct {
+	Stdin  io.Reader
+	Stdout io.Writer
+	// File is the configuration of --file; JSON tells whether --json was given.
+	File func() string
+	JSON func() bool
+	// Run is the frame of verbs that are told as events, Report of those that print a report.
+	Run, Report func(ctx context.Context, body func(ctx context.Context, e *action.Env, v View) error) error
+	PrintJSON   func(any) error
+	// Hosts adds the flags of verbs over hosts; what it gives runs one, with the table at
+	// its end, and then what comes after it.
+	Hosts func(*cobra.Command) func(ctx context.Context, args []string, do func(ctx context.Context, e *action.Env, v View, r action.HostsRequest) (*action.Summary, func() error, error)) error
+	// FoundHelp and ExitHelp are paragraphs of help.
+	FoundHelp, ExitHelp string
+}
+
+// Commands are keys and secrets.
+func Commands(f *Frame) []*cobra.Command { return []*cobra.Command{newKeys(f), newSecrets(f)} }
+
+// agree asks for a yes.
+func agree(v View, question string) (bool, error) {
+	answer, err := v.Prompt(question + " [y/N] ")
+	answer = strings.ToLower(strings.TrimSpace(answer))
+	return answer == "y" || answer == "yes", err
+}
 
 // deskFlags are what the verbs of keys and secrets share.
 type deskFlags struct {
@@ -34,13 +73,13 @@ func (d *deskFlags) register(c *cobra.Command, write bool) {
 }
 
 // folder is where the secrets are.
-func (d *deskFlags) folder(a *app) (string, error) {
+func (d *deskFlags) folder(a *Frame) (string, error) {
 	if d.dir != "" {
 		return d.dir, nil
 	}
 	from := "."
-	if a.globals.file != "" {
-		from = filepath.Dir(a.globals.file)
+	if f := a.File(); f != "" {
+		from = filepath.Dir(f)
 	}
 	if at, ok := identity.Find(from); ok {
 		return at, nil
@@ -50,25 +89,25 @@ func (d *deskFlags) folder(a *app) (string, error) {
 }
 
 // desk runs a verb at a desk.
-func (a *app) desk(ctx context.Context, d *deskFlags, body func(ctx context.Context, v *view, d *vault.Desk) error) error {
-	return a.run(ctx, nil, func(ctx context.Context, _ *action.Env, v *view) error {
+func (a *Frame) desk(ctx context.Context, d *deskFlags, body func(ctx context.Context, v View, d *vault.Desk) error) error {
+	return a.Run(ctx, func(ctx context.Context, e *action.Env, v View) error {
 		dir, err := d.folder(a)
 		if err != nil {
 			return err
 		}
-		return body(ctx, v, v.newDesk(ctx, d, dir))
+		return body(ctx, v, a.newDesk(ctx, e, v, d, dir))
 	})
 }
 
 // newDesk is a desk whose person sits before this terminal.
-func (v *view) newDesk(ctx context.Context, d *deskFlags, dir string) *vault.Desk {
+func (a *Frame) newDesk(ctx context.Context, e *action.Env, v View, d *deskFlags, dir string) *vault.Desk {
 	state, err := paths.State()
 	if err != nil {
 		state = "" // no home directory: nothing is remembered
 	}
 	p := person{ctx: ctx, v: v}
 	return &vault.Desk{
-		Dir: dir, State: state, Person: p, DryRun: v.app.globals.dryRun,
+		Dir: dir, State: state, Person: p, DryRun: e.DryRun,
 		Keys: func() (*identity.Operator, error) { return identity.Load(d.identities, p) },
 		Show: func(lines []string) {
 			for _, l := range lines {
@@ -79,14 +118,14 @@ func (v *view) newDesk(ctx context.Context, d *deskFlags, dir string) *vault.Des
 			if d.yes {
 				return true, nil
 			}
-			yes, err := v.UI.Ask(question)
+			yes, err := agree(v, question)
 			if err != nil {
 				return false, fault.New("nothing was written: %w", err).Hint("--yes writes without asking")
 			}
 			return yes, nil
 		},
 		Editor: vault.Editor{
-			Command: v.app.editor(),
+			Command: editor(e.Getenv),
 			Run: func(c *exec.Cmd) (err error) {
 				tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 				if err != nil {
@@ -103,9 +142,9 @@ func (v *view) newDesk(ctx context.Context, d *deskFlags, dir string) *vault.Des
 }
 
 // editor is the person's own.
-func (a *app) editor() string {
+func editor(getenv func(string) string) string {
 	for _, name := range []string{"VISUAL", "EDITOR"} {
-		if e := a.getenv(name); e != "" {
+		if e := getenv(name); e != "" {
 			return e
 		}
 	}
@@ -115,7 +154,7 @@ func (a *app) editor() string {
 // person is who sits before the terminal.
 type person struct {
 	ctx context.Context
-	v   *view
+	v   View
 }
 
 // Secret reads a line that is not shown.
@@ -129,7 +168,7 @@ func (p person) Secret(prompt string) (answer string, err error) {
 			tty.Close()
 			return
 		}
-		answer, err = readSecret(p.ctx, tty)
+		answer, err = ui.ReadSecret(p.ctx, tty)
 	})
 	return answer, err
 }
@@ -141,6 +180,3 @@ func (p person) Line(prompt string) (string, error) { return p.v.Prompt(text.Cle
 func (p person) Say(line string) { p.v.Println(text.Clean(line)) }
 
 var _ identity.Person = person{}
-
-// reveal prints plaintext: as it is into a pipe or a file, cleaned on a terminal.
-func (a *app) reveal(plain []byte) error { return ui.Reveal(a.stdout, plain) }

@@ -1,4 +1,4 @@
-package cli
+package vaultverbs
 
 import (
 	"testing"
@@ -18,7 +18,7 @@ func TestSecretsList(t *testing.T) {
 		}},
 		{Name: "h1.example.org"},
 	}
-	text := secretsText(hosts)
+	text := SecretsText(hosts)
 	wantText := "Secrets for host web:\n" +
 		"one:\n- `./a file` -> `/run/one`, with:\n\tPermissions: root:root, 0400\n\tCreate remote directories: true\n\tUpload at: pre-activation\n" +
 		"two:\n- `/abs/<two>` -> `/run/two`, with:\n\tPermissions: u:g, 0440\n\tCreate remote directories: false\n\tUpload at: post-activation\n\tAction: `systemctl restart x y`\n" +
@@ -26,7 +26,7 @@ func TestSecretsList(t *testing.T) {
 	if text != wantText {
 		t.Errorf("got %q\nwant %q", text, wantText)
 	}
-	js, err := secretsJSON(hosts)
+	js, err := SecretsJSON(hosts)
 	wantJSON := `{
   "h1.example.org": {},
   "web": {

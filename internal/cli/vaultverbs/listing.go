@@ -1,4 +1,4 @@
-package cli
+package vaultverbs
 
 import (
 	"cmp"
@@ -9,9 +9,9 @@ import (
 	"godwit/internal/fleet"
 )
 
-// secretsText is morph's plain `list-secrets': hosts in their order, secrets by
+// SecretsText is morph's plain `list-secrets': hosts in their order, secrets by
 // name (morph's own order is random).
-func secretsText(hosts []fleet.Host) string {
+func SecretsText(hosts []fleet.Host) string {
 	var b strings.Builder
 	for _, h := range hosts {
 		fmt.Fprintf(&b, "Secrets for host %s:\n", h.Name)
@@ -29,9 +29,9 @@ func secretsText(hosts []fleet.Host) string {
 	return b.String()
 }
 
-// secretsJSON is morph's `list-secrets --json': two spaces a level, keys as Go
+// SecretsJSON is morph's `list-secrets --json': two spaces a level, keys as Go
 // names them and sorted, sources absolute, `<>&' escaped, a line break at the end.
-func secretsJSON(hosts []fleet.Host) (string, error) {
+func SecretsJSON(hosts []fleet.Host) (string, error) {
 	type owner struct{ Group, User string }
 	type secret struct {
 		Source, Destination string
