@@ -157,9 +157,9 @@ func TestChanged(t *testing.T) {
 
 func TestNotForAge(t *testing.T) {
 	for text, want := range map[string]string{
-		"a: b\nsops:\n  mac: x\n  pgp:\n    - fp: x\n":                                      "only of pgp",
+		"a: b\nsops:\n  mac: x\n  pgp:\n    - fp: x\n":                                       "only of pgp",
 		"a: b\nsops:\n  mac: x\n  shamir_threshold: 2\n  key_groups: [{age: []}, {age: []}]": "several groups",
-		"a: b\nsops:\n  mac: x\n":                                                           "no key at all",
+		"a: b\nsops:\n  mac: x\n":                                                            "no key at all",
 	} {
 		f, err := Parse([]byte(text), "yaml")
 		if err != nil {

@@ -25,7 +25,7 @@ import (
 type View interface {
 	action.View
 	// Prompt reads a line from the terminal; Suspend runs fn with the terminal to itself.
-	Prompt(prompt string) (string, error)
+	Prompt(ctx context.Context, prompt string) (string, error)
 	Suspend(fn func())
 }
 
@@ -50,8 +50,8 @@ type Frame struct {
 func Commands(f *Frame) []*cobra.Command { return []*cobra.Command{newKeys(f), newSecrets(f)} }
 
 // agree asks for a yes.
-func agree(v View, question string) (bool, error) {
-	answer, err := v.Prompt(question + " [y/N] ")
+func agree(ctx context.Context, v View, question string) (bool, error) {
+	answer, err := v.Prompt(ctx, question+" [y/N] ")
 	answer = strings.ToLower(strings.TrimSpace(answer))
 	return answer == "y" || answer == "yes", err
 }
@@ -118,7 +118,7 @@ func (a *Frame) newDesk(ctx context.Context, e *action.Env, v View, d *deskFlags
 			if d.yes {
 				return true, nil
 			}
-			yes, err := agree(v, question)
+			yes, err := agree(ctx, v, question)
 			if err != nil {
 				return false, fault.New("nothing was written: %w", err).Hint("--yes writes without asking")
 			}
@@ -174,7 +174,7 @@ func (p person) Secret(prompt string) (answer string, err error) {
 }
 
 // Line reads a line.
-func (p person) Line(prompt string) (string, error) { return p.v.Prompt(text.Clean(prompt) + " ") }
+func (p person) Line(prompt string) (string, error) { return p.v.Prompt(p.ctx, text.Clean(prompt) + " ") }
 
 // Say shows a line.
 func (p person) Say(line string) { p.v.Println(text.Clean(line)) }
