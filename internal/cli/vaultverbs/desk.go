@@ -174,7 +174,7 @@ func (p person) Secret(prompt string) (answer string, err error) {
 }
 
 // Line reads a line.
-func (p person) Line(prompt string) (string, error) { return p.v.Prompt(p.ctx, text.Clean(prompt) + " ") }
+func (p person) Line(prompt string) (string, error) { return p.v.Prompt(p.ctx, text.Clean(prompt)+" ") }
 
 // Say shows a line.
 func (p person) Say(line string) { p.v.Println(text.Clean(line)) }

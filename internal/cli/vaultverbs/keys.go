@@ -219,7 +219,7 @@ on the host, which only root can read. A machine that was installed with its ide
 				if err != nil {
 					return nil, nil, err
 				}
-				sum, err := action.InstallKeys(ctx, e, action.InstallKeysRequest{HostsRequest: r, Keys: a.newDesk(ctx, e, v, &d, dir).MachineKeys})
+				sum, err := action.InstallKeys(ctx, e, r, a.newDesk(ctx, e, v, &d, dir).MachineKeys)
 				return sum, nil, err
 			})
 		},
