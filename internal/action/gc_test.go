@@ -30,6 +30,13 @@ func TestGC(t *testing.T) {
 		t.Errorf("%v %v", ends(sum), err)
 	}
 
+	// Not where somebody locked the host, unless that is overridden.
+	m := machine{generations: five, locked: `{"host":"web","user":"bo","message":"being repaired","since":"2026-11-28T10:00:00Z"}` + "\n"}
+	e, _ = fleetOf(t, web("web"), m.on(t, "web"))
+	if sum, err := GC(t.Context(), e, r); err != nil || !strings.HasPrefix(ends(sum), "web: failed web: ") || !strings.Contains(ends(sum), "being repaired") {
+		t.Errorf("%v %v", ends(sum), err)
+	}
+
 	// Not while a deployment is pending.
 	e, _ = fleetOf(t, web("web"), machine{generations: five, pending: facts("id", "x", "phase", "activated", "old", sysA, "new", sysB, "deadline", "30")}.on(t, "web"))
 	if sum, err := GC(t.Context(), e, r); err != nil || !strings.Contains(ends(sum), "a deployment is pending; nothing was collected") {

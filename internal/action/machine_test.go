@@ -3,6 +3,7 @@ package action
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,6 +21,7 @@ type machine struct {
 	generations []string
 	records     []string // lines of its history
 	pending     string   // facts of a deployment
+	locked      string   // its lock, as it lies there
 	more        []hosttest.Call
 }
 
@@ -51,8 +53,9 @@ func (m machine) on(t *testing.T, name string) *hosttest.Host {
 	calls := []hosttest.Call{
 		{Want: `(?s)^\{\nAS=''.*CHECK=`, Name: "preflight", Root: true, Again: true, Out: m.preflight()},
 		{Want: `VERB='facts'`, Name: "facts", Root: true, Again: true, Out: cmp.Or(m.pending, "::godwit gone\n::godwit end\n")},
+		{Want: `(?s)FILE='/var/lib/godwit-lock.json'.*head -c`, Name: "lock", Again: true, Out: m.locked},
 		{Want: `tell disk`, Name: "look", Root: true, Again: true, Out: look.String()},
 		{Want: `tail -n [0-9]+ /var/lib/godwit/history.jsonl`, Name: "history", Root: true, Again: true, Out: strings.Join(m.records, "\n") + "\n"},
 	}
-	return connects(t, name, append(calls, m.more...)...)
+	return connects(t, name, append(slices.Clone(m.more), calls...)...)
 }
