@@ -72,6 +72,10 @@ func (s *session) jobs(ctx context.Context, hosts []fleet.Host, link func(host s
 		}
 	}
 	for _, h := range hosts {
+		if len(h.Drvs()) == 0 && s.ready.Dial == nil { // a configuration that names paths
+			jobs = append(jobs, deploy.Job{Host: h})
+			continue
+		}
 		if len(h.Drvs()) == 0 {
 			j := deploy.Job{Host: h, Source: s.ready}
 			for _, p := range h.Profiles {

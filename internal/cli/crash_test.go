@@ -15,7 +15,7 @@ import (
 	"godwit/internal/crash"
 	"godwit/internal/event"
 	"godwit/internal/ui"
-	"godwit/internal/ui/vt"
+	"godwit/internal/tools/vt"
 )
 
 // panicking is a run that fails of godwit's own fault in the midst of a live view.

@@ -94,6 +94,9 @@ func (j Job) sources() []store.Endpoint {
 	if len(j.Ready) > 0 {
 		return []store.Endpoint{j.Source}
 	}
+	if j.Builder == nil { // all of it exists here
+		return nil
+	}
 	return j.Builder.Stores()
 }
 
@@ -426,6 +429,15 @@ func (r *Run) build(ctx context.Context, j Job) (fleet.Host, []store.Endpoint, e
 		return h, stores, nil
 	}
 	sc := event.On(r.Sink, h.Name, event.StepBuild)
+	if j.Builder == nil { // all of it exists
+		for i, p := range h.Profiles {
+			if stores[i] = r.Here; p.Path == "" || r.Here.Dial == nil {
+				return h, stores, fault.New("profile '%s' has no derivation, so nothing can be built for it", p.Name).On(h.Name)
+			}
+		}
+		sc.Emit(event.Event{Kind: event.Skipped, Text: "nothing to build: its paths exist"})
+		return h, stores, nil
+	}
 	if r.DryRun {
 		for i, p := range h.Profiles {
 			s := sc

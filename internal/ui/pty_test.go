@@ -17,7 +17,7 @@ import (
 	"github.com/creack/pty"
 
 	"godwit/internal/event"
-	"godwit/internal/ui/vt"
+	"godwit/internal/tools/vt"
 )
 
 // TestMain turns the test binary into a program that uses a UI on its own

@@ -17,7 +17,7 @@ import (
 
 	"godwit/internal/event"
 	"godwit/internal/ui/text"
-	"godwit/internal/ui/vt"
+	"godwit/internal/tools/vt"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")

@@ -22,7 +22,7 @@ import (
 
 	"github.com/creack/pty"
 
-	"godwit/internal/ui/vt"
+	"godwit/internal/tools/vt"
 )
 
 func main() {

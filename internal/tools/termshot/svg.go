@@ -6,7 +6,7 @@ import (
 	"math"
 	"strings"
 
-	"godwit/internal/ui/vt"
+	"godwit/internal/tools/vt"
 )
 
 // Sizes in pixels.
