@@ -151,6 +151,7 @@ Without a word it is switch.` + "\n" + whereHelp + exitStatusHelp,
   godwit deploy network.nix switch --on 'web*' --upload-secrets
   godwit deploy network.nix boot --reboot --parallel activate=1
   godwit deploy .#web1 .#web2
+  godwit deploy --target web1=10.0.0.7,web1.example.org --ask-keep
   godwit plan network.nix -o today.plan && godwit deploy today.plan
   godwit deploy network.nix --message 'new certificates, OPS-412'`,
 		Args: cobra.ArbitraryArgs,

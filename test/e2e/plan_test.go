@@ -347,12 +347,30 @@ func TestQuestion(t *testing.T) {
 	if screen, code = w.terminal(nil, "deploy", net, "dry-activate"); code != 0 || strings.Contains(screen, "[y/N") {
 		t.Errorf("dry-activate: exit %d\n%s", code, screen)
 	}
+	// Whether to keep it: no, and no answer, take it back. Yes is the confirmation.
+	keep := "spare runs the new system. Keep it? [y/N/a for all, no answer in "
+	screen, code = w.terminal([][2]string{{keep, "n\r"}}, "deploy", net, "switch", "--yes", "--ask-keep")
+	if code != 3 || !strings.Contains(screen, "the answer was not to keep it") {
+		t.Errorf("not kept: exit %d\n%s", code, screen)
+	}
+	wrote("ask-two")
+	screen, code = w.terminal([][2]string{{keep, ""}}, "deploy", net, "switch", "--yes", "--ask-keep", "--confirm-timeout", "8")
+	if code != 3 || !strings.Contains(screen, "nobody said in time whether to keep it") {
+		t.Errorf("no answer: exit %d\n%s", code, screen)
+	}
+	wrote("ask-two")
+	screen, code = w.terminal([][2]string{{keep, "y\r"}}, "deploy", net, "switch", "--yes", "--ask-keep")
+	if code != 0 {
+		t.Errorf("kept: exit %d\n%s", code, screen)
+	}
+	wrote("ask-three")
+	w.fleetOf(service("ask-four"), map[string]string{"spare": amd64})
 	if screen, code = w.terminal(nil, "deploy", net, "switch", "--yes"); code != 0 || !strings.Contains(screen, "Plan: 1 host changes") || strings.Contains(screen, "[y/N") {
 		t.Errorf("--yes: exit %d\n%s", code, screen)
 	}
-	wrote("ask-three")
+	wrote("ask-four")
 	// A risk is named in the question.
-	w.fleetOf(service("ask-three"), map[string]string{"spare": amd64 + kernel("linuxPackages_latest")})
+	w.fleetOf(service("ask-four"), map[string]string{"spare": amd64 + kernel("linuxPackages_latest")})
 	screen, code = w.terminal([][2]string{{"Deploy to spare, accepting kernel-change? [y/N", "\r"}}, "deploy", net, "switch")
 	if code != 4 {
 		t.Errorf("risk: exit %d\n%s", code, screen)

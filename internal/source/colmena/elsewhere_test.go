@@ -1,0 +1,11 @@
+package colmena
+
+import (
+	"testing"
+
+	"godwit/internal/source/sourcetest"
+)
+
+func TestOtherNix(t *testing.T) {
+	sourcetest.OtherNix(t, "TestContract")
+}
