@@ -14,8 +14,8 @@ import (
 	"godwit/internal/action"
 	"godwit/internal/crash"
 	"godwit/internal/event"
-	"godwit/internal/ui"
 	"godwit/internal/tools/vt"
+	"godwit/internal/ui"
 )
 
 // panicking is a run that fails of godwit's own fault in the midst of a live view.

@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"godwit/internal/event"
-	"godwit/internal/ui/text"
 	"godwit/internal/tools/vt"
+	"godwit/internal/ui/text"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
