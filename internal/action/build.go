@@ -4,6 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
 	"godwit/internal/builder"
 	"godwit/internal/deploy"
 	"godwit/internal/fault"
@@ -13,10 +18,6 @@ import (
 	"godwit/internal/scratch"
 	"godwit/internal/source"
 	"godwit/internal/store"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 )
 
 // chooseBuilders decides where each host is built. Hosts that nothing can

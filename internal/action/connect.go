@@ -2,6 +2,10 @@ package action
 
 import (
 	"context"
+	"os"
+	"strings"
+	"sync"
+
 	"godwit/internal/crash"
 	"godwit/internal/deploy"
 	"godwit/internal/fault"
@@ -9,9 +13,6 @@ import (
 	"godwit/internal/host"
 	"godwit/internal/host/local"
 	"godwit/internal/ssh"
-	"os"
-	"strings"
-	"sync"
 )
 
 // openPool makes the pool of ssh connections.

@@ -2,14 +2,15 @@ package action
 
 import (
 	"context"
+	"slices"
+	"strings"
+	"testing"
+
 	"godwit/internal/activate"
 	"godwit/internal/deploy"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/ssh"
-	"slices"
-	"strings"
-	"testing"
 )
 
 func TestReached(t *testing.T) {

@@ -4,16 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"godwit/internal/convert"
-	"godwit/internal/fault"
-	"godwit/internal/source"
-	"godwit/internal/source/all"
-	"godwit/internal/ui/text"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+
+	"godwit/internal/convert"
+	"godwit/internal/fault"
+	"godwit/internal/source"
+	"godwit/internal/source/all"
+	"godwit/internal/ui/text"
 )
 
 // ConvertRequest asks for godwit's own output to be written for a configuration.

@@ -2,6 +2,12 @@ package action
 
 import (
 	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
 	"godwit/internal/activate"
 	"godwit/internal/deploy"
 	"godwit/internal/fleet"
@@ -10,11 +16,6 @@ import (
 	"godwit/internal/source"
 	"godwit/internal/source/known"
 	"godwit/internal/store/storetest"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
-	"testing"
 )
 
 // TestSavedRolling: a saved plan says itself how it is rolled out; no configuration is

@@ -2,6 +2,10 @@ package action
 
 import (
 	"context"
+	"slices"
+	"strconv"
+	"strings"
+
 	"godwit/internal/activate"
 	"godwit/internal/closure"
 	"godwit/internal/deploy"
@@ -10,9 +14,6 @@ import (
 	"godwit/internal/host"
 	"godwit/internal/hoststate"
 	"godwit/internal/store"
-	"slices"
-	"strconv"
-	"strings"
 )
 
 // Side is one of the two systems.

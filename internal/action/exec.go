@@ -3,14 +3,15 @@ package action
 import (
 	"context"
 	"errors"
+	"strings"
+	"time"
+
 	"godwit/internal/bounded"
 	"godwit/internal/deploy"
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/host"
-	"strings"
-	"time"
 )
 
 // ExecRequest asks for a command to be run on hosts.

@@ -2,6 +2,9 @@ package action
 
 import (
 	"context"
+	"slices"
+	"time"
+
 	"godwit/internal/activate"
 	"godwit/internal/approve"
 	"godwit/internal/deploy"
@@ -10,8 +13,6 @@ import (
 	"godwit/internal/fleet"
 	"godwit/internal/plan"
 	"godwit/internal/store"
-	"slices"
-	"time"
 )
 
 // planOptions are the choices that belong into a plan.

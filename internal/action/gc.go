@@ -4,6 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
 	"godwit/internal/deploy"
 	"godwit/internal/event"
 	"godwit/internal/fault"
@@ -13,9 +17,6 @@ import (
 	"godwit/internal/hoststate"
 	"godwit/internal/store"
 	"godwit/internal/ui/text"
-	"strconv"
-	"strings"
-	"time"
 )
 
 // GCRequest asks for old generations of hosts to be deleted, with what nothing needs any

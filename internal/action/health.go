@@ -3,13 +3,14 @@ package action
 import (
 	"context"
 	"fmt"
+	"time"
+
 	"godwit/internal/deploy"
 	"godwit/internal/event"
 	"godwit/internal/fleet"
 	"godwit/internal/host"
 	"godwit/internal/secrets"
 	"godwit/internal/ui/text"
-	"time"
 )
 
 // HealthRequest asks for the health checks of hosts to be run.

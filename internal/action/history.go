@@ -2,13 +2,14 @@ package action
 
 import (
 	"context"
+	"slices"
+	"sync"
+
 	"godwit/internal/deploy"
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/history"
-	"slices"
-	"sync"
 )
 
 // HistoryRequest asks what was deployed where.

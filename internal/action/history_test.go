@@ -1,14 +1,15 @@
 package action
 
 import (
+	"strings"
+	"testing"
+
 	"godwit/internal/activate"
 	"godwit/internal/fleet"
 	"godwit/internal/history"
 	"godwit/internal/host/hosttest"
 	"godwit/internal/hoststate"
 	"godwit/internal/source/all"
-	"strings"
-	"testing"
 )
 
 func TestByHost(t *testing.T) {

@@ -3,6 +3,11 @@ package action
 import (
 	"context"
 	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
 	"godwit/internal/awake"
 	"godwit/internal/crash"
 	"godwit/internal/deploy"
@@ -14,10 +19,6 @@ import (
 	"godwit/internal/source"
 	"godwit/internal/source/all"
 	"godwit/internal/ui/text"
-	"path/filepath"
-	"slices"
-	"strings"
-	"time"
 )
 
 // loadRequest is what a verb needs of a configuration.

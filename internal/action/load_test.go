@@ -2,6 +2,11 @@ package action
 
 import (
 	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
 	"godwit/internal/activate"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
@@ -10,10 +15,6 @@ import (
 	"godwit/internal/source"
 	"godwit/internal/source/all"
 	"godwit/internal/source/known"
-	"os"
-	"path/filepath"
-	"strings"
-	"testing"
 )
 
 // TestOnlyProfiles: --profile leaves what it names; hosts without it are left out.

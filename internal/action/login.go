@@ -3,12 +3,13 @@ package action
 import (
 	"cmp"
 	"context"
-	"godwit/internal/fault"
-	"godwit/internal/fleet"
-	"godwit/internal/ssh"
 	"os"
 	"slices"
 	"strings"
+
+	"godwit/internal/fault"
+	"godwit/internal/fleet"
+	"godwit/internal/ssh"
 )
 
 // LoginRequest asks for the way to one host.

@@ -2,6 +2,7 @@ package action
 
 import (
 	"context"
+
 	"godwit/internal/activate"
 	"godwit/internal/deploy"
 	"godwit/internal/event"

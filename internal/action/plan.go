@@ -2,14 +2,15 @@ package action
 
 import (
 	"context"
+	"maps"
+	"sync"
+
 	"godwit/internal/approve"
 	"godwit/internal/crash"
 	"godwit/internal/deploy"
 	"godwit/internal/event"
 	"godwit/internal/fleet"
 	"godwit/internal/plan"
-	"maps"
-	"sync"
 )
 
 // PlanRequest asks what a deploy would change.

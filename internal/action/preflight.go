@@ -3,6 +3,9 @@ package action
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
+
 	"godwit/internal/activate"
 	"godwit/internal/deploy"
 	"godwit/internal/fault"
@@ -11,8 +14,6 @@ import (
 	"godwit/internal/plan"
 	"godwit/internal/secrets"
 	"godwit/internal/ssh"
-	"slices"
-	"strings"
 )
 
 // preflight refuses a run that can only end badly, before anything is built or

@@ -3,6 +3,11 @@ package action
 import (
 	"context"
 	"errors"
+	"os"
+	"os/user"
+	"strings"
+	"time"
+
 	"godwit/internal/activate"
 	"godwit/internal/deploy"
 	"godwit/internal/event"
@@ -12,10 +17,6 @@ import (
 	"godwit/internal/host"
 	"godwit/internal/hoststate"
 	"godwit/internal/plan"
-	"os"
-	"os/user"
-	"strings"
-	"time"
 )
 
 // recordDeploy starts the record of a deploy; nil for what changes no host.

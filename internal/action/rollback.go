@@ -3,6 +3,10 @@ package action
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
 	"godwit/internal/activate"
 	"godwit/internal/deploy"
 	"godwit/internal/event"
@@ -11,9 +15,6 @@ import (
 	"godwit/internal/history"
 	"godwit/internal/host"
 	"godwit/internal/hoststate"
-	"strconv"
-	"strings"
-	"time"
 )
 
 // RollbackRequest asks for hosts to go to an earlier generation.

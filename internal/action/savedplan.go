@@ -3,6 +3,9 @@ package action
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
+
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
@@ -12,8 +15,6 @@ import (
 	"godwit/internal/source/all"
 	"godwit/internal/source/known"
 	"godwit/internal/ui/text"
-	"slices"
-	"strings"
 )
 
 // SavedPlan is the file of a saved plan.

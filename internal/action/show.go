@@ -2,6 +2,7 @@ package action
 
 import (
 	"context"
+
 	"godwit/internal/builder"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"

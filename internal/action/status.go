@@ -3,6 +3,9 @@ package action
 import (
 	"context"
 	"errors"
+	"strings"
+	"sync"
+
 	"godwit/internal/activate"
 	"godwit/internal/deploy"
 	"godwit/internal/event"
@@ -11,8 +14,6 @@ import (
 	"godwit/internal/history"
 	"godwit/internal/hoststate"
 	"godwit/internal/shell"
-	"strings"
-	"sync"
 )
 
 // StatusRequest asks what hosts run.

@@ -4,6 +4,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
 	"godwit/internal/builder"
 	"godwit/internal/deploy"
 	"godwit/internal/fault"
@@ -16,11 +22,6 @@ import (
 	"godwit/internal/source/known"
 	"godwit/internal/store"
 	"godwit/internal/storepath"
-	"net"
-	"path/filepath"
-	"slices"
-	"strconv"
-	"strings"
 )
 
 // StorePaths are paths that exist already, for hosts without a configuration.

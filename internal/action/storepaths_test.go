@@ -1,12 +1,13 @@
 package action
 
 import (
-	"godwit/internal/host/hosttest"
-	"godwit/internal/store/storetest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"godwit/internal/host/hosttest"
+	"godwit/internal/store/storetest"
 )
 
 func TestParseTo(t *testing.T) {

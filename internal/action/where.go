@@ -2,17 +2,18 @@ package action
 
 import (
 	"context"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/history"
 	"godwit/internal/nix"
 	"godwit/internal/source"
 	"godwit/internal/source/all"
-	"maps"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 )
 
 // Where are the arguments of a verb about hosts: where the configuration is, and

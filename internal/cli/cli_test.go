@@ -25,8 +25,6 @@ import (
 	"godwit/internal/action"
 	"godwit/internal/deploy"
 	"godwit/internal/fault"
-	"godwit/internal/fleet"
-	"godwit/internal/history"
 )
 
 // runApp runs godwit in this process.
@@ -407,53 +405,10 @@ func TestPasswordCommand(t *testing.T) {
 	}
 }
 
-// TestHostsTable: an address with colons and its port can be told apart.
-func TestHostsTable(t *testing.T) {
-	got := hostsTable([]fleet.Host{{Name: "a", At: fleet.Address{Host: "fe80::1%eth0", Port: 22, User: "root"}}, {Name: "b", At: fleet.Address{Host: "b.example", Port: 2222}}})
-	for _, want := range []string{" root@[fe80::1%eth0]:22 ", " b.example:2222 "} {
-		if !strings.Contains(got, want) {
-			t.Errorf("no %q in\n%s", want, got)
-		}
-	}
-}
-
 // TestJSONError: a script reads why there was no run, and the way out.
 func TestJSONError(t *testing.T) {
 	stdout, _, code := runApp(t, "build", "a.nix", "--json", "--option", "cores")
 	if code != ExitFailure || !strings.Contains(stdout, `"kind":"result"`) || !strings.Contains(stdout, `"hints":["--option `) {
 		t.Errorf("exit code %d\n%s", code, stdout)
-	}
-}
-
-// TestOfProfile: --profile of history leaves what the profile is part of; an entry
-// without profiles is of the system.
-func TestOfProfile(t *testing.T) {
-	entries := []history.Entry{{Host: "a", New: "/n", Profiles: []history.Profile{{Name: "system", New: "/n"}, {Name: "ana", Old: "/h1", New: "/h2"}}}, {Host: "b", New: "/m"}}
-	if got := ofProfile(entries, "ana"); len(got) != 1 || got[0].Old != "/h1" || got[0].New != "/h2" || entries[0].New != "/n" {
-		t.Errorf("%+v", got)
-	}
-	if got := ofProfile(entries, "system"); len(got) != 2 || got[1].New != "/m" {
-		t.Errorf("%+v", got)
-	}
-	if got := ofProfile(entries, ""); len(got) != 2 {
-		t.Errorf("%+v", got)
-	}
-}
-
-// TestProfilesColumn: the table has a column for profiles only where there is more than
-// systems.
-func TestProfilesColumn(t *testing.T) {
-	hosts := []fleet.Host{
-		{Name: "a", Profiles: []fleet.Profile{{Name: "system", Kind: fleet.NixOS}, {Name: "ana", Kind: fleet.Home, User: "ana"}}},
-		{Name: "b", Profiles: []fleet.Profile{{Name: "system", Kind: fleet.NixOS}}},
-	}
-	if s := hostsTable(hosts); !strings.Contains(s, "PROFILES") || !strings.Contains(s, "system,ana") {
-		t.Error(s)
-	}
-	if s := hostsTable(hosts[1:]); strings.Contains(s, "PROFILES") {
-		t.Error(s)
-	}
-	if s, err := hostsJSON(hosts); err != nil || strings.Count(s, `"profiles"`) != 1 || !strings.Contains(s, `"user": "ana"`) {
-		t.Error(s, err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"godwit/internal/action"
+	"godwit/internal/cli/show"
 	"godwit/internal/deploy"
 	"godwit/internal/event"
 	"godwit/internal/fault"
@@ -33,7 +34,7 @@ func (v *view) finish(ctx context.Context, sum *action.Summary) error {
 	if v.quiet() {
 		v.Emit(event.Event{Time: time.Now(), Kind: event.Result, Outcome: word(bad, interrupted), Text: v.sum(outcomes)})
 	} else {
-		for _, err := range reasons(bad) {
+		for _, err := range show.Reasons(bad) {
 			fmt.Fprintf(v.app.stderr, "\n%s", fault.Render(err))
 		}
 		// The live view ends with a line for each host.
@@ -59,36 +60,6 @@ func (v *view) stopped(ctx context.Context, sum *action.Summary) error {
 		fmt.Fprintln(v.app.stderr)
 	}
 	return sum.Stopped
-}
-
-// reasons are why hosts failed. What is the same but for the host, such as one
-// derivation that many need, is told once.
-func reasons(bad []deploy.Outcome) []error {
-	var out []error
-	hosts := map[string][]string{}
-	first := map[string]*fault.Error{}
-	for _, o := range bad {
-		if o.State == deploy.Interrupted {
-			continue
-		}
-		f, ok := o.Err.(*fault.Error)
-		if !ok || f.Host != o.Host {
-			out = append(out, o.Err)
-			continue
-		}
-		one := *f
-		one.Host = ""
-		key := fault.Render(&one)
-		if first[key] == nil {
-			first[key] = &one
-			out = append(out, &one)
-		}
-		hosts[key] = append(hosts[key], o.Host)
-	}
-	for key, f := range first {
-		f.Host = ui.Names(hosts[key])
-	}
-	return out
 }
 
 func word(bad []deploy.Outcome, interrupted bool) event.Outcome {

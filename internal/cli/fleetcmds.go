@@ -2,22 +2,16 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"net"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"godwit/internal/action"
-	"godwit/internal/activate"
+	"godwit/internal/cli/show"
 	"godwit/internal/cli/vaultverbs"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/shell"
-	"godwit/internal/ui"
 )
 
 func newCheckHealth(a *app) *cobra.Command {
@@ -207,9 +201,9 @@ func newHosts(a *app) *cobra.Command {
 			}
 			return a.listing(c.Context(), action.ListRequest{HostsRequest: action.HostsRequest{Where: f, Selection: sel}}, func(hosts []fleet.Host) (string, error) {
 				if a.globals.json {
-					return hostsJSON(hosts)
+					return show.HostsJSON(hosts)
 				}
-				return hostsTable(hosts), nil
+				return show.Hosts(hosts), nil
 			})
 		},
 	}
@@ -235,81 +229,6 @@ func (a *app) listing(ctx context.Context, r action.ListRequest, text func([]fle
 		}
 		return a.lacking(list.Broken)
 	})
-}
-
-// hostJSON is a host as scripts see it.
-type hostJSON struct {
-	Name       string   `json:"name"`
-	TargetHost string   `json:"targetHost"`
-	TargetPort int      `json:"targetPort,omitempty"`
-	TargetUser string   `json:"targetUser,omitempty"`
-	System     string   `json:"system"`
-	SystemFrom string   `json:"systemFrom"`
-	Release    string   `json:"release,omitempty"`
-	Tags       []string `json:"tags"`
-	BuildOnly  bool     `json:"buildOnly"`
-	BuildOn    string   `json:"buildOn,omitempty"`
-	Secrets    int      `json:"secrets"`
-	Checks     int      `json:"healthChecks"`
-	// Profiles are those of a host that has others than its system.
-	Profiles []profileJSON `json:"profiles,omitempty"`
-}
-
-type profileJSON struct {
-	Name string     `json:"name"`
-	Kind fleet.Kind `json:"kind"`
-	User string     `json:"user,omitempty"`
-}
-
-func profilesJSON(h fleet.Host) []profileJSON {
-	if activate.Plain(h) {
-		return nil
-	}
-	var out []profileJSON
-	for _, p := range h.Profiles {
-		out = append(out, profileJSON{p.Name, p.Kind, p.User})
-	}
-	return out
-}
-
-func hostsJSON(hosts []fleet.Host) (string, error) {
-	list := make([]hostJSON, len(hosts))
-	for i, h := range hosts {
-		list[i] = hostJSON{h.Name, h.At.Host, h.At.Port, h.At.User, h.Platform.Name, h.Platform.From, h.Main().Version,
-			append([]string{}, h.Tags...), h.BuildOnly, h.BuildOn, len(h.Secrets), h.HealthChecks.Len(), profilesJSON(h)}
-	}
-	b, err := json.MarshalIndent(list, "", "  ")
-	return string(b) + "\n", err
-}
-
-func hostsTable(hosts []fleet.Host) string {
-	rows := make([][]string, len(hosts))
-	for i, h := range hosts {
-		target := h.At.Host
-		if h.At.Port != 0 {
-			target = net.JoinHostPort(target, strconv.Itoa(h.At.Port))
-		}
-		switch {
-		case h.At.Host == "":
-			target = "-"
-		case h.At.User != "":
-			target = h.At.User + "@" + target
-		}
-		rows[i] = []string{h.Name, target, h.Platform.Name, strings.Join(h.Tags, ","),
-			fmt.Sprint(len(h.Secrets)), fmt.Sprint(h.HealthChecks.Len())}
-	}
-	head := []string{"HOST", "TARGET", "SYSTEM", "TAGS", "SECRETS", "CHECKS"}
-	if slices.ContainsFunc(hosts, func(h fleet.Host) bool { return !activate.Plain(h) }) {
-		head = append(head, "PROFILES")
-		for i, h := range hosts {
-			var names []string
-			for _, p := range h.Profiles {
-				names = append(names, p.Name)
-			}
-			rows[i] = append(rows[i], strings.Join(names, ","))
-		}
-	}
-	return ui.Table(0, head, rows)
 }
 
 func newEval(a *app) *cobra.Command {

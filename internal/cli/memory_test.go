@@ -13,7 +13,6 @@ import (
 	"godwit/internal/action"
 	"godwit/internal/fleet"
 	"godwit/internal/history"
-	"godwit/internal/hoststate"
 )
 
 // TestFleetArgs finds the deployment file that is meant.
@@ -70,49 +69,5 @@ func TestParseAge(t *testing.T) {
 		if _, err := parseAge(s); err == nil {
 			t.Errorf("%q is an age", s)
 		}
-	}
-}
-
-func TestStatusText(t *testing.T) {
-	behind := 3
-	out := &action.Fleet{Source: history.Source{Commit: "4f2a91c0000"}, Hosts: []hoststate.Status{
-		{Host: "web1", OK: true, Answers: true, InSync: new(bool), Running: &hoststate.System{Version: "24.05.20260911"},
-			Deployed: &hoststate.Deployed{Ago: 7200, By: "ana", Commit: "4f2a91c0000"}},
-		{Host: "web2", Answers: true, Running: &hoststate.System{Version: "24.05.20260830"},
-			Deployed: &hoststate.Deployed{Ago: 12 * 86400, By: "ana", Commit: "77c0e1d0000", Tree: "dirty", Behind: &behind},
-			Problems: []hoststate.Problem{{Kind: hoststate.Drift, Text: "3 commits behind"}}, Notes: []string{"rolled back 4 min ago"}},
-		{Host: "db1", Answers: true, Running: &hoststate.System{Path: "/n", Version: "24.05"},
-			Pending:  &hoststate.PendingDeployment{New: "/n", By: "bo", Ago: 30, Commit: "4f2a91c0000"},
-			Problems: []hoststate.Problem{{Kind: hoststate.Pending, Text: "a deployment waits for its confirmation by bo since 30s"}}},
-		hoststate.NoAnswer("pi3", "no answer on 192.168.1.23:22", nil, hoststate.Wanted{}),
-	}}
-	want := `repository at 4f2a91c (clean)
-
-HOST  SYSTEM          DEPLOYED     BY   COMMIT    STATE
-web1  24.05.20260911  2 hours ago  ana  4f2a91c   ✓ as in repository
-web2  24.05.20260830  12 days ago  ana  77c0e1d+  ⚠ 3 commits behind · rolled back 4 min ago
-db1   24.05           30 s ago     bo   4f2a91c   ⚠ a deployment waits for its confirmation by bo since 30s
-pi3   ?               –            –    –         ✗ no answer on 192.168.1.23:22
-`
-	if got := statusText(0, out, false); got != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
-	}
-	out.Source = history.Source{}
-	for _, line := range strings.Split(statusText(60, out, false), "\n") {
-		if n := len([]rune(line)); n > 60 {
-			t.Errorf("%d columns: %s", n, line)
-		}
-	}
-}
-
-func TestJoinHints(t *testing.T) {
-	got := joinHints([]hoststate.Status{
-		{Host: "a", Hints: []string{"godwit confirm n a", "godwit rollback --pending n a"}},
-		{Host: "b", Hints: []string{"godwit confirm n b", "plug it in"}},
-		{Host: "c", Hints: []string{"plug it in"}},
-	})
-	want := "godwit confirm n a b|godwit rollback --pending n a|plug it in"
-	if strings.Join(got, "|") != want {
-		t.Errorf("%q", got)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"godwit/internal/action"
 	"godwit/internal/builder"
+	"godwit/internal/cli/show"
 	"godwit/internal/event"
 	"godwit/internal/history"
 	"godwit/internal/plan"
@@ -32,7 +33,7 @@ var reports = map[string]struct {
 	"history":  {"godwit history --json (docs/history.md)", []history.Entry{}},
 	"diff":     {"godwit diff --json (docs/history.md)", action.Difference{}},
 	"version":  {"godwit version --json", about.Info{}},
-	"hosts":    {"godwit hosts --json", []hostJSON{}},
+	"hosts":    {"godwit hosts --json", []show.Host{}},
 	"builders": {"godwit builder list --json and builder status --json (docs/builders.md)", []builder.Status{}},
 }
 

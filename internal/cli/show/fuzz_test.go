@@ -1,4 +1,4 @@
-package cli
+package show
 
 import (
 	"encoding/json"
@@ -30,10 +30,10 @@ func FuzzHistory(f *testing.F) {
 		var out strings.Builder
 		w := ui.NewStdout(&out, nil)
 		for _, width := range []int{0, 10, 80} {
-			_, _ = w.Write([]byte(historyTable(width, merged)))
+			_, _ = w.Write([]byte(History(width, merged)))
 		}
 		for _, e := range merged {
-			_, _ = w.Write([]byte(entryText(e)))
+			_, _ = w.Write([]byte(Deployment(e)))
 			e.Duration()
 		}
 		if err := texttest.Harmless(out.String()); err != nil {
