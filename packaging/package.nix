@@ -8,7 +8,7 @@ in
 buildGoModule {
   pname = "godwit";
   inherit version src;
-  vendorHash = "sha256-xiP4pb+lWRaCJtZZE6cELzPWrAaMRpfqoyUBaSChvwU=";
+  vendorHash = "sha256-5htHFGDnB5ALjMc/vv7rbReSYNfOZXdAVdGpaNxI1i0=";
   subPackages = [ "cmd/godwit" ];
   env.CGO_ENABLED = "0";
   ldflags = [
@@ -29,6 +29,7 @@ buildGoModule {
   '';
   meta = {
     description = "Deploys NixOS fleets from any laptop";
+#     homepage = "";
     license = lib.licenses.asl20 or { };
     mainProgram = "godwit";
   };

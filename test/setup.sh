@@ -82,6 +82,7 @@ find_missing() {
 	if [ -z "$demo" ]; then
 		have shellcheck || missing+=(shellcheck)
 		have mkdocs || missing+=(mkdocs)
+		have chromium-headless-shell || missing+=(chromium-headless-shell)
 		# For go test -race.
 		have gcc || missing+=(gcc libc6-dev)
 		have sshd || missing+=(openssh-server)

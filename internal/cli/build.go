@@ -214,6 +214,7 @@ Without a word it is switch.` + "\n" + whereHelp + exitStatusHelp,
 	copyFlags(c, &copying)
 	habitFlags(c)
 	messageFlag(c, &message)
+	c.Flags().StringVar(&a.trace, "trace", "", "write into `FILE` what each host was busy with, and when, for a browser (chrome://tracing, ui.perfetto.dev)")
 	overrideLockFlag(c, &r.OverrideLock)
 	f := c.Flags()
 	f.IntVar(&timeout, "timeout", 0, "`SECONDS` that all checks of a host may take (0: 120)")

@@ -16,8 +16,9 @@ import (
 
 // historyView is which of the known deployments are shown.
 type historyView struct {
-	last    int
-	profile string
+	timeline bool
+	last     int
+	profile  string
 }
 
 func newHistory(a *app) *cobra.Command {
@@ -34,7 +35,8 @@ asks the hosts for the records that they keep themselves, so that it knows what
 other machines did, too, and how a deployment ended whose deployer died. Without
 one it shows what this machine remembers, and asks nobody.
 
-Deployments that changed nothing are left out; --verbose and --json show them.` + "\n" + exitStatusHelp,
+Deployments that changed nothing are left out; --verbose and --json show them.
+--timeline draws when each host was deployed, and how that ended.` + "\n" + exitStatusHelp,
 		Example: `  godwit history
   godwit history network.nix web1
   godwit history network.nix --tagged eu --last 5 --json
@@ -43,6 +45,12 @@ Deployments that changed nothing are left out; --verbose and --json show them.` 
 		RunE: func(c *cobra.Command, args []string) error {
 			if show.last < 0 {
 				return fault.New("--last cannot be negative")
+			}
+			if show.timeline && a.globals.json {
+				return fault.New("--json and --timeline exclude each other")
+			}
+			if show.timeline && !c.Flags().Changed("last") {
+				show.last = 0
 			}
 			r.Last, r.Where = show.last, action.Where{Wish: a.wish()}
 			r.Where.Wish.Words, args = places(args)
@@ -77,6 +85,7 @@ Deployments that changed nothing are left out; --verbose and --json show them.` 
 	f.StringArrayVar(&hosts, "host", nil, "only this `HOST` (may be repeated); the same as naming it after the deployment file")
 	f.IntVarP(&show.last, "last", "n", 20, "at most the last `N` deployments (0: all)")
 	f.BoolVar(&r.Local, "local", false, "only what this machine remembers; ask no host")
+	f.BoolVar(&show.timeline, "timeline", false, "draw a line of time for each host, of all deployments (or the last ones, with --last)")
 	f.StringVar(&show.profile, "profile", "", "only deployments of this `PROFILE` of a host")
 	f.StringVar(&id, "id", "", "everything about one deployment, by its `ID`, with the end of its log")
 	return c
@@ -102,6 +111,9 @@ func (v *view) history(entries []history.Entry, o historyView) error {
 	if len(entries) == 0 {
 		fmt.Fprintln(v.app.stderr, "nothing was deployed, as far as is known here")
 		return nil
+	}
+	if o.timeline {
+		return v.app.print(v.Plain(show.Timeline(v.width(), entries)))
 	}
 	return v.app.print(v.Plain(show.History(v.width(), entries)))
 }

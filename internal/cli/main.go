@@ -84,6 +84,7 @@ type app struct {
 	getenv func(string) string
 	// interrupt stops the run as Ctrl-C does; set by Main.
 	globals globals
+	trace   string // the file of --trace; empty: none
 	conf    struct {
 		once sync.Once
 		is   *settings.Settings

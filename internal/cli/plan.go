@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -59,6 +60,7 @@ anything again, and refuses when a host or the configuration has moved since.
 The plan goes to stdout; --verbose shows all of it, --json gives it to scripts.
 --markdown writes it as a comment for a pull request: the risks, a table of hosts,
 and the details folded. Names that others chose cannot be markup in it.
+--html FILE writes a page with all of it, which loads nothing and has no script.
 --dry-run only says what would be built, and where.
 
 With --detailed-exitcode the status is 2 when a host changes, and 0 when there is
@@ -72,7 +74,7 @@ Risks, each accepted with --accept-risk=NAME:
   godwit plan .# --markdown --detailed-exitcode >comment.md`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) (err error) {
-			if err := errors.Join(exclusive(c, "json", "markdown"), exclusive(c, "dry-run", "detailed-exitcode"), exclusive(c, "dry-run", "markdown")); err != nil {
+			if err := errors.Join(exclusive(c, "json", "markdown"), exclusive(c, "dry-run", "detailed-exitcode"), exclusive(c, "dry-run", "markdown"), exclusive(c, "dry-run", "html")); err != nil {
 				return err
 			}
 			if c.Flags().Changed("markdown-limit") && !show.markdown {
@@ -126,6 +128,7 @@ Risks, each accepted with --accept-risk=NAME:
 	overrideLockFlag(c, &r.OverrideLock)
 	f.BoolVar(&show.markdown, "markdown", false, "write the plan as a comment for a pull request")
 	f.IntVar(&show.limit, "markdown-limit", plan.MarkdownLimit, "leave details out of --markdown beyond this many `BYTES`: GitHub takes 65536, GitLab 1000000")
+	f.StringVar(&show.page, "html", "", "also write the plan as one page of HTML, `FILE`, which loads nothing and has no script")
 	f.BoolVar(&show.detailed, "detailed-exitcode", false, "exit with 2 when a host changes")
 	f.BoolVar(&r.UploadSecrets, "upload-secrets", false, "secrets are uploaded, too (a hive's keys are uploaded unless it is false)")
 	f.BoolVar(&r.Reboot, "reboot", false, "hosts are rebooted after the activation")
@@ -141,11 +144,21 @@ type planView struct {
 	markdown bool
 	limit    int    // of markdown, in bytes
 	detailed bool   // a status of its own when a host changes
+	page     string // the file of the page of HTML; empty: none
 	saved    string // the file that it was saved as
 }
 
 // plan prints a plan on stdout, and gives the exit code.
 func (v *view) plan(p *plan.Plan, show planView) (err error) {
+	if show.page != "" {
+		b, err := p.Page(time.Now())
+		if err == nil {
+			err = os.WriteFile(show.page, b, 0o644)
+		}
+		if err != nil {
+			return fault.New("cannot write the page: %w", err)
+		}
+	}
 	switch {
 	case show.json:
 		_, err = v.app.stdout.Write(p.Public().JSON())

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/plan"
 	"godwit/internal/source"
+	"godwit/internal/trace"
 	"godwit/internal/ui"
 )
 
@@ -23,13 +25,14 @@ type view struct {
 	*ui.UI
 	app   *app
 	start time.Time
+	trace *trace.Writer // of --trace; nil: none
 }
 
 // open starts a view.
 func (a *app) open(o ui.Options) *view {
 	crash.Open()
 	o.Stdout, o.Stderr, o.Getenv = a.stdout, a.stderr, a.getenv
-	return &view{ui.New(o), a, time.Now()}
+	return &view{UI: ui.New(o), app: a, start: time.Now()}
 }
 
 // close takes the view down. Deferred, it ends the process when there was a panic.
@@ -58,8 +61,16 @@ func (a *app) run(ctx context.Context, p *passwords, body func(ctx context.Conte
 	v := a.open(o)
 	defer v.close()
 	e, err := a.env(v, p)
+	if err == nil && a.trace != "" {
+		err = v.traced(a.trace)
+	}
 	if err == nil {
 		err = body(ctx, e, v)
+	}
+	if v.trace != nil {
+		if failed := v.trace.Close(); failed != nil {
+			err = errors.Join(err, fault.New("cannot write the trace: %w", failed))
+		}
 	}
 	// The view must be down before a message is printed.
 	v.close()
@@ -106,6 +117,24 @@ func (a *app) env(v *view, p *passwords) (*action.Env, error) {
 		o.PasswordOnRequest = !p.ask && p.command == ""
 	}
 	return &action.Env{View: v, Getenv: a.getenv, Settings: a.settings, Version: version(), Options: o}, nil
+}
+
+// Emit shows an event, and writes it into the trace.
+func (v *view) Emit(e event.Event) {
+	v.UI.Emit(e)
+	if v.trace != nil {
+		v.trace.Emit(e)
+	}
+}
+
+// traced writes a trace of the run into a file.
+func (v *view) traced(file string) error {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600) // it names hosts and store paths
+	if err != nil {
+		return fault.New("cannot write the trace: %w", err)
+	}
+	v.trace = trace.New(f)
+	return nil
 }
 
 // quiet tells whether human lines (header, tables) are left out.

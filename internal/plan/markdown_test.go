@@ -36,51 +36,56 @@ func shape(html string) string {
 	return strings.Join(tags.FindAllString(html, -1), "")
 }
 
+// hostile is the sample in which all words of others are s.
+func hostile(s string) *Plan {
+	p := sample()
+	for i := range p.Hosts {
+		h := &p.Hosts[i]
+		h.Name = fmt.Sprintf("h%d%s", i, s)
+		if h.Error != "" {
+			h.Error = s
+			h.Hints = []string{s}
+		}
+		for j := range h.Risks {
+			h.Risks[j].Text = s
+		}
+		for j := range h.Secrets {
+			h.Secrets[j].Name, h.Secrets[j].Destination = s, s
+		}
+		if h.Units != nil {
+			u := *h.Units
+			u.Restart, u.Stop = []string{s}, []string{s}
+			h.Units = &u
+		}
+		if h.Closure != nil {
+			d := *h.Closure
+			d.Changes = append([]closure.Change{}, d.Changes...)
+			for j := range d.Changes {
+				d.Changes[j].Name = s
+			}
+			h.Closure = &d
+		}
+		h.Notes = append(h.Notes, Note{Text: s})
+	}
+	return p
+}
+
+// hostileWords are what somebody might call a host or a package to make a page something else.
+var hostileWords = []string{
+	"a|b", `a\|b`, `\`, "`", "``` ", "````````````", "*bold*", "_x_", "~~s~~", "[a](http://evil.example)", "![a](http://evil.example/x.png)",
+	"<script>alert(1)</script>", "</code></details>", "</pre>", "<!--", "-->", "<b", "&lt;b&gt;", "http://evil.example/", "www.evil.example", "WWW.evil.example",
+	"me@evil.example", "@team", "#12", "!12", "$x$", ":smile:", "\n\n# title", "\r\n- a", "- a", "1. a", "> q", "\x1b[31mred", "a\x00b", "\u202eabc", "</summary><img src=x>",
+	"<https://evil.example>", "[^1]", "- [ ] task", "  \n|a|b|", "ftp://a", "mailto:a@b.example", "xmpp:a@b.example",
+}
+
 // TestMarkdownHostile: no text that others wrote changes what the comment is made of.
 func TestMarkdownHostile(t *testing.T) {
-	with := func(s string) *Plan {
-		p := sample()
-		for i := range p.Hosts {
-			h := &p.Hosts[i]
-			h.Name = fmt.Sprintf("h%d%s", i, s)
-			if h.Error != "" {
-				h.Error = s
-				h.Hints = []string{s}
-			}
-			for j := range h.Risks {
-				h.Risks[j].Text = s
-			}
-			for j := range h.Secrets {
-				h.Secrets[j].Name, h.Secrets[j].Destination = s, s
-			}
-			if h.Units != nil {
-				u := *h.Units
-				u.Restart, u.Stop = []string{s}, []string{s}
-				h.Units = &u
-			}
-			if h.Closure != nil {
-				d := *h.Closure
-				d.Changes = append([]closure.Change{}, d.Changes...)
-				for j := range d.Changes {
-					d.Changes[j].Name = s
-				}
-				h.Closure = &d
-			}
-			h.Notes = append(h.Notes, Note{Text: s})
-		}
-		return p
-	}
-	want := shape(forge(t, with("plain").Markdown(0, now)))
+	want := shape(forge(t, hostile("plain").Markdown(0, now)))
 	if !strings.Contains(want, "<table>") || strings.Count(want, "<details>") < 4 || !strings.Contains(want, "<pre>") {
 		t.Fatalf("not the comment that it should be: %s", want)
 	}
-	for _, s := range []string{
-		"a|b", `a\|b`, `\`, "`", "``` ", "````````````", "*bold*", "_x_", "~~s~~", "[a](http://evil.example)", "![a](http://evil.example/x.png)",
-		"<script>alert(1)</script>", "</code></details>", "</pre>", "<!--", "-->", "<b", "&lt;b&gt;", "http://evil.example/", "www.evil.example", "WWW.evil.example",
-		"me@evil.example", "@team", "#12", "!12", "$x$", ":smile:", "\n\n# title", "\r\n- a", "- a", "1. a", "> q", "\x1b[31mred", "a\x00b", "\u202eabc", "</summary><img src=x>",
-		"<https://evil.example>", "[^1]", "- [ ] task", "  \n|a|b|", "ftp://a", "mailto:a@b.example", "xmpp:a@b.example",
-	} {
-		md := with(s).Markdown(0, now)
+	for _, s := range hostileWords {
+		md := hostile(s).Markdown(0, now)
 		if got := shape(forge(t, md)); got != want {
 			t.Errorf("%q changes the comment:\n%s\n%s", s, got, md)
 		}

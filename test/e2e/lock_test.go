@@ -2,6 +2,9 @@ package e2e
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -39,7 +42,21 @@ func TestLock(t *testing.T) {
 		t.Errorf("a locked host was changed: %s", now)
 	}
 
-	bo("deploy", net, "switch", "--override-lock", "--message", "cannot wait").exits(0).says("although the host is locked by ana")
+	trace := filepath.Join(w.dir, "trace.json")
+	bo("deploy", net, "switch", "--override-lock", "--message", "cannot wait", "--trace", trace).exits(0).says("although the host is locked by ana")
+	type span struct {
+		Name, Ph string
+		Dur      float64
+	}
+	var spans []span
+	if data, err := os.ReadFile(trace); err != nil || json.Unmarshal(data, &spans) != nil {
+		t.Errorf("the trace: %v\n%s", err, data)
+	}
+	for _, step := range []string{"evaluate", "connect", "build", "copy", "plan", "activate"} {
+		if !slices.ContainsFunc(spans, func(s span) bool { return s.Ph == "X" && strings.HasPrefix(s.Name, step) && s.Dur > 0 }) {
+			t.Errorf("the trace has no %s: %+v", step, spans)
+		}
+	}
 	var record struct{ Meta map[string]string }
 	if err := json.Unmarshal([]byte(on(t, spare, "tail -n 1 /var/lib/godwit/history.jsonl")), &record); err != nil {
 		t.Fatal(err)
