@@ -8,7 +8,7 @@ in
 buildGoModule {
   pname = "godwit";
   inherit version src;
-  vendorHash = "sha256-5htHFGDnB5ALjMc/vv7rbReSYNfOZXdAVdGpaNxI1i0=";
+  vendorHash = "sha256-EGl1vIqAVSbzd42yuASPUwPzMYz3FpngsGskSKqqdJo=";
   subPackages = [ "cmd/godwit" ];
   env.CGO_ENABLED = "0";
   ldflags = [
