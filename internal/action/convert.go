@@ -2,9 +2,7 @@ package action
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -75,7 +73,7 @@ func Convert(ctx context.Context, e *Env, r ConvertRequest) error {
 			}
 			flakeNix = true
 		}
-		if err := writeNew(path, done.Files[name]); err != nil {
+		if err := convert.WriteNew(path, done.Files[name]); err != nil {
 			return err
 		}
 		s.View.Output(path)
@@ -88,21 +86,5 @@ func Convert(ctx context.Context, e *Env, r ConvertRequest) error {
 		s.View.Println("with --impure it may read what flakes may not: <nixpkgs>, the environment, files outside of the repository")
 	}
 	s.View.Println("new files of a git repository have to be added (git add) before Nix sees them")
-	return nil
-}
-
-// writeNew writes a file that is not there yet.
-func writeNew(path, content string) error {
-	w, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if errors.Is(err, fs.ErrExist) {
-		return fault.New("'%s' is there already", source.Here(path)).Hint("-o DIR writes into another directory, --dry-run shows the files")
-	}
-	if err == nil {
-		_, err = w.WriteString(content)
-		err = errors.Join(err, w.Close())
-	}
-	if err != nil {
-		return fault.New("cannot write '%s': %w", source.Here(path), fault.Reason(err)).Because(err)
-	}
 	return nil
 }

@@ -111,7 +111,7 @@ type DeployRequest struct {
 	CheckTimeout, ActivateTimeout, ConfirmTimeout, RebootTimeout time.Duration // zero: the default
 	// AcceptFailed are units that may fail.
 	AcceptFailed       fleet.UnitPatterns
-	Rolling            Rolling
+	Rolling            deploy.Rolling
 	UnreachableTimeout time.Duration
 	// OverrideLock changes hosts that somebody locked.
 	OverrideLock bool
@@ -158,7 +158,7 @@ func Deploy(ctx context.Context, e *Env, r DeployRequest) (*Summary, error) {
 
 // roll settles how a deploy is rolled out. Risks that the fleet accepts are added to the
 // accepted ones.
-func (s *session) roll(r Rolling, d *deployment) (err error) {
+func (s *session) roll(r deploy.Rolling, d *deployment) (err error) {
 	settings := s.source.About().Settings
 	d.Schedule, d.Unreachable, err = r.Settle(settings)
 	d.accept = slices.Concat(settings.AcceptRisks, d.accept)

@@ -147,7 +147,7 @@ func (s *session) side(ctx context.Context, h fleet.Host, conn host.Conn, f host
 		n, _ := strconv.Atoi(word)
 		g, ok := f.Find(n)
 		if !ok {
-			return out, fault.New("there is no generation %d", n).On(h.Name).Detail(generationLines(f)...)
+			return out, fault.New("there is no generation %d", n).On(h.Name).Detail(f.Lines()...)
 		}
 		out.System = g.System
 	}

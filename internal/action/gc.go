@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"godwit/internal/deploy"
@@ -69,7 +68,7 @@ func (s *session) collect(ctx context.Context, h fleet.Host, conn host.Conn, rul
 			sc.Note(fmt.Sprintf("generation %d stays: it %s", k.Number, k.Why))
 		}
 	}
-	would := "delete " + generationNumbers(drop)
+	would := "delete " + gc.Numbers(drop)
 	if s.DryRun && len(drop) > 0 {
 		if n, ok := freeable(ctx, conn, drop, keep); ok {
 			would += ", about " + text.Size(n)
@@ -98,26 +97,6 @@ func collected(res gc.Collected, sc event.Scope) deploy.Outcome {
 		state = deploy.Unchanged
 	}
 	return deploy.Outcome{State: state, Detail: detail}
-}
-
-func generationNumbers(list []hoststate.Generation) string {
-	if len(list) == 0 {
-		return "no generation"
-	}
-	const most = 12
-	var n []string
-	for i, g := range list {
-		if i == most {
-			n = append(n, fmt.Sprintf("and %d more", len(list)-most))
-			break
-		}
-		n = append(n, strconv.Itoa(g.Number))
-	}
-	word := "generation "
-	if len(list) > 1 {
-		word = "generations "
-	}
-	return word + strings.Join(n, ", ")
 }
 
 // freeable is how much only the systems in drop need. It is a guess: what else

@@ -4,11 +4,9 @@ import (
 	"strings"
 	"testing"
 
-	"godwit/internal/activate"
 	"godwit/internal/fleet"
 	"godwit/internal/history"
 	"godwit/internal/host/hosttest"
-	"godwit/internal/hoststate"
 	"godwit/internal/source/all"
 )
 
@@ -20,13 +18,6 @@ func TestByHost(t *testing.T) {
 	}
 	if _, err := byHost(entries, []string{"{"}); err == nil {
 		t.Error("{ is a pattern")
-	}
-}
-
-func TestOthersOf(t *testing.T) {
-	f := hoststate.Facts{Records: []activate.Record{{}, {Profiles: []activate.RecordProfile{{Name: "app"}, {Name: "system"}}}}}
-	if got := othersOf(f); len(got) != 1 || got[0] != "app" {
-		t.Errorf("%v", got)
 	}
 }
 

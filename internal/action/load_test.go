@@ -174,20 +174,6 @@ func TestDeployedWith(t *testing.T) {
 	}
 }
 
-// TestWriteNew: no file is overwritten.
-func TestWriteNew(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "godwit.nix")
-	if err := writeNew(path, "{ }"); err != nil {
-		t.Error(err)
-	}
-	if err := writeNew(path, "x"); err == nil || !strings.Contains(err.Error(), "is there already") {
-		t.Error(err)
-	}
-	if err := writeNew(filepath.Join(path, "below"), "x"); err == nil {
-		t.Error("a file is no folder")
-	}
-}
-
 // TestRootLinks: what is kept is beside the configuration.
 func TestRootLinks(t *testing.T) {
 	e, _ := fleetOf(t, web("web"))

@@ -2,7 +2,6 @@ package action
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -13,7 +12,6 @@ import (
 	"godwit/internal/health"
 	"godwit/internal/plan"
 	"godwit/internal/secrets"
-	"godwit/internal/ssh"
 )
 
 // preflight refuses a run that can only end badly, before anything is built or
@@ -85,37 +83,8 @@ func (s *session) accepted(d deployment) (plan.Accept, error) {
 // twins are the hosts that ssh reaches at the address of another host of the
 // run, each with what to say of it. ssh is asked once.
 func (s *session) twins(ctx context.Context, hosts []fleet.Host) map[string]string {
-	s.twinsOnce.Do(func() { s.twinsFound = findTwins(ctx, s.pool, hosts) })
+	s.twinsOnce.Do(func() { s.twinsFound = s.pool.Twins(ctx, hosts) })
 	return s.twinsFound
-}
-
-func findTwins(ctx context.Context, pool *ssh.Pool, hosts []fleet.Host) map[string]string {
-	var names []string
-	var targets []ssh.Target
-	for _, h := range hosts {
-		if !h.BuildOnly && h.At.Host != "" {
-			names, targets = append(names, h.Name), append(targets, ssh.TargetOf(h))
-		}
-	}
-	if len(names) < 2 {
-		return nil
-	}
-	where := pool.Where(ctx, targets)
-	at := map[string][]string{}
-	for i, t := range targets {
-		if w, ok := where[t]; ok {
-			at[w.Address()] = append(at[w.Address()], names[i])
-		}
-	}
-	found := map[string]string{}
-	for i, t := range targets {
-		w, ok := where[t]
-		if all := at[w.Address()]; ok && len(all) > 1 {
-			others := slices.DeleteFunc(slices.Clone(all), func(n string) bool { return n == names[i] })
-			found[names[i]] = fmt.Sprintf("it has the address of %s: %s", strings.Join(others, ", "), w)
-		}
-	}
-	return found
 }
 
 // joinAnd is "a, b and c".

@@ -10,7 +10,6 @@ import (
 	"godwit/internal/activate"
 	"godwit/internal/deploy"
 	"godwit/internal/event"
-	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/history"
 	"godwit/internal/host"
@@ -59,13 +58,13 @@ func (s *session) rollbackHost(ctx context.Context, h fleet.Host, conn host.Conn
 	if err != nil {
 		return deploy.Outcome{State: deploy.Failed, Err: err}
 	}
-	target, err := rollbackTarget(h.Name, facts, r.To)
+	target, err := facts.RollbackTarget(h.Name, r.To)
 	if err != nil {
 		return deploy.Outcome{State: deploy.Failed, Err: err}
 	}
 	sc := event.On(s.View, h.Name, event.StepActivate)
 	sc.Note(fmt.Sprintf("to generation %d of %s: %s", target.Number, target.Made.Local().Format("2006-01-02 15:04"), target.System))
-	if others := othersOf(facts); len(others) > 0 {
+	if others := facts.Others(); len(others) > 0 {
 		sc.Warn("the system alone goes back; other profiles of the host stay as they are: "+strings.Join(others, ", "),
 			"deploy an earlier commit of the configuration takes all of them back")
 	}
@@ -73,7 +72,7 @@ func (s *session) rollbackHost(ctx context.Context, h fleet.Host, conn host.Conn
 	for k, v := range meta {
 		own[k] = v
 	}
-	if commit, tree := commitOf(facts, target.System); commit != "" {
+	if commit, tree := facts.CommitOf(target.System); commit != "" {
 		own["commit"], own["tree"] = commit, tree
 	}
 	return s.wet(sc, fmt.Sprintf("activate generation %d", target.Number), func() deploy.Outcome {
@@ -101,65 +100,4 @@ func (s *session) activateGeneration(ctx context.Context, h fleet.Host, conn hos
 		out.Detail = fmt.Sprintf("runs the system of generation %d already", target.Number)
 	}
 	return out
-}
-
-// othersOf are the profiles besides the system that the host's last deployment was of.
-func othersOf(f hoststate.Facts) []string {
-	var out []string
-	if n := len(f.Records); n > 0 {
-		for _, p := range f.Records[n-1].Profiles {
-			if p.Name != fleet.SystemProfile {
-				out = append(out, p.Name)
-			}
-		}
-	}
-	return out
-}
-
-// rollbackTarget finds the generation to go to.
-func rollbackTarget(host string, f hoststate.Facts, to int) (hoststate.Generation, error) {
-	if f.Deployment.Pending() || f.Pending != "" {
-		return hoststate.Generation{}, fault.New("a deployment is pending").On(host).
-			Hint("godwit rollback --pending ends it, godwit confirm makes it permanent")
-	}
-	if to > 0 {
-		if g, ok := f.Find(to); ok {
-			return g, nil
-		}
-		return hoststate.Generation{}, fault.New("there is no generation %d", to).On(host).Detail(generationLines(f)...)
-	}
-	g, ok := f.Previous()
-	if !ok {
-		return g, fault.New("there is no earlier generation to go back to").On(host).Detail(generationLines(f)...).
-			Hint("deploy an earlier commit of the configuration")
-	}
-	return g, nil
-}
-
-// generationLines lists the newest generations of a host.
-func generationLines(f hoststate.Facts) []string {
-	const most = 10
-	var out []string
-	for i := len(f.Generations) - 1; i >= 0 && len(out) < most; i-- {
-		g := f.Generations[i]
-		line := fmt.Sprintf("generation %d  %s  %s", g.Number, g.Made.Local().Format("2006-01-02 15:04"), g.System)
-		if g.Number == f.GenerationOf(f.Current) {
-			line += "  (runs)"
-		}
-		out = append(out, line)
-	}
-	if n := len(f.Generations) - len(out); n > 0 {
-		out = append(out, fmt.Sprintf("and %d older ones", n))
-	}
-	return out
-}
-
-// commitOf is the commit that a system came from, as the host's record tells.
-func commitOf(f hoststate.Facts, system string) (commit, tree string) {
-	for i := len(f.Records) - 1; i >= 0; i-- {
-		if r := f.Records[i]; (r.Toplevel == system || r.New == system) && r.Meta["commit"] != "" {
-			return r.Meta["commit"], r.Meta["tree"]
-		}
-	}
-	return "", ""
 }

@@ -9,7 +9,6 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
-	"godwit/internal/nix"
 	"godwit/internal/plan"
 	"godwit/internal/source"
 	"godwit/internal/source/all"
@@ -85,7 +84,7 @@ func (f SavedPlan) open(ctx context.Context, s *session, d *deployment) (loadReq
 		}
 	}
 	if saved.Version == 1 { // no sum over the derivations
-		if err := sameSystems(saved, file); err != nil {
+		if err := plan.SameSystems(saved, file); err != nil {
 			return l, err
 		}
 	}
@@ -174,22 +173,4 @@ func fillSecrets(hosts, now []fleet.Host) error {
 // literal is a selection of the host of this name, whatever is in it.
 func literal(name string) string {
 	return strings.NewReplacer("*", `\*`, "?", `\?`, "[", `\[`, `\`, `\\`, "{", `\{`).Replace(name)
-}
-
-// sameSystems refuses a plan whose derivations do not make its systems.
-func sameSystems(p *plan.Plan, file string) error {
-	for _, h := range p.Hosts {
-		if h.Status != plan.Change && h.Status != plan.Unchanged {
-			continue
-		}
-		d, err := nix.ReadDerivation(h.Drv)
-		if err != nil {
-			return err
-		}
-		if d.OutPath() != h.System {
-			return fault.New("%s was changed after it was made: its derivation makes another system than it says", file).On(h.Name).
-				Hint("godwit plan -o %s makes it anew", file)
-		}
-	}
-	return nil
 }

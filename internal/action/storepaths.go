@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"godwit/internal/builder"
@@ -21,7 +18,6 @@ import (
 	"godwit/internal/source/all"
 	"godwit/internal/source/known"
 	"godwit/internal/store"
-	"godwit/internal/storepath"
 )
 
 // StorePaths are paths that exist already, for hosts without a configuration.
@@ -34,43 +30,6 @@ type StorePaths struct {
 	Substitute bool
 }
 
-// parseTo reads [USER@]HOST[:PORT]; IPv6 addresses as they are, or in brackets
-// before a port. The host is called as it was written, without the user.
-func parseTo(s string) (fleet.Host, error) {
-	u, err := fleet.ParseDestination(s)
-	if err != nil || strings.Contains(s, "?") {
-		return fleet.Host{}, fault.New("--to %q is not [USER@]HOST[:PORT]", s).Hint("an IPv6 address before a port goes into brackets: --to [2001:db8::1]:2222")
-	}
-	h := fleet.Host{Name: u.Host, At: fleet.Address{Host: u.Host, User: u.User, Port: u.Port}}
-	if u.Port != 0 {
-		h.Name = net.JoinHostPort(u.Host, strconv.Itoa(u.Port))
-	}
-	return h, nil
-}
-
-// resolve makes a store path of what was typed; a link such as `result' will do.
-func resolve(typed string) (string, error) {
-	p := strings.TrimRight(typed, "/")
-	if storepath.Check(p) == nil {
-		return p, nil
-	}
-	if real, err := filepath.EvalSymlinks(p); err == nil {
-		if real, err = filepath.Abs(real); err == nil {
-			p = real
-		}
-		if storepath.Check(p) == nil {
-			return p, nil
-		}
-	}
-	e := fault.New("%s is not a store path", typed)
-	for up := filepath.Dir(p); len(up) > 1; up = filepath.Dir(up) {
-		if storepath.Check(up) == nil {
-			return "", e.Hint("whole store paths are copied: --store-path %s", up)
-		}
-	}
-	return "", e.Hint("a store path is such as /nix/store/0c5b…-nixos-system-web, or a link to one (result)")
-}
-
 // open takes the hosts and what they get from the command line. Nothing is evaluated or
 // built.
 func (o StorePaths) open(ctx context.Context, s *session, d *deployment) (loadRequest, error) {
@@ -81,7 +40,7 @@ func (o StorePaths) open(ctx context.Context, s *session, d *deployment) (loadRe
 	var roots []string
 	var profiles []fleet.Profile
 	for _, typed := range o.Paths {
-		path, err := resolve(typed)
+		path, err := known.Resolve(typed)
 		if err != nil {
 			return l, err
 		}
@@ -93,7 +52,7 @@ func (o StorePaths) open(ctx context.Context, s *session, d *deployment) (loadRe
 	var hosts []fleet.Host
 	var names []string
 	for _, to := range o.To {
-		h, err := parseTo(to)
+		h, err := known.ParseTo(to)
 		if err != nil {
 			return l, err
 		}

@@ -7,6 +7,7 @@ import (
 
 	"godwit/internal/action"
 	"godwit/internal/activate"
+	"godwit/internal/deploy"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/history"
@@ -250,7 +251,7 @@ type scheduleFlags struct {
 }
 
 // said are those that were given.
-func (f *scheduleFlags) said(c *cobra.Command) (r action.Rolling) {
+func (f *scheduleFlags) said(c *cobra.Command) (r deploy.Rolling) {
 	for _, x := range []struct {
 		flag string
 		from *string

@@ -1,9 +1,8 @@
-package action
+package deploy
 
 import (
 	"cmp"
 
-	"godwit/internal/deploy"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 )
@@ -17,7 +16,7 @@ type Rolling struct {
 
 // Settle gives what was said, the fleet's settings and the defaults their meaning. There
 // is no schedule where nothing asks for one.
-func (r Rolling) Settle(s fleet.Settings) (*deploy.Schedule, deploy.Unreachable, error) {
+func (r Rolling) Settle(s fleet.Settings) (*Schedule, Unreachable, error) {
 	said := func(word *string, setting, otherwise string) string {
 		if word != nil {
 			return *word
@@ -33,11 +32,11 @@ func (r Rolling) Settle(s fleet.Settings) (*deploy.Schedule, deploy.Unreachable,
 	if err != nil {
 		return nil, "", err
 	}
-	unreachable, err := deploy.ParseUnreachable(said(r.Unreachable, s.Unreachable, "fail"))
+	unreachable, err := ParseUnreachable(said(r.Unreachable, s.Unreachable, "fail"))
 	return schedule, unreachable, err
 }
 
-func scheduled(batch, budget, policy string, together bool) (*deploy.Schedule, error) {
+func scheduled(batch, budget, policy string, together bool) (*Schedule, error) {
 	batches, err := fleet.ParseBatches(batch)
 	if err != nil {
 		return nil, fault.New("--batch: %w", err).Hint("for instance --batch 1,10%%,rest: one host, then a tenth of all, then the others")
@@ -48,13 +47,13 @@ func scheduled(batch, budget, policy string, together bool) (*deploy.Schedule, e
 	}
 	asked := batch != "" || policy != "" || together || budget != "0"
 	if policy == "" {
-		policy = string(deploy.Continue)
+		policy = string(Continue)
 		if asked {
-			policy = string(deploy.Stop)
+			policy = string(Stop)
 		}
 	}
-	s := &deploy.Schedule{Batches: batches, Budget: allowed, Together: together}
-	if s.OnFailure, err = deploy.ParseOnFailure(policy); err != nil || !asked {
+	s := &Schedule{Batches: batches, Budget: allowed, Together: together}
+	if s.OnFailure, err = ParseOnFailure(policy); err != nil || !asked {
 		return nil, err
 	}
 	return s, nil
