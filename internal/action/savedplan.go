@@ -3,7 +3,6 @@ package action
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"godwit/internal/event"
@@ -126,7 +125,7 @@ func (s *session) fetchSecrets(ctx context.Context, hosts []fleet.Host) error {
 			}
 		}
 		if lacks {
-			names = append(names, literal(h.Name))
+			names = append(names, fleet.Literal(h.Name))
 		}
 	}
 	if len(names) == 0 {
@@ -144,33 +143,5 @@ func (s *session) fetchSecrets(ctx context.Context, hosts []fleet.Host) error {
 	if len(res.Failed) > 0 {
 		return res.Failed[0].Err
 	}
-	return fillSecrets(hosts, res.Fleet.Hosts)
-}
-
-// fillSecrets puts into hosts the secrets that they lack, from the same hosts as the
-// configuration has them now.
-func fillSecrets(hosts, now []fleet.Host) error {
-	for i := range hosts {
-		for j := range hosts[i].Secrets {
-			x := &hosts[i].Secrets[j]
-			if x.From.Withheld == "" {
-				continue
-			}
-			at := slices.IndexFunc(now, func(h fleet.Host) bool { return h.Name == hosts[i].Name })
-			k := -1
-			if at >= 0 {
-				k = slices.IndexFunc(now[at].Secrets, func(y fleet.Secret) bool { return y.Name == x.Name && y.Destination == x.Destination })
-			}
-			if k < 0 {
-				return fault.New("the configuration has no secret '%s' for %s any more", x.Name, x.Destination).On(hosts[i].Name)
-			}
-			x.From = now[at].Secrets[k].From
-		}
-	}
-	return nil
-}
-
-// literal is a selection of the host of this name, whatever is in it.
-func literal(name string) string {
-	return strings.NewReplacer("*", `\*`, "?", `\?`, "[", `\[`, `\`, `\\`, "{", `\{`).Replace(name)
+	return plan.Refill(hosts, res.Fleet.Hosts)
 }

@@ -249,3 +249,8 @@ func distance(a, b []rune) int {
 	}
 	return last[len(b)]
 }
+
+// Literal is a pattern of Selection.On for the host of this name, whatever is in it.
+func Literal(name string) string {
+	return strings.NewReplacer("*", `\*`, "?", `\?`, "[", `\[`, `\`, `\\`, "{", `\{`).Replace(name)
+}

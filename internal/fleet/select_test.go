@@ -198,3 +198,12 @@ func TestNearest(t *testing.T) {
 		}
 	}
 }
+
+func TestLiteral(t *testing.T) {
+	for _, name := range []string{"web", "a*b", "a?b[c]", `a\b`, "{x}"} {
+		sel := Selection{On: []string{Literal(name)}, Every: 1}
+		if got, err := sel.Names([]string{"web", "aXb", name}); err != nil || len(got) == 0 || got[len(got)-1] != name || len(got) > 1 && name != "web" {
+			t.Errorf("%q: %q, %v", name, got, err)
+		}
+	}
+}

@@ -19,6 +19,7 @@ type Host struct {
 	TargetHost string   `json:"targetHost"`
 	TargetPort int      `json:"targetPort,omitempty"`
 	TargetUser string   `json:"targetUser,omitempty"`
+	TargetAlso []string `json:"targetAlso,omitempty"` // further addresses
 	System     string   `json:"system"`
 	SystemFrom string   `json:"systemFrom"`
 	Release    string   `json:"release,omitempty"`
@@ -53,7 +54,7 @@ func profilesJSON(h fleet.Host) []Profile {
 func HostsJSON(hosts []fleet.Host) (string, error) {
 	list := make([]Host, len(hosts))
 	for i, h := range hosts {
-		list[i] = Host{h.Name, h.At.Host, h.At.Port, h.At.User, h.Platform.Name, h.Platform.From, h.Main().Version,
+		list[i] = Host{h.Name, h.At.Host, h.At.Port, h.At.User, h.At.Also, h.Platform.Name, h.Platform.From, h.Main().Version,
 			append([]string{}, h.Tags...), h.BuildOnly, h.BuildOn, len(h.Secrets), h.HealthChecks.Len(), profilesJSON(h)}
 	}
 	b, err := json.MarshalIndent(list, "", "  ")
@@ -74,6 +75,7 @@ func Hosts(hosts []fleet.Host) string {
 		case h.At.User != "":
 			target = h.At.User + "@" + target
 		}
+		target = strings.Join(append([]string{target}, h.At.Also...), ",")
 		rows[i] = []string{h.Name, target, h.Platform.Name, strings.Join(h.Tags, ","),
 			fmt.Sprint(len(h.Secrets)), fmt.Sprint(h.HealthChecks.Len())}
 	}
