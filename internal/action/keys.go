@@ -2,7 +2,6 @@ package action
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -26,20 +25,13 @@ func HostKeys(ctx context.Context, e *Env, r HostsRequest) (*Summary, []HostKey,
 	var mu sync.Mutex
 	var keys []HostKey
 	sum, err := s.onHosts(ctx, r, step{each: func(ctx context.Context, h fleet.Host, conn host.Conn) deploy.Outcome {
-		if s.DryRun {
-			return deploy.Outcome{State: deploy.Skipped, Detail: "dry run: would read its host key"}
-		}
 		key, err := onmachine.Read(ctx, conn, h.Name)
 		if err != nil {
 			return deploy.Outcome{State: deploy.Failed, Err: err}
 		}
-		name := h.At.Host
-		if p := h.At.Port; p != 0 && p != 22 && name != "" {
-			name = fmt.Sprintf("[%s]:%d", name, p)
-		}
 		mu.Lock()
 		defer mu.Unlock()
-		keys = append(keys, HostKey{h.Name, name, key})
+		keys = append(keys, HostKey{h.Name, onmachine.KnownAs(h.At), key})
 		return deploy.Outcome{State: deploy.Ran, Detail: "told its host key"}
 	}})
 	slices.SortFunc(keys, func(a, b HostKey) int { return strings.Compare(a.Host, b.Host) })

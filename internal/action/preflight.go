@@ -11,6 +11,7 @@ import (
 	"godwit/internal/fleet"
 	"godwit/internal/health"
 	"godwit/internal/plan"
+	"godwit/internal/sealed"
 	"godwit/internal/secrets"
 )
 
@@ -37,7 +38,19 @@ func (s *session) preflight(ctx context.Context, d deployment, hosts []fleet.Hos
 	if err != nil {
 		return err
 	}
+	if err := sealed.Preflight(ctx, hosts, s.hostKeys); err != nil && !accept[plan.ClosedSecret] {
+		return err
+	}
 	return s.oneAddressEach(ctx, hosts, accept[plan.SameAddress], true)
+}
+
+// hostKeys are the keys by which ssh knows a host; none where it knows none.
+func (s *session) hostKeys(ctx context.Context, h fleet.Host) (known []string) {
+	if c := s.overSSH(h); c != nil {
+		a, _ := c.Address(ctx)
+		known = a.Keys
+	}
+	return known
 }
 
 // preflightChecks looks at the checks that a run would make.

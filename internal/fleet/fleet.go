@@ -111,6 +111,21 @@ type Profile struct {
 	Version string `json:"version,omitempty"`
 	// Activate is the command of a custom profile, below Path.
 	Activate []string `json:"activate,omitempty"`
+	// Sealed are secrets that the machine decrypts when the profile is activated. Saved
+	// plans do not have them: they are looked at when the configuration is read.
+	Sealed []Sealed `json:"-"`
+}
+
+// Sealed is a secret that a tool in the configuration decrypts on the machine.
+type Sealed struct {
+	Tool string // "agenix" or "sops-nix"
+	Name string
+	File string // on this machine
+	// Format ("yaml", "json", "dotenv", "ini", "binary") and Key, with "/" between its
+	// parts, are sops's.
+	Format, Key string
+	// Only says that no other key than the machine's ssh host keys opens it.
+	Only bool
 }
 
 // Kind is a sort of profile. What godwit knows of each is in internal/profile.

@@ -33,6 +33,7 @@ const (
 	BootLoader     = "boot-loader-change"
 	WrongHost      = "wrong-host"
 	SameAddress    = "same-address"
+	ClosedSecret   = "closed-secret"
 )
 
 // RiskNames are all names with what they mean, for help and documentation.
@@ -47,6 +48,7 @@ var RiskNames = []struct{ Name, Meaning string }{
 	{BootLoader, "another boot loader is installed"},
 	{WrongHost, "the host runs the system of another host of this configuration"},
 	{SameAddress, "ssh reaches the host at the address of another host of this run"},
+	{ClosedSecret, "the host cannot open a secret of its configuration (agenix, sops-nix)"},
 }
 
 // Accept is the set of accepted risks.

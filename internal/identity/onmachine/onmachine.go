@@ -6,9 +6,11 @@ import (
 	"context"
 	_ "embed" // the script
 	"errors"
+	"fmt"
 	"strings"
 
 	"godwit/internal/fault"
+	"godwit/internal/fleet"
 	"godwit/internal/host"
 	"godwit/internal/identity"
 )
@@ -22,6 +24,14 @@ func Read(ctx context.Context, conn host.Conn, name string) (string, error) {
 		return "", fault.New("cannot read %s.pub: %w", identity.SSHHostKeyFile, err).On(name)
 	}
 	return strings.TrimSpace(out.String()), nil
+}
+
+// KnownAs is what ssh's known_hosts calls an address; empty where ssh decides.
+func KnownAs(at fleet.Address) string {
+	if at.Host != "" && at.Port != 0 && at.Port != 22 {
+		return fmt.Sprintf("[%s]:%d", at.Host, at.Port)
+	}
+	return at.Host
 }
 
 //go:embed install.sh

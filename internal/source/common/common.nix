@@ -69,6 +69,28 @@ rec {
   # Not named drvPath and outPath: toJSON takes a set with an outPath for a string.
   output = drv: { drv = drv.drvPath; out = drv.outPath; };
 
+  # Secrets that the machine itself decrypts, by agenix's and sops-nix's options. `only':
+  # no other key than its ssh host keys opens them.
+  sealed = config:
+    let
+      hostKey = p: match ".*/ssh_host_[a-z0-9]+_key" (toString p) != null;
+      age = config.age.secrets or { };
+      sops = config.sops.secrets or { };
+    in
+    map
+      (n: {
+        tool = "agenix"; name = n; file = toString age.${n}.file;
+        only = all hostKey (config.age.identityPaths or [ ]);
+      })
+      (attrNames age)
+    ++ map
+      (n: {
+        tool = "sops-nix"; name = n; file = toString sops.${n}.sopsFile;
+        format = sops.${n}.format or "yaml"; key = sops.${n}.key or n;
+        only = (config.sops.age.keyFile or null) == null && all hostKey (config.sops.age.sshKeyPaths or [ ]);
+      })
+      (attrNames sops);
+
   # The contract's host, of its metadata (`data', with platform and tags) and its
   # node. The system is not forced where the tags say that nobody wants it.
   host = { system ? true, wanted ? [ ], only ? null }: { node, data }:
@@ -83,7 +105,7 @@ rec {
         if data.platform.from == "fallback" && (node.pkgs or { }) ? stdenv && real != data.platform.system
         then { system = real; from = "pkgs"; }
         else data.platform;
-      profile = { name = "system"; kind = "nixos"; } // output node.config.system.build.toplevel;
+      profile = { name = "system"; kind = "nixos"; sealed = sealed node.config; } // output node.config.system.build.toplevel;
       asked = targets == null && (only == null || elem "system" only);
     in
     if ! system || ! selected || ! buildable then data // { inherit selected; }

@@ -302,7 +302,8 @@ let
       if ! system || ! selected then { platform = m.cheap or m.platform; }
       else {
         inherit (m) platform;
-        profiles = map (p: removeAttrs p [ "value" ] // c.output (made.${p.kind} p.value)) (filter isAsked m.profiles);
+        profiles = map (p: removeAttrs p [ "value" ] // c.output (made.${p.kind} p.value)
+          // (if p.kind == "nixos" && ! isDrv p.value then { sealed = c.sealed p.value.config; } else { })) (filter isAsked m.profiles);
         targets = if targets == null then { } else mapAttrs (name: f: c.output (c.target name f m.node)) targets;
       });
 in

@@ -44,6 +44,25 @@ func TestContract(t *testing.T) {
 			},
 		},
 		{
+			Name: "secrets that agenix and sops-nix decrypt on the host",
+			Files: with(with(with(repo(`nixosConfigurations.web = nixos [ ./sealed.nix ];`), "wifi.age", "x"), "s.json", "{}"), "sealed.nix", `{ lib, ... }: {
+			  options.age = { secrets = lib.mkOption { type = lib.types.attrsOf lib.types.attrs; }; identityPaths = lib.mkOption { type = lib.types.listOf lib.types.str; }; };
+			  options.sops = { secrets = lib.mkOption { type = lib.types.attrsOf lib.types.attrs; }; age = lib.mkOption { type = lib.types.attrs; }; };
+			  config.age = { secrets.wifi.file = ./wifi.age; identityPaths = [ "/etc/ssh/ssh_host_rsa_key" "/etc/ssh/ssh_host_ed25519_key" ]; };
+			  config.sops = { secrets.db = { sopsFile = ./s.json; format = "json"; key = "db/pass"; }; age.keyFile = "/root/key"; };
+			}`),
+			Git:   true,
+			Hosts: []sourcetest.Host{{Name: "web"}},
+			Check: func(t *testing.T, res *source.Result) {
+				h := res.Fleet.Hosts[0]
+				got := h.Main().Sealed
+				if len(got) != 2 || got[0].Tool != "agenix" || got[0].Name != "wifi" || !strings.HasSuffix(got[0].File, "/wifi.age") || !got[0].Only ||
+					got[1].Tool != "sops-nix" || got[1].Key != "db/pass" || got[1].Format != "json" || !strings.HasSuffix(got[1].File, "/s.json") || got[1].Only {
+					t.Errorf("%+v", got)
+				}
+			},
+		},
+		{
 			Name: "the argument system of nixosSystem is a platform that the configuration says",
 			Files: map[string]string{"flake.nix": `{
 				inputs.nixpkgs.url = "path:NIXPKGS";

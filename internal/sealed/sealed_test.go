@@ -1,0 +1,107 @@
+package sealed
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"godwit/internal/fault"
+	"godwit/internal/fleet"
+	"godwit/internal/identity"
+)
+
+func TestAge(t *testing.T) {
+	web, _, err := identity.NewSSH("web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, _, _ := identity.NewSSH("other")
+	age, _, _ := identity.NewAge(false)
+	file := func(to ...string) string {
+		data, err := identity.Encrypt([]byte("x"), to, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := filepath.Join(t.TempDir(), "x.age")
+		if err := os.WriteFile(at, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return at
+	}
+	junk := filepath.Join(t.TempDir(), "junk")
+	_ = os.WriteFile(junk, []byte("plain text"), 0o644)
+	for name, c := range map[string]struct {
+		s    fleet.Sealed
+		keys []string
+		want string
+	}{
+		"for it":                  {fleet.Sealed{File: file(other, web), Only: true}, []string{web + " root@web"}, ""},
+		"for others":              {fleet.Sealed{File: file(other, age), Only: true}, []string{web}, "encrypted for 2 other keys"},
+		"it may have other keys":  {fleet.Sealed{File: file(other, age)}, []string{web}, ""},
+		"its keys are not known":  {fleet.Sealed{File: file(other), Only: true}, nil, ""},
+		"a certificate authority": {fleet.Sealed{File: file(other), Only: true}, []string{"@cert-authority " + web}, ""},
+		"there is no file":        {fleet.Sealed{File: "/no/such", Only: true}, []string{web}, "no such file"},
+		"it is no file of age":    {fleet.Sealed{File: junk}, nil, "not a file of age"},
+	} {
+		c.s.Tool, c.s.Name = "agenix", "x"
+		if got := problem(c.s, c.keys); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// TestSops: files that sops wrote for a key of age and for an ssh key.
+func TestSops(t *testing.T) {
+	pub, err := os.ReadFile("../sopsfile/testdata/ssh.key.pub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := fleet.Sealed{Tool: "sops-nix", Name: "x", Format: "yaml", Key: "db/password", Only: true, File: "../sopsfile/testdata/ssh.enc.yaml"}
+	if got := problem(s, []string{string(pub)}); got != "" {
+		t.Error(got)
+	}
+	other, _, _ := identity.NewSSH("x")
+	if got := problem(s, []string{other}); !strings.Contains(got, "encrypted for 1 other keys") {
+		t.Error(got)
+	}
+	s.Key = "db/nothing"
+	if got := problem(s, nil); !strings.Contains(got, "it has no key 'db/nothing'") {
+		t.Error(got)
+	}
+	s.File, s.Key = "../sopsfile/testdata/plain.enc.json", "token"
+	s.Format = "json"
+	if got := problem(s, []string{other}); !strings.Contains(got, "other keys") {
+		t.Error(got)
+	}
+}
+
+func TestPreflight(t *testing.T) {
+	web, _, _ := identity.NewSSH("web")
+	hosts := []fleet.Host{
+		{Name: "ok"},
+		{Name: "bad", Profiles: []fleet.Profile{{Name: "system", Sealed: []fleet.Sealed{{Tool: "agenix", Name: "a", File: "/no/a"}, {Tool: "agenix", Name: "b", File: "/no/b"}}}}},
+	}
+	asked := 0
+	err := Preflight(context.Background(), hosts, func(context.Context, fleet.Host) []string { asked++; return []string{web} })
+	if err == nil || asked != 1 {
+		t.Fatal(err, asked)
+	}
+	want := "error: bad: it cannot open 2 secrets of its configuration; nothing was copied\n  secret 'a': /no/a cannot be read: no such file or directory\n  secret 'b': /no/b cannot be read: no such file or directory\n" +
+		"hint: add the host's key to secrets.nix, then: agenix --rekey\nhint: --accept-risk=closed-secret deploys all the same\n"
+	if got := fault.Render(err); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func FuzzHeader(f *testing.F) {
+	f.Add([]byte("age-encryption.org/v1\n-> ssh-ed25519 x y\nabc\n--- mac\nbody"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, w := range func() [][]string { s, _ := header(data); return s }() {
+			if len(w) == 0 {
+				t.Error("a stanza without a word")
+			}
+		}
+	})
+}
