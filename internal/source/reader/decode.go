@@ -254,7 +254,7 @@ func (j hostJSON) profiles() []fleet.Profile {
 	for _, p := range j.Profiles {
 		out = append(out, fleet.Profile{
 			Name: p.Name, Kind: fleet.Kind(p.Kind), User: p.User, Link: p.Link, Drv: p.Drv, Path: p.Out,
-			Version: p.Version, Activate: p.Activate, Sealed: p.Sealed,
+			Version: p.Version, Activate: p.Activate, Sealed: slices.Clip(append([]fleet.Sealed(nil), p.Sealed...)),
 		})
 		if last := &out[len(out)-1]; last.Version == "" && last.Kind == fleet.NixOS {
 			last.Version = j.Release
