@@ -65,7 +65,8 @@ func newKeysNew(a *Frame) *cobra.Command {
 		Use: "new MACHINE...", Short: "make the identity of a machine before it exists",
 		Long: `new makes an age key and an ssh host key for each machine. Private halves are written
 encrypted for the operators alone. The public ssh key goes into secrets/known_hosts,
-which godwit's connections know: the first contact needs no trust on first use.
+from where 'godwit keys trust' tells it your ssh: the first contact needs no trust on
+first use.
 
 'godwit keys export' gives the private halves to whatever installs the machine.` + "\n" + a.ExitHelp,
 		Example: `  godwit keys new web1 --address web1.example.com,192.0.2.7`,
@@ -234,8 +235,8 @@ func newKeysTrust(a *Frame) *cobra.Command {
 	var file string
 	c := &cobra.Command{
 		Use: "trust", Short: "let your own ssh know the machines of the repository",
-		Long: `trust writes the ssh host keys of secrets/known_hosts into your ~/.ssh/known_hosts.
-godwit itself reads that file anyway; this is for ssh and for what else calls it.` + "\n" + a.ExitHelp,
+		Long: `trust writes the ssh host keys of secrets/known_hosts into your ~/.ssh/known_hosts, which
+ssh and godwit's connections read. It takes out older keys of the same machines.` + "\n" + a.ExitHelp,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if file == "" {
