@@ -36,6 +36,7 @@ type State struct {
 	AsUser         bool // they need not
 	Linger         bool // the login user's own manager outlives the login; asked with AsUser
 	Systemd        int  // version; 0: systemd does not run the host
+	Launchd        bool // it runs the host, and the scripts may use it
 	Missing        []string
 	FailedUnits    []string                   // the baseline
 	Free           map[string]hostscript.Room // in /nix, /boot, /run
@@ -165,7 +166,7 @@ func preflight(ctx context.Context, r host.Conn, req Request) (State, error) {
 	}
 	s := State{
 		BootID: f.fact("boot-id"), Current: f.fact("current"), Booted: f.fact("booted"), Profile: f.fact("profile"),
-		Generation: f.fact("generation"), Root: f.fact("uid") == "0", Linger: f.fact("linger") == "yes", AsUser: req.AsUser, Missing: f.facts["missing"],
+		Generation: f.fact("generation"), Root: f.fact("uid") == "0", Launchd: f.has("launchd"), Linger: f.fact("linger") == "yes", AsUser: req.AsUser, Missing: f.facts["missing"],
 		Wrapped: f.fact("wrapped"), FailedUnits: f.facts["failed"], Pending: f.fact("pending"), Interrupted: f.fact("interrupted"), Rebuild: f.fact("rebuild"),
 		Lock: lock.Read(f.fact("lock")), Held: f.fact("held"), NoSwitchOld: f.fact("no-switch-old"), Foreign: f.fact("foreign"),
 		New: f.fact("new"), Specialisation: f.fact("specialisation"),
@@ -208,9 +209,9 @@ func preflight(ctx context.Context, r host.Conn, req Request) (State, error) {
 // is missing. StandardOutput=append: came with systemd 240.
 func (s State) CanGuard() (bool, string) {
 	switch {
-	case s.Systemd == 0:
+	case s.Systemd == 0 && !s.Launchd:
 		return false, "systemd does not run this host"
-	case s.Systemd < 240:
+	case s.Systemd < 240 && !s.Launchd:
 		return false, fmt.Sprintf("systemd %d is too old (240 is needed)", s.Systemd)
 	case s.AsUser && !s.Linger:
 		return false, "what the login user starts ends with the login (no linger)"

@@ -22,7 +22,7 @@ var scriptFiles embed.FS
 // between them the kinds of this deployment's profiles. main.sh is last: it runs a verb.
 var (
 	supervisor  = []string{"systemd-look", "systemd"}
-	targetParts = []string{"common", "profiles", "owner", "link", "baseline", "lease", "apply", "rollback", "attempts", "commit", "repair", "recover", "plain", "follow", "finish", "launch", "mac", "main"}
+	targetParts = []string{"common", "profiles", "owner", "link", "baseline", "lease", "apply", "rollback", "attempts", "commit", "repair", "recover", "plain", "follow", "finish", "launch", "mac", "launchd", "main"}
 )
 
 func part(name string) string {

@@ -102,6 +102,7 @@ func (l *local) run(ctx context.Context, c host.Cmd) error {
 		script = strings.Replace(c.Script, "[ ! -d /run/systemd/system ] || tell systemd", "true", 1)
 	}
 	script = strings.Replace(script, "tell uid", "tell uid 0; true", 1)
+	script = strings.Replace(script, `[ "$(id -u)" != 0 ] || tell launchd`, "tell launchd", 1)
 	cmd := exec.CommandContext(ctx, l.shell, "-c", script)
 	if c.Stdin != nil { // as ssh does it: the end of the script does not wait for its input
 		in, err := cmd.StdinPipe()

@@ -17,7 +17,7 @@ launch() {
 	elif ! unit_deadman; then
 		put reason "no timer for the deadman"
 		finish aborted
-		printf '::godwit refused 74 %s\n' "systemd-run could not create the deadman timer"
+		printf '::godwit refused 74 %s\n' "the timer of the deadman could not be made"
 		exit 74
 	elif [ "$MODE" = guard ]; then
 		unit_apply apply || start_rollback "the activation could not be started"

@@ -11,7 +11,7 @@ profile "$MAIN"
 verb=$1
 shift
 case $verb in
-apply | rollback | commit | plain | expire | tick | attend | again | detached | follow | confirm | cancel | facts | launch | repair | recover) "$verb" "$@" ;;
+apply | rollback | commit | plain | expire | tick | attend | again | detached | follow | confirm | cancel | facts | launch | repair | recover | supervise) "$verb" "$@" ;;
 apply-ended) apply_ended ;;
 rollback-ended) rollback_ended ;;
 commit-ended) commit_ended ;;

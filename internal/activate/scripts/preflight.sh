@@ -9,7 +9,12 @@ tell boot-id "$(boot_id)"
 # Containers of one kernel may share its boot id; no two machines share a /run.
 tell machine "$(boot_id):$(stat -c %d /run 2>/dev/null)"
 [ ! -d /run/systemd/system ] || tell systemd "$(systemctl --version 2>/dev/null | sed -n '1s/^systemd \([0-9]*\).*/\1/p')"
-for tool in systemd-run systemctl flock nix-env base64 setsid; do
+tools='systemd-run systemctl'
+if [ "$(uname)" = Darwin ]; then
+	tools=launchctl
+	[ "$(id -u)" != 0 ] || tell launchd 1
+fi
+for tool in $tools flock nix-env base64 setsid; do
 	command -v "$tool" >/dev/null || tell missing "$tool"
 done
 systemctl list-units --state=failed --plain --no-legend --no-pager 2>/dev/null | while read -r unit _; do tell failed "$unit"; done
