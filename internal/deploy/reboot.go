@@ -81,7 +81,12 @@ func (b *rebooting) run(ctx context.Context) Outcome {
 	if old == b.system || old == "" {
 		return b.again(ctx)
 	}
-	if b.NoGuard {
+	if b.unguarded() {
+		return b.defaultFirst(ctx, old)
+	}
+	if b.h.Guard.NoMagicRollback {
+		b.sc.Warn("no-oneshot: "+reboot.NoMagicOnce+"; the new system becomes the boot default before it has booted",
+			"magicRollback = true boots it once, and keeps it when it is confirmed")
 		return b.defaultFirst(ctx, old)
 	}
 	loader, err := reboot.Probe(ctx, b.conn, b.h.Name)
@@ -95,6 +100,9 @@ func (b *rebooting) run(ctx context.Context) Outcome {
 	}
 	return b.once(ctx, state, old, loader)
 }
+
+// unguarded tells that nothing is to take the host back.
+func (b *rebooting) unguarded() bool { return b.NoGuard || b.h.Guard.NoAutoRollback }
 
 // limit is how long the new system may run before it is confirmed.
 func (b *rebooting) limit() time.Duration {
@@ -189,7 +197,7 @@ func (b *rebooting) defaultFirst(ctx context.Context, old string) Outcome {
 	case err == nil:
 		b.result.Outcome = Changed
 		return Outcome{State: Changed, Detail: "rebooted into the new system" + passed(b.checked()), Previous: old}
-	case b.NoGuard || ctx.Err() != nil:
+	case b.unguarded() || ctx.Err() != nil:
 		return Outcome{Err: err}
 	}
 	b.sc.Warn(event.Message(err) + ": rebooting into the system that ran before")

@@ -54,6 +54,20 @@ func TestReboot(t *testing.T) {
 			s.preflight().add(hosttest.Call{Want: `why`, Name: "probe", Root: true, Out: "- it has no way\n"}).
 				preflight().plain(oldSystem).reboots().preflight("current", s.top, "booted", s.top)
 		}, Changed, "rebooted into the new system", "preflight probe preflight plain id reboot id disconnect preflight"},
+		"a configuration without rollbacks": {func(s *stage) {
+			s.run.Action, s.job.Host.Guard.NoAutoRollback = activate.Boot, true
+			s.preflight().preflight().plain(oldSystem).reboots().preflight("booted", "/nix/store/odd")
+		}, Failed, "web1: rebooted, but not into the new system", "preflight preflight plain id reboot id disconnect preflight"},
+		"a configuration that keeps what nobody confirms": {func(s *stage) {
+			s.run.Action, s.job.Host.Guard.NoMagicRollback = activate.Boot, true
+			s.preflight().preflight().plain(oldSystem).reboots().preflight("current", s.top, "booted", s.top)
+		}, Changed, "rebooted into the new system", "preflight preflight plain id reboot id disconnect preflight"},
+		"such a configuration, and another system comes up": {func(s *stage) {
+			s.run.Action, s.job.Host.Guard.NoMagicRollback = activate.Boot, true
+			s.preflight().preflight().plain(oldSystem).reboots().preflight("booted", "/nix/store/odd").
+				preflight().plain(s.top).reboots()
+		}, RolledBack, "web1: rebooted, but not into the new system; the host was rebooted into the system that ran before",
+			"preflight preflight plain id reboot id disconnect preflight preflight plain id reboot id disconnect"},
 		"such a loader, and another system comes up": {func(s *stage) {
 			s.run.Action = activate.Boot
 			s.preflight().add(hosttest.Call{Want: `why`, Name: "probe", Root: true, Out: "- it has no way\n"}).

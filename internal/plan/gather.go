@@ -44,7 +44,9 @@ func Gather(ctx context.Context, o Options, src Source, t Target, brief bool) (H
 	}
 	var loader reboot.Loader
 	var loaderErr error
-	if o.Reboot && !o.NoGuard {
+	guard := t.Host.Guard
+	once := o.Reboot && !o.NoGuard && !guard.NoAutoRollback && !guard.NoMagicRollback
+	if once {
 		beside.Go(func() { defer crash.Catch(); loader, loaderErr = reboot.Probe(ctx, t.Conn, t.Host.Name) })
 	}
 	f, err := Look(ctx, t.Conn, Ask{
@@ -60,6 +62,9 @@ func Gather(ctx context.Context, o Options, src Source, t Target, brief bool) (H
 		return Host{}, err
 	}
 	f.NoOneShot = loader.Why
+	if o.Reboot && !o.NoGuard && !guard.NoAutoRollback && guard.NoMagicRollback {
+		f.NoOneShot = reboot.NoMagicOnce
+	}
 	f.Twin = t.Twin
 	if t.Host.KnownOnly {
 		f.Stranger = stranger(f, t.System, onThisMachine)

@@ -132,6 +132,7 @@ func TestRisks(t *testing.T) {
 		{name: "no confirmation in the configuration", opt: sw, change: func(_ *Facts, in *Input) { in.Host.Guard.NoMagicRollback = true }},
 		{name: "no guard to be had", opt: sw, change: func(f *Facts, _ *Input) { f.State.Systemd = 230 }, want: []string{NoRollback}},
 		{name: "boot needs none", opt: Options{Action: "boot"}, change: func(f *Facts, _ *Input) { f.State.Systemd = 230 }},
+		{name: "no guard in the configuration, a reboot", opt: Options{Action: "boot", Reboot: true}, change: func(_ *Facts, in *Input) { in.Host.Guard.NoAutoRollback = true }, want: []string{NoRollback}},
 		{name: "no one-shot boots", opt: Options{Action: "boot", Reboot: true}, change: func(f *Facts, _ *Input) { f.NoOneShot = "extlinux" }, want: []string{NoOneShot}},
 		{name: "no one-shot boots, switch", opt: Options{Action: "switch", Reboot: true}, change: func(f *Facts, _ *Input) { f.NoOneShot = "extlinux" }, want: []string{NoOneShot}},
 		{name: "no one-shot boots, the same system", opt: Options{Action: "boot", Reboot: true}, change: func(f *Facts, _ *Input) {

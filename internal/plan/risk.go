@@ -170,6 +170,10 @@ func risks(o Options, src Source, h *Host, f *Facts) []Risk {
 		}
 	}
 
+	if o.Action == "boot" && o.Reboot && !o.NoGuard && h.Config != nil && h.Config.Guard.NoAutoRollback {
+		add(NoRollback, "the configuration says that nothing takes the host back")
+	}
+
 	if f.NoOneShot != "" && o.Reboot && !h.rebootsAgain(f) {
 		add(NoOneShot, "%s; if the new system does not come up, somebody must choose the old one at the console", f.NoOneShot)
 	}

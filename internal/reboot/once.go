@@ -25,6 +25,10 @@ type Loader struct {
 	Why string
 }
 
+// NoMagicOnce is why a host of which the configuration says magicRollback = false does not
+// boot a system once: one that nobody confirms would not be kept.
+const NoMagicOnce = "the configuration keeps a system that nobody confirms"
+
 // Once tells whether the loader can boot an entry once.
 func (l Loader) Once() bool { return l.Kind != "" }
 
