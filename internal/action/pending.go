@@ -2,6 +2,7 @@ package action
 
 import (
 	"context"
+	"errors"
 
 	"godwit/internal/activate"
 	"godwit/internal/deploy"
@@ -57,6 +58,10 @@ func RollbackPending(ctx context.Context, e *Env, r HostsRequest) (*Summary, err
 // once, or (nil) a deployment that the guard holds.
 func (s *session) endPending(ctx context.Context, h fleet.Host, conn host.Conn, done string, end func(*reboot.Pending) (activate.Result, error)) deploy.Outcome {
 	p, err := reboot.Find(ctx, conn, h.Name)
+	var root *host.ElevateError
+	if errors.As(err, &root) { // only root boots a system once; a user's own deployment may be pending
+		p, err = nil, nil
+	}
 	if err != nil {
 		return deploy.Outcome{State: deploy.Failed, Err: err}
 	}

@@ -20,7 +20,10 @@ import (
 type RollbackRequest struct {
 	HostsRequest
 	// To is its number; 0: the one before.
-	To                              int
+	To int
+	// Profile is the name of the only one to take back; "": all that the last deployment
+	// changed, or with To the system.
+	Profile                         string
 	ActivateTimeout, ConfirmTimeout time.Duration // zero: the default
 	// AcceptFailed are units that may fail.
 	AcceptFailed fleet.UnitPatterns
@@ -54,9 +57,14 @@ func Rollback(ctx context.Context, e *Env, r RollbackRequest) (*Summary, error) 
 }
 
 func (s *session) rollbackHost(ctx context.Context, h fleet.Host, conn host.Conn, r RollbackRequest, meta map[string]string) deploy.Outcome {
-	facts, err := hoststate.Look(ctx, conn, h.Name)
+	facts, err := hoststate.LookBack(ctx, conn, h)
 	if err != nil {
 		return deploy.Outcome{State: deploy.Failed, Err: err}
+	}
+	if others, err := facts.Undoing(ctx, conn, h, r.Profile, r.To); err != nil {
+		return deploy.Outcome{State: deploy.Failed, Err: err}
+	} else if others != nil {
+		return s.rollbackProfiles(ctx, h, conn, facts, others, r, meta)
 	}
 	target, err := facts.RollbackTarget(h.Name, r.To)
 	if err != nil {
@@ -64,9 +72,9 @@ func (s *session) rollbackHost(ctx context.Context, h fleet.Host, conn host.Conn
 	}
 	sc := event.On(s.View, h.Name, event.StepActivate)
 	sc.Note(fmt.Sprintf("to generation %d of %s: %s", target.Number, target.Made.Local().Format("2006-01-02 15:04"), target.System))
-	if others := facts.Others(); len(others) > 0 {
+	if others := facts.Others(); len(others) > 0 && r.Profile == "" {
 		sc.Warn("the system alone goes back; other profiles of the host stay as they are: "+strings.Join(others, ", "),
-			"deploy an earlier commit of the configuration takes all of them back")
+			"without --to, all that the last deployment changed goes back")
 	}
 	own := map[string]string{"generation": strconv.Itoa(target.Number)}
 	for k, v := range meta {
@@ -81,23 +89,50 @@ func (s *session) rollbackHost(ctx context.Context, h fleet.Host, conn host.Conn
 }
 
 func (s *session) activateGeneration(ctx context.Context, h fleet.Host, conn host.Conn, target hoststate.Generation, r RollbackRequest, meta map[string]string) deploy.Outcome {
+	return s.activateBack(ctx, h, conn, activate.Request{NewSystem: target.System, Meta: meta}, r,
+		fmt.Sprintf("runs the system of generation %d", target.Number))
+}
+
+// activateBack activates what was before; what says what then runs, without "again".
+func (s *session) activateBack(ctx context.Context, h fleet.Host, conn host.Conn, req activate.Request, r RollbackRequest, what string) deploy.Outcome {
 	h.HealthChecks.Accepted = r.AcceptFailed
-	res, err := activate.Run(ctx, conn, activate.Request{
-		Host: h.Name, NewSystem: target.System, Action: activate.Switch, SkipUnchanged: true, Meta: meta,
-		ActivateTimeout: r.ActivateTimeout, ConfirmTimeout: r.ConfirmTimeout, Silence: r.ConfirmTimeout,
-		IgnoreUnits: h.HealthChecks.Ignored().Whole(), OverrideLock: r.OverrideLock,
-	}, s.View)
-	out := deploy.Outcome{State: res.Outcome, System: target.System, Activation: res, Err: err}
+	req.Host, req.Action, req.SkipUnchanged = h.Name, activate.Switch, true
+	req.ActivateTimeout, req.ConfirmTimeout, req.Silence = r.ActivateTimeout, r.ConfirmTimeout, r.ConfirmTimeout
+	req.IgnoreUnits, req.OverrideLock = h.HealthChecks.Ignored().Whole(), r.OverrideLock
+	res, err := activate.Run(ctx, conn, req, s.View)
+	out := deploy.Outcome{State: res.Outcome, System: res.NewSystem, Activation: res, Err: err}
 	switch {
 	case err != nil && out.State != deploy.RolledBack && out.State != deploy.Interrupted:
 		out.State = deploy.Failed
 	case err == nil && out.State == deploy.Changed:
-		out.Detail = fmt.Sprintf("runs the system of generation %d again, confirmed", target.Number)
+		out.Detail = what + " again, confirmed"
 		if res.NeedsReboot {
 			out.Detail += ", reboot due"
 		}
 	case err == nil && out.State == deploy.Unchanged:
-		out.Detail = fmt.Sprintf("runs the system of generation %d already", target.Number)
+		out.Detail = what + " already"
 	}
 	return out
+}
+
+func (s *session) rollbackProfiles(ctx context.Context, h fleet.Host, conn host.Conn, f hoststate.Facts, to *hoststate.Undo, o RollbackRequest, meta map[string]string) deploy.Outcome {
+	sc := event.On(s.View, h.Name, event.StepActivate)
+	for _, c := range to.Profiles {
+		sc.Note(fmt.Sprintf("profile '%s' to %s", c.Name, c.New))
+	}
+	if len(to.First) > 0 {
+		sc.Warn("a rollback removes no profile: " + strings.Join(to.First, ", ") + " stays as it is")
+	}
+	own := map[string]string{}
+	for _, m := range []map[string]string{meta, to.Meta} {
+		for k, v := range m {
+			own[k] = v
+		}
+	}
+	if commit, tree := f.CommitOf(to.Profiles[0].New); commit != "" {
+		own["commit"], own["tree"] = commit, tree
+	}
+	return s.wet(sc, "activate "+hoststate.Names(to.Profiles)+" again", func() deploy.Outcome {
+		return s.activateBack(ctx, h, conn, activate.Request{Profiles: to.Profiles, Meta: own}, o, to.What)
+	})
 }

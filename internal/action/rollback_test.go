@@ -65,4 +65,17 @@ func TestRollbackOthers(t *testing.T) {
 	if said := v.said("web"); !strings.Contains(said, "the system alone goes back; other profiles of the host stay as they are: ana") {
 		t.Error(said)
 	}
+
+	// A record that says what they were takes all of them back, or one.
+	for profile, want := range map[string]string{"": "activate profiles system, ana again", "ana": "activate profile 'ana' again"} {
+		e, v := fleetOf(t, web("web"), machine{generations: []string{sysA, sysB}, records: []string{
+			`{"id":"a","old":"` + sysA + `","new":"` + sysB + `","result":"committed","started":1,"ended":2,"profiles":[{"name":"system","kind":"nixos","old":"` + sysA + `","new":"` + sysB + `"},` +
+				`{"name":"ana","kind":"home","owner":"ana","link":"/home/ana/p","old":"/nix/store/a","new":"/nix/store/b"}]}`,
+		}}.on(t, "web"))
+		e.DryRun = true
+		sum, err := Rollback(t.Context(), e, RollbackRequest{HostsRequest: everyone, Profile: profile})
+		if err != nil || !strings.Contains(ends(sum), want) {
+			t.Errorf("%q: %s %v\n%s", profile, ends(sum), err, v.said("web"))
+		}
+	}
 }

@@ -131,15 +131,21 @@ func Status(ctx context.Context, e *Env, r StatusRequest) (*Fleet, error) {
 // look asks one host.
 func (s *session) look(ctx context.Context, h fleet.Host, want hoststate.Wanted) hoststate.Status {
 	conn := s.conns.Conn(h)
-	st := hoststate.Status{Host: h.Name, Answers: true, OK: true, Problems: []hoststate.Problem{}}
 	// Of a machine that is no NixOS there is only what its profiles are.
-	if len(h.Profiles) == 0 || h.Main().Kind == fleet.NixOS {
-		f, err := hoststate.Look(ctx, conn, h.Name)
+	if len(h.Profiles) > 0 && h.Main().Kind != fleet.NixOS {
+		f, err := hoststate.LookProfiles(ctx, conn, h.Name, activate.Known(h))
 		if err != nil {
 			return s.noAnswer(ctx, h, err, want)
 		}
-		st = hoststate.Assess(h.Name, f, want)
+		st := hoststate.AssessOther(h.Name, f, want)
+		st.AssessProfiles(h, f.State)
+		return st
 	}
+	f, err := hoststate.Look(ctx, conn, h.Name)
+	if err != nil {
+		return s.noAnswer(ctx, h, err, want)
+	}
+	st := hoststate.Assess(h.Name, f, want)
 	if profiles := activate.Changes(h, activate.PathOf); len(profiles) > 0 {
 		found, err := activate.Preflight(ctx, conn, activate.Request{Host: h.Name, Profiles: profiles})
 		if err != nil {

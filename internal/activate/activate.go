@@ -555,7 +555,7 @@ func (d *run) turnedDown(ctx context.Context, words string) error {
 		if d.state.Pending != why { // it began after the host was looked at
 			ctx, stop := awake.WithTimeout(ctx, 10*time.Second)
 			defer stop()
-			holder, _ = deployment(ctx, d.r, d.req.Host, "current")
+			holder, _, _ = deployment(ctx, d.r, d.req.Host, "current")
 		}
 		return busy(d.req.Host, why, holder)
 	case "77":

@@ -35,5 +35,18 @@ func Changes(h fleet.Host, path func(fleet.Profile) string) []Change {
 	return out
 }
 
+// Known are a host's profiles as far as a configuration says them without a system: for
+// looks at a host (Change.New is empty where there is no path). A plain host has none.
+func Known(h fleet.Host) []Change {
+	if Plain(h) {
+		return nil
+	}
+	var out []Change
+	for _, p := range h.Profiles {
+		out = append(out, Change{Name: p.Name, Kind: string(p.Kind), Owner: owner(p), Link: p.Link, New: p.Path, Command: p.Activate})
+	}
+	return out
+}
+
 // PathOf is the path of a profile, for Changes.
 func PathOf(p fleet.Profile) string { return p.Path }

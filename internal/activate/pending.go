@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -99,28 +101,75 @@ type Record struct {
 type RecordProfile struct {
 	Name string `json:"name"`
 	Kind string `json:"kind"`
-	Old  string `json:"old"` // "": there was none
-	New  string `json:"new"`
+	// Owner is the user whose profile it is ("": root), Link where its generations are,
+	// and Command how it is activated: Change.Command, a word a line, in base64. Records
+	// of the first versions have none of them.
+	Owner   string `json:"owner,omitempty"`
+	Link    string `json:"link,omitempty"`
+	Command string `json:"command,omitempty"`
+	Old     string `json:"old"` // "": there was none
+	New     string `json:"new"`
+}
+
+// Change makes path of the profile what is to run. known are the profiles that a
+// configuration names: what a record of the first versions lacks.
+func (p RecordProfile) Change(path string, known []Change) Change {
+	c := Change{Name: p.Name, Kind: p.Kind, Owner: p.Owner, Link: p.Link, New: path}
+	if words, err := base64.StdEncoding.DecodeString(p.Command); err == nil && len(words) > 0 {
+		c.Command = strings.Split(string(words), "\n")
+	}
+	if p.Link == "" {
+		for _, k := range known {
+			if k.Name == c.Name && k.Kind == c.Kind {
+				c.Owner, c.Link, c.Command = k.Owner, k.Link, k.Command
+			}
+		}
+	}
+	return c
 }
 
 // Status looks at the host and at the deployment that is pending on it, or the
 // last one that ended since it booted (nil if there is none). It works from
 // any machine that may log in.
 func Status(ctx context.Context, r host.Conn, host string) (State, *Deployment, error) {
-	s, err := Preflight(ctx, r, Request{Host: host})
+	return StatusOf(ctx, r, host, nil)
+}
+
+// StatusOf is Status with a look at profiles, whose New may be empty. Where nobody can become
+// root it is about what the login user's own deployments are.
+func StatusOf(ctx context.Context, r host.Conn, host string, profiles []Change) (State, *Deployment, error) {
+	s, err := Preflight(ctx, r, Request{Host: host, Profiles: profiles})
 	if err != nil {
 		return s, nil, err
 	}
-	d, err := deployment(ctx, r, host, "current")
+	d, _, err := deployment(ctx, r, host, "current")
 	return s, d, err
 }
 
-func deployment(ctx context.Context, r host.Conn, host, id string) (*Deployment, error) {
-	d := &run{r: r, req: Request{Host: host, at: hostPlaces}, id: id}
-	if err := d.attach(ctx, "facts", "", false); err != nil {
-		return nil, fault.New("cannot ask for the pending deployment: %s", trimHost(err, host)).On(host).Because(err)
+// deployment asks root's folder for it, and where nobody can become root the login
+// user's: then asUser is true.
+func deployment(ctx context.Context, r host.Conn, host, id string) (dep *Deployment, asUser bool, err error) {
+	ask := func(user bool) (*run, error) {
+		d := &run{r: r, req: Request{Host: host, at: hostPlaces, AsUser: user}, id: id}
+		d.req.at.User = user
+		return d, d.attach(ctx, "facts", "", false)
 	}
-	return d.deployment(), nil
+	d, err := ask(false)
+	if noRoot(err) || err == nil && d.fr.has("gone") && d.fr.fact("uid") != "0" {
+		if own, uerr := ask(true); uerr == nil && (err == nil || !own.fr.has("gone")) {
+			return own.deployment(), true, nil
+		}
+	}
+	if err != nil {
+		return nil, false, fault.New("cannot ask for the pending deployment: %s", trimHost(err, host)).On(host).Because(err)
+	}
+	return d.deployment(), false, nil
+}
+
+// noRoot tells whether an error says that the login user cannot become root.
+func noRoot(err error) bool {
+	var root *host.ElevateError
+	return errors.As(err, &root)
 }
 
 func (d *run) deployment() *Deployment {
@@ -134,7 +183,7 @@ func (d *run) deployment() *Deployment {
 		Guarded: f.fact("mode") == "guard", ExitCode: -1, NewFailed: slices.Concat(f.facts["failed-new"], f.facts["parts-new"]),
 	}
 	for _, p := range f.profiles() {
-		out.Profiles = append(out.Profiles, RecordProfile{Name: p.name, Kind: p.kind, Old: p.old, New: p.new})
+		out.Profiles = append(out.Profiles, RecordProfile{Name: p.name, Kind: p.kind, Owner: p.owner, Old: p.old, New: p.new})
 	}
 	if rc, _, _ := strings.Cut(f.fact("apply-rc"), " "); rc != "" {
 		out.ExitCode, _ = strconv.Atoi(rc)
@@ -156,7 +205,7 @@ func resume(ctx context.Context, r host.Conn, host, id string, sink event.Sink) 
 	if id == "" {
 		id = "current"
 	}
-	dep, err := deployment(ctx, r, host, id)
+	dep, asUser, err := deployment(ctx, r, host, id)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -164,9 +213,9 @@ func resume(ctx context.Context, r host.Conn, host, id string, sink event.Sink) 
 		return nil, dep, fault.New("no deployment is pending").On(host).Exit(ExitFailed).Hint("godwit history %s", host)
 	}
 	d := &run{r: r, id: dep.ID, sc: event.On(sink, host, event.StepActivate), begun: time.Now(), since: awake.Now(), lastOK: awake.Now()}
-	d.req = Request{Host: host, NewSystem: dep.Toplevel, Activation: dep.New, Action: dep.Action, NoGuard: !dep.Guarded, ConfirmTimeout: dep.Confirm}
+	d.req = Request{Host: host, NewSystem: dep.Toplevel, Activation: dep.New, Action: dep.Action, NoGuard: !dep.Guarded, ConfirmTimeout: dep.Confirm, AsUser: asUser}
 	for _, p := range dep.Profiles {
-		d.req.Profiles = append(d.req.Profiles, Change{Name: p.Name, Kind: p.Kind, New: p.New})
+		d.req.Profiles = append(d.req.Profiles, Change{Name: p.Name, Kind: p.Kind, Owner: p.Owner, New: p.New})
 	}
 	if err := d.req.normalize(); err != nil {
 		return nil, dep, err
@@ -232,15 +281,27 @@ func Rollback(ctx context.Context, r host.Conn, host, id, reason string, sink ev
 	return d.res, err
 }
 
-// History reads the last n records of the host's own history, oldest first.
+// History reads the last n records of the host's own history, oldest first. Where nobody
+// can become root they are the login user's own, if there are any.
 func History(ctx context.Context, r host.Conn, name string, n int) ([]Record, error) {
-	var out bytes.Buffer
-	script := hostscript.Compound("tail -n " + strconv.Itoa(n) + " " + hostPlaces.State + "/history.jsonl 2>/dev/null\ntrue")
-	if err := r.Run(ctx, host.Cmd{Script: script, Elevate: true, Stdout: &out, Name: "the look at its history"}); err != nil {
+	last := "tail -n " + strconv.Itoa(n) + " "
+	script := hostscript.Compound("own=$HOME/.local/state/godwit/history.jsonl\n" +
+		`[ "$(id -u)" = 0 ] || [ ! -e "$own" ] || exec ` + last + `"$own"` + "\n" +
+		last + hostPlaces.State + "/history.jsonl 2>/dev/null\ntrue")
+	read := func(elevate bool) (string, error) {
+		var out bytes.Buffer
+		err := r.Run(ctx, host.Cmd{Script: script, Elevate: elevate, Stdout: &out, Name: "the look at its history"})
+		return out.String(), err
+	}
+	text, err := read(true)
+	if noRoot(err) {
+		text, err = read(false)
+	}
+	if err != nil {
 		return nil, err
 	}
 	var records []Record
-	for line := range strings.Lines(out.String()) {
+	for line := range strings.Lines(text) {
 		var rec Record
 		if json.Unmarshal([]byte(line), &rec) == nil && rec.ID != "" { // a torn line is left out
 			records = append(records, rec)

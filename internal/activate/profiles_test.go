@@ -53,6 +53,7 @@ func TestProfiles(t *testing.T) {
 		{name: "the checks fail", change: func(r *Request) { r.Checks = failing }, outcome: "rolled-back", words: "checks failed", ran: "app-new, test new, web-new, web-old, test old, app-old", end: allOld},
 		{name: "the boot loader fails", before: "touch boot-broken", outcome: "rolled-back", words: "boot default", ran: "app-new, test new, web-new, boot new, boot old, web-old, test old, app-old", end: allOld},
 		{name: "one cannot go back", before: "echo 1 >web-new-rc; echo 1 >web-old-rc", outcome: "failed", words: "three attempts to go back failed", ran: "app-new, test new, web-new, web-old, test old, app-old, web-old, web-old", end: "app-old old old web-old"},
+		{name: "one that kills who takes it back waits for the others", before: `echo 1 >web-new-rc; sed -i 's,^exit.*,kill -s KILL $PPID,' web-old/go`, outcome: "failed", words: "three attempts to go back failed", ran: "app-new, test new, web-new, web-old, test old, app-old, web-old, web-old", end: "app-old old old web-old"},
 		{name: "no guard", change: func(r *Request) { r.NoGuard = true }, outcome: "changed", ran: "app-new, switch new, web-new", end: "app-new new old web-new"},
 		{name: "only one has changed", change: func(r *Request) {
 			r.SkipUnchanged, r.Profiles[0].New = true, strings.Replace(r.Profiles[0].New, "app-new", "app-old", 1)
@@ -120,7 +121,7 @@ printf '%s\n' x "$PWD/profiles/web" web-3-link "$PWD/web-new" "$PWD/web-old" 'ki
 			if strings.HasSuffix(c.end, "none") {
 				webOld = ""
 			}
-			if want := (RecordProfile{Name: "web", Kind: "custom", Old: webOld, New: l.root + "/web-new"}); len(rec.Profiles) == 3 && rec.Profiles[2] != want {
+			if want := (RecordProfile{Name: "web", Kind: "custom", Link: l.root + "/profiles/web", Command: "Z28=", Old: webOld, New: l.root + "/web-new"}); len(rec.Profiles) == 3 && rec.Profiles[2] != want {
 				t.Errorf("record %+v", rec.Profiles)
 			}
 		})

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -23,8 +24,11 @@ func newRollback(a *app) *cobra.Command {
 		Short: "take hosts back to the system that they had before",
 		Long: `rollback activates the system of an earlier generation on each host: the one
 before the profile's (which undoes deploy boot and deploy test, too), or the one
-that --to (or, with one host, a number after it) names. It is guarded like a
-deploy: a host that does not come back goes to what it ran before the rollback.
+that --to (or, with one host, a number after it) names. A host of several
+profiles goes back to before its last deployment with all that this one changed,
+in one activation; --profile NAME takes a single one back, to before it was
+changed last or to its generation --to. It is guarded like a deploy: a host that
+does not come back goes to what it ran before the rollback.
 Nothing is evaluated or built, and health checks are not run, for they are those
 of another configuration. The profile gets a new generation with the old system;
 a second rollback therefore undoes the first.
@@ -34,10 +38,11 @@ the host goes back to what it ran when that deployment began. When the new syste
 was booted once, by deploy --reboot, that takes another reboot.` + "\n" + foundFileHelp + exitStatusHelp,
 		Example: `  godwit rollback network.nix web1
   godwit rollback network.nix web1 --to 41
+  godwit rollback fleet.nix web1 --profile app
   godwit rollback --pending network.nix --on 'web*'`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := exclusive(c, "to", "pending"); err != nil {
+			if err := errors.Join(exclusive(c, "to", "pending"), exclusive(c, "profile", "pending")); err != nil {
 				return err
 			}
 			r.Where = a.fleetArgs(c.Context(), args)
@@ -79,6 +84,7 @@ was booted once, by deploy --reboot, that takes another reboot.` + "\n" + foundF
 	overrideLockFlag(c, &r.OverrideLock)
 	fl := c.Flags()
 	fl.IntVar(&r.To, "to", 0, "the `GENERATION` to go to (godwit diff shows them)")
+	fl.StringVar(&r.Profile, "profile", "", "only this `PROFILE` of a host")
 	fl.BoolVar(&pending, "pending", false, "end the deployment that is pending, whoever began it")
 	fl.IntVar(&activateTimeout, "activate-timeout", 0, "`SECONDS` that an activation may take (0: 300)")
 	acceptFailedFlag(c, &mayFail)

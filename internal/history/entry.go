@@ -135,7 +135,7 @@ func FromRecord(host string, r activate.Record) Entry {
 		Seconds: float64(r.Ended - r.Started), From: FromHost,
 	}
 	for _, p := range r.Profiles {
-		e.Profiles = append(e.Profiles, Profile(p))
+		e.Profiles = append(e.Profiles, Profile{Name: p.Name, Kind: p.Kind, Old: p.Old, New: p.New})
 	}
 	e.Profiles = worthTelling(e.Profiles)
 	if verb := r.Meta["verb"]; verb != "" {

@@ -157,42 +157,7 @@ func Assess(host string, f Facts, want Wanted) Status {
 	}
 	s.Kernel, s.KernelNow, s.Reboot = f.Kernel, f.KernelRuns, f.RebootParts
 	s.Failed, s.Disks = f.FailedUnits, f.Disks
-	s.Deployed = deployed(f, want)
-	if n := len(f.Records); n > 0 {
-		e := history.FromRecord(host, f.Records[n-1])
-		s.Last = &e
-	}
-
-	if d := f.Deployment; d.Pending() && d.Action != activate.DryActivate {
-		s.Pending = &PendingDeployment{ID: d.ID, Phase: d.Phase, Since: d.Started.UTC(), Ago: f.Clock.Sub(d.Started).Seconds(), Old: d.Old, New: d.New,
-			By: d.Meta["user"], Commit: d.Meta["commit"], Guarded: d.Guarded}
-		what := "a deployment is under way"
-		switch d.Phase {
-		case "activated":
-			what = "a deployment waits for its confirmation"
-		case "rolling-back", "failed":
-			what = "a deployment is being rolled back"
-		}
-		if d.Meta["user"] != "" {
-			what += " by " + d.Meta["user"]
-		}
-		what += " since " + text.Elapsed(f.Clock.Sub(d.Started))
-		if d.Left > 0 && d.Phase == "activated" {
-			what += ", and goes back in " + text.Elapsed(d.Left)
-		}
-		s.problem(Pending, "%s", what)
-		if d.Guarded && d.Phase == "activated" {
-			s.Hints = append(s.Hints, "godwit confirm DEPLOYMENT "+shell.Word(host), "godwit rollback --pending DEPLOYMENT "+shell.Word(host))
-		} else if d.Guarded && d.Phase == "" {
-			s.Hints = append(s.Hints, "godwit rollback --pending DEPLOYMENT "+shell.Word(host))
-		}
-	}
-	if p := f.Once; p != nil {
-		s.once(f, p)
-	}
-	if f.Interrupted != "" {
-		s.problem(CutOff, "deployment %s was cut off by a reboot; the next deploy puts right what it left", f.Interrupted)
-	}
+	s.deployments(f, want)
 	if f.Rebuild != "" {
 		s.problem(Rebuild, "nixos-rebuild is at work (%s)", f.Rebuild)
 	}
@@ -222,6 +187,46 @@ func Assess(host string, f Facts, want Wanted) Status {
 	s.notes(f)
 	s.OK = len(s.Problems) == 0
 	return s
+}
+
+// deployments is about the last one, and one that is under way.
+func (s *Status) deployments(f Facts, want Wanted) {
+	s.Deployed = deployed(f, want)
+	if n := len(f.Records); n > 0 {
+		e := history.FromRecord(s.Host, f.Records[n-1])
+		s.Last = &e
+	}
+
+	if d := f.Deployment; d.Pending() && d.Action != activate.DryActivate {
+		s.Pending = &PendingDeployment{ID: d.ID, Phase: d.Phase, Since: d.Started.UTC(), Ago: f.Clock.Sub(d.Started).Seconds(), Old: d.Old, New: d.New,
+			By: d.Meta["user"], Commit: d.Meta["commit"], Guarded: d.Guarded}
+		what := "a deployment is under way"
+		switch d.Phase {
+		case "activated":
+			what = "a deployment waits for its confirmation"
+		case "rolling-back", "failed":
+			what = "a deployment is being rolled back"
+		}
+		if d.Meta["user"] != "" {
+			what += " by " + d.Meta["user"]
+		}
+		what += " since " + text.Elapsed(f.Clock.Sub(d.Started))
+		if d.Left > 0 && d.Phase == "activated" {
+			what += ", and goes back in " + text.Elapsed(d.Left)
+		}
+		s.problem(Pending, "%s", what)
+		if d.Guarded && d.Phase == "activated" {
+			s.Hints = append(s.Hints, "godwit confirm DEPLOYMENT "+shell.Word(s.Host), "godwit rollback --pending DEPLOYMENT "+shell.Word(s.Host))
+		} else if d.Guarded && d.Phase == "" {
+			s.Hints = append(s.Hints, "godwit rollback --pending DEPLOYMENT "+shell.Word(s.Host))
+		}
+	}
+	if p := f.Once; p != nil {
+		s.once(f, p)
+	}
+	if f.Interrupted != "" {
+		s.problem(CutOff, "deployment %s was cut off by a reboot; the next deploy puts right what it left", f.Interrupted)
+	}
 }
 
 // once is about a system that deploy --reboot booted one time.

@@ -82,6 +82,23 @@ systemctl is-active -q e2e-nix || systemd-run --quiet --collect --unit=e2e-nix n
 		t.Errorf("the host has %q", got)
 	}
 
+	// Back: all that the last deployment changed, by one decision; then one of them alone.
+	w.deployRs("fourth", "")
+	w.run("deploy", "./fleet#web", accept, "--yes").exits(0)
+	back := func(want string, args ...string) {
+		t.Helper()
+		w.run(append([]string{"rollback", "./fleet", "web"}, args...)...).exits(0)
+		if got := on(t, web, "cat /etc/deploy-rs /var/lib/e2e-deploy-rs/app/word"); strings.TrimSpace(got) != want {
+			t.Errorf("rollback %q: the host has %q, want %q", args, got, want)
+		}
+		isSettled(t, web)
+	}
+	back("firstthird")
+	back("firstfourth", "--profile", "app")
+	back("firstfirst", "--profile", "app", "--to", "1")
+	w.run("rollback", "./fleet", "web", "--profile", "app", "--to", "99").exits(3).says("profile 'app' has no generation 99", "generation 1 ")
+	w.run("rollback", "./fleet", "web", "--profile", "nosuch").exits(3).says("changed profile 'nosuch'")
+
 	// A path that is in the store already, with no derivation of its own.
 	script := w.file("ready/deploy-rs-activate", "#!/bin/sh\necho \"ready in $PROFILE\" >>/var/lib/e2e-deploy-rs/log\n")
 	if err := os.Chmod(script, 0o755); err != nil {

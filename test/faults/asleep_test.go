@@ -23,6 +23,7 @@ import (
 // closed.
 type deployer struct {
 	Name, Identity, KnownHosts, System string
+	Profiles                           []activate.Change
 	Port                               int
 	Activate, Confirm, Silence, Checks time.Duration
 
@@ -48,7 +49,7 @@ func TestDeployer(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := &machine{t: t, Host: &lab.Host{Name: d.Name, Port: d.Port, Identity: d.Identity, KnownHosts: d.KnownHosts}}
-	req := activate.Request{Host: d.Name, NewSystem: d.System, Action: activate.Switch, ActivateTimeout: d.Activate, ConfirmTimeout: d.Confirm, Silence: d.Silence}
+	req := activate.Request{Host: d.Name, NewSystem: d.System, Profiles: d.Profiles, Action: activate.Switch, ActivateTimeout: d.Activate, ConfirmTimeout: d.Confirm, Silence: d.Silence}
 	if d.Checks > 0 {
 		req.Checks = func(ctx context.Context, _ activate.Phase) error {
 			select {
@@ -79,7 +80,7 @@ func TestDeployer(t *testing.T) {
 // deployer starts one for the request.
 func (h *machine) deployer(req activate.Request, checks time.Duration) *deployer {
 	h.t.Helper()
-	d := &deployer{Name: h.Name, Identity: h.Identity, KnownHosts: h.KnownHosts, Port: h.Port, System: req.NewSystem,
+	d := &deployer{Name: h.Name, Identity: h.Identity, KnownHosts: h.KnownHosts, Port: h.Port, System: req.NewSystem, Profiles: req.Profiles,
 		Activate: req.ActivateTimeout, Confirm: req.ConfirmTimeout, Silence: req.Silence, Checks: checks}
 	b, _ := json.Marshal(d)
 	d.cmd = exec.Command(os.Args[0], "-test.run", "^TestDeployer$", "-test.v")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"godwit/internal/activate"
+	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/test/lab"
 )
@@ -77,6 +78,33 @@ n=0; until [ -S /nix/var/nix/daemon-socket/socket ] && [ -S /run/user/$(id -u de
 				return nil
 			}
 		}, outcome: "rolled-back", words: "rolling back: not ", is: "two"},
+		{name: "by the user, and somebody takes it back", new: "one", user: true, change: func(r *activate.Request, n *network) {
+			r.Checks = func(ctx context.Context, _ activate.Phase) error {
+				ctx = context.WithoutCancel(ctx) // which ends when the deployment does
+				other := h.clientBy(t, lab.Deploy, "none")
+				_, dep, err := activate.StatusOf(ctx, other, h.Name, []activate.Change{{Name: "deploy", Kind: "home", Owner: "deploy"}})
+				if err != nil || !dep.Pending() || len(dep.Profiles) != 1 {
+					h.t.Errorf("status: %+v %v", dep, err)
+				}
+				if _, err := activate.Rollback(ctx, other, h.Name, "", "by hand", event.Discard); err != nil {
+					h.t.Errorf("rollback: %v", err)
+				}
+				records, err := activate.History(ctx, other, h.Name, 1)
+				if err != nil || len(records) != 1 || records[0].Reason != "by hand" || len(records[0].Profiles) != 1 || records[0].Profiles[0].Owner != "deploy" {
+					h.t.Errorf("history: %+v %v", records, err)
+				}
+				return nil
+			}
+		}, outcome: "rolled-back", words: "by hand", is: "two"},
+		{name: "by the user, and somebody confirms it", new: "one", user: true, change: func(r *activate.Request, n *network) {
+			r.Checks = func(ctx context.Context, _ activate.Phase) error {
+				if res, err := activate.Confirm(context.WithoutCancel(ctx), h.clientBy(t, lab.Deploy, "none"), h.Name, "", event.Discard); err != nil || res.Outcome != "changed" {
+					h.t.Errorf("confirm: %+v %v", res, err)
+				}
+				return nil
+			}
+		}, outcome: "changed", is: "one"},
+		{name: "by the user, back to two", new: "two", user: true, outcome: "changed", is: "two"},
 		{name: "by the user, no linger", new: "one", user: true, before: "loginctl disable-linger deploy", outcome: "failed", words: "no rollback guard on this host: what the login user starts ends with the login", is: "two"},
 		{name: "by the user, no linger, no guard", new: "one", user: true, change: func(r *activate.Request, _ *network) { r.NoGuard = true }, outcome: "changed", is: "one"},
 	} {

@@ -63,5 +63,7 @@ record() {
 }
 record_profile() {
 	[ "$each_n" = "${PROFILES%% *}" ] || printf ','
-	printf '{"name":"%s","kind":"%s","old":"%s","new":"%s"}' "$NAME" "$KIND" "$OLD" "$NEW"
+	record_link=$LINK
+	is_plain "$LINK" || record_link=
+	printf '{"name":"%s","kind":"%s","owner":"%s","link":"%s","command":"%s","old":"%s","new":"%s"}' "$NAME" "$KIND" "$OWNER" "$record_link" "$COMMAND" "$OLD" "$NEW"
 }

@@ -34,7 +34,10 @@ rollback() {
 	fi
 	say "rolling back: $(get reason)"
 	attempts=$(get attempts) failed=0
-	each "$BACKWARDS" back_one
+	# One that ended an attempt before, since it hangs, waits for the others.
+	late=
+	each "$BACKWARDS" back_one first
+	each "$late" back_one late
 	[ "$failed" = 0 ] || exit "$failed" # the unit starts again
 	result=superseded
 	each "$PROFILES" back_sum
@@ -49,11 +52,17 @@ rollback() {
 # back_one: a kind leaves the status of what it ran in $rc, and ends with 0 when the old
 # one runs again, with 9 when neither the old nor the new one runs here, with 75 when it
 # did not come to it. The others are taken back whatever became of one.
-back_one() {
+back_one() { # first|late
 	if untouched || [ -e "$P/back" ]; then return 0; fi
+	if [ "$1" = first ] && [ -e "$P/on-its-way" ]; then
+		late="$late $each_n"
+		return 0
+	fi
+	note on-its-way 1
 	rc=
 	"${KIND}_back"
 	back_rc=$?
+	rm -f "$P/on-its-way"
 	case $back_rc in
 	0) note back "$rc" ;;
 	9)
