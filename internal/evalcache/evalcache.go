@@ -4,7 +4,6 @@
 package evalcache
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -12,7 +11,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"godwit/internal/paths"
 	"godwit/internal/regular"
@@ -68,26 +66,8 @@ func (c Cache) Put(key string, more map[string]json.RawMessage) {
 	if err != nil || os.MkdirAll(c.Dir, 0o700) != nil {
 		return
 	}
-	c.forget()
+	paths.Forget(c.Dir, most-1)
 	_ = paths.Write(c.file(key), b)
 }
 
 func (c Cache) file(key string) string { return filepath.Join(c.Dir, key+".json") }
-
-// forget removes what is oldest.
-func (c Cache) forget() {
-	entries, err := os.ReadDir(c.Dir)
-	if err != nil || len(entries) < most {
-		return
-	}
-	age := func(e os.DirEntry) int64 {
-		if st, err := e.Info(); err == nil {
-			return st.ModTime().UnixNano()
-		}
-		return 0
-	}
-	slices.SortFunc(entries, func(a, b os.DirEntry) int { return cmp.Compare(age(a), age(b)) })
-	for _, e := range entries[:len(entries)-most+1] {
-		_ = os.Remove(filepath.Join(c.Dir, e.Name()))
-	}
-}

@@ -1,7 +1,6 @@
 package reader
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -101,23 +100,8 @@ func Remembered(memory string, at source.Location) []string {
 	return names
 }
 
-// forget removes what is oldest.
-func forget(dir string) {
-	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) < memories {
-		return
-	}
-	age := func(e os.DirEntry) int64 {
-		if st, err := e.Info(); err == nil {
-			return st.ModTime().UnixNano()
-		}
-		return 0
-	}
-	slices.SortFunc(entries, func(a, b os.DirEntry) int { return cmp.Compare(age(a), age(b)) })
-	for _, e := range entries[:len(entries)-memories+1] {
-		_ = os.Remove(filepath.Join(dir, e.Name()))
-	}
-}
+// forget makes room for one more.
+func forget(dir string) { paths.Forget(dir, memories-1) }
 
 // ahead is an evaluation that began before the names were known.
 type ahead struct {
