@@ -1,6 +1,7 @@
 package source
 
 import (
+	"godwit/internal/flakeref"
 	"os"
 	"path/filepath"
 	"strings"
@@ -51,5 +52,53 @@ func TestExpressions(t *testing.T) {
 	}
 	if _, err := TargetsIn(file + "x"); err == nil {
 		t.Error("no such file")
+	}
+}
+
+// TestKeys: what a key names is where it was.
+func TestKeys(t *testing.T) {
+	for _, c := range []struct {
+		at   Location
+		path string
+	}{
+		{Location{File: "/x/network.nix"}, "/x/network.nix"},
+		{Location{Flake: "/x", Attr: "hosts"}, "/x/flake.nix"},
+		{Location{Flake: "github:o/r", Attr: "hosts"}, ""},
+	} {
+		if got := ParseKey(c.at.Key()); got != c.at || got.Path() != c.path {
+			t.Errorf("%s: %+v, %q", c.at.Key(), got, got.Path())
+		}
+	}
+	locked := &flakeref.Locked{Dir: "/nix/store/x", Subdir: "nix"}
+	at := Location{Flake: "github:o/r", Locked: locked}
+	if at.Dir() != "/nix/store/x/nix" {
+		t.Error(at.Dir())
+	}
+	if at.Locked = new(flakeref.Locked); at.Dir() != "" || at.Path() != "" {
+		t.Error(at.Dir(), at.Path())
+	}
+}
+
+// TestWords: a dialect's words, and those of one that has none of its own.
+func TestWords(t *testing.T) {
+	d := Dialect{Setting: func(name string) string { return "deployment." + name }}
+	if d.Word("targetHost") != "deployment.targetHost" || new(Dialect).Word("targetHost") != "targetHost" {
+		t.Error(d.Word("targetHost"))
+	}
+	for system, want := range map[string]string{"aarch64-darwin": "aarch64-linux", "x86_64-linux": "x86_64-linux"} {
+		if got := LinuxCounterpart(system); got != want {
+			t.Errorf("%s: %s", system, got)
+		}
+	}
+	if s := (&OtherKind{Kind: "hive"}).Error(); s != "it is a hive" {
+		t.Error(s)
+	}
+}
+
+// TestRooted: without links to be made there is nothing to wait for.
+func TestRooted(t *testing.T) {
+	var none *Result
+	if none.Rooted() != nil || new(Result).Rooted() != nil {
+		t.Error("nothing is rooted")
 	}
 }
