@@ -93,8 +93,8 @@ func GenerationsOf(ctx context.Context, r host.Conn, name, link string, asUser b
 	return all, nil
 }
 
-// Profile is one of several profiles of a host.
-type Profile struct {
+// ProfileStatus is one of several profiles of a host.
+type ProfileStatus struct {
 	Name    string     `json:"name"`
 	Kind    fleet.Kind `json:"kind"`
 	Running string     `json:"running,omitempty"` // empty: none is active
@@ -112,7 +112,7 @@ func (s *Status) AssessProfiles(h fleet.Host, found activate.State) {
 		if !ok {
 			continue
 		}
-		out := Profile{Name: p.Name, Kind: p.Kind, Running: is.Current, Kept: is.Profile, Wanted: p.Path}
+		out := ProfileStatus{Name: p.Name, Kind: p.Kind, Running: is.Current, Kept: is.Profile, Wanted: p.Path}
 		out.InSync = is.Current == p.Path && is.Profile == p.Path
 		if p.Path == "" { // not evaluated
 			unknown = true

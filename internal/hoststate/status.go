@@ -85,7 +85,7 @@ type Status struct {
 	Wanted    string   `json:"wanted,omitempty"`
 	InSync    *bool    `json:"inSync,omitempty"` // absent without evaluation
 	// Profiles are all of a host that has others than its system.
-	Profiles  []Profile          `json:"profiles,omitempty"`
+	Profiles  []ProfileStatus    `json:"profiles,omitempty"`
 	Kernel    string             `json:"kernel,omitempty"` // of the running system
 	KernelNow string             `json:"kernelRuns,omitempty"`
 	Reboot    []string           `json:"rebootParts,omitempty"`

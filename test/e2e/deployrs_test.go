@@ -51,9 +51,9 @@ func TestDeployRs(t *testing.T) {
 	web := host(t, "nixd")
 	w := newWorld(t, web)
 	// Lab hosts have no daemon of Nix, and users need one.
-	on(t, web, `rm -rf /var/lib/e2e-deploy-rs; install -d -o deploy /var/lib/e2e-deploy-rs; systemctl reset-failed e2e-nix 2>/dev/null
+	on(t, web, `rm -rf /var/lib/e2e-deploy-rs /var/lib/e2e-ready; install -d -o deploy /var/lib/e2e-deploy-rs; systemctl reset-failed e2e-nix 2>/dev/null
 systemctl is-active -q e2e-nix || systemd-run --quiet --collect --unit=e2e-nix nix-daemon; for i in $(seq 100); do [ -S /nix/var/nix/daemon-socket/socket ] && exit 0; sleep 0.1; done; exit 1`)
-	t.Cleanup(func() { on(t, web, "systemctl stop e2e-nix; rm -rf /var/lib/e2e-deploy-rs") })
+	t.Cleanup(func() { on(t, web, "systemctl stop e2e-nix; rm -rf /var/lib/e2e-deploy-rs /var/lib/e2e-ready") })
 	accept := "--accept-risk=unknown-profile,wrong-host,ssh-change"
 	is := func(word, log string) {
 		t.Helper()
@@ -106,9 +106,9 @@ systemctl is-active -q e2e-nix || systemd-run --quiet --collect --unit=e2e-nix n
 	}
 	ready := w.nix("nix-store", "--add", filepath.Dir(script))
 	w.file("ready-fleet/flake.nix", fmt.Sprintf(`{ outputs = { self }: { deploy.nodes.web = { hostname = "nixd"; sshUser = "deploy";
-  profiles.ready = { user = "root"; profilePath = "/var/lib/e2e-deploy-rs/ready"; path = "%s"; }; }; }; }`, ready))
+  profiles.ready = { user = "root"; profilePath = "/var/lib/e2e-ready/ready"; path = "%s"; }; }; }; }`, ready))
 	w.run("deploy", "./ready-fleet#web", accept, "--yes").exits(0)
-	if got := on(t, web, "tail -n 1 /var/lib/e2e-deploy-rs/log; readlink -f /var/lib/e2e-deploy-rs/ready"); strings.TrimSpace(got) != "ready in /var/lib/e2e-deploy-rs/ready\n"+ready {
+	if got := on(t, web, "tail -n 1 /var/lib/e2e-deploy-rs/log; readlink -f /var/lib/e2e-ready/ready"); strings.TrimSpace(got) != "ready in /var/lib/e2e-ready/ready\n"+ready {
 		t.Errorf("the host has %q, want %s", got, ready)
 	}
 	w.run("deploy", "./ready-fleet#web", accept, "--yes").exits(0).says("already runs")
