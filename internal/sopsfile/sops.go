@@ -45,15 +45,14 @@ type key struct{ recipient, enc string }
 
 // metadata is the part of a file under "sops".
 type metadata struct {
-	keys       []key
-	others     []string
-	groups     int
-	mac        string
-	modified   string
-	onlyEnc    bool
-	rules      map[string]string
-	shamir     int
-	hasVersion bool
+	keys     []key
+	others   []string
+	groups   int
+	mac      string
+	modified string
+	onlyEnc  bool
+	rules    map[string]string
+	shamir   int
 }
 
 // leaf is one value of a file.

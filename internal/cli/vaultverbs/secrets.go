@@ -225,14 +225,34 @@ file system: there it is a private folder, which is overwritten afterwards.` + "
 
 func newSecretsShow(a *Frame) *cobra.Command {
 	var d deskFlags
+	var file, key string
 	c := &cobra.Command{
 		Use: "show NAME", Short: "print a secret",
-		Long: "show decrypts a secret and prints it on standard output, as it is." + "\n" + a.ExitHelp,
-		Args: cobra.ExactArgs(1),
+		Long: `show decrypts a secret and prints it on standard output, as it is.
+
+With --encrypted it decrypts a file that another tool made, with your keys: one of age, as
+agenix has them, or one of sops, whose MAC is verified. A file of sops for which there
+is no key of age (PGP, clouds) is opened by the sops program.` + "\n" + a.ExitHelp,
+		Example: `  godwit secrets show wifi
+  godwit secrets show --encrypted secrets/web1.yaml --key db/password`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if (len(args) == 0) == (file == "") {
+				return fault.New("name a secret, or a file with --encrypted").Hint("godwit secrets lists them")
+			}
+			if key != "" && file == "" {
+				return fault.New("--key is for --encrypted")
+			}
 			var plain []byte
-			err := a.desk(c.Context(), &d, func(_ context.Context, _ View, d *vault.Desk) (err error) {
-				plain, err = d.Reveal(args[0])
+			err := a.Run(c.Context(), func(ctx context.Context, e *action.Env, v View) (err error) {
+				if file != "" {
+					plain, err = a.newDesk(ctx, e, v, &d, "").RevealFile(ctx, file, key)
+					return err
+				}
+				dir, err := d.folder(a)
+				if err == nil {
+					plain, err = a.newDesk(ctx, e, v, &d, dir).Reveal(args[0])
+				}
 				return err
 			})
 			if err != nil {
@@ -242,6 +262,8 @@ func newSecretsShow(a *Frame) *cobra.Command {
 		},
 	}
 	d.register(c, false)
+	c.Flags().StringVar(&file, "encrypted", "", "decrypt this `FILE` of age or sops, in place of a secret of godwit's")
+	c.Flags().StringVar(&key, "key", "", "of a file of sops, the value of this `KEY`; / goes down a level (default: all of it)")
 	return c
 }
 
