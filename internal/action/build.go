@@ -20,9 +20,11 @@ import (
 	"godwit/internal/store"
 )
 
-// chooseBuilders decides where each host is built. Hosts that nothing can
-// build come back as outcomes.
-func (s *session) chooseBuilders(ctx context.Context, hosts []fleet.Host) (*builder.Plan, error) {
+// builders decides where hosts are built, for all of a run.
+func (s *session) builders(ctx context.Context) (*builder.Chooser, error) {
+	if s.chooser != nil {
+		return s.chooser, nil
+	}
 	settings, err := s.builderSettings()
 	if err != nil {
 		return nil, err
@@ -36,14 +38,12 @@ func (s *session) chooseBuilders(ctx context.Context, hosts []fleet.Host) (*buil
 			return nil, err
 		}
 	}
-	chosen, err := builder.Choose(ctx, builder.Inputs{
-		Tool: s.tool, Hosts: hosts, Wanted: s.Builder, Settings: settings, SSH: s.pool, Sink: s.View, Roots: roots, Rooted: s.result.Rooted,
-	})
+	s.chooser, err = builder.NewChooser(ctx, builder.Inputs{Tool: s.tool, Wanted: s.Builder, Settings: settings, SSH: s.pool, Sink: s.View, Roots: roots})
 	if err != nil {
 		return nil, err
 	}
-	s.closers = append(s.closers, chosen.Close)
-	return chosen, nil
+	s.closers = append(s.closers, s.chooser.Close)
+	return s.chooser, nil
 }
 
 // pushers copies out of stores, with the run's view.
@@ -62,13 +62,18 @@ func (s *session) ownStore() store.Endpoint {
 	return builder.Here(s.tool)
 }
 
-// jobs chooses a builder for each host that something is to be built for. What exists
-// already comes from the store that has it. Hosts that nothing can build for fail.
+// jobs chooses a builder for each host that something is to be built for, unless that
+// was begun already. What exists already comes from the store that has it. Hosts that
+// nothing can build for fail.
 func (s *session) jobs(ctx context.Context, hosts []fleet.Host, link func(host string) string) (jobs []deploy.Job, failed []hostFailure, err error) {
-	build := slices.DeleteFunc(slices.Clone(hosts), func(h fleet.Host) bool { return len(h.Drvs()) == 0 })
-	var chosen *builder.Plan
+	build := slices.DeleteFunc(slices.Clone(hosts), func(h fleet.Host) bool { return len(h.Drvs()) == 0 || s.early.began(h) != nil })
+	chosen := &builder.Plan{}
 	if len(build) > 0 {
-		if chosen, err = s.chooseBuilders(ctx, build); err != nil {
+		chooser, err := s.builders(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		if chosen, err = chooser.Choose(ctx, build, s.result.Rooted); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -85,14 +90,22 @@ func (s *session) jobs(ctx context.Context, hosts []fleet.Host, link func(host s
 			jobs = append(jobs, j)
 			continue
 		}
+		if j := s.early.began(h); j != nil {
+			jobs = append(jobs, *j)
+			continue
+		}
 		if err := chosen.Failed[h.Name]; err != nil {
 			failed = append(failed, hostFailure{h.Name, err})
 			continue
 		}
-		a := chosen.Of(h.Name)
-		jobs = append(jobs, deploy.Job{Host: h, Builder: a.Builder, Needs: a.Needs, Prepare: a.Prepare, Link: link(h.Name)})
+		jobs = append(jobs, jobOf(h, chosen.Of(h.Name), link))
 	}
 	return jobs, failed, nil
+}
+
+// jobOf is the job of a host that has a builder.
+func jobOf(h fleet.Host, a *builder.Assignment, link func(host string) string) deploy.Job {
+	return deploy.Job{Host: h, Builder: a.Builder, Needs: a.Needs, Prepare: a.Prepare, Link: link(h.Name)}
 }
 
 // hostFailure is a host that nothing can build for.

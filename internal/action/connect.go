@@ -159,21 +159,23 @@ func (s *session) here(h fleet.Host) bool {
 	return h.Name != "" && (h.Name == s.localName() || h.At.Local && h.Name == hostname())
 }
 
-// settleLocal looks at the host that is this machine: one without an address is only
-// built, as a rule, and can be deployed to from where it is.
-func (s *session) settleLocal() error {
-	for i := range s.hosts {
-		h := &s.hosts[i]
-		switch {
-		case !s.here(*h):
-		case !h.At.Local && s.LocalAllowed:
-			return fault.New("its configuration does not allow that it deploys itself").On(h.Name).
-				Hint("write deployment.allowLocalDeployment = true;")
-		case h.At.Local && h.At.Host == "":
-			h.BuildOnly = false
-		}
+// settled is a host of the configuration as it is in this run: reached in another way,
+// with substitution or without.
+func (s *session) settled(h fleet.Host) (fleet.Host, error) {
+	if s.Copy.NoSubstitute {
+		h.SubstituteOnDestination = false
 	}
-	return nil
+	// One without an address is only built, as a rule, and can be deployed to from where
+	// it is.
+	switch {
+	case !s.here(h):
+	case !h.At.Local && s.LocalAllowed:
+		return h, fault.New("its configuration does not allow that it deploys itself").On(h.Name).
+			Hint("write deployment.allowLocalDeployment = true;")
+	case h.At.Local && h.At.Host == "":
+		h.BuildOnly = false
+	}
+	return s.reached(h), nil
 }
 
 // onlyHere is the selection of a run in which --local stands alone: this machine.

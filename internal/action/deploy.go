@@ -54,6 +54,8 @@ type deployment struct {
 	yes       bool
 	saved     *plan.Plan
 	savedFile string
+	// settle, when set, settles what the configuration itself says of the run.
+	settle func() error
 }
 
 // BuildRequest asks for systems of hosts to be built.
@@ -134,6 +136,12 @@ func Deploy(ctx context.Context, e *Env, r DeployRequest) (*Summary, error) {
 			return nil, err
 		}
 	}
+	d.settle = func() error {
+		if r.SecretsUnsaid {
+			d.UploadSecrets = s.source.About().UploadSecrets
+		}
+		return s.roll(r.Rolling, &d)
+	}
 	if err := s.known(ctx, r.Hosts, &d); err != nil {
 		return nil, err
 	}
@@ -141,12 +149,6 @@ func Deploy(ctx context.Context, e *Env, r DeployRequest) (*Summary, error) {
 		if err := s.askKeep(&d.Options); err != nil {
 			return nil, err
 		}
-	}
-	if r.SecretsUnsaid {
-		d.UploadSecrets = s.source.About().UploadSecrets
-	}
-	if err := s.roll(r.Rolling, &d); err != nil {
-		return nil, err
 	}
 	if d.UploadSecrets {
 		if err := preflightSecrets(ctx, s.hosts); err != nil {
@@ -177,14 +179,37 @@ func (s *session) known(ctx context.Context, from Origin, d *deployment) error {
 	}
 	l.systems, l.header, l.probe = true, true, true
 	l.call, l.change = d.Goal > deploy.GoalBuild && !d.DryRun, d.Goal > deploy.GoalBuild
+	if _, ok := from.(Configured); ok && s.source == nil && d.targets == "" && !d.DryRun {
+		l.early = s.newIntake(ctx, l.profiles)
+	}
+	l.opened = func() error {
+		if d.settle != nil {
+			if err := d.settle(); err != nil {
+				return err
+			}
+		}
+		if d.targets != "" {
+			return nil
+		}
+		if err := s.buildShell(ctx); err != nil || l.early == nil {
+			return err
+		}
+		links, err := s.rootLinks()
+		if err != nil {
+			return err
+		}
+		return l.early.start(&deploy.Run{Options: d.Options, Sink: s.View}, func(hosts []fleet.Host) error {
+			if d.Goal != deploy.GoalActivate {
+				return nil
+			}
+			return preflightChecks(hosts, planOptions(d.Options))
+		}, links)
+	}
 	return s.load(ctx, l)
 }
 
 // buildSystems takes the hosts through their stages.
 func (s *session) buildSystems(ctx context.Context, d deployment) (*Summary, error) {
-	if err := s.buildShell(ctx); err != nil {
-		return nil, err
-	}
 	return s.runJobs(ctx, d, s.hosts, nil)
 }
 
@@ -238,9 +263,14 @@ func (s *session) runJobs(ctx context.Context, d deployment, hosts []fleet.Host,
 	if d.Goal > deploy.GoalBuild && !d.DryRun {
 		s.callAhead(ctx, hosts)
 	}
-	link, err := s.rootLinks()
-	if err != nil {
-		return nil, err
+	var link func(string) string
+	if s.early != nil {
+		link = s.early.links
+	} else {
+		var err error
+		if link, err = s.rootLinks(); err != nil {
+			return nil, err
+		}
 	}
 	jobs, failed, err := s.jobs(ctx, hosts, link)
 	if err != nil {
@@ -251,7 +281,8 @@ func (s *session) runJobs(ctx context.Context, d deployment, hosts []fleet.Host,
 	}
 	d.Meta = s.meta()
 	rec := s.recordDeploy(ctx, d.Options, hosts)
-	run := &deploy.Run{Options: d.Options, Pool: s.conns, Here: s.ownStore(), Sink: s.View, Pushers: s.pushers(), OnBuilt: s.showResult(ctx, resultLinks)}
+	run := s.run(&deploy.Run{Options: d.Options, Sink: s.View})
+	run.OnBuilt = s.showResult(ctx, resultLinks)
 	run.Settled = func(o deploy.Outcome) { remembered(rec, o) }
 	stopped, err := s.gate(ctx, d, run, jobs, outcomes)
 	if err != nil {

@@ -38,6 +38,10 @@ type loadRequest struct {
 	// change says that hosts are changed: then some have to be chosen, where the
 	// configuration wants that.
 	change bool
+	// opened is called when the configuration is open and its hosts are about to be
+	// evaluated. It may start early, which is told of each host that is.
+	opened func() error
+	early  *intake
 }
 
 // load opens a configuration and evaluates what the selection needs.
@@ -52,6 +56,16 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 		var stop func()
 		request.OnHost, stop = s.callEvaluated(ctx)
 		defer stop()
+	}
+	if r.early != nil {
+		call := request.OnHost
+		request.OnHost = func(h fleet.Host) {
+			if call != nil {
+				call(h)
+			}
+			r.early.take(h)
+		}
+		defer r.early.end()
 	}
 	told := s.source != nil // the hosts, by a saved plan or with --to
 	if !told {
@@ -72,6 +86,14 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 	if err := s.mustChoose(r); err != nil {
 		return err
 	}
+	for _, pair := range sortedPairs(s.source.About().NixConfig) {
+		s.tool = s.tool.With([][2]string{pair})
+	}
+	if r.opened != nil {
+		if err := r.opened(); err != nil {
+			return err
+		}
+	}
 	res, err := s.rooting(s.source.Load(ctx, request))
 	if err != nil {
 		return err
@@ -85,22 +107,16 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 	if res.Fleet.Hosts, err = onlyProfiles(res.Fleet.Hosts, r.profiles); err != nil {
 		return err
 	}
-	if s.Copy.NoSubstitute {
-		for i := range res.Fleet.Hosts {
-			res.Fleet.Hosts[i].SubstituteOnDestination = false
-		}
-	}
 	s.hosts, s.broken = res.Fleet.Hosts, res.Failed
 	if told {
 		if err := retarget(s.hosts, s.Targets); err != nil {
 			return err
 		}
 	}
-	if err := s.settleLocal(); err != nil {
-		return err
-	}
 	for i := range s.hosts {
-		s.hosts[i] = s.reached(s.hosts[i])
+		if s.hosts[i], err = s.settled(s.hosts[i]); err != nil {
+			return err
+		}
 	}
 	names := make([]string, 0, len(s.hosts)+len(s.broken))
 	for _, h := range s.hosts {
@@ -115,9 +131,6 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 	}
 	if len(names) == 0 {
 		return fault.New("no hosts selected").Hint("godwit hosts %s shows all hosts with their tags", r.where)
-	}
-	for _, pair := range sortedPairs(res.Fleet.NixConfig) {
-		s.tool = s.tool.With([][2]string{pair})
 	}
 	return nil
 }

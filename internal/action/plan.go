@@ -41,11 +41,41 @@ func Plan(ctx context.Context, e *Env, r PlanRequest) (*plan.Plan, error) {
 	if err := s.openPool(); err != nil {
 		return nil, err
 	}
-	if err := s.load(ctx, loadRequest{where: r.Where, selection: r.Selection, profiles: r.Profiles, systems: true, probe: true, call: true}); err != nil {
-		return nil, err
+	d := deploy.Options{Goal: deploy.GoalBuild, Limits: s.Limits}
+	if r.Copy {
+		d.Goal = deploy.GoalPush
 	}
-	if r.SecretsUnsaid {
-		r.UploadSecrets = s.source.About().UploadSecrets
+	// A host is done when it was looked at, not when it is built.
+	quiet := event.SinkFunc(func(e event.Event) {
+		if e.Kind != event.Result {
+			s.View.Emit(e)
+		}
+	})
+	var links func(host string) string
+	var roots *approve.Roots
+	load := loadRequest{where: r.Where, selection: r.Selection, profiles: r.Profiles, systems: true, probe: true, call: true}
+	if s.source == nil {
+		load.early = s.newIntake(ctx, r.Profiles)
+	}
+	load.opened = func() (err error) {
+		if r.SecretsUnsaid {
+			r.UploadSecrets = s.source.About().UploadSecrets
+		}
+		if err := s.buildShell(ctx); err != nil {
+			return err
+		}
+		if links, err = s.rootLinks(); err == nil && r.Save != "" {
+			if roots, err = approve.NewRoots(r.Save); err == nil {
+				links = roots.Link
+			}
+		}
+		if err != nil || load.early == nil {
+			return err
+		}
+		return load.early.start(&deploy.Run{Options: d, Sink: quiet}, func(hosts []fleet.Host) error { return preflightChecks(hosts, r.Options) }, links)
+	}
+	if err := s.load(ctx, load); err != nil {
+		return nil, err
 	}
 	if err := preflightChecks(s.hosts, r.Options); err != nil {
 		return nil, err
@@ -54,9 +84,6 @@ func Plan(ctx context.Context, e *Env, r PlanRequest) (*plan.Plan, error) {
 		if err := preflightSecrets(ctx, s.hosts); err != nil {
 			return nil, err
 		}
-	}
-	if err := s.buildShell(ctx); err != nil {
-		return nil, err
 	}
 	fleetAccepts, err := plan.ParseAccept(s.source.About().Settings.AcceptRisks)
 	if err != nil {
@@ -73,17 +100,6 @@ func Plan(ctx context.Context, e *Env, r PlanRequest) (*plan.Plan, error) {
 		plan.Fail(&h, b.Err)
 		p.Hosts = append(p.Hosts, h)
 	}
-	links, err := s.rootLinks()
-	if err != nil {
-		return nil, err
-	}
-	var roots *approve.Roots
-	if r.Save != "" {
-		if roots, err = approve.NewRoots(r.Save); err != nil {
-			return nil, err
-		}
-		links = roots.Link
-	}
 	var outcomes []deploy.Outcome
 	if len(s.hosts) > 0 {
 		s.callAhead(ctx, s.hosts)
@@ -94,18 +110,7 @@ func Plan(ctx context.Context, e *Env, r PlanRequest) (*plan.Plan, error) {
 		for _, f := range failed {
 			outcomes = append(outcomes, deploy.Outcome{Host: f.host, State: deploy.Failed, Err: f.err})
 		}
-		d := deploy.Options{Goal: deploy.GoalBuild, Limits: s.Limits}
-		if r.Copy {
-			d.Goal = deploy.GoalPush
-		}
-		// A host is done when it was looked at, not when it is built.
-		quiet := event.SinkFunc(func(e event.Event) {
-			if e.Kind != event.Result {
-				s.View.Emit(e)
-			}
-		})
-		run := &deploy.Run{Options: d, Pool: s.conns, Here: s.ownStore(), Sink: quiet, Pushers: s.pushers()}
-		outcomes = append(outcomes, run.Hosts(ctx, jobs)...)
+		outcomes = append(outcomes, s.run(&deploy.Run{Options: d, Sink: quiet}).Hosts(ctx, jobs)...)
 	}
 	p.Source = <-state
 	s.lookAt(ctx, p, outcomes)

@@ -15,8 +15,8 @@ import (
 	"godwit/internal/secrets"
 )
 
-// preflight refuses a run that can only end badly, before anything is built or
-// touched: checks that can never succeed, two hosts that are one machine.
+// preflight refuses a run that can only end badly, before any host is changed, and
+// before anything is built that was not begun while hosts were evaluated: checks that can never succeed, two hosts that are one machine.
 func (s *session) preflight(ctx context.Context, d deployment, hosts []fleet.Host) error {
 	if d.Goal != deploy.GoalActivate {
 		return nil

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"godwit/internal/builder"
 	"godwit/internal/crash"
 	"godwit/internal/fleet"
 	"godwit/internal/host"
@@ -38,6 +39,8 @@ type session struct {
 
 	pool    *ssh.Pool
 	slow    *ssh.Pool // of connections that compress
+	chooser *builder.Chooser
+	early   *intake   // what begins before all hosts are evaluated; nil: nothing does
 	conns   host.Pool // to all hosts: with this machine, where it is one of them
 	closers []func()
 }

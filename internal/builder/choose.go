@@ -47,17 +47,6 @@ func (p *Plan) Of(host string) *Assignment {
 	return nil
 }
 
-// Close closes all builders.
-func (p *Plan) Close() {
-	seen := map[Builder]bool{}
-	for _, a := range p.Assignments {
-		if a.Builder != nil && !seen[a.Builder] {
-			seen[a.Builder] = true
-			_ = a.Builder.Close()
-		}
-	}
-}
-
 // SSHStore is an ssh store that a person named, with what it builds.
 type SSHStore struct {
 	URI      string

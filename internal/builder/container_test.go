@@ -167,12 +167,15 @@ func TestContainerOfAMac(t *testing.T) {
 	ctx := context.Background()
 	drv := instantiate(t, tool, programs("aarch64-linux"), "uname")
 	sink, events := record()
-	plan, err := Choose(ctx, Inputs{Tool: tool, Sink: sink, Settings: Settings{Engine: engine, ImageFile: file},
-		Hosts: []fleet.Host{{Name: "router", Platform: fleet.Platform{Name: "aarch64-linux"}, At: fleet.Address{Host: "router"}, Profiles: []fleet.Profile{fleet.System(drv, "")}}}})
+	chooser, err := NewChooser(ctx, Inputs{Tool: tool, Sink: sink, Settings: Settings{Engine: engine, ImageFile: file}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer plan.Close()
+	defer chooser.Close()
+	plan, err := chooser.Choose(ctx, []fleet.Host{{Name: "router", Platform: fleet.Platform{Name: "aarch64-linux"}, At: fleet.Address{Host: "router"}, Profiles: []fleet.Profile{fleet.System(drv, "")}}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	a := plan.Of("router")
 	if a == nil || a.Kind != KindContainer || !strings.Contains(a.Reason, "which this machine (aarch64-darwin) cannot build: container aarch64-linux in ") {
 		t.Fatalf("%+v, failed %v", a, plan.Failed)

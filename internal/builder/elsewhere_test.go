@@ -136,11 +136,15 @@ func TestSSHAndTarget(t *testing.T) {
 				hosts = append(hosts, hh)
 			}
 			sink, events := record()
-			plan, err := Choose(ctx, Inputs{Tool: tool, Hosts: hosts[:1], Wanted: c.wanted, SSH: pool, Sink: sink})
+			chooser, err := NewChooser(ctx, Inputs{Tool: tool, Wanted: c.wanted, SSH: pool, Sink: sink})
 			if err != nil {
 				t.Fatal(fault.Render(err))
 			}
-			defer plan.Close()
+			defer chooser.Close()
+			plan, err := chooser.Choose(ctx, hosts[:1], nil)
+			if err != nil {
+				t.Fatal(fault.Render(err))
+			}
 			a := plan.Of("big")
 			if a == nil || a.Kind != c.kind {
 				t.Fatalf("%+v %v", a, plan.Failed)

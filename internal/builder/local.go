@@ -20,7 +20,7 @@ type local struct {
 	roots string
 	via   []string // URIs of the configured builders that it counts on
 	// held are derivations whose outputs are there, with GC roots in roots.
-	held map[string]string
+	held *holdings
 }
 
 func (l *local) Name() string {
@@ -47,7 +47,7 @@ func (l *local) Build(ctx context.Context, req Request, sink event.Sink) (*Built
 	done, here := newBuilt(), localStore(l.tool)
 	items := make([]nix.RealiseItem, 0, len(req.Items))
 	for _, it := range req.Items {
-		if out, ok := l.held[it.Drv]; ok && it.Link == "" {
+		if out, ok := l.held.of(it.Drv); ok && it.Link == "" {
 			done.Outputs[it.Drv] = Output{out, here}
 			continue
 		}

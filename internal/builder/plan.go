@@ -2,8 +2,10 @@ package builder
 
 import (
 	"context"
+	"maps"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"godwit/internal/event"
@@ -15,8 +17,9 @@ import (
 
 // Inputs are what the choice depends on.
 type Inputs struct {
-	Tool  *nix.Tool
-	Hosts []fleet.Host // evaluated: with DrvPath
+	Tool *nix.Tool
+	// Hosts are those that builders may be named after, as far as they are known.
+	Hosts []fleet.Host
 	// Wanted is the command line's --builder or --build-on; "" and "auto" leave
 	// the choice to the hosts, the user's file, and godwit.
 	Wanted   string
@@ -27,17 +30,25 @@ type Inputs struct {
 	// Roots is a directory for GC roots on this machine that last as long as the
 	// run; empty: none are made (a dry run).
 	Roots string
-	// Rooted waits until the derivations of Hosts are safe from the garbage
-	// collector. May be nil.
-	Rooted func() error
 	// Wait bounds the waiting for substituters; 0: nix.DefaultMissingWait.
 	Wait time.Duration
 }
 
-// Choose finds out what is to be built for the hosts, and where. The error is
-// for what concerns the whole run; hosts that nothing can build are in
-// Plan.Failed. Nothing is started yet.
-func Choose(ctx context.Context, in Inputs) (*Plan, error) {
+// Chooser chooses for the hosts of a run one part after another, as they become known.
+// The parts share their builders.
+type Chooser struct {
+	in   Inputs
+	held *holdings
+
+	mu      sync.Mutex // one part at a time
+	hosts   map[string]fleet.Host
+	choose  chooser
+	offered []Builder
+}
+
+// NewChooser makes a Chooser. The hosts that it is given are those that builders may be
+// named after; further ones come with Choose.
+func NewChooser(ctx context.Context, in Inputs) (*Chooser, error) {
 	if in.Sink == nil {
 		in.Sink = event.Discard
 	}
@@ -45,13 +56,45 @@ func Choose(ctx context.Context, in Inputs) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	held, err := hold(ctx, in)
+	machines, problems := ParseMachines(config.Builders, config.System)
+	engines, here := &Engines{}, ThisMachine(config)
+	c := &Chooser{in: in, held: &holdings{}, hosts: map[string]fleet.Host{}}
+	t := tooling{
+		here: here, machines: machines, problems: problems, stores: in.Settings.SSH, hosts: c.hosts,
+		probe:      func(ctx context.Context, m Machine) error { return answersNix(ctx, in.Tool, m) },
+		engine:     func(ctx context.Context) EngineFacts { return engines.Facts(ctx, in.Settings.Engine) },
+		local:      func() Builder { return &local{tool: in.Tool, roots: in.Roots, held: c.held} },
+		configured: func(uris []string) Builder { return &local{tool: in.Tool, roots: in.Roots, via: uris} },
+		container:  func(system string) Builder { return NewContainer(in.Tool, engines, in.Settings, system) },
+		ssh:        func(uri string) (Builder, error) { return NewSSH(in.Tool, in.SSH, uri) },
+		target:     func(h fleet.Host) (Builder, error) { return NewTarget(in.Tool, in.SSH, h) },
+	}
+	for _, h := range in.Hosts {
+		c.hosts[h.Name] = h
+	}
+	c.choose = chooser{here: here, providers: providers(t), wanted: in.Wanted, standard: in.Settings.Default}
+	return c, nil
+}
+
+// Choose finds out what is to be built for the hosts, and where. rooted waits until
+// their derivations are safe from the garbage collector; it may be nil. The error is for
+// what concerns all of them; hosts that nothing can build are in Plan.Failed. Nothing is
+// started yet.
+func (c *Chooser) Choose(ctx context.Context, hosts []fleet.Host, rooted func() error) (*Plan, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	in := c.in
+	for _, h := range hosts {
+		c.hosts[h.Name] = h
+	}
+	held, err := hold(ctx, in, hosts)
 	if err != nil {
 		return nil, err
 	}
+	c.held.add(held)
 	var drvs []string
 	seen := map[string]bool{}
-	for _, h := range in.Hosts {
+	for _, h := range hosts {
 		for _, drv := range h.Drvs() {
 			if !seen[drv] && held[drv] == "" {
 				seen[drv] = true
@@ -59,8 +102,8 @@ func Choose(ctx context.Context, in Inputs) (*Plan, error) {
 			}
 		}
 	}
-	if in.Rooted != nil {
-		if err := in.Rooted(); err != nil {
+	if rooted != nil {
+		if err := rooted(); err != nil {
 			return nil, err
 		}
 	}
@@ -71,7 +114,7 @@ func Choose(ctx context.Context, in Inputs) (*Plan, error) {
 	if len(m.Unknown) > 0 {
 		return nil, fault.New("not in this machine's store: %s", m.Unknown[0]).Hint("evaluate again: it may have been garbage collected")
 	}
-	needs, err := Needs(in.Hosts, m, nix.ReadDerivation)
+	needs, err := Needs(hosts, m, nix.ReadDerivation)
 	if err != nil {
 		return nil, err
 	}
@@ -79,25 +122,8 @@ func Choose(ctx context.Context, in Inputs) (*Plan, error) {
 		event.On(in.Sink, "", event.StepBuilder).Warn("a cache does not answer, so more may be built than is needed: " + m.Warnings[0])
 	}
 
-	machines, problems := ParseMachines(config.Builders, config.System)
-	engines, here := &Engines{}, ThisMachine(config)
-	t := tooling{
-		here: here, machines: machines, problems: problems, stores: in.Settings.SSH, hosts: map[string]fleet.Host{},
-		probe:      func(ctx context.Context, m Machine) error { return answersNix(ctx, in.Tool, m) },
-		engine:     func(ctx context.Context) EngineFacts { return engines.Facts(ctx, in.Settings.Engine) },
-		local:      func() Builder { return &local{tool: in.Tool, roots: in.Roots, held: held} },
-		configured: func(uris []string) Builder { return &local{tool: in.Tool, roots: in.Roots, via: uris} },
-		container:  func(system string) Builder { return NewContainer(in.Tool, engines, in.Settings, system) },
-		ssh:        func(uri string) (Builder, error) { return NewSSH(in.Tool, in.SSH, uri) },
-		target:     func(h fleet.Host) (Builder, error) { return NewTarget(in.Tool, in.SSH, h) },
-	}
-	for _, h := range in.Hosts {
-		t.hosts[h.Name] = h
-	}
-	c := &chooser{here: here, providers: providers(t), wanted: in.Wanted, standard: in.Settings.Default}
-
 	p := &Plan{Missing: m, Failed: map[string]error{}}
-	for _, h := range in.Hosts {
+	for _, h := range hosts {
 		var mine []Need
 		for _, n := range needs {
 			if n.Host == h.Name {
@@ -108,7 +134,7 @@ func Choose(ctx context.Context, in Inputs) (*Plan, error) {
 		if !slices.ContainsFunc(h.Drvs(), func(drv string) bool { return held[drv] == "" }) {
 			fetch = 0
 		}
-		a, err := c.decide(ctx, h, mine, fetch)
+		a, err := c.choose.decide(ctx, h, mine, fetch)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -116,23 +142,62 @@ func Choose(ctx context.Context, in Inputs) (*Plan, error) {
 			p.Failed[h.Name] = err
 			continue
 		}
+		if !slices.Contains(c.offered, a.Builder) {
+			c.offered = append(c.offered, a.Builder)
+		}
 		p.Assignments = append(p.Assignments, a)
 		say(in.Sink, a)
 	}
 	return p, nil
 }
 
+// Close closes all builders that were chosen.
+func (c *Chooser) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, b := range c.offered {
+		_ = b.Close()
+	}
+	c.offered = nil
+}
+
+// holdings are derivations whose outputs are here, with GC roots: derivation -> output.
+type holdings struct {
+	mu sync.Mutex
+	m  map[string]string
+}
+
+func (h *holdings) add(more map[string]string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.m == nil {
+		h.m = map[string]string{}
+	}
+	maps.Copy(h.m, more)
+}
+
+// of is the output of a derivation; of nothing there is none.
+func (h *holdings) of(drv string) (string, bool) {
+	if h == nil {
+		return "", false
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out, ok := h.m[drv]
+	return out, ok
+}
+
 // hold finds the profiles that are in this machine's store already, as
 // after a deploy that changed other hosts or none, and makes GC roots for them:
 // derivation -> output path. One process does for all of them what would be a
 // question to the substituters and a process for each host.
-func hold(ctx context.Context, in Inputs) (map[string]string, error) {
+func hold(ctx context.Context, in Inputs, hosts []fleet.Host) (map[string]string, error) {
 	if in.Roots == "" {
 		return nil, nil
 	}
 	held := map[string]string{}
 	var paths []string
-	for _, h := range in.Hosts {
+	for _, h := range hosts {
 		for _, p := range h.Profiles {
 			// A look first: most systems that were never built would make Nix say no
 			// for the others, too. What is there may still not be valid.

@@ -92,6 +92,9 @@ func watched(ctx context.Context, h fleet.Host, sink event.Sink, fn func() Outco
 	start := time.Now()
 	o := fn()
 	o.Host = h.Name
+	if !o.began.IsZero() {
+		start = o.began
+	}
 	o.Duration = time.Since(start)
 	if o.Err != nil {
 		o.Err = named(h.Name, o.Err)

@@ -45,6 +45,8 @@ type Outcome struct {
 	Err      error
 	// Activation is what the guard said; empty when it did not come so far.
 	Activation activate.Result
+
+	began time.Time // before its turn in Run.Hosts; zero: then
 }
 
 // Bad tells whether the host did not reach what was asked for.

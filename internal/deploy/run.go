@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"godwit/internal/activate"
@@ -129,13 +130,22 @@ type Run struct {
 	// Settled is told how each host ended, as soon as it did. May be nil.
 	Settled func(Outcome)
 
+	gated                       sync.Once
 	builds, copies, activations Gate
+	early                       map[string]*early // of Begin, by host
+}
+
+// gates makes the gates, which what begins early shares with the others.
+func (r *Run) gates() {
+	r.gated.Do(func() {
+		l := r.Limits.orDefault()
+		r.builds, r.copies, r.activations = NewGate(l.Build), NewGate(l.Copy), NewGate(l.Activate)
+	})
 }
 
 // Hosts takes every job through its stages and gives the outcomes in order.
 func (r *Run) Hosts(ctx context.Context, jobs []Job) []Outcome {
-	l := r.Limits.orDefault()
-	r.builds, r.copies, r.activations = NewGate(l.Build), NewGate(l.Copy), NewGate(l.Activate)
+	r.gates()
 	if r.Schedule != nil && r.Schedule.Together {
 		r.activations = nil // one that waits for the others must not be in their way
 	}
@@ -175,8 +185,9 @@ func (r *Run) Hosts(ctx context.Context, jobs []Job) []Outcome {
 			r.OnBuilt(systems)
 		}
 	}()
+	begun := r.takeUp(ctx, jobs)
 	outcomes := each(ctx, hosts, nil, r.Sink, settled, func(ctx context.Context, h fleet.Host) Outcome {
-		return r.host(ctx, byName[h.Name], func(system string) { builtCh <- built{h.Name, system} })
+		return r.host(ctx, byName[h.Name], begun[h.Name], func(system string) { builtCh <- built{h.Name, system} })
 	})
 	<-announced
 	if s := r.Schedule; s != nil && s.stopped && s.OnFailure == Rollback && ctx.Err() == nil {
@@ -185,41 +196,24 @@ func (r *Run) Hosts(ctx context.Context, jobs []Job) []Outcome {
 	return outcomes
 }
 
-// host is the pipeline of one host. It calls built exactly once.
-func (r *Run) host(ctx context.Context, j Job, built func(system string)) (o Outcome) {
-	h := j.Host
-	if r.Goal > GoalBuild && !h.BuildOnly && r.Pushers.Nix != nil && r.Pushers.ssh(h) != nil {
-		// Not after a long build.
-		for _, src := range j.sources() {
-			if _, err := r.Pushers.Nix.from(src, h); err != nil {
-				built("")
-				return Outcome{Err: err}
-			}
-		}
+// host is the pipeline of one host, of which a part may have begun early. It calls
+// built exactly once.
+func (r *Run) host(ctx context.Context, j Job, begun *early, built func(system string)) (o Outcome) {
+	var m *product
+	if begun != nil {
+		m = begun.wait(ctx)
+		defer func() { o.began = begun.at }()
+	} else {
+		m = r.make(ctx, j)
 	}
-	// The connection is opened while the host is built: both take time, and a
-	// host that is down should be known early.
-	connected := make(chan error, 1)
-	if r.Goal > GoalBuild && !h.BuildOnly {
-		// h is another one once it is built.
-		go func(h fleet.Host) { defer crash.Catch(); connected <- r.connect(ctx, h) }(h)
-	}
-
-	h, stores, err := r.build(ctx, j)
-	if err != nil {
+	if m.err != nil && m.system == "" {
 		built("")
-		return Outcome{Err: err}
+		return Outcome{Err: m.err}
 	}
-	system := h.Main().Path
+	h, system := m.host, m.system
+	h.HealthChecks.Accepted = r.AcceptFailed // known only when all hosts are
 	built(system)
-	loads := loads(h, stores)
-	var in store.Endpoint
-	for _, l := range loads {
-		if slices.Contains(l.roots, system) {
-			in = l.from
-		}
-	}
-	defer func() { o.In = in }()
+	defer func() { o.In = m.in() }()
 	switch {
 	case r.Goal == GoalBuild:
 		return Outcome{State: r.state(Built), System: system, Detail: r.detail("built")}
@@ -227,43 +221,30 @@ func (r *Run) host(ctx context.Context, j Job, built func(system string)) (o Out
 		event.On(r.Sink, h.Name, event.StepCopy).Note(buildOnlyNote(r.Goal, h.Name))
 		return Outcome{State: Skipped, System: system, Detail: "build-only host: built, not touched"}
 	}
-	if err := <-connected; err != nil {
-		if r.Unreachable == SkipUnreachable && host.Retryable(err) {
-			return Outcome{State: Skipped, System: system, Detail: "does not answer: " + event.Message(err)}
+	running := false
+	if !m.copied && m.err == nil {
+		// A host that runs the system already is asked for nothing else: no copy, no
+		// plan, no activation. Its checks are run all the same. Secrets that may
+		// change it are for the plan to tell.
+		running = r.deliver(ctx, j, m, r.Admit != nil && r.UploadSecrets && len(h.Secrets) > 0)
+	}
+	if m.err != nil {
+		if m.away && r.Unreachable == SkipUnreachable && host.Retryable(m.err) {
+			return Outcome{State: Skipped, System: system, Detail: "does not answer: " + event.Message(m.err)}
 		}
-		return Outcome{Err: err, System: system}
+		return Outcome{Err: m.err, System: system}
 	}
 	conn := r.Pool.Conn(h)
-
-	// A host that runs the system already is asked for nothing else: no copy, no
-	// plan, no activation. Its checks are run all the same. Secrets that may
-	// change it are for the plan to tell.
-	plannedSecrets := r.Admit != nil && r.UploadSecrets && len(h.Secrets) > 0
-	if !plannedSecrets && activate.Plain(h) && r.runsAlready(ctx, conn, system) {
+	if running {
 		o = r.activate(ctx, h, conn, system, true)
 		o.System = system
 		return o
-	}
-
-	if err := r.nixos(ctx, h, conn); err != nil {
-		return Outcome{Err: err, System: system}
-	}
-	if err := r.oneBoot(h); err != nil && r.Goal == GoalActivate {
-		return Outcome{Err: err, System: system}
-	}
-	if len(j.Ready) > 0 {
-		loads = []load{{from: j.Source, roots: j.Ready}}
-	}
-	for _, l := range loads {
-		if err := r.push(ctx, h, conn, l.from, l.roots); err != nil {
-			return Outcome{Err: err, System: system}
-		}
 	}
 	if r.Goal == GoalPush {
 		return Outcome{State: r.state(Pushed), System: system, Detail: r.detail("pushed")}
 	}
 	if r.Admit != nil {
-		if err := r.Admit(ctx, Admission{Host: h, Conn: conn, System: system, Source: in}); err != nil {
+		if err := r.Admit(ctx, Admission{Host: h, Conn: conn, System: system, Source: m.in()}); err != nil {
 			r.release(ctx, h, conn)
 			return leftAlone(err, system)
 		}
