@@ -23,7 +23,7 @@ func TestOverlap(t *testing.T) {
 	fleet := func(word, slow string) string {
 		return w.file("network.nix", fmt.Sprintf(`{
   spare = { ... }: { imports = [ ({ ... }: { %[1]s deployment.targetUser = "deploy"; }) ({ ... }: { %[2]s }) ]; };
-  zslow = { ... }: { %[1]s deployment.buildOnly = true; %[3]s
+  zslow = { ... }: { %[1]s %[3]s
     environment.etc.slow.text = builtins.readFile (derivation { name = "slow-%[4]s"; system = "x86_64-linux"; builder = "/bin/sh";
       args = [ "-c" "i=0; while ! [ -e %[5]s ]; do i=$((i+1)); [ $i -lt 1200 ] || exit 1; sleep 0.1; done; echo slow >$out" ]; PATH = "/bin:/usr/bin"; });
   };
@@ -65,9 +65,10 @@ func TestOverlap(t *testing.T) {
 			}
 		}
 	}
+	const only = "deployment.buildOnly = true; "
 	const waits = "waits until the other hosts are evaluated"
 
-	net := fleet("overlap", "")
+	net := fleet("overlap", only)
 	before, after := play(0, waits, "deploy", net, "switch", "--upload-secrets")
 	expect(before, true, "done spare build", "done spare copy", "waiting spare copy")
 	expect(before, false, "started spare activate", "started zslow build")
@@ -76,9 +77,9 @@ func TestOverlap(t *testing.T) {
 	wrote(t, web, "overlap")
 
 	// What is wrong with the whole run stops it before anything changed, whatever was
-	// begun: here a check that can never succeed, of the last host.
-	fleet("refused", `deployment.healthChecks.cmd = [ { description = "no"; cmd = [ ]; } ];`)
-	before, after = play(1, waits, "deploy", net, "switch")
+	// begun: here that two hosts are one machine.
+	fleet("refused", `deployment.targetHost = "spare";`)
+	before, after = play(4, waits, "deploy", net, "switch")
 	expect(before, true, "done spare copy")
 	expect(after, false, "started spare activate")
 	wrote(t, web, "overlap")
@@ -87,14 +88,14 @@ func TestOverlap(t *testing.T) {
 	}
 
 	// A host that fails to be evaluated does not take the other with it.
-	fleet("alone", `environment.etc.more.text = throw "not this one";`)
+	fleet("alone", only+`environment.etc.more.text = throw "not this one";`)
 	before, after = play(3, waits, "deploy", net, "switch")
 	expect(before, true, "done spare copy")
 	expect(after, true, "failed zslow evaluate", "done spare activate")
 	wrote(t, web, "alone")
 
 	// A plan builds ahead, too, and changes nothing.
-	fleet("planned", "")
+	fleet("planned", only)
 	before, after = play(0, `waits until the other hosts are evaluated`, "plan", net, "--copy")
 	expect(before, true, "done spare build", "done spare copy")
 	expect(after, false, "started spare activate")
