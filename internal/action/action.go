@@ -69,9 +69,9 @@ type Options struct {
 	ShowTrace bool
 	// BuildArgs are further arguments of Nix's builds.
 	BuildArgs []string
-	// Impure, Overrides (input and reference), NoEvalCache and AllowBuildShell are how
+	// Impure, Overrides (input and reference), NoEvalCache, ExplainCache and AllowBuildShell are how
 	// a configuration is read; Above are settings that stand above its own.
-	Impure, NoEvalCache, AllowBuildShell bool
+	Impure, NoEvalCache, ExplainCache, AllowBuildShell bool
 	Overrides                            [][2]string
 	Above                                map[string]any
 	// Limits are how much runs at once.

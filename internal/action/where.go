@@ -68,7 +68,7 @@ func (s *session) find(ctx context.Context, f Where) error {
 func (s *session) sourceOptions() source.Options {
 	return source.Options{
 		Sink: s.View, KeepGCRoot: s.KeepResult, AllowBuildShell: s.AllowBuildShell,
-		Above: s.Above, Impure: s.Impure, Overrides: s.Overrides, Cache: s.evalCache(), Reach: s.Targets,
+		Above: s.Above, Impure: s.Impure, Overrides: s.Overrides, Cache: s.evalCache(), ExplainCache: s.ExplainCache, Reach: s.Targets,
 	}
 }
 

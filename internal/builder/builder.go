@@ -194,12 +194,7 @@ func (c Capability) Can(n Need) bool {
 			return false
 		}
 	}
-	for _, f := range n.Features {
-		if !slices.Contains(c.Features, f) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(n.Features, func(f string) bool { return !slices.Contains(c.Features, f) })
 }
 
 // idle tells that the machine would build all of needs, were it not told to build

@@ -64,12 +64,7 @@ func (s SSHStore) Can(n Need) bool {
 	if have == nil {
 		have = defaultFeatures
 	}
-	for _, f := range n.Features {
-		if !slices.Contains(have, f) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(n.Features, func(f string) bool { return !slices.Contains(have, f) })
 }
 
 // defaultFeatures are the system-features that Nix has without configuration,
@@ -156,13 +151,7 @@ func (c *chooser) nobody(ctx context.Context, q Question) error {
 
 // cannot are the needs that can does not do.
 func cannot(needs []Need, can func(Need) bool) []Need {
-	var out []Need
-	for _, n := range needs {
-		if !can(n) {
-			out = append(out, n)
-		}
-	}
-	return out
+	return slices.DeleteFunc(slices.Clone(needs), can)
 }
 
 func drvsOf(needs []Need) []string {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 
 	"godwit/internal/event"
@@ -20,7 +21,7 @@ type local struct {
 	roots string
 	via   []string // URIs of the configured builders that it counts on
 	// held are derivations whose outputs are there, with GC roots in roots.
-	held *holdings
+	held *sync.Map
 }
 
 func (l *local) Name() string {
@@ -47,9 +48,11 @@ func (l *local) Build(ctx context.Context, req Request, sink event.Sink) (*Built
 	done, here := newBuilt(), localStore(l.tool)
 	items := make([]nix.RealiseItem, 0, len(req.Items))
 	for _, it := range req.Items {
-		if out, ok := l.held.of(it.Drv); ok && it.Link == "" {
-			done.Outputs[it.Drv] = Output{out, here}
-			continue
+		if l.held != nil && it.Link == "" {
+			if out, ok := l.held.Load(it.Drv); ok {
+				done.Outputs[it.Drv] = Output{out.(string), here}
+				continue
+			}
 		}
 		items = append(items, nix.RealiseItem{Drv: it.Drv, Link: it.Link})
 	}

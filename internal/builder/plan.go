@@ -2,7 +2,6 @@ package builder
 
 import (
 	"context"
-	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -18,8 +17,6 @@ import (
 // Inputs are what the choice depends on.
 type Inputs struct {
 	Tool *nix.Tool
-	// Hosts are those that builders may be named after, as far as they are known.
-	Hosts []fleet.Host
 	// Wanted is the command line's --builder or --build-on; "" and "auto" leave
 	// the choice to the hosts, the user's file, and godwit.
 	Wanted   string
@@ -37,17 +34,15 @@ type Inputs struct {
 // Chooser chooses for the hosts of a run one part after another, as they become known.
 // The parts share their builders.
 type Chooser struct {
-	in   Inputs
-	held *holdings
-
+	in      Inputs
+	held    *sync.Map  // derivations whose outputs are here, with GC roots -> output
 	mu      sync.Mutex // one part at a time
 	hosts   map[string]fleet.Host
 	choose  chooser
 	offered []Builder
 }
 
-// NewChooser makes a Chooser. The hosts that it is given are those that builders may be
-// named after; further ones come with Choose.
+// NewChooser makes a Chooser.
 func NewChooser(ctx context.Context, in Inputs) (*Chooser, error) {
 	if in.Sink == nil {
 		in.Sink = event.Discard
@@ -58,7 +53,7 @@ func NewChooser(ctx context.Context, in Inputs) (*Chooser, error) {
 	}
 	machines, problems := ParseMachines(config.Builders, config.System)
 	engines, here := &Engines{}, ThisMachine(config)
-	c := &Chooser{in: in, held: &holdings{}, hosts: map[string]fleet.Host{}}
+	c := &Chooser{in: in, held: &sync.Map{}, hosts: map[string]fleet.Host{}}
 	t := tooling{
 		here: here, machines: machines, problems: problems, stores: in.Settings.SSH, hosts: c.hosts,
 		probe:      func(ctx context.Context, m Machine) error { return answersNix(ctx, in.Tool, m) },
@@ -68,9 +63,6 @@ func NewChooser(ctx context.Context, in Inputs) (*Chooser, error) {
 		container:  func(system string) Builder { return NewContainer(in.Tool, engines, in.Settings, system) },
 		ssh:        func(uri string) (Builder, error) { return NewSSH(in.Tool, in.SSH, uri) },
 		target:     func(h fleet.Host) (Builder, error) { return NewTarget(in.Tool, in.SSH, h) },
-	}
-	for _, h := range in.Hosts {
-		c.hosts[h.Name] = h
 	}
 	c.choose = chooser{here: here, providers: providers(t), wanted: in.Wanted, standard: in.Settings.Default}
 	return c, nil
@@ -91,13 +83,13 @@ func (c *Chooser) Choose(ctx context.Context, hosts []fleet.Host, rooted func() 
 	if err != nil {
 		return nil, err
 	}
-	c.held.add(held)
+	for drv, out := range held {
+		c.held.Store(drv, out)
+	}
 	var drvs []string
-	seen := map[string]bool{}
 	for _, h := range hosts {
 		for _, drv := range h.Drvs() {
-			if !seen[drv] && held[drv] == "" {
-				seen[drv] = true
+			if held[drv] == "" && !slices.Contains(drvs, drv) {
 				drvs = append(drvs, drv)
 			}
 		}
@@ -124,12 +116,7 @@ func (c *Chooser) Choose(ctx context.Context, hosts []fleet.Host, rooted func() 
 
 	p := &Plan{Missing: m, Failed: map[string]error{}}
 	for _, h := range hosts {
-		var mine []Need
-		for _, n := range needs {
-			if n.Host == h.Name {
-				mine = append(mine, n)
-			}
-		}
+		mine := slices.DeleteFunc(slices.Clone(needs), func(n Need) bool { return n.Host != h.Name })
 		fetch := len(m.Fetch)
 		if !slices.ContainsFunc(h.Drvs(), func(drv string) bool { return held[drv] == "" }) {
 			fetch = 0
@@ -159,32 +146,6 @@ func (c *Chooser) Close() {
 		_ = b.Close()
 	}
 	c.offered = nil
-}
-
-// holdings are derivations whose outputs are here, with GC roots: derivation -> output.
-type holdings struct {
-	mu sync.Mutex
-	m  map[string]string
-}
-
-func (h *holdings) add(more map[string]string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.m == nil {
-		h.m = map[string]string{}
-	}
-	maps.Copy(h.m, more)
-}
-
-// of is the output of a derivation; of nothing there is none.
-func (h *holdings) of(drv string) (string, bool) {
-	if h == nil {
-		return "", false
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	out, ok := h.m[drv]
-	return out, ok
 }
 
 // hold finds the profiles that are in this machine's store already, as

@@ -42,6 +42,7 @@ type globals struct {
 	dialect         string
 	impure          bool
 	noEvalCache     bool
+	explainCache    bool
 	targets         fleet.Targets // of --target: "HOST=ADDRESS", or an address alone
 	buildHost       string
 	inputs          []string // of --override-input: "name\x00reference"
@@ -94,7 +95,8 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 	f.BoolVar(&g.impure, "impure", false, "let a flake see this machine (environment, paths), as Nix's --impure does")
 	f.StringArrayVar((*[]string)(&g.targets), "target", nil, "reach a host at another address in this run: `HOST=ADDRESS`, or [user@]address[:port] alone for a single host; several with commas between them are tried in order; may be repeated")
 	f.StringVar(&g.buildHost, "build-host", "", "build on this `HOST`, over ssh; the same as --builder ssh-ng://HOST")
-	f.BoolVar(&g.noEvalCache, "no-eval-cache", false, "evaluate, also what a flake of the same content gave before")
+	f.BoolVar(&g.noEvalCache, "no-eval-cache", false, "evaluate, also what the same configuration gave before")
+	f.BoolVar(&g.explainCache, "explain-cache", false, "say whether what was evaluated is kept for the next run, and which line is to blame where it is not")
 	f.StringArrayVar(&g.inputs, "override-input", nil, "take another flake for an input, as Nix does: --override-input `INPUT REF`")
 	f.StringVar(&g.elevate, "elevate", "auto", "how to become root on hosts: auto, sudo, doas, none")
 
@@ -285,7 +287,7 @@ func (g *globals) wantedBuilder() (string, error) {
 func (g *globals) options() (o action.Options, err error) {
 	o = action.Options{
 		DryRun: g.dryRun, Verbose: g.verbose, KeepResult: g.keepResult, ResultDir: !g.json,
-		ShowTrace: g.showTrace, Impure: g.impure, NoEvalCache: g.noEvalCache, AllowBuildShell: g.allowBuildShell, Overrides: g.overrides(),
+		ShowTrace: g.showTrace, Impure: g.impure, NoEvalCache: g.noEvalCache, ExplainCache: g.explainCache, AllowBuildShell: g.allowBuildShell, Overrides: g.overrides(),
 		Engine: g.engine, Image: g.image, ImageFile: g.imageFile,
 		Elevate: g.elevate, User: g.user, Targets: g.targets, ForwardAgent: g.forwardAgent, Local: g.local, LocalAllowed: g.localAllowed,
 	}

@@ -113,7 +113,7 @@ type early struct {
 
 // wait gives what was made. When ctx ends first, it ends that, too.
 func (e *early) wait(ctx context.Context) *product {
-	stop := context.AfterFunc(ctx, e.cancel)
+	stop := context.AfterFunc(ctx, func() { defer crash.Catch(); e.cancel() })
 	defer stop()
 	<-e.done
 	return e.made

@@ -177,7 +177,11 @@ func (r *Run) Hosts(ctx context.Context, jobs []Job) []Outcome {
 		defer close(announced)
 		systems := map[string]string{}
 		for range jobs {
-			if b := <-builtCh; b.system != "" {
+			b, ok := <-builtCh
+			if !ok {
+				break // interrupted before a host began
+			}
+			if b.system != "" {
 				systems[b.host] = b.system
 			}
 		}
@@ -189,6 +193,7 @@ func (r *Run) Hosts(ctx context.Context, jobs []Job) []Outcome {
 	outcomes := each(ctx, hosts, nil, r.Sink, settled, func(ctx context.Context, h fleet.Host) Outcome {
 		return r.host(ctx, byName[h.Name], begun[h.Name], func(system string) { builtCh <- built{h.Name, system} })
 	})
+	close(builtCh)
 	<-announced
 	if s := r.Schedule; s != nil && s.stopped && s.OnFailure == Rollback && ctx.Err() == nil {
 		r.takeBack(ctx, jobs, outcomes)

@@ -1,6 +1,6 @@
-// Package evalcache keeps what pure evaluations gave, by all that went into them. An
-// entry never becomes wrong: another content has another key. It may go missing, and
-// the derivations that it names may be collected; who reads it looks.
+// Package evalcache keeps what evaluations gave, by all that went into them. An entry
+// never becomes wrong: another content has another key. It may go missing, and the
+// derivations that it names may be collected; who reads it looks.
 package evalcache
 
 import (
@@ -62,6 +62,14 @@ func (c Cache) Put(key string, more map[string]json.RawMessage) {
 		all = map[string]json.RawMessage{}
 	}
 	maps.Copy(all, more)
+	c.Set(key, all)
+}
+
+// Set is Put in place of what was kept.
+func (c Cache) Set(key string, all map[string]json.RawMessage) {
+	if c.Dir == "" || key == "" {
+		return
+	}
 	b, err := json.Marshal(all)
 	if err != nil || os.MkdirAll(c.Dir, 0o700) != nil {
 		return

@@ -141,6 +141,16 @@ type Each struct {
 	// Explain, when set, may make an error better before Failed and the event
 	// of the failure see it. It may take its time: nothing waits but its worker.
 	Explain func(ctx context.Context, name string, err error) error
+	// Aside begins lines that Expr traces for Saw, which are not shown. Saw takes the
+	// rest of each before the value that it belongs to, like Got; an error of its own ends
+	// the run. File takes each file that is evaluated.
+	Aside string
+	Saw   func(line string) error
+	File  func(path string)
+	// Again, when set, is asked whether the failure of a name is not the last word. Then
+	// nothing is said of it, and Failed is not called. said is all that Nix said; name is
+	// "" for an error that concerns all names.
+	Again func(name, said string) bool
 	// Failed takes the error of one name that cannot be evaluated, however it
 	// fails; the others go on. It is called like Got.
 	Failed func(name string, err error)
@@ -182,6 +192,7 @@ type piece struct {
 	end    int // names[end:] were taken over
 	busy   bool
 	system string
+	said   string // by the process that failed last
 }
 
 type pool struct {
@@ -360,6 +371,13 @@ func (p *pool) work(ctx context.Context, w *piece) error {
 			p.mu.Unlock()
 			continue
 		}
+		if p.e.Again != nil && p.e.Again(name, w.said) && busy {
+			p.mu.Lock()
+			w.busy = false
+			w.at++
+			p.mu.Unlock()
+			continue
+		}
 		if !busy {
 			return err // before any name: it concerns all of them
 		}
@@ -393,8 +411,11 @@ func (p *pool) process(ctx context.Context, w *piece) error {
 	p.led = true
 	p.mu.Unlock()
 
-	mark := newMark()
+	mark := NewMark()
 	args := append(slices.Clone(evalArgs), "--json")
+	if p.e.File != nil {
+		args = append(args, "-v")
+	}
 	args = append(append(append(args, p.args[w.system]...), p.e.Args...), "-")
 	alone, stop := context.WithCancel(ctx) // of this process
 	cmd := p.t.command(alone, killEvaluation, "nix-instantiate", args...)
@@ -427,7 +448,18 @@ func (p *pool) process(ctx context.Context, w *piece) error {
 		scope: func() event.Scope {
 			return event.On(p.e.Sink, current, event.StepEvaluate)
 		},
-		once: p.t.once,
+		once:  p.t.once,
+		aside: p.e.Aside,
+		saw: func(line string) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if gotErr == nil {
+				if gotErr = p.e.Saw(line); gotErr != nil {
+					stop()
+				}
+			}
+		},
+		file: p.file(),
 		marked: func(line string) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
@@ -508,7 +540,8 @@ func (p *pool) process(ctx context.Context, w *piece) error {
 	case cut:
 		return nil
 	case err != nil:
-		return p.t.Failure(ctx, cmd, err, on.errors())
+		w.said = on.errors()
+		return p.t.Failure(ctx, cmd, err, w.said)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -516,6 +549,18 @@ func (p *pool) process(ctx context.Context, w *piece) error {
 		return fault.New("nix ended without evaluating %s", w.names[w.at])
 	}
 	return nil
+}
+
+// file passes files on one at a time.
+func (p *pool) file() func(string) {
+	if p.e.File == nil {
+		return nil
+	}
+	return func(path string) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.e.File(path)
+	}
 }
 
 // lateReader is a text that is made when it is first read.
@@ -540,7 +585,8 @@ func (t *Tool) once(line string) bool {
 	return t.said.new(line)
 }
 
-func newMark() string {
+// NewMark is a word that nothing else can have written.
+func NewMark() string {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // crypto/rand.Read never fails
 	return "godwit-" + hex.EncodeToString(b[:])
@@ -564,6 +610,11 @@ type watch struct {
 	marked func(line string)
 	scope  func() event.Scope
 	once   func(line string) bool // whether a line that concerns no name is new; nil: it is
+
+	// aside begins traced lines for saw, and file takes evaluated files, of -v; nil: there are none.
+	aside string
+	saw   func(line string)
+	file  func(path string)
 
 	over        bool     // nothing but marks is of interest any more
 	failed      []string // what Nix said at level 0 that is neither trace nor warning
@@ -639,6 +690,16 @@ func (w *watch) line(line string) {
 	}
 	if rest, ok := strings.CutPrefix(m.Msg, "trace: "+w.mark+" "); ok && w.mark != "" {
 		w.marked(rest)
+		return
+	}
+	if rest, ok := strings.CutPrefix(m.Msg, "trace: "+w.aside+" "); ok && w.aside != "" {
+		w.saw(rest)
+		return
+	}
+	if w.file != nil && m.Level > 3 { // of -v
+		if path, ok := strings.CutPrefix(text.Strip(m.Msg), "evaluating file '"); ok {
+			w.file(strings.TrimSuffix(path, "'"))
+		}
 		return
 	}
 	_ = json.Unmarshal([]byte(raw), &keys)

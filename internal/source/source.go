@@ -124,9 +124,10 @@ type Options struct {
 	// Reach is where to reach hosts in this run, whatever the configuration says of the
 	// address, and of the user and the port where it names any.
 	Reach fleet.Targets
-	// Cache is the directory where results of pure evaluations are kept; empty: none are,
-	// and none are taken from there.
-	Cache string
+	// Cache is the directory where results of evaluations are kept; empty: none are, and
+	// none are taken from there. ExplainCache says why some are not.
+	Cache        string
+	ExplainCache bool
 	// Named is told the names of all hosts, before any event of a host. May be nil.
 	Named func(names []string)
 	// Sink takes events of step evaluate.

@@ -124,7 +124,7 @@ func (r *Reader) begin(ctx context.Context, req source.Request, m *memory) *ahea
 	if m == nil || len(req.Platforms) > 0 || r.opts.Fallback != "" && r.opts.Fallback != m.Fallback {
 		return nil
 	}
-	guess := &Reader{about: source.About{At: r.about.At, Names: m.Names, OrderingTags: m.OrderingTags}, tool: r.tool, dialect: r.dialect, opts: r.opts}
+	guess := &Reader{about: source.About{At: r.about.At, Names: m.Names, OrderingTags: m.OrderingTags}, tool: r.tool, dialect: r.dialect, opts: r.opts, watch: r.watch, unwatched: r.unwatched}
 	guess.opts.Fallback = m.Fallback
 	first, err := guess.first(req)
 	if err != nil || first.twice || len(first.names) == 0 {

@@ -260,17 +260,23 @@ func (r *Reader) evaluate(ctx context.Context, q query, res *source.Result) ([]f
 		}
 		return nil
 	}
+	env := r.env(source.Hosts, q.names)
 	key := r.depends(ctx, func(r *Reader) (string, error) { return q.host(r.call(q.request)) })
+	if r.watch != nil {
+		key = r.watchedKey(ctx, host)
+	}
 	fresh := map[string]json.RawMessage{}
-	names := r.again(key, q, take)
+	names := r.again(key, q, env, take)
 	start := func() {
+		if !begun {
+			run.Start(fmt.Sprintf("evaluating %s", text.Count(len(names), "host")))
+		}
 		begun = true
-		run.Start(fmt.Sprintf("evaluating %s", text.Count(len(names), "host")))
 	}
 	each := nix.Each{
 		Names:   names,
 		Expr:    host,
-		Env:     r.env(source.Hosts, q.names),
+		Env:     env,
 		Args:    r.args(),
 		System:  r.system(q.request.Platforms),
 		Workers: r.opts.Workers,
@@ -307,16 +313,23 @@ func (r *Reader) evaluate(ctx context.Context, q query, res *source.Result) ([]f
 			return nil
 		}
 	}
-	if err = r.tool.EvalEach(ctx, each); err != nil {
+	if err = r.evalEach(ctx, each, key, fresh, func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+			_, ok := got[name]
+			return ok || slices.ContainsFunc(res.Failed, func(f source.HostError) bool { return f.Host == name })
+		})
+	}); err != nil {
 		if begun && !errors.Is(context.Cause(ctx), errGuess) {
 			run.End("", err)
 		}
 		return nil, err
 	}
-	r.cache().Put(key, fresh)
 	if begun {
 		run.End(fmt.Sprintf("%s in %s", text.Count(len(got), "host"), time.Since(began).Round(100*time.Millisecond)), nil)
 	}
+	r.explainCache()
 	slices.SortStableFunc(res.Failed, func(a, b source.HostError) int {
 		return slices.Index(r.about.Names, a.Host) - slices.Index(r.about.Names, b.Host)
 	})

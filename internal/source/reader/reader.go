@@ -31,6 +31,10 @@ type Reader struct {
 	notes   []string
 	raw     json.RawMessage // what the configuration said of itself
 	ahead   *ahead          // nil: nothing was begun
+	// watch is how a file is evaluated so that results can be kept; nil: they are not, for
+	// the reason unwatched, or since it is a flake.
+	watch     *watched
+	unwatched error
 }
 
 // Open reads the names of the hosts and what the configuration says of itself, which
@@ -60,9 +64,14 @@ func Open(ctx context.Context, tool *nix.Tool, d *source.Dialect, at source.Loca
 		r.named()
 		return r, nil
 	}
+	if at.Flake == "" && opts.Cache != "" {
+		r.watch, r.unwatched = r.prepare(ctx)
+	}
 	var before *memory
 	if opts.Ahead != nil {
 		before = r.remembered()
+	}
+	if opts.Ahead != nil && !r.knownAll(ctx, *opts.Ahead, before) {
 		if done, err := r.openAhead(ctx, before); done || err != nil {
 			r.keepSummary(ctx)
 			return r, err

@@ -3,6 +3,8 @@ package reader
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"maps"
 	"os"
 	"strings"
 
@@ -85,13 +87,83 @@ func (r *Reader) summaryKey(ctx context.Context) string {
 	return r.depends(ctx, func(r *Reader) (string, error) { return r.call(source.Request{}) + ".summary", nil })
 }
 
+// watchedKey is the key of an evaluation that is watched: all that is known of it before.
+// What it asked of its environment is in the entry.
+func (r *Reader) watchedKey(ctx context.Context, expr string) string {
+	c, err := r.tool.Config(ctx)
+	if err != nil || r.watch.sum == "" {
+		return ""
+	}
+	return evalcache.Key(r.watch.sum, c.Fingerprint(), r.tool.Version.String(), strings.Join(r.args(), "\x00"), expr)
+}
+
+// evalEach evaluates what was not evaluated before, watched where that is possible, and
+// keeps what it gave. left are the names without a result.
+func (r *Reader) evalEach(ctx context.Context, each nix.Each, key string, fresh map[string]json.RawMessage, left func() []string) error {
+	w := r.watch
+	if w == nil || w.sum == "" || len(each.Names) == 0 {
+		err := r.tool.EvalEach(ctx, each)
+		if err == nil && w == nil {
+			r.cache().Put(key, fresh)
+		}
+		return err
+	}
+	alone, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watching, err := w.each(each, cancel)
+	if err != nil {
+		return err
+	}
+	err = r.tool.EvalEach(alone, watching)
+	if ctx.Err() != nil || errors.Is(err, errGuess) {
+		return err
+	}
+	defer w.remember(r.opts.Cache)
+	if kept := w.keep(r.cache(), key, w.environ(each.Env), maps.Clone(fresh)); kept != nil && w.blame == nil {
+		w.blame = &blame{What: kept.Error()}
+	}
+	// Also what failed: the error of an evaluation as Nix does it is the one that counts.
+	if each.Names = left(); len(each.Names) == 0 {
+		return nil
+	}
+	if w.led {
+		each.Expr, each.Lead = "("+each.Expr+").each", nil
+	}
+	return r.tool.EvalEach(ctx, each)
+}
+
+// explainCache says whether results are kept, and which line is to blame where not.
+func (r *Reader) explainCache() {
+	if !r.opts.ExplainCache {
+		return
+	}
+	switch {
+	case r.opts.Cache == "":
+		r.on().Note("results are not kept: --no-eval-cache")
+	case r.about.At.Locked != nil && r.about.At.Locked.Key == "":
+		r.on().Note("results are not kept: the flake is not evaluated purely")
+	case r.unwatched != nil:
+		r.on().Note("results are not kept: " + r.unwatched.Error())
+	case r.watch != nil && r.watch.blame != nil:
+		r.on().Note("results are not kept: " + r.watch.blame.String())
+	case r.watch != nil && r.watch.failed != "":
+		r.on().Note("not all results are kept: " + lastLine(r.watch.failed))
+	default:
+		r.on().Note("results are kept")
+	}
+}
+
 // again takes what was evaluated before and gives the names of the other hosts of a
 // query, which have to be evaluated.
-func (r *Reader) again(key string, q query, take func(name string, value json.RawMessage) error) []string {
+func (r *Reader) again(key string, q query, env []string, take func(name string, value json.RawMessage) error) []string {
 	if key == "" || q.lead != nil {
 		return q.names
 	}
 	kept := r.cache().Get(key)
+	what := "the flake has not changed"
+	if r.watch != nil {
+		kept, what = r.watch.kept(r.cache(), key, r.watch.environ(env)), "nothing that they read has changed"
+	}
 	names := []string{}
 	for _, name := range q.names {
 		if value, ok := kept[name]; !ok || !instantiated(value) || take(name, value) != nil {
@@ -99,9 +171,35 @@ func (r *Reader) again(key string, q query, take func(name string, value json.Ra
 		}
 	}
 	if n := len(q.names) - len(names); n > 0 {
-		r.on().Note(text.Count(n, "host") + " as evaluated before: the flake has not changed")
+		r.on().Note(text.Count(n, "host") + " as evaluated before: " + what)
 	}
 	return names
+}
+
+// knownAll tells whether a request needs no evaluation of hosts.
+func (r *Reader) knownAll(ctx context.Context, req source.Request, m *memory) bool {
+	if r.watch == nil || m == nil {
+		return false
+	}
+	guess := *r
+	guess.about = source.About{At: r.about.At, Names: m.Names, OrderingTags: m.OrderingTags}
+	guess.opts.Fallback = m.Fallback
+	first, err := guess.first(req)
+	if err != nil {
+		return false
+	}
+	host, err := first.query.host(guess.call(req))
+	if err != nil {
+		return false
+	}
+	env := guess.env(source.Hosts, first.names)
+	kept := r.watch.kept(r.cache(), guess.watchedKey(ctx, host), r.watch.environ(env))
+	for _, name := range first.names {
+		if value, ok := kept[name]; !ok || !instantiated(value) {
+			return false
+		}
+	}
+	return true
 }
 
 // keepable says whether nothing in a host's metadata is a secret: the text of one, or a
