@@ -72,8 +72,8 @@ type Options struct {
 	// Impure, Overrides (input and reference), NoEvalCache, ExplainCache and AllowBuildShell are how
 	// a configuration is read; Above are settings that stand above its own.
 	Impure, NoEvalCache, ExplainCache, AllowBuildShell bool
-	Overrides                            [][2]string
-	Above                                map[string]any
+	Overrides                                          [][2]string
+	Above                                              map[string]any
 	// Limits are how much runs at once.
 	Limits deploy.Limits
 	// Builder is where to build, in the words of --builder; the others are of the
