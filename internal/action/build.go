@@ -13,6 +13,7 @@ import (
 	"godwit/internal/deploy"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/intake"
 	"godwit/internal/nix"
 	"godwit/internal/regular"
 	"godwit/internal/scratch"
@@ -66,7 +67,7 @@ func (s *session) ownStore() store.Endpoint {
 // was begun already. What exists already comes from the store that has it. Hosts that
 // nothing can build for fail.
 func (s *session) jobs(ctx context.Context, hosts []fleet.Host, link func(host string) string) (jobs []deploy.Job, failed []hostFailure, err error) {
-	build := slices.DeleteFunc(slices.Clone(hosts), func(h fleet.Host) bool { return len(h.Drvs()) == 0 || s.early.began(h) != nil })
+	build := slices.DeleteFunc(slices.Clone(hosts), func(h fleet.Host) bool { return len(h.Drvs()) == 0 || s.early.Began(h) != nil })
 	chosen := &builder.Plan{}
 	if len(build) > 0 {
 		chooser, err := s.builders(ctx)
@@ -90,7 +91,7 @@ func (s *session) jobs(ctx context.Context, hosts []fleet.Host, link func(host s
 			jobs = append(jobs, j)
 			continue
 		}
-		if j := s.early.began(h); j != nil {
+		if j := s.early.Began(h); j != nil {
 			jobs = append(jobs, *j)
 			continue
 		}
@@ -98,14 +99,9 @@ func (s *session) jobs(ctx context.Context, hosts []fleet.Host, link func(host s
 			failed = append(failed, hostFailure{h.Name, err})
 			continue
 		}
-		jobs = append(jobs, jobOf(h, chosen.Of(h.Name), link))
+		jobs = append(jobs, intake.JobOf(h, chosen.Of(h.Name), link))
 	}
 	return jobs, failed, nil
-}
-
-// jobOf is the job of a host that has a builder.
-func jobOf(h fleet.Host, a *builder.Assignment, link func(host string) string) deploy.Job {
-	return deploy.Job{Host: h, Builder: a.Builder, Needs: a.Needs, Prepare: a.Prepare, Link: link(h.Name)}
 }
 
 // hostFailure is a host that nothing can build for.

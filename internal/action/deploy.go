@@ -10,6 +10,7 @@ import (
 	"godwit/internal/deploy"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/intake"
 	"godwit/internal/plan"
 	"godwit/internal/source"
 )
@@ -180,7 +181,7 @@ func (s *session) known(ctx context.Context, from Origin, d *deployment) error {
 	l.systems, l.header, l.probe = true, true, true
 	l.call, l.change = d.Goal > deploy.GoalBuild && !d.DryRun, d.Goal > deploy.GoalBuild
 	if _, ok := from.(Configured); ok && s.source == nil && d.targets == "" && !d.DryRun {
-		l.early = s.newIntake(ctx, l.profiles)
+		l.early = intake.New()
 	}
 	l.opened = func() error {
 		if d.settle != nil {
@@ -198,7 +199,7 @@ func (s *session) known(ctx context.Context, from Origin, d *deployment) error {
 		if err != nil {
 			return err
 		}
-		return l.early.start(&deploy.Run{Options: d.Options, Sink: s.View}, func(hosts []fleet.Host) error {
+		return s.startEarly(ctx, &l, &deploy.Run{Options: d.Options, Sink: s.View}, func(hosts []fleet.Host) error {
 			if d.Goal != deploy.GoalActivate {
 				return nil
 			}
@@ -265,7 +266,7 @@ func (s *session) runJobs(ctx context.Context, d deployment, hosts []fleet.Host,
 	}
 	var link func(string) string
 	if s.early != nil {
-		link = s.early.links
+		link = s.early.Link
 	} else {
 		var err error
 		if link, err = s.rootLinks(); err != nil {

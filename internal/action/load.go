@@ -3,6 +3,7 @@ package action
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/host"
+	"godwit/internal/intake"
 	"godwit/internal/paths"
 	"godwit/internal/source"
 	"godwit/internal/source/all"
@@ -41,7 +43,7 @@ type loadRequest struct {
 	// opened is called when the configuration is open and its hosts are about to be
 	// evaluated. It may start early, which is told of each host that is.
 	opened func() error
-	early  *intake
+	early  *intake.Intake
 }
 
 // load opens a configuration and evaluates what the selection needs.
@@ -63,9 +65,9 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 			if call != nil {
 				call(h)
 			}
-			r.early.take(h)
+			r.early.Take(h)
 		}
-		defer r.early.end()
+		defer r.early.End()
 	}
 	told := s.source != nil // the hosts, by a saved plan or with --to
 	if !told {
@@ -86,8 +88,9 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 	if err := s.mustChoose(r); err != nil {
 		return err
 	}
-	for _, pair := range sortedPairs(s.source.About().NixConfig) {
-		s.tool = s.tool.With([][2]string{pair})
+	settings := s.source.About().NixConfig
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		s.tool = s.tool.With([][2]string{{name, settings[name]}})
 	}
 	if r.opened != nil {
 		if err := r.opened(); err != nil {
@@ -104,12 +107,12 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 		}
 	}
 	s.result = res
-	if res.Fleet.Hosts, err = onlyProfiles(res.Fleet.Hosts, r.profiles); err != nil {
+	if res.Fleet.Hosts, err = fleet.OnlyProfiles(res.Fleet.Hosts, r.profiles); err != nil {
 		return err
 	}
 	s.hosts, s.broken = res.Fleet.Hosts, res.Failed
 	if told {
-		if err := retarget(s.hosts, s.Targets); err != nil {
+		if err := s.Targets.ApplyAll(s.hosts); err != nil {
 			return err
 		}
 	}
@@ -131,21 +134,6 @@ func (s *session) load(ctx context.Context, r loadRequest) error {
 	}
 	if len(names) == 0 {
 		return fault.New("no hosts selected").Hint("godwit hosts %s shows all hosts with their tags", r.where)
-	}
-	return nil
-}
-
-// retarget gives hosts that are not from a configuration the addresses of this run.
-func retarget(hosts []fleet.Host, targets fleet.Targets) error {
-	var names []string
-	for _, h := range hosts {
-		names = append(names, h.Name)
-	}
-	if err := targets.Check(names, names); err != nil {
-		return err
-	}
-	for i := range hosts {
-		targets.Apply(&hosts[i])
 	}
 	return nil
 }
@@ -183,7 +171,7 @@ func (s *session) askHosts(ctx context.Context, r source.Request, res *source.Re
 		}
 		ctx, cancel := awake.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
-		system, err := platformOf(ctx, s.conns.Conn(h))
+		system, err := host.Platform(ctx, s.conns.Conn(h))
 		if err != nil {
 			return deploy.Outcome{Err: err}
 		}
@@ -226,27 +214,6 @@ func (s *session) rooting(res *source.Result, err error) (*source.Result, error)
 	return res, err
 }
 
-// platformOf is the Nix system of a live host: that of the system that it
-// runs, or else of its processor.
-func platformOf(ctx context.Context, h host.Conn) (string, error) {
-	out, err := h.Output(ctx, host.Cmd{Script: `cat /run/current-system/system 2>/dev/null || { uname -m; uname -s; }`})
-	if err != nil {
-		return "", err
-	}
-	words := strings.Fields(out)
-	switch {
-	case len(words) == 1 && strings.Contains(words[0], "-"):
-		return words[0], nil
-	case len(words) == 2:
-		cpu := map[string]string{"arm64": "aarch64", "amd64": "x86_64"}[words[0]]
-		if cpu == "" {
-			cpu = words[0]
-		}
-		return cpu + "-" + strings.ToLower(words[1]), nil
-	}
-	return "", fmt.Errorf("the host says %q", out)
-}
-
 // callEvaluated opens connections to hosts that are evaluated while others still
 // are, when that takes long. It gives the function that is told of them, and the
 // end of it.
@@ -269,46 +236,6 @@ func (s *session) callEvaluated(ctx context.Context) (evaluated func(fleet.Host)
 		}()
 	}
 	return evaluated, func() { timer.Stop(); close(over) }
-}
-
-// onlyProfiles leaves hosts the profiles of these names, and leaves out the hosts that
-// have none of them. No names: all is left as it is. A name that no host has is an error.
-func onlyProfiles(hosts []fleet.Host, names []string) ([]fleet.Host, error) {
-	if len(names) == 0 {
-		return hosts, nil
-	}
-	var out []fleet.Host
-	var all []string
-	found := map[string]bool{}
-	for _, h := range hosts {
-		var mine []fleet.Profile
-		for _, p := range h.Profiles {
-			if !slices.Contains(all, p.Name) {
-				all = append(all, p.Name)
-			}
-			if slices.Contains(names, p.Name) {
-				found[p.Name] = true
-				mine = append(mine, p)
-			}
-		}
-		if h.Profiles = mine; len(mine) > 0 {
-			out = append(out, h)
-		}
-	}
-	for _, n := range names {
-		if found[n] || len(hosts) == 0 {
-			continue
-		}
-		f := fault.New("none of the hosts has a profile '%s'", n)
-		if near := fleet.Nearest(n, all); near != "" {
-			f.Hint("did you mean --profile %s?", near)
-		}
-		if len(all) > 0 {
-			f.Hint("profiles: %s", strings.Join(all, ", "))
-		}
-		return nil, f
-	}
-	return out, nil
 }
 
 // mustChoose refuses to change all hosts where the configuration wants some to be chosen.
@@ -339,19 +266,6 @@ func Memory() string {
 		return ""
 	}
 	return filepath.Join(dir, "networks")
-}
-
-func sortedPairs(m map[string]string) [][2]string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	out := make([][2]string, len(keys))
-	for i, k := range keys {
-		out[i] = [2]string{k, m[k]}
-	}
-	return out
 }
 
 const (

@@ -23,14 +23,14 @@ func TestOnlyProfiles(t *testing.T) {
 		{Name: "a", Profiles: []fleet.Profile{{Name: "system", Kind: fleet.NixOS}, {Name: "ana", Kind: fleet.Home, User: "ana"}}},
 		{Name: "b", Profiles: []fleet.Profile{{Name: "system", Kind: fleet.NixOS}}},
 	}
-	got, err := onlyProfiles(hosts, []string{"ana"})
+	got, err := fleet.OnlyProfiles(hosts, []string{"ana"})
 	if err != nil || len(got) != 1 || got[0].Name != "a" || len(got[0].Profiles) != 1 || got[0].Profiles[0].Name != "ana" || len(hosts[0].Profiles) != 2 {
 		t.Errorf("%+v %v", got, err)
 	}
-	if got, err := onlyProfiles(hosts, nil); err != nil || len(got) != 2 {
+	if got, err := fleet.OnlyProfiles(hosts, nil); err != nil || len(got) != 2 {
 		t.Errorf("%+v %v", got, err)
 	}
-	if _, err := onlyProfiles(hosts, []string{"anna"}); err == nil || !strings.Contains(fault.Render(err), "none of the hosts has a profile 'anna'") || !strings.Contains(fault.Render(err), "did you mean --profile ana?") {
+	if _, err := fleet.OnlyProfiles(hosts, []string{"anna"}); err == nil || !strings.Contains(fault.Render(err), "none of the hosts has a profile 'anna'") || !strings.Contains(fault.Render(err), "did you mean --profile ana?") {
 		t.Errorf("%v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"godwit/internal/deploy"
 	"godwit/internal/event"
 	"godwit/internal/fleet"
+	"godwit/internal/intake"
 	"godwit/internal/plan"
 )
 
@@ -55,7 +56,7 @@ func Plan(ctx context.Context, e *Env, r PlanRequest) (*plan.Plan, error) {
 	var roots *approve.Roots
 	load := loadRequest{where: r.Where, selection: r.Selection, profiles: r.Profiles, systems: true, probe: true, call: true}
 	if s.source == nil {
-		load.early = s.newIntake(ctx, r.Profiles)
+		load.early = intake.New()
 	}
 	load.opened = func() (err error) {
 		if r.SecretsUnsaid {
@@ -72,7 +73,7 @@ func Plan(ctx context.Context, e *Env, r PlanRequest) (*plan.Plan, error) {
 		if err != nil || load.early == nil {
 			return err
 		}
-		return load.early.start(&deploy.Run{Options: d, Sink: quiet}, func(hosts []fleet.Host) error { return preflightChecks(hosts, r.Options) }, links)
+		return s.startEarly(ctx, &load, &deploy.Run{Options: d, Sink: quiet}, func(hosts []fleet.Host) error { return preflightChecks(hosts, r.Options) }, links)
 	}
 	if err := s.load(ctx, load); err != nil {
 		return nil, err

@@ -22,10 +22,10 @@ func TestHostsOf(t *testing.T) {
 
 func TestRetarget(t *testing.T) {
 	hosts := []fleet.Host{{Name: "a", At: fleet.Address{Host: "a", User: "u"}}, {Name: "b", At: fleet.Address{Host: "b"}}}
-	if err := retarget(hosts, fleet.Targets{"a=10.0.0.1,x:2"}); err != nil || hosts[0].At.Host != "10.0.0.1" || hosts[0].At.Also[0] != "x:2" || hosts[0].At.User != "u" || hosts[1].At.Host != "b" {
+	if err := (fleet.Targets{"a=10.0.0.1,x:2"}).ApplyAll(hosts); err != nil || hosts[0].At.Host != "10.0.0.1" || hosts[0].At.Also[0] != "x:2" || hosts[0].At.User != "u" || hosts[1].At.Host != "b" {
 		t.Errorf("%v, %+v", err, hosts)
 	}
-	if err := retarget(hosts, fleet.Targets{"c=x"}); err == nil || !strings.Contains(err.Error(), "there is no host 'c'") {
+	if err := (fleet.Targets{"c=x"}).ApplyAll(hosts); err == nil || !strings.Contains(err.Error(), "there is no host 'c'") {
 		t.Error(err)
 	}
 }

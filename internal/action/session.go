@@ -8,6 +8,7 @@ import (
 	"godwit/internal/crash"
 	"godwit/internal/fleet"
 	"godwit/internal/host"
+	"godwit/internal/intake"
 	"godwit/internal/nix"
 	"godwit/internal/source"
 	"godwit/internal/source/all"
@@ -40,8 +41,8 @@ type session struct {
 	pool    *ssh.Pool
 	slow    *ssh.Pool // of connections that compress
 	chooser *builder.Chooser
-	early   *intake   // what begins before all hosts are evaluated; nil: nothing does
-	conns   host.Pool // to all hosts: with this machine, where it is one of them
+	early   *intake.Intake // what begins before all hosts are evaluated; nil: nothing does
+	conns   host.Pool      // to all hosts: with this machine, where it is one of them
 	closers []func()
 }
 

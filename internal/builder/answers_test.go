@@ -172,7 +172,6 @@ func TestBuildersByName(t *testing.T) {
 	if p.Of("b") != &p.Assignments[1] || p.Of("d") != nil {
 		t.Error("assignments by name")
 	}
-	p.Close()
 
 	noNix := func() (*nix.Tool, error) { return nil, errors.New("no Nix") }
 	for word, want := range map[string]string{"": "no Nix", "local": "no Nix", "root@big": "there is no such builder", "nope://x": "nope"} {

@@ -87,3 +87,18 @@ func (t Targets) Check(all, selected []string) error {
 	}
 	return nil
 }
+
+// ApplyAll gives hosts that are not from a configuration the addresses of this run.
+func (t Targets) ApplyAll(hosts []Host) error {
+	var names []string
+	for _, h := range hosts {
+		names = append(names, h.Name)
+	}
+	if err := t.Check(names, names); err != nil {
+		return err
+	}
+	for i := range hosts {
+		t.Apply(&hosts[i])
+	}
+	return nil
+}
