@@ -133,7 +133,9 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 	b.GroupID = "tools"
 	su := newSudoers(a)
 	su.GroupID = "tools"
-	root.AddCommand(b, su, newRepl(), newDocs(a), newMan(), newVersion(a))
+	dr := newDoctor(a)
+	dr.GroupID = "tools"
+	root.AddCommand(b, su, dr, newRepl(), newDocs(a), newMan(), newVersion(a))
 	root.SetHelpCommandGroupID("tools")
 	root.SetCompletionCommandGroupID("tools")
 	root.InitDefaultHelpCmd()

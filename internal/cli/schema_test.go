@@ -14,6 +14,7 @@ import (
 	"godwit/internal/action"
 	"godwit/internal/builder"
 	"godwit/internal/cli/show"
+	"godwit/internal/doctor"
 	"godwit/internal/event"
 	"godwit/internal/history"
 	"godwit/internal/plan"
@@ -32,6 +33,7 @@ var reports = map[string]struct {
 	"status":   {"godwit status --json (docs/history.md)", action.Fleet{}},
 	"history":  {"godwit history --json (docs/history.md)", []history.Entry{}},
 	"diff":     {"godwit diff --json (docs/history.md)", action.Difference{}},
+	"doctor":   {"godwit doctor --json", doctor.Checkup{}},
 	"version":  {"godwit version --json", about.Info{}},
 	"hosts":    {"godwit hosts --json", []show.Host{}},
 	"builders": {"godwit builder list --json and builder status --json (docs/builders.md)", []builder.Status{}},
@@ -44,7 +46,7 @@ func TestSchemas(t *testing.T) {
 	dir := "../../docs/schemas"
 	for name, report := range reports {
 		r := &jsonschema.Reflector{AllowAdditionalProperties: true, Anonymous: true}
-		for _, of := range []string{"plan", "closure", "history", "hoststate", "event", "builder", "fleet", "lock", "activate", "reboot", "action", "version"} {
+		for _, of := range []string{"plan", "closure", "history", "hoststate", "event", "builder", "fleet", "lock", "activate", "reboot", "action", "version", "doctor"} {
 			if err := r.AddGoComments("godwit/internal/cli", "../"+of, jsonschema.WithFullComment()); err != nil {
 				t.Fatal(err)
 			}

@@ -30,6 +30,8 @@ func TestLock(t *testing.T) {
 	bo := func(args ...string) result { return w.runEnv([]string{"USER=bo"}, args...) }
 	bo("lock", net, "spare", "--message", "mine").exits(3).says("locked already by ana", "--replace")
 	bo("status", net, "--no-eval").exits(0).shows("locked by ana", why)
+	bo("doctor", net, "spare").exits(0).shows("this machine", "✓ nix ", "✓ ssh ", "spare", "✓ login", "✓ root", "✓ systemd", "✓ clock", "free in /nix", "boot-loader", "locked by ana", "godwit unlock spare")
+	bo("doctor", net, "--json").exits(0).shows(`"check": "lock"`, `"level": "warn"`)
 	bo("deploy", net, "switch").exits(0) // it runs that already: nothing to keep it from
 	w.fleetOf(service("locked-out"), map[string]string{"spare": amd64 + `deployment.secrets.a = { source = "key"; destination = "/var/keys/lock"; owner.user = "root"; owner.group = "root"; };`})
 	w.file("key", "sesame\n")
@@ -52,7 +54,7 @@ func TestLock(t *testing.T) {
 	if data, err := os.ReadFile(trace); err != nil || json.Unmarshal(data, &spans) != nil {
 		t.Errorf("the trace: %v\n%s", err, data)
 	}
-	for _, step := range []string{"evaluate", "connect", "build", "copy", "plan", "activate"} {
+	for _, step := range []string{"evaluate", "connect", "build", "copy", "activate"} {
 		if !slices.ContainsFunc(spans, func(s span) bool { return s.Ph == "X" && strings.HasPrefix(s.Name, step) && s.Dur > 0 }) {
 			t.Errorf("the trace has no %s: %+v", step, spans)
 		}

@@ -10,7 +10,7 @@ import (
 )
 
 // reports are the verbs whose --json is one value; of the other verbs it is events.
-var reports = map[string]string{"plan": "plan", "status": "status", "history": "history", "diff": "diff", "hosts": "hosts"}
+var reports = map[string]string{"plan": "plan", "status": "status", "history": "history", "diff": "diff", "hosts": "hosts", "doctor": "doctor"}
 
 // events are verbs whose --json is a line for each event.
 var events = []string{"build", "push", "deploy", "confirm", "rollback", "check-health", "upload-secrets", "exec", "gc", "lock", "unlock"}

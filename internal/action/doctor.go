@@ -1,0 +1,81 @@
+package action
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"godwit/internal/deploy"
+	"godwit/internal/doctor"
+	"godwit/internal/event"
+	"godwit/internal/fleet"
+	"godwit/internal/hoststate"
+	"godwit/internal/reboot"
+)
+
+// DoctorRequest asks for what would stop or hinder a deploy.
+type DoctorRequest struct {
+	HostsRequest
+	// Hosts asks hosts, too: those of the request. Without it no configuration is read.
+	Hosts bool
+}
+
+// Doctor looks at this machine, and at hosts. It changes nothing.
+func Doctor(ctx context.Context, e *Env, r DoctorRequest) (*doctor.Checkup, error) {
+	s := e.open()
+	defer s.close()
+	out := &doctor.Checkup{}
+	out.Add(doctor.Here(ctx, e.Getenv, s.Engine)...)
+	if !r.Hosts || ctx.Err() != nil {
+		return out, ctx.Err()
+	}
+	if err := s.openPool(); err != nil {
+		return nil, err
+	}
+	if err := s.load(ctx, loadRequest{where: r.Where, selection: r.Where.selection(r.Selection), call: true}); err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex
+	by := map[string][]doctor.Finding{}
+	found := func(name string, list ...doctor.Finding) {
+		mu.Lock()
+		defer mu.Unlock()
+		by[name] = append(by[name], list...)
+	}
+	for _, b := range s.broken {
+		found(b.Host, doctor.NoAnswer(b.Host, b.Err))
+	}
+	reach := func(ctx context.Context, h fleet.Host) error {
+		if h.BuildOnly {
+			return nil
+		}
+		err := s.conns.Conn(h).Connect(ctx)
+		if err != nil {
+			found(h.Name, doctor.NoAnswer(h.Name, err))
+		}
+		return err
+	}
+	deploy.Reached(ctx, s.hosts, s.Limits.Look, event.Discard, reach, func(ctx context.Context, h fleet.Host) deploy.Outcome {
+		if h.BuildOnly {
+			return deploy.Outcome{}
+		}
+		conn := s.conns.Conn(h)
+		asked := time.Now()
+		facts, err := hoststate.Look(ctx, conn, h.Name)
+		if err != nil {
+			found(h.Name, doctor.NoAnswer(h.Name, err))
+			return deploy.Outcome{}
+		}
+		asked = asked.Add(time.Since(asked) / 2)
+		loader, err := reboot.Probe(ctx, conn, h.Name)
+		found(h.Name, doctor.Host(h.Name, facts, asked, loader, err)...)
+		return deploy.Outcome{}
+	})
+	for _, b := range s.broken {
+		out.Add(by[b.Host]...)
+	}
+	for _, h := range s.hosts {
+		out.Add(by[h.Name]...)
+	}
+	return out, ctx.Err()
+}
