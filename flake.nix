@@ -29,5 +29,7 @@
       # built by others as well. godwit itself puts them in where they are used without.
       nixosModules.default = import ./internal/source/common/deployment.nix { };
       darwinModules.default = self.nixosModules.default;
+      # Units for secrets that rest on a host (docs/secrets-on-hosts.md).
+      nixosModules.secrets = import ./internal/secrets/onhost/module.nix;
     };
 }

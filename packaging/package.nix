@@ -11,6 +11,7 @@ buildGoModule {
   vendorHash = "sha256-EGl1vIqAVSbzd42yuASPUwPzMYz3FpngsGskSKqqdJo=";
   subPackages = [ "cmd/godwit" ];
   env.CGO_ENABLED = "0";
+  preBuild = "sh internal/secrets/ship/programs.sh"; # what decrypts secrets on hosts, which godwit takes up
   ldflags = [
     "-s"
     "-w"

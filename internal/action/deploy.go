@@ -13,6 +13,7 @@ import (
 	"godwit/internal/intake"
 	"godwit/internal/plan"
 	"godwit/internal/source"
+	"godwit/internal/vault"
 )
 
 // Origin is where the hosts of a run come from: Configured, StorePaths or SavedPlan.
@@ -284,6 +285,7 @@ func (s *session) runJobs(ctx context.Context, d deployment, hosts []fleet.Host,
 	rec := s.recordDeploy(ctx, d.Options, hosts)
 	run := s.run(&deploy.Run{Options: d.Options, Sink: s.View})
 	run.OnBuilt = s.showResult(ctx, resultLinks)
+	run.Secrets = vault.Bundles(s.at.At.Dir())
 	run.Settled = func(o deploy.Outcome) { remembered(rec, o) }
 	stopped, err := s.gate(ctx, d, run, jobs, outcomes)
 	if err != nil {

@@ -54,6 +54,7 @@ func (m machine) on(t *testing.T, name string) *hosttest.Host {
 		{Want: `(?s)^\{\nAS=''.*CHECK=`, Name: "preflight", Root: true, Again: true, Out: m.preflight()},
 		{Want: `VERB='facts'`, Name: "facts", Root: true, Again: true, Out: cmp.Or(m.pending, "::godwit gone\n::godwit end\n")},
 		{Want: `(?s)FILE='/var/lib/godwit-lock.json'.*head -c`, Name: "lock", Again: true, Out: m.locked},
+		{Want: `\[ -f uses \]`, Name: "secrets of a system", Root: true, Again: true},
 		{Want: `tell disk`, Name: "look", Root: true, Again: true, Out: look.String()},
 		{Want: `tail -n [0-9]+ /var/lib/godwit/history.jsonl`, Name: "history", Root: true, Again: true, Out: strings.Join(m.records, "\n") + "\n"},
 	}

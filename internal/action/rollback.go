@@ -14,6 +14,7 @@ import (
 	"godwit/internal/history"
 	"godwit/internal/host"
 	"godwit/internal/hoststate"
+	"godwit/internal/secrets/ship"
 )
 
 // RollbackRequest asks for hosts to go to an earlier generation.
@@ -89,7 +90,11 @@ func (s *session) rollbackHost(ctx context.Context, h fleet.Host, conn host.Conn
 }
 
 func (s *session) activateGeneration(ctx context.Context, h fleet.Host, conn host.Conn, target hoststate.Generation, r RollbackRequest, meta map[string]string) deploy.Outcome {
-	return s.activateBack(ctx, h, conn, activate.Request{NewSystem: target.System, Meta: meta}, r,
+	profiles, err := ship.With(ctx, conn, target.System)
+	if err != nil {
+		return deploy.Outcome{State: deploy.Failed, Err: err}
+	}
+	return s.activateBack(ctx, h, conn, activate.Request{Profiles: profiles, NewSystem: target.System, Meta: meta}, r,
 		fmt.Sprintf("runs the system of generation %d", target.Number))
 }
 

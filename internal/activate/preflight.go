@@ -15,6 +15,7 @@ import (
 	"godwit/internal/host"
 	"godwit/internal/hostscript"
 	"godwit/internal/lock"
+	"godwit/internal/profile/kinds"
 	"godwit/internal/profile/nixos"
 	"godwit/internal/storepath"
 )
@@ -97,10 +98,18 @@ func (s State) unchanged(req Request) bool {
 // changing are the profiles of req without those, besides the main one, that the host
 // has already.
 func (s State) changing(req Request) []Change {
+	differs := func(i int) bool {
+		c, p := req.Profiles[i], s.Profiles[i]
+		return !req.SkipUnchanged || s.Interrupted != "" || req.Action == DryActivate || p.Current != c.Run || req.Action != Test && p.Profile != c.New
+	}
+	some := false
+	for i := range req.Profiles {
+		some = some || differs(i)
+	}
 	var left []Change
 	for i, c := range req.Profiles {
-		p := s.Profiles[i]
-		if !req.SkipUnchanged || s.Interrupted != "" || req.Action == DryActivate || i == req.main || p.Current != c.Run || req.Action != Test && p.Profile != c.New {
+		k, _ := kinds.Of(c.Kind)
+		if i == req.main || differs(i) || some && k.Always {
 			left = append(left, c)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"godwit/internal/activate"
 	"godwit/internal/event"
 	"godwit/internal/fleet"
 	"godwit/internal/health"
@@ -49,12 +50,17 @@ func check(ctx context.Context, conn host.Conn, h fleet.Host, c fleet.Checks, ti
 	return err
 }
 
-func (r *Run) uploadSecrets(ctx context.Context, h fleet.Host, conn host.Conn, phase string) error {
+// uploadSecrets sends the secrets of a phase; with only, those of that name alone. late are
+// those whose owner has to be made by the activation first.
+func (r *Run) uploadSecrets(ctx context.Context, h fleet.Host, conn host.Conn, phase string, only ...string) (late []string, err error) {
 	sc := event.On(r.Sink, h.Name, event.StepSecrets)
-	return r.wet(sc, "upload "+phase+" secrets", func() error {
-		_, err := UploadSecrets(ctx, conn, h, secrets.Options{Phase: phase}, sc)
+	err = r.wet(sc, "upload "+phase+" secrets", func() error {
+		makes := r.Action == activate.Switch || r.Action == activate.Test
+		rep, err := UploadSecrets(ctx, conn, h, secrets.Options{Phase: phase, Only: only, Late: makes && !r.Reboot && only == nil}, sc)
+		late = rep.Late
 		return err
 	})
+	return late, err
 }
 
 // UploadSecrets sends the secrets of one phase as one step.

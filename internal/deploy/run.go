@@ -21,6 +21,7 @@ import (
 	"godwit/internal/lock"
 	"godwit/internal/reboot"
 	"godwit/internal/secrets"
+	"godwit/internal/secrets/bundle"
 	"godwit/internal/store"
 	"godwit/internal/storepath"
 )
@@ -127,6 +128,9 @@ type Run struct {
 	// it changes. It may wait: for a person's answer, for a batch's turn. An
 	// error keeps the host as it is. May be nil.
 	Admit func(ctx context.Context, a Admission) error
+	// Secrets gives what is to rest on the host of a name, for it to open itself; nil for
+	// a host of which nobody keeps such secrets. May be nil.
+	Secrets func(host string) (*bundle.Bundle, error)
 	// Settled is told how each host ended, as soon as it did. May be nil.
 	Settled func(Outcome)
 
@@ -226,12 +230,16 @@ func (r *Run) host(ctx context.Context, j Job, begun *early, built func(system s
 		event.On(r.Sink, h.Name, event.StepCopy).Note(buildOnlyNote(r.Goal, h.Name))
 		return Outcome{State: Skipped, System: system, Detail: "build-only host: built, not touched"}
 	}
+	resting, err := r.secretsOf(h)
+	if err != nil {
+		return Outcome{Err: err, System: system}
+	}
 	running := false
 	if !m.copied && m.err == nil {
 		// A host that runs the system already is asked for nothing else: no copy, no
 		// plan, no activation. Its checks are run all the same. Secrets that may
 		// change it are for the plan to tell.
-		running = r.deliver(ctx, j, m, r.Admit != nil && r.UploadSecrets && len(h.Secrets) > 0)
+		running = r.deliver(ctx, j, m, resting != nil || r.Admit != nil && r.UploadSecrets && len(h.Secrets) > 0)
 	}
 	if m.err != nil {
 		if m.away && r.Unreachable == SkipUnreachable && host.Retryable(m.err) {
@@ -244,6 +252,14 @@ func (r *Run) host(ctx context.Context, j Job, begun *early, built func(system s
 		o = r.activate(ctx, h, conn, system, true)
 		o.System = system
 		return o
+	}
+	changes, err := r.shipSecrets(ctx, h, conn, resting)
+	if err == nil && resting != nil {
+		err = r.oneBoot(changes)
+	}
+	if err != nil {
+		r.release(ctx, h, conn)
+		return Outcome{Err: err, System: system}
 	}
 	if r.Goal == GoalPush {
 		return Outcome{State: r.state(Pushed), System: system, Detail: r.detail("pushed")}
@@ -260,7 +276,7 @@ func (r *Run) host(ctx context.Context, j Job, begun *early, built func(system s
 			return leftAlone(err, system)
 		}
 	}
-	o = r.activate(ctx, h, conn, system, false)
+	o = r.activate(ctx, changes, conn, system, false)
 	o.System = system
 	r.release(ctx, h, conn)
 	return o
@@ -506,11 +522,12 @@ func (r *Run) activate(ctx context.Context, h fleet.Host, conn host.Conn, system
 	defer leave()
 
 	dryActivate := r.Action == activate.DryActivate
+	var late []string // secrets whose owner the activation is to make
 	if r.UploadSecrets && !dryActivate {
 		if err := r.unlocked(ctx, h, conn); err != nil {
 			return Outcome{Err: err}
 		}
-		if err := r.uploadSecrets(ctx, h, conn, fleet.PreActivation); err != nil {
+		if late, err = r.uploadSecrets(ctx, h, conn, fleet.PreActivation); err != nil {
 			return Outcome{Err: err}
 		}
 	}
@@ -528,8 +545,13 @@ func (r *Run) activate(ctx context.Context, h fleet.Host, conn host.Conn, system
 
 	checked := 0
 	after := func(ctx context.Context) error {
+		if len(late) > 0 {
+			if _, err := r.uploadSecrets(ctx, h, conn, fleet.PreActivation, late...); err != nil {
+				return err
+			}
+		}
 		if r.UploadSecrets && !dryActivate {
-			if err := r.uploadSecrets(ctx, h, conn, fleet.PostActivation); err != nil {
+			if _, err := r.uploadSecrets(ctx, h, conn, fleet.PostActivation); err != nil {
 				return err
 			}
 		}
@@ -562,7 +584,7 @@ func (r *Run) activate(ctx context.Context, h fleet.Host, conn host.Conn, system
 		res, err = activate.Run(ctx, conn, r.guarded(h, activate.Request{
 			Profiles:      activate.Changes(h, activate.PathOf),
 			NewSystem:     system,
-			Checks:        r.guardedChecks(h, after),
+			Checks:        r.guardedChecks(h, after, len(late) > 0),
 			SkipUnchanged: true,
 		}), r.Sink)
 		return err
@@ -578,7 +600,7 @@ func (r *Run) activate(ctx context.Context, h fleet.Host, conn host.Conn, system
 		return Outcome{State: Skipped, Detail: "dry run: nothing was done"}
 	}
 	if res.BootOnly {
-		if checks := r.guardedChecks(h, after); checks != nil {
+		if checks := r.guardedChecks(h, after, len(late) > 0); checks != nil {
 			if err := checks(ctx, activate.Confirmed); err != nil {
 				return Outcome{Err: err}
 			}
@@ -616,7 +638,7 @@ func (r *Run) takeBack(ctx context.Context, jobs []Job, outcomes []Outcome) {
 			}
 			return Outcome{State: RolledBack, Err: fault.New("taken back, because %s failed", failed), System: o.System}
 		}
-		req := r.guarded(h, activate.Request{Profiles: o.before(h), NewSystem: o.Previous})
+		req := r.guarded(h, activate.Request{Profiles: o.before(o.withSecrets(h)), NewSystem: o.Previous})
 		req.OverrideLock = true // who locked it meanwhile wanted it as it was
 		_, err := activate.Run(ctx, r.Pool.Conn(h), req, r.Sink)
 		if err != nil {
@@ -682,11 +704,11 @@ func (r *Run) confirmTimeout(h fleet.Host) time.Duration {
 const KeepTime = 5 * time.Minute
 
 // guardedChecks are the checks that decide whether the new system is kept.
-func (r *Run) guardedChecks(h fleet.Host, after func(context.Context) error) func(context.Context, activate.Phase) error {
+func (r *Run) guardedChecks(h fleet.Host, after func(context.Context) error, late bool) func(context.Context, activate.Phase) error {
 	if r.Action == activate.Boot || r.Action == activate.DryActivate {
 		return nil
 	}
-	late := r.UploadSecrets && len(secrets.Select(h.Secrets, fleet.PostActivation)) > 0
+	late = late || r.UploadSecrets && len(secrets.Select(h.Secrets, fleet.PostActivation)) > 0
 	if (r.SkipHealthChecks || h.HealthChecks.Len() == 0) && !late && r.Keep == nil && (r.Schedule == nil || !r.Schedule.Together) {
 		return nil // nothing to wait for
 	}

@@ -138,6 +138,8 @@ const (
 	Home   Kind = "home"
 	Custom Kind = "custom"
 	Noop   Kind = "noop"
+	// Secrets is what a deployment adds itself: no configuration has it.
+	Secrets Kind = "secrets"
 )
 
 // SystemProfile is the name of the profile that is the whole system of a host.

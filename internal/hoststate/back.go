@@ -14,7 +14,7 @@ func (f Facts) Others() []string {
 	var out []string
 	if n := len(f.Records); n > 0 {
 		for _, p := range f.Records[n-1].Profiles {
-			if p.Name != fleet.SystemProfile {
+			if p.Name != fleet.SystemProfile && p.Kind != string(fleet.Secrets) {
 				out = append(out, p.Name)
 			}
 		}

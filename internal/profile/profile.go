@@ -54,6 +54,8 @@ type Kind struct {
 	// Lasts tells that a reboot leaves it as it was activated, though it was not kept: then
 	// the host itself takes it back when it has booted.
 	Lasts bool
+	// Always tells that it takes part wherever another profile of its host changes.
+	Always bool
 	// Now defines now, fits and cut, Look defines look, and Guard the others.
 	Now, Look, Guard string
 	// Meaning says in words what a status of try means, with the last lines of its log.

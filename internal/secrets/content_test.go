@@ -94,6 +94,16 @@ func TestLateOwner(t *testing.T) {
 		t.Error(err)
 	}
 	s.LateOwner = false
+	other := w.secret("other", "y")
+	if r, err := w.upload(Options{Phase: fleet.PreActivation, Late: true}, s, other); err != nil || w.results(r) != "late=unchanged other=new" || strings.Join(r.Late, " ") != "late" {
+		t.Error(err, r)
+	}
+	if _, err := w.upload(Options{Phase: fleet.PreActivation, Only: []string{"late"}}, s, other); err == nil || !strings.Contains(err.Error(), "has no owner") {
+		t.Error(err)
+	}
+	if r, err := w.upload(Options{Phase: fleet.PreActivation, Only: []string{"other"}}, s, other); err != nil || w.results(r) != "other=unchanged" || r.Late != nil {
+		t.Error(err, r)
+	}
 	if _, err := w.upload(Options{Phase: fleet.PreActivation}, s); err == nil || !strings.Contains(err.Error(), "has no owner") {
 		t.Error(err)
 	}

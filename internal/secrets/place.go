@@ -25,7 +25,7 @@ var walkScript string
 //	commit
 //
 // and answers with lines: "staged INDEX new|changed|unchanged", "due INDEX" for
-// an action left over from an earlier run, "loose INDEX UID GID DIR-UID DIR-GID
+// an action left over from an earlier run, "late INDEX" for an owner that is not there yet, "loose INDEX UID GID DIR-UID DIR-GID
 // DIR-MODE DIR-USER DIR-GROUP DIR" for the owner of a secret and a directory in which
 // somebody else than root can exchange things, "placed INDEX", "unchanged INDEX",
 // "error INDEX WHAT MESSAGE", "end 0".

@@ -106,7 +106,7 @@ while [ $i -lt "$n" ]; do
 	out=$(head -c "$length" 2>&1 >"$file") || fail "$index" write "$out"
 	got=$(sha256sum <"$file") || fail "$index" write ""
 	[ "${got%% *}" = "$sum" ] || fail "$index" short ""
-	out=$(chown -- "$user:$group" "$file" 2>&1) || nobody_yet || fail "$index" owner "$out"
+	out=$(chown -- "$user:$group" "$file" 2>&1) || { nobody_yet && echo "late $index"; } || fail "$index" owner "$out"
 	out=$(chmod -- "$mode" "$file" 2>&1) || fail "$index" mode "$out"
 	have=$(stat -c '%u %g|%a %s %F' -- "$file") || fail "$index" write ""
 	if [ -z "$firm" ]; then

@@ -50,6 +50,11 @@ type Options struct {
 	ActionTimeout time.Duration
 	// ForceActions runs the actions of unchanged secrets too.
 	ForceActions bool
+	// Late tells that an activation follows, which may make the owners of secrets: until
+	// then they are root's, and Report.Late names them, for an upload with Only.
+	Late bool
+	// Only are names of secrets: others are left alone. nil: all of the phase.
+	Only []string
 }
 
 // Unit is the unit of this package's progress events.
@@ -77,7 +82,10 @@ type Action struct {
 
 // Report is what became of a host's secrets.
 type Report struct {
-	Items   []Item
+	Items []Item
+	// Late are the names of secrets whose owner is not there yet. What the activation
+	// gives away by itself (fleet.Secret.LateOwner) is not among them.
+	Late    []string
 	Actions []Action
 }
 
@@ -281,6 +289,9 @@ func hash(data []byte) string {
 func Upload(ctx context.Context, r host.Conn, host fleet.Host, opts Options, scope event.Scope) (Report, error) {
 	var report Report
 	list := Select(host.Secrets, opts.Phase)
+	if opts.Only != nil {
+		list = slices.DeleteFunc(list, func(s fleet.Secret) bool { return !slices.Contains(opts.Only, s.Name) })
+	}
 	if len(list) == 0 {
 		return report, nil
 	}
@@ -293,7 +304,7 @@ func Upload(ctx context.Context, r host.Conn, host fleet.Host, opts Options, sco
 		if err != nil {
 			return report, err.On(host.Name)
 		}
-		l.late = s.LateOwner && opts.Phase == fleet.PreActivation
+		l.late = (s.LateOwner || opts.Late) && opts.Phase == fleet.PreActivation
 		all = append(all, l)
 		report.Items = append(report.Items, Item{Name: s.Name, Size: int64(len(l.data))})
 	}
@@ -412,6 +423,10 @@ func (a *answers) line(line string) {
 			a.staged = map[int]string{}
 		}
 		a.staged[i] = text
+	case "late":
+		if s := a.all[i].Secret; !s.LateOwner {
+			a.report.Late = append(a.report.Late, s.Name)
+		}
 	case "loose":
 		if dir, warning := looseWay(a.all[i].Secret, text); warning != "" && !a.warned[dir] {
 			if a.warned == nil {

@@ -53,10 +53,16 @@ func run(m *testing.M) (int, error) {
 	defer os.RemoveAll(dir)
 	shared.dir = dir
 	shared.godwit = filepath.Join(dir, "godwit")
-	build := exec.Command("go", "build", "-o", shared.godwit, "godwit/cmd/godwit")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("cannot build godwit: %w\n%s", err, out)
+	for _, name := range []string{"godwit", "godwit-secrets"} {
+		out := filepath.Join(dir, name)
+		if name != "godwit" {
+			out += "-linux-amd64" // as beside a godwit that was installed
+		}
+		build := exec.Command("go", "build", "-o", out, "godwit/cmd/"+name)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			return 1, fmt.Errorf("cannot build %s: %w\n%s", name, err, out)
+		}
 	}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)

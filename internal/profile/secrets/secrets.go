@@ -20,6 +20,7 @@ var Kind = profile.Kind{
 	Name:    "secrets",
 	Link:    func(string, string) string { return "/var/lib/godwit/secrets/secrets" },
 	Actions: []profile.Action{profile.Switch, profile.Test, profile.Boot, profile.DryActivate},
+	Always:  true, // a user that it is for may be made anew, and it goes with another system
 	Now:     now,
 	Look:    "secrets_look() { look_plain; }",
 	Guard:   guard,

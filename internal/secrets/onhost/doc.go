@@ -16,7 +16,7 @@ const Name = "godwit-secrets"
 //
 //	ID/bundle.json      a release: its ciphertext (bundle.Bundle)
 //	ID/godwit-secrets   the program that came with it
-//	programs/SUM        the same program, by its SHA-256
+//	programs/SUM-godwit-secrets   the same program, by its SHA-256
 //	secrets             a link: what the next boot uses, by way of secrets-N-link
 //	godwit-secrets      a link: the program that the next boot runs
 //	uses                lines SYSTEM ID: which system of the host goes with which release

@@ -172,6 +172,9 @@ func (h *Host) Keep(release string, systems []string) error {
 		return err
 	}
 	h.prune()
+	if err := h.units(release); err != nil { // it may never have been delivered, only kept for the next boot
+		return err
+	}
 	return syncFolder(h.State)
 }
 

@@ -223,6 +223,11 @@ for l in restart reload; do
   rm -f "$f"
 done
 
+# A unit of every NixOS since 24.05. Here it is none of the system's, so that lists of units stay as they are.
+if [ -n "$NG" ]; then
+  mkdir -p /run/systemd/system && printf '[Unit]\nDescription=Reactivate sysinit units\n' >/run/systemd/system/sysinit-reactivation.target
+fi
+
 systemctl reset-failed || :
 if ! systemctl daemon-reload; then
   [ -z "$NG" ] || die "Error: systemd daemon reload failed"
@@ -249,6 +254,7 @@ if [ -n "$NG" ]; then
       systemctl --user daemon-reload 9>&- </dev/null >/dev/null 2>&1 || :
   done <"$tmp/users"
   say "restarting sysinit-reactivation.target"
+  systemctl restart sysinit-reactivation.target || res=4
 fi
 
 # run_jobs VERB LIST: the newer one names the jobs that fail, and it alone.

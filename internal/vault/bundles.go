@@ -1,0 +1,45 @@
+package vault
+
+import (
+	"sync"
+
+	"godwit/internal/identity"
+	"godwit/internal/paths"
+	"godwit/internal/secrets/bundle"
+)
+
+// Bundles gives what rests on machines, out of the folder of secrets of the repository that
+// dir lies in; nil where there is none. A machine that it does not know has nil; one that
+// it knows and has no secrets (any more) has a bundle without entries. It may be called
+// from several goroutines.
+func Bundles(dir string) func(machine string) (*bundle.Bundle, error) {
+	at, ok := identity.Find(dir)
+	if dir == "" || !ok {
+		return nil
+	}
+	open := sync.OnceValues(func() (*Vault, error) {
+		repo, err := identity.Open(at)
+		if err != nil {
+			return nil, err
+		}
+		state, err := paths.State()
+		if err != nil {
+			state = "" // no home directory: nothing is remembered
+		}
+		return Open(repo, Options{State: state})
+	})
+	var mu sync.Mutex
+	return func(machine string) (*bundle.Bundle, error) {
+		v, err := open()
+		if err != nil {
+			return nil, err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		b, err := v.Bundle(machine)
+		if m, known := v.Repo.Machine(machine); b == nil && err == nil && known {
+			b = &bundle.Bundle{Machine: machine, Recipient: m.RecipientString(), KeyFile: m.KeyFile()}
+		}
+		return b, err
+	}
+}

@@ -1,0 +1,221 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"godwit/internal/identity"
+	"godwit/internal/vault"
+	"godwit/test/lab"
+)
+
+// resting is a repository of secrets beside a network.
+type resting struct {
+	t        *testing.T
+	dir      string
+	operator *identity.Operator
+}
+
+// newResting makes one with an operator, and a host that was adopted: it opens its
+// secrets with the ssh host key that it has.
+func newResting(w *world, h *lab.Host) *resting {
+	w.t.Helper()
+	r := &resting{t: w.t, dir: filepath.Join(w.dir, "secrets")}
+	key := filepath.Join(w.t.TempDir(), "operator.txt")
+	pub, err := identity.NewOwn(key, false)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if r.operator, err = identity.Load([]string{key}, nil); err != nil {
+		w.t.Fatal(err)
+	}
+	w.file("secrets/recipients.toml", "version = 1\n[operators]\nalice = ['"+pub+"']\n")
+	w.file("secrets/machines/"+h.Name+"/ssh_host_ed25519.pub", h.HostKey+"\n")
+	return r
+}
+
+// set writes a secret.
+func (r *resting) set(s vault.Secret, plain string) {
+	r.t.Helper()
+	repo, err := identity.Open(r.dir)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	v, err := vault.Open(repo, vault.Options{State: r.t.TempDir(), Recover: true})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	tx, err := v.Begin()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer tx.Close()
+	if err := errors.Join(tx.Declare(s), tx.Set(s, []byte(plain), nil), tx.Commit(r.operator)); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// TestRestingSecrets is a life with secrets that rest on their host as ciphertext: used by
+// a user that the same deployment makes, before its service starts; changed; taken back
+// with what failed; there after a power cut without anybody; refused when the host
+// cannot open them; and nowhere in clear.
+func TestRestingSecrets(t *testing.T) {
+	h := host(t, "spare")
+	w := newWorld(t, h)
+	r := newResting(w, h)
+	const canary = "kanarienvogel-"
+	on(t, h, "rm -rf /var/lib/godwit/secrets /etc/systemd/system.attached")
+	token := vault.Secret{Name: "token", For: []string{h.Name}, User: "app", Group: "app", Mode: "0440", Restart: []string{"reader.service"}}
+	conf := vault.Secret{Name: "conf", For: []string{h.Name}, Path: "/etc/app/conf", Restart: []string{"other.service"}}
+	r.set(token, canary+"1")
+	r.set(conf, canary+"conf")
+
+	// The reader is the user's whom this deployment makes; what it does not find at once, it does not look for again.
+	system := func(word string) string {
+		return `users.users.app = { isSystemUser = true; group = "app"; }; users.groups.app = { };
+		systemd.services.reader = { wantedBy = [ "multi-user.target" ]; serviceConfig.User = "app"; serviceConfig.RuntimeDirectory = "reader";
+			script = "wc -c </run/godwit/secrets/token >/run/reader/saw || exit 1; while :; do sleep 60; done"; };
+		systemd.services.other = { wantedBy = [ "multi-user.target" ]; script = "wc -c </etc/app/conf >/run/other-saw || exit 1; while :; do sleep 60; done"; };
+		environment.etc.word.text = "` + word + `";
+		systemd.services.bad = { enable = "` + word + `" == "bad"; wantedBy = [ "multi-user.target" ]; serviceConfig.Type = "oneshot"; script = "exit 1"; };
+		deployment.healthChecks.cmd = [ { description = "both run"; cmd = [ "systemctl" "is-active" "reader" "other" ]; timeout = 20; } ];`
+	}
+	deploy := func(word string, args ...string) result {
+		t.Helper()
+		net := w.fleetOf(system(word), map[string]string{h.Name: amd64})
+		return w.run(append([]string{"deploy", net, "switch", "--accept-risk=unknown-profile"}, args...)...)
+	}
+	has := func(when, text string) {
+		t.Helper()
+		if got := on(t, h, "cat /run/godwit/secrets/token; stat -Lc ' %U %G %a' /run/godwit/secrets/token"); got != text+" app app 440" {
+			t.Errorf("%s: the token is %q", when, got)
+		}
+	}
+	sum := func() string { return on(t, h, "cat /run/reader/saw") }
+
+	deploy("one").exits(0).says("the host can open its 2 secrets")
+	has("first", canary+"1")
+	if got := on(t, h, "cat /etc/app/conf; stat -Lc ' %U %a' /etc/app/conf; readlink /etc/app/conf; stat -f -c %T /run/godwit/secrets/"); got != canary+"conf root 400\n/run/godwit/secrets/conf\nramfs" {
+		t.Errorf("conf: %q", got)
+	}
+	if got := on(t, h, "systemctl show -p NRestarts --value reader; cat /run/reader/saw"); got != fmt.Sprintf("0\n%d", len(canary)+1) {
+		t.Errorf("the reader: %q", got)
+	}
+	isSettled(t, h)
+	deploy("one").exits(0).says("already runs this system")
+
+	// A secret changes: who uses it is restarted, and nobody else.
+	on(t, h, "systemctl show -p InvocationID other >/run/was")
+	before := sum()
+	r.set(token, canary+"22")
+	deploy("one").exits(0)
+	has("changed", canary+"22")
+	if now := on(t, h, "systemctl show -p InvocationID other | cmp - /run/was && echo same"); now != "same" {
+		t.Error("a service whose secret is the same was restarted")
+	}
+	if sum() == before {
+		t.Error("the service whose secret changed was not restarted")
+	}
+	isSettled(t, h)
+
+	// What fails is taken back, with the secret that was before.
+	before = sum()
+	r.set(token, canary+"333")
+	deploy("bad").exits(3).says("bad.service failed")
+	has("rolled back", canary+"22")
+	if sum() != before {
+		t.Error("the service has the secret of the deployment that failed")
+	}
+	isSettled(t, h)
+
+	// An earlier generation comes with its secrets, and the next one with its own.
+	r.set(token, canary+"55555")
+	deploy("other").exits(0)
+	has("another system", canary+"55555")
+	w.run("rollback", "network.nix", "--on", h.Name).exits(0)
+	has("an earlier generation", canary+"22")
+	isSettled(t, h)
+	r.set(token, canary+"22")
+
+	// Without anybody: the power fails.
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	if err := errors.Join(h.PowerCut(ctx), h.Boot(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	has("after the power cut", canary+"22")
+	if got := on(t, h, "systemctl is-active reader other; systemctl show -p NRestarts --value reader"); got != "active\nactive\n0" {
+		t.Errorf("after the power cut: %q", got)
+	}
+
+	// Encrypted for another key than the host has: nothing changes there.
+	state := "find /var/lib/godwit /run/godwit/secrets/ /etc/app -printf '%p %i %l\\n' | sort | cksum"
+	was := on(t, h, state)
+	other, err := identity.NewKeys(h.Name, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	right, _ := os.ReadFile(filepath.Join(r.dir, "machines", h.Name, "ssh_host_ed25519.pub"))
+	w.file("secrets/machines/"+h.Name+"/ssh_host_ed25519.pub", other.SSHHost+"\n")
+	r.set(token, canary+"4444")
+	r.set(conf, canary+"conf")
+	deploy("two").exits(3).says("the host cannot open its secrets", "secret 'token' does not open with the key of this machine")
+	if now := on(t, h, state); now != was {
+		t.Error("something changed on a host that cannot open a secret")
+	}
+	has("refused", canary+"22")
+	w.file("secrets/machines/"+h.Name+"/ssh_host_ed25519.pub", string(right))
+	r.set(token, canary+"22")
+	r.set(conf, canary+"conf")
+
+	// A file that nobody wrote with godwit: the index does not match.
+	at := filepath.Join(r.dir, "store", "token.age")
+	text, _ := os.ReadFile(at)
+	w.file("secrets/store/token.age", string(text[:len(text)-1])+"x")
+	deploy("two").exits(3)
+	if now := on(t, h, state); now != was {
+		t.Error("something changed for a secret that was replaced")
+	}
+	w.file("secrets/store/token.age", string(text))
+	deploy("two").exits(0)
+
+	// With the module its units are the configuration's own.
+	net := w.fleetOf(system("three")+"imports = [ "+repo(t, "internal/secrets/onhost/module.nix")+" ];", map[string]string{h.Name: amd64})
+	w.run("deploy", net, "switch").exits(0)
+	on(t, h, "rm -r /etc/systemd/system.attached")
+	if err := errors.Join(h.PowerCut(ctx), h.Boot(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	has("with the module, after a power cut", canary+"22")
+	if got := on(t, h, "systemctl show -p FragmentPath --value godwit-secrets godwit-secrets-users; systemctl is-active reader"); got != "/etc/systemd/system/godwit-secrets.service\n\n/etc/systemd/system/godwit-secrets-users.service\nactive" {
+		t.Errorf("with the module: %q", got)
+	}
+	isSettled(t, h)
+
+	// Nowhere in clear, but in memory.
+	for _, place := range []string{"/nix", "/var", "/etc", "/tmp", "/root", "/home", "/boot", "/run --exclude-dir=secrets.d"} {
+		if got := on(t, h, "grep -rlsIF --devices=skip "+canary+" "+place+" | head -n 5; true"); got != "" {
+			t.Errorf("the host has a secret in clear: %s", got)
+		}
+	}
+	if got := on(t, h, "journalctl --no-pager -q 2>/dev/null | grep -cF "+canary+"; cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -vF -e grep -e journalctl | grep -cF "+canary+"; true"); got != "0\n0" {
+		t.Errorf("journal, environments and command lines: %q", got)
+	}
+	for _, dir := range []string{shared.dir, w.dir} { // its memory, its history, the repository
+		_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return nil
+			}
+			if text, err := os.ReadFile(path); err == nil && strings.Contains(string(text), canary) {
+				t.Errorf("this machine has a secret in clear: %s", path)
+			}
+			return nil
+		})
+	}
+}
