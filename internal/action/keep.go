@@ -27,7 +27,7 @@ func newKeeper(ask func(context.Context, string) (string, error)) *keeper {
 }
 
 // keep is deploy.Options.Keep.
-func (k *keeper) keep(ctx context.Context, host string) error {
+func (k *keeper) keep(ctx context.Context, host string, until time.Time) error {
 	late := func() error {
 		return fault.New("nobody said in time whether to keep it").On(host).Hint("--confirm-timeout SECONDS gives more time")
 	}
@@ -38,11 +38,8 @@ func (k *keeper) keep(ctx context.Context, host string) error {
 		return late()
 	}
 	for !k.all {
-		left := ""
-		if end, ok := ctx.Deadline(); ok {
-			left = fmt.Sprintf(", no answer in %s: no", time.Until(end).Round(time.Second))
-		}
-		answer, err := k.ask(ctx, fmt.Sprintf("%s runs the new system. Keep it? [y/N/a for all%s] ", host, left))
+		answer, err := k.ask(ctx, fmt.Sprintf("%s runs the new system. Keep it? [y/N/a for all, no answer in %s: no] ",
+			host, time.Until(until).Round(time.Second)))
 		switch {
 		case ctx.Err() != nil:
 			return late()

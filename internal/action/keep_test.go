@@ -25,7 +25,7 @@ func TestKeep(t *testing.T) {
 	} {
 		said := strings.Split(answers, ",")
 		k := newKeeper(func(_ context.Context, question string) (string, error) {
-			if !strings.HasSuffix(question, "runs the new system. Keep it? [y/N/a for all] ") {
+			if !strings.HasSuffix(question, "runs the new system. Keep it? [y/N/a for all, no answer in 1m0s: no] ") {
 				t.Errorf("%q", question)
 			}
 			if len(said) == 0 {
@@ -39,7 +39,7 @@ func TestKeep(t *testing.T) {
 			return a, nil
 		})
 		for i, w := range want {
-			err := k.keep(context.Background(), fmt.Sprint("h", i))
+			err := k.keep(context.Background(), fmt.Sprint("h", i), time.Now().Add(time.Minute))
 			if (err == nil) != (w == "") || err != nil && !strings.Contains(err.Error(), w) {
 				t.Errorf("%s: h%d: %v, want %q", answers, i, err, w)
 			}
@@ -68,7 +68,7 @@ func TestKeepInTime(t *testing.T) {
 				time.Sleep(time.Duration(i) * time.Millisecond)
 				ctx, cancel := context.WithTimeout(context.Background(), limit)
 				defer cancel()
-				errs <- k.keep(ctx, fmt.Sprint("h", i))
+				errs <- k.keep(ctx, fmt.Sprint("h", i), time.Now().Add(limit))
 			}()
 		}
 		for range 2 {
@@ -96,7 +96,7 @@ func TestAskKeepIsRefused(t *testing.T) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
-	d := deployment{Options: deploy.Options{Keep: func(context.Context, string) error { return nil }}}
+	d := deployment{Options: deploy.Options{Keep: func(context.Context, string, time.Time) error { return nil }}}
 	if err := keepable([]fleet.Host{{Name: "a"}, {Name: "b", Guard: fleet.Guard{NoAutoRollback: true}}}, d); err == nil || !strings.Contains(err.Error(), "b: --ask-keep: its configuration says that nothing is taken back") {
 		t.Error(err)
 	}

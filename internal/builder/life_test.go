@@ -23,7 +23,6 @@ type engineWords struct {
 	sandbox                               string // options
 	noImage, noContainer, noVolume, inUse string
 	noSandbox                             string // why Nix's sandbox cannot be made there; "": it can
-	sandboxIs, emulates                   string
 }
 
 // lives are engines: Docker, Podman, nerdctl, and those behind Docker's own command line: Docker itself, and Colima and

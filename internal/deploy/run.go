@@ -51,8 +51,8 @@ type Options struct {
 	AcceptFailed fleet.UnitPatterns
 	// Keep is asked about each host whose new system runs and passed its checks, before
 	// it is confirmed: an error takes it back. nil keeps it. The context ends when the
-	// host waits no longer.
-	Keep func(ctx context.Context, host string) error
+	// host waits no longer, which is about at until.
+	Keep func(ctx context.Context, host string, until time.Time) error
 	// CheckTimeout bounds all checks of one host in one phase; 0 is health's default.
 	CheckTimeout time.Duration
 	// ActivateTimeout and ConfirmTimeout bound the guard; 0 is its default.
@@ -713,11 +713,12 @@ func (r *Run) guardedChecks(h fleet.Host, after func(context.Context) error, lat
 		return nil // nothing to wait for
 	}
 	return func(ctx context.Context, phase activate.Phase) error {
+		until := time.Now().Add(r.confirmTimeout(h))
 		if err := after(ctx); err != nil {
 			return err
 		}
 		if r.Keep != nil && phase == activate.Activated {
-			if err := r.Keep(ctx, h.Name); err != nil {
+			if err := r.Keep(ctx, h.Name, until); err != nil {
 				return err
 			}
 		}
