@@ -37,22 +37,27 @@ func noTrace(t *testing.T, h *lab.Host) {
 	}
 }
 
-// TestRebootOnce boots new systems once: one that is well becomes the boot
-// default when it was seen, and not before; all others lead back.
-func TestRebootOnce(t *testing.T) {
-	h := host(t, "late")
-	w, net, set := rebootBase(t, h, "before")
+// rebootsOnce is a host with a system, and what looks whether it is back there.
+func rebootsOnce(t *testing.T) (h *lab.Host, w *world, net string, set func(body string), boots func(result)) {
+	t.Helper()
+	h = host(t, "late")
+	w, net, set = rebootBase(t, h, "before")
 	old := on(t, h, "readlink -f /run/current-system")
-	boots := func(r result) result {
+	return h, w, net, set, func(result) {
 		t.Helper()
 		wrote(t, h, "before")
 		if now := on(t, h, "readlink -f /run/current-system"); now != old {
 			t.Errorf("runs %s, not %s", now, old)
 		}
 		noTrace(t, h)
-		return r
 	}
+}
 
+// TestRebootOnce boots new systems once that are not well, or whose deployer is not:
+// all lead back, and none is the boot default before it was seen.
+func TestRebootOnce(t *testing.T) {
+	h, w, net, set, boots := rebootsOnce(t)
+	old := on(t, h, "readlink -f /run/current-system")
 	t.Run("check fails", func(t *testing.T) {
 		set(service("sick") + `deployment.healthChecks.cmd = [ { description = "never"; cmd = [ "false" ]; period = 1; } ];`)
 		boots(w.run("deploy", net, "boot", "--reboot", "--timeout", "4").exits(3).says("never", "rebooted into the system that ran before", "rolled"))
@@ -114,6 +119,13 @@ func TestRebootOnce(t *testing.T) {
 			t.Error("the new system was never booted")
 		}
 	})
+	w.run("deploy", net, "test", "--reboot").exits(3).says("contradict")
+}
+
+// TestRebootedOnce decides of a system that was booted once from elsewhere; one that is
+// well becomes the boot default when it was seen.
+func TestRebootedOnce(t *testing.T) {
+	h, w, net, set, boots := rebootsOnce(t)
 	// alone leaves the host in a system that was booted once, without its deployer.
 	alone := func(word string) {
 		t.Helper()
@@ -192,7 +204,6 @@ func TestRebootOnce(t *testing.T) {
 			t.Error("went back too far")
 		}
 	})
-	w.run("deploy", net, "test", "--reboot").exits(3).says("contradict")
 }
 
 // settles waits until a host that came back has put everything back.
