@@ -39,7 +39,10 @@ func (h *Host) notStarted(p *process, code int) error {
 		if c := new(*host.ConnectError); p.lane == nil && errors.As(f, c) && (*c).Kind == host.Timeout {
 			(*c).Early = time.Since(p.born) < h.connectTimeout()-time.Second
 		}
-		if host.KindOf(f) == host.Dropped && p.lane != nil {
+		// An ssh without a word over a connection that stood has lost it, too: the host may be
+		// on its way down. What was asked for may have begun.
+		mute := host.KindOf(f) == host.Other && strings.TrimSpace(said) == ""
+		if (host.KindOf(f) == host.Dropped || mute) && p.lane != nil {
 			return &host.DroppedError{Host: h.target.Name, Command: p.cmd.String(), Stderr: said, Err: f}
 		}
 		return f

@@ -346,3 +346,25 @@ func TestGuards(t *testing.T) {
 		t.Errorf("%q, %v", words, err)
 	}
 }
+
+// A session that ends without a word, over a connection that stood, has lost it; nobody is
+// told that the host could not be connected to.
+func TestLostWithoutAWord(t *testing.T) {
+	p, err := NewPool(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	h := p.Host(Target{Name: "web1", Host: "192.0.2.1"})
+	for _, c := range []struct {
+		lane    *lane
+		said    string
+		dropped bool
+	}{{&lane{}, "", true}, {&lane{}, "\r\n", true}, {&lane{}, "Connection reset by peer", true}, {nil, "", false}, {&lane{}, "some other words", false}} {
+		err := h.notStarted(&process{host: h, lane: c.lane, cmd: host.Cmd{Argv: []string{"reboot"}}, out: &markReader{said: []byte(c.said)}, err: &stderrFilter{}}, 255)
+		var d *host.DroppedError
+		if errors.As(err, &d) != c.dropped || host.Retryable(err) != c.dropped {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
