@@ -300,10 +300,11 @@ func (r *Reader) evaluate(ctx context.Context, q query, res *source.Result) ([]f
 	case q.lead == nil:
 		start()
 	default:
-		if host, err = q.host("configuration"); err != nil {
+		of, err := q.host("configuration")
+		if err != nil {
 			return nil, err
 		}
-		each.Expr = fmt.Sprintf("(let configuration = %s; in { lead = configuration.summary; each = %s; })", r.call(q.request), host)
+		each.Expr = fmt.Sprintf("(let configuration = %s; in { lead = configuration.summary; each = %s; })", r.call(q.request), of)
 		each.System, each.Args = nil, append(each.Args, q.system...)
 		each.Lead = func(summary json.RawMessage) error {
 			if err := q.lead(summary); err != nil {
@@ -313,7 +314,7 @@ func (r *Reader) evaluate(ctx context.Context, q query, res *source.Result) ([]f
 			return nil
 		}
 	}
-	if err = r.evalEach(ctx, each, key, fresh, func() []string {
+	if err = r.evalEach(ctx, each, host, key, fresh, func() []string {
 		mu.Lock()
 		defer mu.Unlock()
 		return slices.DeleteFunc(slices.Clone(names), func(name string) bool {

@@ -98,8 +98,9 @@ func (r *Reader) watchedKey(ctx context.Context, expr string) string {
 }
 
 // evalEach evaluates what was not evaluated before, watched where that is possible, and
-// keeps what it gave. left are the names without a result.
-func (r *Reader) evalEach(ctx context.Context, each nix.Each, key string, fresh map[string]json.RawMessage, left func() []string) error {
+// keeps what it gave. expr is what each name is put to; left are the names without a
+// result.
+func (r *Reader) evalEach(ctx context.Context, each nix.Each, expr, key string, fresh map[string]json.RawMessage, left func() []string) error {
 	w := r.watch
 	if w == nil || w.sum == "" || len(each.Names) == 0 {
 		err := r.tool.EvalEach(ctx, each)
@@ -107,6 +108,11 @@ func (r *Reader) evalEach(ctx context.Context, each nix.Each, key string, fresh 
 			r.cache().Put(key, fresh)
 		}
 		return err
+	}
+	if w.learns(expr) {
+		w.learned, each.File = true, w.evaluated
+		defer w.remember(r.opts.Cache)
+		return r.tool.EvalEach(ctx, each)
 	}
 	alone, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -146,6 +152,8 @@ func (r *Reader) explainCache() {
 		r.on().Note("results are not kept: " + r.unwatched.Error())
 	case r.watch != nil && r.watch.blame != nil:
 		r.on().Note("results are not kept: " + r.watch.blame.String())
+	case r.watch != nil && r.watch.learned:
+		r.on().Note("results are kept from the next evaluation on: this one told which files it reads")
 	case r.watch != nil && r.watch.failed != "":
 		r.on().Note("not all results are kept: " + lastLine(r.watch.failed))
 	default:

@@ -55,8 +55,9 @@ type watched struct {
 	files map[string]bool
 	blame *blame
 	// failed is what Nix said of an evaluation that failed for another reason.
-	failed string
-	led    bool
+	failed  string
+	led     bool
+	learned bool // the files of an expression, and nothing else
 }
 
 // known is what earlier evaluations of a configuration told, whatever its content was.
@@ -65,6 +66,34 @@ type known struct {
 	// More are files and directories outside of the tree that it reads.
 	More  []string `json:"more,omitempty"`
 	Blame *blame   `json:"blame,omitempty"`
+	// Exprs are digests of the expressions whose files are among Files, the last used last.
+	Exprs []string `json:"exprs,omitempty"`
+}
+
+// mostExprs bounds known.Exprs.
+const mostExprs = 50
+
+// learns notes an expression, and tells whether its files are not known yet. Then Nix
+// evaluates it as ever, and tells the files: watched, each would be parsed anew for each
+// import, which takes about twice as long.
+func (w *watched) learns(expr string) bool {
+	d := digest(expr)
+	at := slices.Index(w.known.Exprs, d)
+	if at >= 0 {
+		w.known.Exprs = slices.Delete(w.known.Exprs, at, at+1)
+	}
+	w.known.Exprs = append(w.known.Exprs, d)
+	w.known.Exprs = w.known.Exprs[max(0, len(w.known.Exprs)-mostExprs):]
+	return at < 0
+}
+
+// evaluated notes a file.
+func (w *watched) evaluated(path string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.files) < mostKnown {
+		w.files[path] = true
+	}
 }
 
 // blame is why nothing is kept.
@@ -270,13 +299,7 @@ func (w *watched) each(e nix.Each, cancel func()) (nix.Each, error) {
 			e.Args = append(e.Args, "-I", fmt.Sprintf("godwit-%d-=%s", i, end))
 		}
 	}
-	e.Aside, e.File = aside, func(path string) {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if len(w.files) < mostKnown {
-			w.files[path] = true
-		}
-	}
+	e.Aside, e.File = aside, w.evaluated
 	e.Saw = func(line string) error { return w.saw(line, env) }
 	lead := e.Lead
 	if lead != nil {
@@ -434,9 +457,13 @@ func (w *watched) more(path string) {
 func (w *watched) remember(dir string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	k := known{More: w.known.More, Files: w.known.Files}
+	k := known{More: w.known.More, Files: w.known.Files, Exprs: w.known.Exprs}
 	if len(w.files) > 0 {
 		k.Files = slices.Sorted(maps.Keys(w.files))
+		if w.learned { // those of other expressions, too
+			k.Files = slices.Compact(slices.Sorted(slices.Values(append(k.Files, w.known.Files...))))
+			k.Files = k.Files[:min(len(k.Files), mostKnown)]
+		}
 	}
 	if w.blame != nil && w.blame.Text != "" {
 		k.Blame = w.blame
