@@ -1,0 +1,9 @@
+package morph
+
+import (
+	"testing"
+
+	"godwit/internal/source/sourcetest"
+)
+
+func TestOtherNix(t *testing.T) { sourcetest.OtherNix(t, "TestReuse", "TestReuseDerivations") }
