@@ -294,11 +294,10 @@ func (w *watched) each(e nix.Each, cancel func()) (nix.Each, error) {
 	e.Args = append(slices.Clone(e.Args), "--option", "restrict-eval", "true", "--option", "allowed-uris", "http:/ https:/ ssh:/ git+ssh:/ git+https:/ git:/",
 		"-I", "godwit-store="+w.store)
 	for i, root := range w.roots {
-		// What a link leads to comes first: newer versions of Nix follow it when they come to it.
+		e.Args = append(e.Args, "-I", fmt.Sprintf("godwit-%d=%s", i, root))
 		if end, err := filepath.EvalSymlinks(root); err == nil && end != root {
 			e.Args = append(e.Args, "-I", fmt.Sprintf("godwit-%d-=%s", i, end))
 		}
-		e.Args = append(e.Args, "-I", fmt.Sprintf("godwit-%d=%s", i, root))
 	}
 	e.Aside, e.File = aside, w.evaluated
 	e.Saw = func(line string) error { return w.saw(line, env) }
