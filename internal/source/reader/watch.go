@@ -176,6 +176,12 @@ func (r *Reader) prepare(ctx context.Context) (*watched, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Since 2.19 restrict-eval does not refuse a directory above what may be read: it leaves
+	// entries out of it, silently (AllowListSourceAccessor). What copies such a directory
+	// would get another store path than without it.
+	if v := r.tool.Version; v.AtLeast(2, 19) || v.IsLix() {
+		return nil, fmt.Errorf("what a file reads cannot be told with %s", v)
+	}
 	for _, name := range []string{"restrict-eval", "allow-unsafe-native-code-during-evaluation"} {
 		if v, _ := c.Get(name); v == "true" {
 			return nil, fmt.Errorf("the setting %s is on", name)
