@@ -9,12 +9,12 @@ import (
 // selectFlags adds the selection of hosts to a verb.
 func selectFlags(c *cobra.Command, s *fleet.Selection) {
 	f := c.Flags()
-	f.StringArrayVar(&s.On, "on", nil, "hosts: names, globs, @TAG, a,b any, a&b both, !a not (may be repeated): --on 'web*,!@canary'")
-	f.StringSliceVar(&s.Tagged, "tagged", nil, "comma-separated tags that a host must all have")
+	f.StringArrayVar(&s.On, "on", nil, "`HOSTS`: names, globs, @TAG, a,b any, a&b both, !a not (may be repeated): --on 'web*,!@canary'")
+	f.StringSliceVar(&s.Tagged, "tagged", nil, "`TAGS` with commas between them, which a host must all have")
 	f.IntVar(&s.Every, "every", 1, "keep each `N`th host")
 	f.IntVar(&s.Skip, "skip", 0, "skip the first `N` hosts")
 	f.IntVar(&s.Limit, "limit", 0, "at most `N` hosts (0: no limit)")
-	f.StringSliceVar(&s.OrderByTags, "order-by-tags", nil, "comma-separated tags; hosts with the first come first")
+	f.StringSliceVar(&s.OrderByTags, "order-by-tags", nil, "`TAGS` with commas between them; hosts with the first come first")
 }
 
 // profileFlag adds the choice of profiles to a verb.

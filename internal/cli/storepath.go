@@ -14,10 +14,10 @@ import (
 // copyFlags are how closures travel.
 func copyFlags(c *cobra.Command, o *action.Copying) {
 	f := c.Flags()
-	f.StringVar(&o.With, "copy-with", "godwit", "what copies: godwit, or nix (nix copy: slower; the login user must be root or trusted by Nix there)")
-	f.StringVar(&o.Direct, "direct", "auto", "let an ssh builder that has a key for a host send to it by itself: auto, on (say where it cannot), or off")
+	f.StringVar(&o.With, "copy-with", "godwit", "what copies, a `WORD`: godwit, or nix (nix copy: slower; the login user must be root or trusted by Nix there)")
+	f.StringVar(&o.Direct, "direct", "auto", "let an ssh builder that has a key for a host send to it by itself, a `WORD`: auto, on (say where it cannot), or off")
 	f.Lookup("direct").NoOptDefVal = "on"
-	f.StringVar(&o.Compress, "compress", "auto", "let ssh compress: on, off, auto (where much is to be copied over a link below 100 Mbit/s), or ssh (as ssh is configured)")
+	f.StringVar(&o.Compress, "compress", "auto", "let ssh compress, a `WORD`: on, off, auto (where much is to be copied over a link below 100 Mbit/s), or ssh (as ssh is configured)")
 	f.BoolVar(&o.NoSubstitute, "no-substitute", false, "let no host fetch what its own substituters have")
 }
 

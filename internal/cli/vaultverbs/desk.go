@@ -65,7 +65,7 @@ type deskFlags struct {
 
 // register adds the flags; write: the verb writes to the repository.
 func (d *deskFlags) register(c *cobra.Command, write bool) {
-	c.Flags().StringVar(&d.dir, "secrets", "", "the folder of secrets (default: the nearest 'secrets' with a recipients.toml, from here upwards)")
+	c.Flags().StringVar(&d.dir, "secrets", "", "the folder `DIR` of secrets (default: the nearest 'secrets' with a recipients.toml, from here upwards)")
 	c.Flags().StringArrayVarP(&d.identities, "identity", "i", nil, "a `FILE` with your private key of age or ssh; may be repeated (default: godwit's own, those of sops, ~/.ssh/id_ed25519, ~/.ssh/id_rsa)")
 	if write {
 		c.Flags().BoolVar(&d.yes, "yes", false, "write without asking")
