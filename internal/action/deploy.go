@@ -13,7 +13,6 @@ import (
 	"godwit/internal/intake"
 	"godwit/internal/plan"
 	"godwit/internal/source"
-	"godwit/internal/vault"
 )
 
 // Origin is where the hosts of a run come from: Configured, StorePaths or SavedPlan.
@@ -204,6 +203,9 @@ func (s *session) known(ctx context.Context, from Origin, d *deployment) error {
 			if d.Goal != deploy.GoalActivate {
 				return nil
 			}
+			if err := s.preflightResting(hosts); err != nil {
+				return err
+			}
 			return preflightChecks(hosts, planOptions(d.Options))
 		}, links)
 	}
@@ -285,7 +287,7 @@ func (s *session) runJobs(ctx context.Context, d deployment, hosts []fleet.Host,
 	rec := s.recordDeploy(ctx, d.Options, hosts)
 	run := s.run(&deploy.Run{Options: d.Options, Sink: s.View})
 	run.OnBuilt = s.showResult(ctx, resultLinks)
-	run.Secrets = vault.Bundles(s.at.At.Dir())
+	run.Secrets = s.secretsOf()
 	run.Settled = func(o deploy.Outcome) { remembered(rec, o) }
 	stopped, err := s.gate(ctx, d, run, jobs, outcomes)
 	if err != nil {

@@ -64,6 +64,10 @@ func (s *session) lookAtHost(ctx context.Context, p *plan.Plan, h fleet.Host, sy
 	t := plan.Target{Host: h, Conn: conn, Store: deploy.HostStore(conn), System: system, Source: src}
 	t.Fleet = s.source.About().Names
 	t.Twin = s.twins(ctx, s.hosts)[h.Name]
+	var err error
+	if t.Rests, err = s.resting(h); err != nil {
+		return plan.Host{}, err
+	}
 	if brief {
 		return plan.Gather(ctx, p.Options, p.Source, t, true)
 	}

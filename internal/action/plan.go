@@ -73,12 +73,20 @@ func Plan(ctx context.Context, e *Env, r PlanRequest) (*plan.Plan, error) {
 		if err != nil || load.early == nil {
 			return err
 		}
-		return s.startEarly(ctx, &load, &deploy.Run{Options: d, Sink: quiet}, func(hosts []fleet.Host) error { return preflightChecks(hosts, r.Options) }, links)
+		return s.startEarly(ctx, &load, &deploy.Run{Options: d, Sink: quiet}, func(hosts []fleet.Host) error {
+			if err := s.preflightResting(hosts); err != nil {
+				return err
+			}
+			return preflightChecks(hosts, r.Options)
+		}, links)
 	}
 	if err := s.load(ctx, load); err != nil {
 		return nil, err
 	}
 	if err := preflightChecks(s.hosts, r.Options); err != nil {
+		return nil, err
+	}
+	if err := s.preflightResting(s.hosts); err != nil {
 		return nil, err
 	}
 	if r.UploadSecrets {

@@ -2,6 +2,7 @@ package action
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -13,6 +14,8 @@ import (
 	"godwit/internal/plan"
 	"godwit/internal/sealed"
 	"godwit/internal/secrets"
+	"godwit/internal/secrets/bundle"
+	"godwit/internal/vault"
 )
 
 // preflight refuses a run that can only end badly, before any host is changed, and
@@ -22,6 +25,9 @@ func (s *session) preflight(ctx context.Context, d deployment, hosts []fleet.Hos
 		return nil
 	}
 	if err := preflightChecks(hosts, planOptions(d.Options)); err != nil {
+		return err
+	}
+	if err := s.preflightResting(hosts); err != nil {
 		return err
 	}
 	if err := keepable(hosts, d); err != nil {
@@ -128,6 +134,35 @@ func (s *session) oneAddressEach(ctx context.Context, hosts []fleet.Host, accept
 		f.Exit(plan.ExitStopped).Hint("--accept-risk=%s goes on, if they are different machines all the same", plan.SameAddress)
 	}
 	return f
+}
+
+// secretsOf gives what of secrets rests on a machine, out of the repository that the
+// configuration is in; nil where that has none.
+func (s *session) secretsOf() func(machine string) (*bundle.Bundle, error) {
+	s.restingOnce.Do(func() { s.restingFound = vault.Bundles(s.at.At.Dir()) })
+	return s.restingFound
+}
+
+// resting are the secrets that are to rest on a host; nil when there are none to think of.
+func (s *session) resting(h fleet.Host) (*bundle.Bundle, error) {
+	of := s.secretsOf()
+	if of == nil || h.BuildOnly {
+		return nil, nil
+	}
+	return of(h.Name)
+}
+
+// preflightResting says, before anything is built, which secrets of hosts cannot be
+// brought to them: such as one that was not encrypted for its machine yet.
+func (s *session) preflightResting(hosts []fleet.Host) error {
+	var errs []error
+	for _, h := range hosts {
+		// What is wrong with the whole repository is the same error for each.
+		if _, err := s.resting(h); err != nil && !slices.Contains(errs, err) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // preflightSecrets opens every source before anything is touched anywhere.

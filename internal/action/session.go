@@ -10,6 +10,7 @@ import (
 	"godwit/internal/host"
 	"godwit/internal/intake"
 	"godwit/internal/nix"
+	"godwit/internal/secrets/bundle"
 	"godwit/internal/source"
 	"godwit/internal/source/all"
 	"godwit/internal/ssh"
@@ -37,6 +38,9 @@ type session struct {
 	// twinsFound are hosts that share an address (preflight.go).
 	twinsOnce  sync.Once
 	twinsFound map[string]string
+
+	restingOnce  sync.Once // resting (preflight.go)
+	restingFound func(machine string) (*bundle.Bundle, error)
 
 	pool    *ssh.Pool
 	slow    *ssh.Pool // of connections that compress

@@ -30,6 +30,8 @@ type Input struct {
 	// Secrets that would be uploaded, and why they could not be compared.
 	Secrets    []Secret
 	SecretsErr error
+	// Rests are the secrets that rest there; nil where there are none to think of.
+	Rests *Rests
 }
 
 // Build makes a host's part of a plan. It does no I/O.
@@ -64,16 +66,24 @@ func Build(o Options, src Source, in Input) Host {
 		if o.Action != "test" {
 			h.boots = s.BootsOther
 		}
-		if h.boots == "" && !slices.ContainsFunc(h.Secrets, Secret.writes) {
+		if h.boots == "" && !slices.ContainsFunc(h.Secrets, Secret.writes) && !in.Rests.changes() {
 			h.Status = Unchanged
 		}
 	}
 	if in.SecretsErr != nil {
 		h.Notes = append(h.Notes, Note{Text: "its secrets could not be compared: " + event.Message(in.SecretsErr), Warn: true})
 	}
+	if r := in.Rests; r != nil {
+		h.SecretsRelease, h.RestingSecrets = r.ID, r.Changes
+		if r.Err != nil {
+			h.Notes = append(h.Notes, Note{Text: "the secrets that rest there could not be compared: " + event.Message(r.Err), Warn: true})
+		} else if r.Otherwise != "" {
+			h.Notes = append(h.Notes, Note{Text: r.Otherwise})
+		}
+	}
 	h.Parts = parts(f)
 	h.NeedReboot = slices.ContainsFunc(h.Parts, func(p Part) bool { return p.Name != "systemd" && p.Name != "boot-loader" })
-	if h.same { // other secrets are no risk
+	if h.same && !in.Rests.changes() { // secrets that are uploaded are no risk
 		if err := activate.Locked(s, activate.Request{Host: h.Name, Action: activate.Action(o.Action), OverrideLock: o.OverrideLock}); err != nil && h.Status == Change {
 			Fail(&h, err)
 			h.Status = Blocked

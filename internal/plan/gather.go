@@ -17,6 +17,7 @@ import (
 	"godwit/internal/nar"
 	"godwit/internal/reboot"
 	"godwit/internal/secrets"
+	"godwit/internal/secrets/bundle"
 	"godwit/internal/store"
 	"godwit/internal/storepath"
 )
@@ -31,6 +32,8 @@ type Target struct {
 	Fleet  []string       // names of all hosts of the configuration
 	// Twin says that the host has the address of another host of the run; empty: it has not.
 	Twin string
+	// Rests are the secrets that are to rest on the host; nil: none to think of.
+	Rests *bundle.Bundle
 }
 
 // Gather finds out about one host and makes its part of the plan. With brief
@@ -41,6 +44,9 @@ func Gather(ctx context.Context, o Options, src Source, t Target, brief bool) (H
 	var beside sync.WaitGroup
 	if o.UploadSecrets {
 		beside.Go(func() { defer crash.Catch(); in.Secrets, in.SecretsErr = compareSecrets(ctx, t.Conn, t.Host) })
+	}
+	if t.Rests != nil {
+		beside.Go(func() { defer crash.Catch(); in.Rests = compareRests(ctx, t.Conn, t.Host.Name, t.Rests, o) })
 	}
 	var loader reboot.Loader
 	var loaderErr error

@@ -20,6 +20,9 @@ func (h *Host) Moved(now *Host) string {
 	if now.System != h.System {
 		return "its system was built as " + now.System + ", not as " + h.System
 	}
+	if now.SecretsRelease != h.SecretsRelease {
+		return "the secrets that rest on it have changed in the repository"
+	}
 	if now.Status == Unchanged {
 		return ""
 	}

@@ -164,6 +164,11 @@ type Host struct {
 
 	Secrets []Secret `json:"secrets,omitempty"` // that would be uploaded
 
+	// SecretsRelease is the ID of the release of secrets that would rest on the host;
+	// RestingSecrets are those of it that change.
+	SecretsRelease string    `json:"secretsRelease,omitempty"`
+	RestingSecrets []Resting `json:"restingSecrets,omitempty"`
+
 	Copy *Copy `json:"copy,omitempty"` // nil: not known
 
 	Free        map[string]int64 `json:"free,omitempty"`       // bytes in /nix and /boot
@@ -294,6 +299,8 @@ func (p *Plan) sum(version int, configs []any) string {
 		Risks                                       []string
 		Config                                      any
 		Profiles                                    []Profile `json:",omitempty"`
+		SecretsRelease                              string    `json:",omitempty"`
+		RestingSecrets                              []Resting `json:",omitempty"`
 	}
 	v := struct {
 		Version   int
@@ -304,7 +311,8 @@ func (p *Plan) sum(version int, configs []any) string {
 		Hosts     []host
 	}{version, p.Options, p.Source, p.NixConfig, p.Rolling, nil}
 	for i, h := range p.Hosts {
-		x := host{Name: h.Name, Drv: h.Drv, System: h.System, Running: h.Running, Booted: h.Booted, Profile: h.Profile, Status: h.Status, Config: configs[i], Profiles: h.Profiles}
+		x := host{Name: h.Name, Drv: h.Drv, System: h.System, Running: h.Running, Booted: h.Booted, Profile: h.Profile, Status: h.Status, Config: configs[i], Profiles: h.Profiles,
+			SecretsRelease: h.SecretsRelease, RestingSecrets: h.RestingSecrets}
 		for _, r := range h.Risks {
 			x.Risks = append(x.Risks, r.Name)
 		}

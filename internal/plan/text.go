@@ -232,6 +232,7 @@ func (p *Plan) entry(h *Host, l Layout) *entry {
 		if t := secretsText(h.Secrets, 4); t != "" {
 			e.more = append(e.more, t)
 		}
+		e.more = append(e.more, restingLines(h.RestingSecrets, 8)...)
 		for _, r := range h.Risks {
 			e.risks = append(e.risks, r.line())
 		}
@@ -493,6 +494,9 @@ func (p *Plan) whole(b *strings.Builder, h *Host, l Layout) {
 			name = "secrets"
 		}
 		row(name, s.Name+" to "+s.Destination+" ("+s.state()+")")
+	}
+	for _, s := range h.RestingSecrets {
+		row("resting", s.line())
 	}
 	if c := h.Copy; c != nil {
 		if c.Paths == 0 {

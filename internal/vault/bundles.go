@@ -10,8 +10,8 @@ import (
 
 // Bundles gives what rests on machines, out of the folder of secrets of the repository that
 // dir lies in; nil where there is none. A machine that it does not know has nil; one that
-// it knows and has no secrets (any more) has a bundle without entries. It may be called
-// from several goroutines.
+// it knows and has no secrets (any more) has a bundle without entries. Files are read once:
+// what a run looked at is what it brings. It may be called from several goroutines.
 func Bundles(dir string) func(machine string) (*bundle.Bundle, error) {
 	at, ok := identity.Find(dir)
 	if dir == "" || !ok {
@@ -28,7 +28,12 @@ func Bundles(dir string) func(machine string) (*bundle.Bundle, error) {
 		}
 		return Open(repo, Options{State: state})
 	})
+	type answer struct {
+		bundle *bundle.Bundle
+		err    error
+	}
 	var mu sync.Mutex
+	known := map[string]answer{}
 	return func(machine string) (*bundle.Bundle, error) {
 		v, err := open()
 		if err != nil {
@@ -36,10 +41,14 @@ func Bundles(dir string) func(machine string) (*bundle.Bundle, error) {
 		}
 		mu.Lock()
 		defer mu.Unlock()
+		if a, ok := known[machine]; ok {
+			return a.bundle, a.err
+		}
 		b, err := v.Bundle(machine)
-		if m, known := v.Repo.Machine(machine); b == nil && err == nil && known {
+		if m, ok := v.Repo.Machine(machine); b == nil && err == nil && ok {
 			b = &bundle.Bundle{Machine: machine, Recipient: m.RecipientString(), KeyFile: m.KeyFile()}
 		}
+		known[machine] = answer{b, err}
 		return b, err
 	}
 }
