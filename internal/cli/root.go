@@ -117,7 +117,7 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 		c.GroupID = "deploy"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{newHosts(a), newListSecrets(a), newEval(a), newExec(a), newSSH(a), newStatus(a), newHistory(a), newDiff(a), newGC(a), newLock(a), newUnlock(a), newConvert(a)} {
+	for _, c := range []*cobra.Command{newHosts(a), newListSecrets(a), newEval(a), newExec(a), newSSH(a), newStatus(a), newHistory(a), newDiff(a), newGC(a), newLock(a), newUnlock(a), newConvert(a), newInit(a)} {
 		c.GroupID = "fleet"
 		root.AddCommand(c)
 	}
