@@ -10,7 +10,6 @@ import (
 	"godwit/internal/fleet"
 	"godwit/internal/newrepo"
 	"godwit/internal/nix"
-	"godwit/internal/shell"
 	"godwit/internal/ui/text"
 )
 
@@ -76,17 +75,9 @@ func Init(ctx context.Context, e *Env, r InitRequest) error {
 		s.View.Println("nothing was written (--dry-run)")
 		return nil
 	}
-	dir := shell.Join([]string{r.Dir})
-	if o.Flake {
-		s.View.Println("in a git repository Nix reads only what git knows: git -C " + dir + " add -A")
+	for _, l := range newrepo.Next(r.Dir, o) {
+		s.View.Println(l)
 	}
-	if r.Dir != "." {
-		s.View.Println("next: cd " + dir + ", then")
-	} else {
-		s.View.Println("next:")
-	}
-	s.View.Println("  godwit hosts   # what is in it")
-	s.View.Println("  godwit plan    # what a deploy would change")
 	return nil
 }
 

@@ -153,8 +153,11 @@ func (f *Facts) state(a answer) {
 			}
 		}
 	}
-	if take(a["option"], optioned); len(all) != 1 {
-		all = nil
+	option := a["option"] // "Value:" and its value, then the default and more
+	if i := slices.Index(option, "Value:"); i >= 0 && i+1 < len(option) {
+		take(option[i+1:i+2], optioned)
+	}
+	if len(all) == 0 {
 		take(a["state"], stated)
 	}
 	if len(all) == 1 {

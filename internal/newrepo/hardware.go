@@ -44,7 +44,7 @@ type assignment struct {
 
 // tokens of the small part of the Nix language that nixos-generate-config writes. A string
 // begins with '"' and has its text behind it.
-var tokenOf = regexp.MustCompile(`^(?:\s+|#[^\n]*|/\*(?s:.*?)\*/|"((?:[^"\\$]|\\.|\$[^{"\\])*)"|[A-Za-z_][A-Za-z0-9_'-]*|\.\.\.|[{}\[\]()=;.+:,])`)
+var tokenOf = regexp.MustCompile(`^(?:\s+|#[^\n]*|/\*(?s:.*?)\*/|"((?:[^"\\$]|\\.|\$(?:[^{"\\]|\\.))*\$?)"|[A-Za-z_][A-Za-z0-9_'-]*|\.\.\.|[{}\[\]()=;.+:,])`)
 
 func tokens(text string) ([]string, error) {
 	var out []string

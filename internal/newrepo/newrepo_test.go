@@ -1,7 +1,6 @@
 package newrepo
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,7 +12,6 @@ import (
 
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
-	"godwit/internal/host"
 	"godwit/internal/host/hosttest"
 	"godwit/internal/source"
 	"godwit/internal/source/all"
@@ -183,23 +181,44 @@ func TestInjection(t *testing.T) {
 	}
 }
 
-// The script itself, on whatever this machine is.
+// The script itself, in both shells that hosts have, on whatever this machine is, with the
+// programs of a NixOS.
 func TestScript(t *testing.T) {
-	var got string
-	conn := hosttest.Func{Host: "here", Do: func(ctx context.Context, c host.Cmd) error {
-		cmd := exec.CommandContext(ctx, "sh", "-c", c.Script)
-		out, err := cmd.Output()
-		got = string(out)
-		_, _ = c.Stdout.Write(out)
-		return err
-	}}
-	_, err := Read(t.Context(), conn, fleet.Destination{Host: "here"})
-	if _, nixos := os.Stat("/etc/NIXOS"); nixos != nil && (err == nil || !strings.Contains(err.Error(), "runs no NixOS")) {
-		t.Errorf("%v\n%s", err, got)
+	bin := t.TempDir()
+	for name, text := range map[string]string{
+		"nixos-version":         `[ "${1-}" = --json ] || echo '26.05.1 (Yarara)'`,
+		"nixos-generate-config": "[ $1 = --show-hardware-config ] && cat <<'E'\n" + config + "E",
+		"nixos-option":          `printf '%s\n' Value: '"24.05"' '' Default: '"25.11"'`,
+		"sudo":                  "exit 1",
+		"systemd-detect-virt":   "echo none; exit 1",
+	} {
+		if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
-	for _, want := range []string{"\nname ", "\nmachine ", "\nmounts ", "\n::godwit end\n"} {
-		if !strings.Contains(got, want) {
-			t.Errorf("%q is missing in\n%s", want, got)
+	for _, shell := range []string{"dash", "bash"} {
+		cmd := exec.CommandContext(t.Context(), shell, "-c", factsScript)
+		cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", shell, err, out)
+		}
+		at := fleet.Destination{Host: "here"}
+		if _, err := os.Stat("/etc/NIXOS"); err != nil {
+			if _, err := parse(string(out), at); err == nil || !strings.Contains(err.Error(), "runs no NixOS") {
+				t.Errorf("%s: %v", shell, err)
+			}
+		}
+		f, err := parse(strings.Replace(string(out), "facts\n", "facts\nnixos yes\n", 1), at)
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", shell, err, out)
+		}
+		short, _, _ := strings.Cut(string(out), "\nmounts ")
+		if f.State != "24.05" || f.Version != "26.05.1" || len(f.Hardware.FileSystems) != 2 || f.At.User == "" || f.Hardware.Container {
+			t.Errorf("%s: %+v\n%s", shell, f, short)
+		}
+		if !strings.Contains(string(out), "\nmounts ") || !strings.Contains(string(out), "\nmachine ") {
+			t.Errorf("%s: %s", shell, short)
 		}
 	}
 }

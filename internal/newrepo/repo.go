@@ -12,6 +12,7 @@ import (
 	"godwit/internal/convert"
 	"godwit/internal/fault"
 	"godwit/internal/nix"
+	"godwit/internal/shell"
 )
 
 //go:embed files
@@ -229,4 +230,17 @@ func Names(files map[string]string) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// Next are the lines that tell a person what to type when it is written.
+func Next(dir string, o Options) []string {
+	var out []string
+	if o.Flake {
+		out = append(out, "in a git repository Nix reads only what git knows: git -C "+shell.Word(dir)+" add -A")
+	}
+	first := "next:"
+	if dir != "." {
+		first = "next: cd " + shell.Word(dir) + ", then"
+	}
+	return append(out, first, "  godwit hosts   # what is in it", "  godwit plan    # what a deploy would change")
 }
