@@ -9,6 +9,7 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/host/hosttest"
+	"godwit/internal/newrepo"
 )
 
 func TestInit(t *testing.T) {
@@ -29,7 +30,7 @@ func TestInit(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a fleet")
 
 	e, _ := begin("Welcome\n")
-	if err := Init(t.Context(), e, InitRequest{Dir: dir, Form: InitPlain, From: from}); err == nil || !strings.Contains(fault.Render(err), "192.0.2.8: its answer is cut off") {
+	if err := Init(t.Context(), e, InitRequest{Dir: dir, Form: newrepo.Plain, From: from}); err == nil || !strings.Contains(fault.Render(err), "192.0.2.8: its answer is cut off") {
 		t.Error(err)
 	}
 	if _, err := os.Stat(dir); err == nil {
@@ -37,7 +38,7 @@ func TestInit(t *testing.T) {
 	}
 
 	e, v := begin(says("db"))
-	if err := Init(t.Context(), e, InitRequest{Dir: dir, Form: InitFlake, From: from}); err != nil {
+	if err := Init(t.Context(), e, InitRequest{Dir: dir, Form: newrepo.Flake, From: from}); err != nil {
 		t.Fatal(fault.Render(err))
 	}
 	said := strings.Join(v.lines, "\n")

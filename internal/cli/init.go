@@ -8,6 +8,7 @@ import (
 	"godwit/internal/action"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/newrepo"
 )
 
 func newInit(a *app) *cobra.Command {
@@ -37,10 +38,10 @@ terminal is asked. --dry-run lists the files.` + "\n" + exitStatusHelp,
 				r.Dir = args[0]
 			}
 			if flake {
-				r.Form = action.InitFlake
+				r.Form = newrepo.Flake
 			}
 			if plain {
-				r.Form = action.InitPlain
+				r.Form = newrepo.Plain
 			}
 			for _, to := range from {
 				at, err := fleet.ParseDestination(to)

@@ -225,7 +225,7 @@ func TestScript(t *testing.T) {
 
 func TestWrite(t *testing.T) {
 	dir := t.TempDir()
-	files, _, err := Files(Options{Flake: true})
+	files, _, err := Files(Options{Form: Flake})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +246,7 @@ func TestWrite(t *testing.T) {
 		t.Error(err)
 	}
 	two[1].Name, two[1].Login, two[0].Version, two[1].Version = "b", []string{key}, "25.05.1", "25.11.2"
-	files, notes, err := Files(Options{Flake: true, Hosts: two})
+	files, notes, err := Files(Options{Form: Flake, Hosts: two})
 	if err != nil || files["users/root-b.nix"] == "" || !strings.Contains(files["flake.nix"], "/nixos-25.11\"") || !strings.Contains(notes[0], "updates the others") {
 		t.Errorf("%v %q %q", err, Names(files), notes)
 	}
@@ -258,8 +258,8 @@ func TestEvaluates(t *testing.T) {
 	hostile := read(t, fleet.Destination{User: "root", Host: "192.0.2.8"}, strings.ReplaceAll(web1("can", "root"), "web1", "db"))
 	hostile.Hardware.FileSystems = append(hostile.Hardware.FileSystems, FileSystem{At: `/a"; b = ${throw "x"}; c = "`, Device: `\${throw "y"}$${throw "z"}\`, Type: "ext4"})
 	for name, o := range map[string]Options{
-		"example flake": {Flake: true}, "example plain": {},
-		"flake": {Flake: true, Hosts: []*Facts{read(t, fleet.Destination{Host: "192.0.2.7"}, web1()), hostile}},
+		"example flake": {Form: Flake}, "example plain": {},
+		"flake": {Form: Flake, Hosts: []*Facts{read(t, fleet.Destination{Host: "192.0.2.7"}, web1()), hostile}},
 		"plain": {Hosts: []*Facts{read(t, fleet.Destination{Host: "192.0.2.7", Port: 2222}, web1())}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -282,7 +282,7 @@ func TestEvaluates(t *testing.T) {
 			}
 			at := source.Location{Flake: dir, Dialect: "flake"}
 			d, err := all.Named("flake")
-			if !o.Flake {
+			if o.Form != Flake {
 				at = source.Location{File: filepath.Join(dir, "network.nix")}
 				d, err = all.Named("morph")
 			} else {

@@ -1,6 +1,7 @@
 package newrepo
 
 import (
+	"context"
 	"embed"
 	"fmt"
 	"io/fs"
@@ -24,10 +25,67 @@ const newest = "25.11"
 // reserved are names of a plain deployment file that are no hosts.
 var reserved = []string{"network", "defaults", "require", "resources"}
 
+// Form is the form of a repository.
+type Form string
+
+// The forms of a repository: a flake, or a plain deployment file.
+const (
+	Flake Form = "flake"
+	Plain Form = "plain"
+)
+
+// Choose is the form that a person chooses; ask is nil where nobody is there. The form that
+// needs no choice is a flake where Nix has flakes on.
+func Choose(ctx context.Context, flakes bool, ask func(context.Context, string) (string, error)) (Form, error) {
+	form := Plain
+	if flakes {
+		form = Flake
+	}
+	if ask == nil {
+		return form, nil
+	}
+	answer, err := ask(ctx, fmt.Sprintf("write a flake or a plain deployment file? [flake/plain, default %s] ", form))
+	if err != nil {
+		return "", err
+	}
+	switch answer = strings.ToLower(strings.TrimSpace(answer)); {
+	case answer == "":
+	case strings.HasPrefix(string(Flake), answer):
+		form = Flake
+	case strings.HasPrefix(string(Plain), answer):
+		form = Plain
+	default:
+		return "", fault.New("%q is neither flake nor plain", answer).Hint("or say it with --flake or --plain")
+	}
+	return form, nil
+}
+
+// Make writes a repository into a directory, or only says what it would write. paths are its
+// files, and lines are for the person: what to look at, and what to type next.
+func Make(dir string, o Options, dry bool) (paths, lines []string, err error) {
+	files, notes, err := Files(o)
+	if err == nil && !dry {
+		err = Write(dir, files)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, name := range Names(files) {
+		paths = append(paths, filepath.Join(dir, name))
+	}
+	for _, n := range notes {
+		lines = append(lines, "note: "+n)
+	}
+	if dry {
+		return paths, append(lines, "nothing was written (--dry-run)"), nil
+	}
+	return paths, append(lines, next(dir, o)...), nil
+}
+
 // Options are what a repository is made of.
 type Options struct {
-	// Flake asks for a flake, in place of a plain deployment file.
-	Flake bool
+	// Form is what is written.
+	Form Form
 	// Hosts are machines that run; none: an example is written.
 	Hosts []*Facts
 }
@@ -40,7 +98,7 @@ func Files(o Options) (files map[string]string, notes []string, err error) {
 		notes = append(notes, note)
 	}
 	dirs := []string{"both", "plain", "example"}
-	if o.Flake {
+	if o.Form == Flake {
 		dirs[1] = "flake"
 	}
 	if len(o.Hosts) > 0 {
@@ -68,7 +126,7 @@ func Files(o Options) (files map[string]string, notes []string, err error) {
 		if _, twice := files["hosts/"+f.Name+".nix"]; twice {
 			return nil, nil, fault.New("two hosts have the name '%s'", f.Name).Hint("give one of them another networking.hostName first")
 		}
-		if !o.Flake && slices.Contains(reserved, f.Name) {
+		if o.Form != Flake && slices.Contains(reserved, f.Name) {
 			return nil, nil, fault.New("no host of a plain deployment file can be called '%s'", f.Name).Hint("--flake writes a flake, where it can")
 		}
 		user := "users/" + f.At.User + ".nix"
@@ -232,10 +290,10 @@ func Names(files map[string]string) []string {
 	return out
 }
 
-// Next are the lines that tell a person what to type when it is written.
-func Next(dir string, o Options) []string {
+// next are the lines that tell a person what to type when it is written.
+func next(dir string, o Options) []string {
 	var out []string
-	if o.Flake {
+	if o.Form == Flake {
 		out = append(out, "in a git repository Nix reads only what git knows: git -C "+shell.Word(dir)+" add -A")
 	}
 	first := "next:"
