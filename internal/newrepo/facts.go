@@ -117,6 +117,9 @@ func parse(out string, at fleet.Destination) (*Facts, error) {
 	if !userName.MatchString(f.At.User) {
 		return nil, fault.New("it does not say the user that it let in").Hint("write USER@%s", at.Host)
 	}
+	if uid := a.first("uid", regexp.MustCompile(`^[1-9][0-9]{0,2}$`)); uid != "" {
+		f.note("%s is a system user there (uid %s), and users/%s.nix makes a normal one of it: write isSystemUser and its group in place of that", f.At.User, uid, f.At.User)
+	}
 	f.Wheel = slices.Contains(strings.Fields(strings.Join(a["groups"], " ")), "wheel")
 	f.Sudo = a.said("can", "sudo")
 	f.HostKeys, f.Login = keys(a["hostkey"]), keys(a["login"])

@@ -30,6 +30,7 @@ grep -s '^ID=' /etc/os-release | tell os
 uname -n | tell name
 uname -m | tell machine
 id -un | tell user
+id -u | tell uid
 id -nG | tell groups
 echo "$can" | tell can
 [ -d /sys/firmware/efi ] && echo yes | tell efi

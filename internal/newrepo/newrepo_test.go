@@ -112,7 +112,7 @@ func TestFacts(t *testing.T) {
 
 // Without nixos-generate-config, and with little else.
 func TestFactsOfLittle(t *testing.T) {
-	f := read(t, fleet.Destination{User: "root", Host: "db"}, says("os", "ID=nixos", "name", "db", "machine", "aarch64", "module", "nvme\next4", "state", "system.stateVersion = \"24.05\";\nsystem.stateVersion = \"25.05\";",
+	f := read(t, fleet.Destination{User: "root", Host: "db"}, says("os", "ID=nixos", "name", "db", "machine", "aarch64", "uid", "990", "module", "nvme\next4", "state", "system.stateVersion = \"24.05\";\nsystem.stateVersion = \"25.05\";",
 		"fstab", "# x\n/dev/disk/by-label/a\\040b / ext4 x-initrd.mount,noatime 0 1\nUUID=1-2 /boot/efi vfat defaults 0 2\n/dev/mapper/x /home xfs defaults 0 2\n/dev/sda3 none swap defaults\nnone /tmp tmpfs x 0 0",
 		"installer", "/nix/store/x-install-grub.sh", "grub", "<?xml version='1.0' encoding='utf-8'?>\n<expr>\n<attrs>\n<attr name=\"canTouchEfiVariables\"><bool value=\"false\" /></attr>\n<attr name=\"devices\">\n<list>\n<string value=\"/dev/sda\" />\n</list>\n</attr>\n</attrs>\n</expr>"))
 	h := f.Hardware
@@ -123,7 +123,7 @@ func TestFactsOfLittle(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 	said := strings.Join(f.Notes, "\n")
-	for _, want := range []string{"stateVersion is not known", "which NixOS it runs", "/home is on /dev/mapper/x"} {
+	for _, want := range []string{"stateVersion is not known", "which NixOS it runs", "root is a system user there (uid 990)", "/home is on /dev/mapper/x"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("%q is missing in\n%s", want, said)
 		}

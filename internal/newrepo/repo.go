@@ -212,7 +212,7 @@ func (f *Facts) host(user string) string {
 			line("  boot.loader.efi.canTouchEfiVariables = %v;", l.Variables && !l.AsRemovable)
 		}
 	case "systemd-boot":
-		line("  # The boot loader that it has.")
+		line("  # The boot loader that it has. Whether it may change EFI variables is guessed.")
 		line("  boot.loader.systemd-boot.enable = true;")
 		line("  boot.loader.efi.canTouchEfiVariables = %v;", l.Variables)
 	case "extlinux":
