@@ -120,6 +120,13 @@ func (r *Reader) evalEach(ctx context.Context, each nix.Each, expr, key string, 
 	if err != nil {
 		return err
 	}
+	led := false
+	if each.Lead != nil {
+		watching.Lead = func(v json.RawMessage) error {
+			led = true
+			return each.Lead(v)
+		}
+	}
 	err = r.tool.EvalEach(alone, watching)
 	if ctx.Err() != nil || errors.Is(err, errGuess) {
 		return err
@@ -132,7 +139,7 @@ func (r *Reader) evalEach(ctx context.Context, each nix.Each, expr, key string, 
 	if each.Names = left(); len(each.Names) == 0 {
 		return nil
 	}
-	if w.led {
+	if led {
 		each.Expr, each.Lead = "("+each.Expr+").each", nil
 	}
 	return r.tool.EvalEach(ctx, each)

@@ -56,7 +56,6 @@ type watched struct {
 	blame *blame
 	// failed is what Nix said of an evaluation that failed for another reason.
 	failed  string
-	led     bool
 	learned bool // the files of an expression, and nothing else
 }
 
@@ -307,13 +306,6 @@ func (w *watched) each(e nix.Each, cancel func()) (nix.Each, error) {
 	}
 	e.Aside, e.File = aside, w.evaluated
 	e.Saw = func(line string) error { return w.saw(line, env) }
-	lead := e.Lead
-	if lead != nil {
-		e.Lead = func(v json.RawMessage) error {
-			w.led = true
-			return lead(v)
-		}
-	}
 	e.Again = func(name, said string) bool {
 		if w.refused(said) {
 			cancel()
