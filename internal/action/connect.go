@@ -13,6 +13,7 @@ import (
 	"godwit/internal/host"
 	"godwit/internal/host/local"
 	"godwit/internal/ssh"
+	"godwit/internal/vault"
 )
 
 // openPool makes the pool of ssh connections.
@@ -31,8 +32,19 @@ func (s *session) openPool() error {
 	o.Agent = s.ForwardAgent
 	o.Sink = s.View
 	o.Greeting = deploy.Greeting
+	o.HostKeys = s.vouchedKey
 	o.Password, o.PasswordOnRequest = s.Password, s.PasswordOnRequest
 	return s.openPools(o)
+}
+
+// vouchedKey is the ssh host key that the secrets of the configuration's repository have of
+// a machine, where an operator whom this machine knows has signed it; "" for none.
+func (s *session) vouchedKey(name string) string {
+	if s.at == nil {
+		return ""
+	}
+	s.keysOnce.Do(func() { s.keysFound = vault.HostKeys(s.at.At.Dir()) })
+	return s.keysFound[name]
 }
 
 // openPools makes the connections of a run as o says.

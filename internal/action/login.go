@@ -43,6 +43,9 @@ func Login(ctx context.Context, e *Env, r LoginRequest) ([]string, error) {
 			return nil, err
 		}
 	}
+	if c := s.overSSH(s.hosts[0]); c != nil {
+		c.Vouched(ctx)
+	}
 	return s.login(s.hosts[0], r.TTY, r.Words), nil
 }
 

@@ -39,6 +39,9 @@ type session struct {
 	twinsOnce  sync.Once
 	twinsFound map[string]string
 
+	keysOnce  sync.Once // vouchedKey (connect.go)
+	keysFound map[string]string
+
 	restingOnce  sync.Once // resting (preflight.go)
 	restingFound func(machine string) (*bundle.Bundle, error)
 

@@ -186,6 +186,15 @@ var opensshVersion = regexp.MustCompile(`OpenSSH_(?:for_Windows_)?(\d+)\.(\d+)`)
 // Guards are the first arguments of each ssh process. Of an option ssh takes the first
 // value that it sees.
 func Guards(program string) []string {
+	a := slices.Clone(guards)
+	if modern(program) {
+		a = append(a, guards87...)
+	}
+	return a
+}
+
+// modern tells whether a program is OpenSSH 8.7 or later.
+func modern(program string) bool {
 	is, _ := versions.LoadOrStore(program, sync.OnceValue(func() bool {
 		ctx, cancel := awake.WithTimeout(context.Background(), 30*time.Second) // a busy machine must not count as an old ssh
 		defer cancel()
@@ -201,11 +210,7 @@ func Guards(program string) []string {
 		minor, _ := strconv.Atoi(m[2])
 		return major > 8 || major == 8 && minor >= 7
 	}))
-	a := slices.Clone(guards)
-	if is.(func() bool)() {
-		a = append(a, guards87...)
-	}
-	return a
+	return is.(func() bool)()
 }
 
 // NixArgs are the words of NIX_SSHOPTS without those that would take a connection out
@@ -233,6 +238,7 @@ func (h *Host) args(socket string, master bool, command string) []string {
 		a = append(a, "-o", "ControlMaster=no")
 	}
 	to := h.current()
+	a = append(a, h.vouching()...)
 	a = append(a, h.transport(to)...)
 	if socket == "" {
 		socket = "none"
@@ -259,7 +265,9 @@ func (h *Host) NixSSHOpts() string {
 func (h *Host) CommandLine(flags ...string) string { return shell.Join(h.Words(flags...)) }
 
 // Words are the words of CommandLine.
-func (h *Host) Words(flags ...string) []string {
+func (h *Host) Words(flags ...string) []string { return h.words(slices.Concat(flags, h.vouching())) }
+
+func (h *Host) words(flags []string) []string {
 	o := h.pool.opts
 	a := append([]string{"ssh"}, flags...)
 	if o.ConfigFile != "" {

@@ -201,6 +201,9 @@ func (h *Host) classify(said string) *fault.Error {
 			f.Detail("it shows " + fp[1])
 		}
 		f.Hint("compare on the host's console: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub")
+		if h.vouchedKey() != "" {
+			return h.otherKey(f)
+		}
 		if rm := removeKey.FindStringSubmatch(said); rm != nil {
 			f.Hint("if the host was really reinstalled: %s", fault.Raw(clean(rm[1])))
 		} else {

@@ -40,6 +40,9 @@ type Host struct {
 	saidAt  time.Time
 	where   *host.Where // where ssh goes; nil: not asked yet
 
+	vouchMu sync.Mutex
+	vouched map[int32]string // by address: the host key that ssh gets (vouch.go)
+
 	elevMu  sync.Mutex
 	elev    *elevation    // how to become root; known after the first elevated command
 	elevErr error         // of the last attempt, when it was waited for in vain

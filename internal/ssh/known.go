@@ -25,12 +25,26 @@ type Address struct {
 
 // Address asks ssh itself (ssh -G) and ssh-keygen, which know what the files
 // mean: names that are hashed, patterns, ports.
+//
+// A host that these do not know, and that somebody vouches for, has that key.
 func (h *Host) Address(ctx context.Context) (Address, error) {
-	var a Address
+	h.vouch(ctx)
+	a, _, err := h.recorded(ctx)
+	if key := h.vouchedKey(); len(a.Keys) == 0 && key != "" {
+		a.Keys = []string{key}
+	}
+	return a, err
+}
+
+// recorded is Address by the person's own files alone; command tells that a command of
+// theirs knows more keys.
+func (h *Host) recorded(ctx context.Context) (a Address, command bool, err error) {
 	name := ""
 	var files []string
-	err := h.configuration(ctx, func(key, value string) {
+	err = h.configuration(ctx, func(key, value string) {
 		switch key {
+		case "knownhostscommand":
+			command = value != "" && value != "none"
 		case "hostname":
 			a.Host = value
 		case "user":
@@ -44,7 +58,7 @@ func (h *Host) Address(ctx context.Context) (Address, error) {
 		}
 	})
 	if err != nil {
-		return a, err
+		return a, command, err
 	}
 	if name == "" {
 		name = a.Host
@@ -72,7 +86,7 @@ func (h *Host) Address(ctx context.Context) (Address, error) {
 			}
 		}
 	}
-	return a, nil
+	return a, command, nil
 }
 
 // Compresses tells whether ssh compresses the connection by its configuration.

@@ -275,6 +275,9 @@ func (p *process) start(ctx context.Context, socket string, master bool) error {
 	release := func() { stop(); cancel(nil); h.pool.procs.Done() }
 
 	trial := p.elev != nil && p.elev.trial
+	if socket == "" || master {
+		h.vouch(ctx)
+	}
 	args := h.args(socket, master, bootstrap(elevate, p.mark, password != nil && !trial, p.elev != nil && p.elev.agent))
 	if master {
 		args = append(h.cipherArgs(ctx), args...)

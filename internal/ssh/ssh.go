@@ -72,6 +72,10 @@ type Options struct {
 	// of a host then costs no further command. It only reads, is quick, does not
 	// exit, and prints no line "ready".
 	Greeting string
+	// HostKeys gives the public host key ("ssh-ed25519 AAAA…") by which a host of the
+	// configuration is known where the person's own files say nothing about it; "" for
+	// none. It may be called from several goroutines.
+	HostKeys func(name string) string
 	// SessionsPerConnection is how many commands share one connection before
 	// another is opened; 0 means 8 (sshd allows 10 by default, one is ours).
 	SessionsPerConnection int
@@ -101,6 +105,8 @@ type Target struct {
 	Also Words
 	// AskPassword says that the host's sudo wants a password.
 	AskPassword bool
+	// Fleet tells that Name is that of a host of the configuration, for Options.HostKeys.
+	Fleet bool
 }
 
 // Words is a list of words as one value.
@@ -128,7 +134,7 @@ func TargetOf(h fleet.Host) Target {
 	t := Target{
 		Name: h.Name, Host: h.At.Host, User: h.At.User, Port: h.At.Port,
 		Also: JoinWords(h.At.Also), Options: JoinWords(h.At.Options), Become: JoinWords(h.At.Become), AskPassword: h.At.AskPassword,
-		Agent: h.At.ForwardAgent,
+		Agent: h.At.ForwardAgent, Fleet: true,
 	}
 	if !h.Platform.Guessed() { // else it is only a guess
 		t.System = h.Platform.Name

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"strings"
 	"sync"
 
 	"godwit/internal/identity"
@@ -17,17 +18,7 @@ func Bundles(dir string) func(machine string) (*bundle.Bundle, error) {
 	if dir == "" || !ok {
 		return nil
 	}
-	open := sync.OnceValues(func() (*Vault, error) {
-		repo, err := identity.Open(at)
-		if err != nil {
-			return nil, err
-		}
-		state, err := paths.State()
-		if err != nil {
-			state = "" // no home directory: nothing is remembered
-		}
-		return Open(repo, Options{State: state})
-	})
+	open := sync.OnceValues(func() (*Vault, error) { return openAt(at) })
 	type answer struct {
 		bundle *bundle.Bundle
 		err    error
@@ -51,4 +42,38 @@ func Bundles(dir string) func(machine string) (*bundle.Bundle, error) {
 		known[machine] = answer{b, err}
 		return b, err
 	}
+}
+
+// openAt opens a folder of secrets with what this machine remembers of it.
+func openAt(dir string) (*Vault, error) {
+	repo, err := identity.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	state, err := paths.State()
+	if err != nil {
+		state = "" // no home directory: nothing is remembered
+	}
+	return Open(repo, Options{State: state})
+}
+
+// HostKeys are the ssh host keys of machines, by their names, out of the folder of secrets of
+// the repository that dir lies in: those that the index has, when it is signed by an
+// operator whom this machine believes. In any other case there are none.
+func HostKeys(dir string) map[string]string {
+	at, ok := identity.Find(dir)
+	if dir == "" || !ok {
+		return nil
+	}
+	v, err := openAt(at)
+	if err != nil || v.Distrust != nil || len(v.signers()) == 0 {
+		return nil
+	}
+	keys := map[string]string{}
+	for name, k := range v.Index.Machines {
+		if w := strings.Fields(k.SSHHost); len(w) >= 2 {
+			keys[name] = w[0] + " " + w[1]
+		}
+	}
+	return keys
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -564,4 +565,51 @@ func FuzzSignature(f *testing.F) {
 			t.Error("a signature by nobody")
 		}
 	})
+}
+
+// TestHostKeys: keys of machines vouch for hosts when a known operator signed them, and not
+// when somebody else wrote them.
+func TestHostKeys(t *testing.T) {
+	s := newSite(t)
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	m, ok := s.open().Repo.Machine("web1")
+	if got := HostKeys(filepath.Dir(s.dir)); !ok || len(got) != 2 || got["web1"] != strings.Join(strings.Fields(m.SSHHost)[:2], " ") {
+		t.Errorf("%v, want %s", got, m.SSHHost)
+	}
+	if got := HostKeys(t.TempDir()); got != nil {
+		t.Errorf("no secrets: %v", got)
+	}
+	// Another key in the file of the machine is none that was signed.
+	other, _, err := identity.NewSSH("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	was := HostKeys(s.dir)
+	s.write("machines/web1/ssh_host_ed25519.pub", other+"\n")
+	s.write("known_hosts", "* "+other+"\n")
+	if got := HostKeys(s.dir); !maps.Equal(got, was) {
+		t.Errorf("what nobody signed counts: %v", got)
+	}
+	text, err := os.ReadFile(filepath.Join(s.dir, indexFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := strings.Replace(string(text), was["web1"], strings.Join(strings.Fields(other)[:2], " "), 1)
+	if changed == string(text) {
+		t.Fatal("the index does not hold the key")
+	}
+	s.write(indexFile, changed)
+	if got := HostKeys(s.dir); got != nil {
+		t.Errorf("a changed index counts: %v", got)
+	}
+	// Nobody signs: nothing tells who wrote it.
+	s.write(indexFile, string(text))
+	recipients, err := os.ReadFile(filepath.Join(s.dir, "recipients.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write("recipients.toml", string(recipients[:strings.Index(string(recipients), "[signers]")]))
+	if got := HostKeys(s.dir); got != nil {
+		t.Errorf("an index that nobody signs counts: %v", got)
+	}
 }
