@@ -36,7 +36,10 @@ var common = func() map[string]bool {
 		secret secrets password passwords passwd changed unchanged content default disabled enabled example
 		deploy deployed deployment builder building system systems switch profile profiles activate activation
 		connect connection machine machines service services network localhost nothing something warning failed
-		missing address destination source directory x86_64-linux aarch64-linux root:root`) {
+		missing address destination source directory x86_64-linux aarch64-linux root:root
+		evaluate evaluating evaluated pre-check reboot checks derivations started progress waiting skipped result
+		pushed healthy uploaded rolled-back rollback untouched not-started interrupted unreachable superseded unknown
+		version schema outcome running confirmed copied`) {
 		all[w] = true
 	}
 	return all

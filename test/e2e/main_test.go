@@ -259,7 +259,8 @@ func (p *process) until(text string, limit time.Duration) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	p.w.t.Fatalf("godwit %s did not say %q within %s:\n%s", strings.Join(p.args, " "), text, limit, p.stderr.String())
+	out := p.stdout.String()
+	p.w.t.Fatalf("godwit %s did not say %q within %s:\n%s%s", strings.Join(p.args, " "), text, limit, p.stderr.String(), out[max(0, len(out)-8000):])
 }
 
 // exits checks the exit code.
