@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -279,7 +280,9 @@ func TestPublish(t *testing.T) {
 		t.Errorf("the home is in few places:\n%s", text)
 	}
 
-	v := module.Version{Path: home, Version: "v" + version}
+	// A version of this run's own: go keeps an index of each module's files by path and version.
+	own := version + "-t" + strconv.FormatInt(time.Now().UnixNano(), 36)
+	v := module.Version{Path: home, Version: "v" + own}
 	var archive bytes.Buffer
 	if err := zip.CreateFromDir(&archive, v, tree); err != nil {
 		t.Fatal(err)
@@ -316,8 +319,8 @@ func TestPublish(t *testing.T) {
 	defer forget()
 	others := strings.TrimSpace(run(t, ctx, ".", nil, "go", "env", "GOPROXY"))
 	env := []string{"GOPROXY=" + proxy.URL + "," + others, "GONOSUMDB=" + home, "GONOSUMCHECK=1", "GOFLAGS=-modcacherw", "GOBIN=" + filepath.Join(dir, "bin"), "CGO_ENABLED=0"}
-	run(t, ctx, dir, env, "go", "install", home+"/cmd/godwit@v"+version)
-	if got, want := run(t, ctx, dir, nil, filepath.Join(dir, "bin/godwit"), "version"), "godwit 1.2.3 ("; !strings.HasPrefix(got, want) || asked < 2 {
+	run(t, ctx, dir, env, "go", "install", home+"/cmd/godwit@"+v.Version)
+	if got, want := run(t, ctx, dir, nil, filepath.Join(dir, "bin/godwit"), "version"), "godwit "+own+" ("; !strings.HasPrefix(got, want) || asked < 2 {
 		t.Errorf("%s, want %s; %d files were asked for", got, want, asked)
 	}
 }
