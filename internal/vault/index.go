@@ -241,7 +241,12 @@ func recoverWrites(dir string) error {
 		return err
 	}
 	if len(file.Pending) > 0 {
-		if err := finish(dir, file); err != nil {
+		root, err := os.OpenRoot(dir)
+		if err != nil {
+			return err
+		}
+		defer root.Close()
+		if err := finish(root, file); err != nil {
 			return err
 		}
 	}

@@ -613,3 +613,42 @@ func TestHostKeys(t *testing.T) {
 		t.Errorf("an index that nobody signs counts: %v", got)
 	}
 }
+
+// TestLinkOutOfRepository: a repository whose folder is a symbolic link cannot have godwit
+// write elsewhere.
+func TestLinkOutOfRepository(t *testing.T) {
+	s := newSite(t)
+	s.add(Secret{Name: "a", For: []string{"web1"}}, "value of a")
+	v := s.open()
+	outside := t.TempDir()
+	store := filepath.Join(v.Repo.Dir, storeDir)
+	if err := os.Rename(store, filepath.Join(outside, "store")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(outside, "store"), store); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(filepath.Join(outside, "store/a.age"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v = s.open()
+	tx, err := v.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Close()
+	if err := tx.Set(Secret{Name: "a", For: []string{"web1"}}, []byte("new value of a"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Commit(s.alice); err == nil || !strings.Contains(err.Error(), "nothing was changed") {
+		t.Errorf("it was written: %v", err)
+	}
+	after, err := os.ReadFile(filepath.Join(outside, "store/a.age"))
+	if err != nil || !bytes.Equal(before, after) {
+		t.Errorf("a file outside of the repository changed: %v", err)
+	}
+	if all, err := os.ReadDir(filepath.Join(outside, "store")); err != nil || len(all) != 2 {
+		t.Errorf("outside there are %v, %v", all, err)
+	}
+}

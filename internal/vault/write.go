@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -252,17 +253,22 @@ func (t *Tx) Commit(o *identity.Operator) error {
 		}
 		file.Signature = strings.Split(strings.TrimSpace(sig), "\n")
 	}
+	// The folder is somebody else's repository, perhaps: no link in it leads a write out of it.
+	root, err := os.OpenRoot(t.v.Repo.Dir)
+	if err != nil {
+		return cannot(err)
+	}
+	defer root.Close()
 	for _, name := range slices.Sorted(mapKeys(t.files)) {
 		data := t.files[name]
 		if data == nil {
 			file.Pending[name] = ""
 			continue
 		}
-		at := filepath.Join(t.v.Repo.Dir, name)
-		if err := errors.Join(t.step("write "+name), os.MkdirAll(filepath.Dir(at), 0o755)); err != nil {
+		if err := errors.Join(t.step("write "+name), root.MkdirAll(path.Dir(name), 0o755)); err != nil {
 			return cannot(err)
 		}
-		if err := put(at+fresh, data); err != nil {
+		if err := putIn(root, name+fresh, data); err != nil {
 			return cannot(err)
 		}
 		file.Pending[name] = sum(data)
@@ -270,13 +276,13 @@ func (t *Tx) Commit(o *identity.Operator) error {
 	if err := t.step("index"); err != nil {
 		return err
 	}
-	if err := writeIndex(t.v.Repo.Dir, file); err != nil {
+	if err := writeIndex(root, file); err != nil {
 		return cannot(err)
 	}
 	if err := t.step("rename"); err != nil {
 		return err
 	}
-	if err := finish(t.v.Repo.Dir, file); err != nil {
+	if err := finish(root, file); err != nil {
 		return err
 	}
 	t.v.Index = t.index
@@ -299,64 +305,78 @@ func mapKeys(m map[string][]byte) func(func(string) bool) {
 }
 
 // finish renames what is pending, and writes an index that has nothing pending any more.
-func finish(dir string, file *indexJSON) error {
+func finish(root *os.Root, file *indexJSON) error {
 	for name, want := range file.Pending {
-		at := filepath.Join(dir, name)
+		at := filepath.Join(root.Name(), name)
 		if want == "" {
-			if err := os.Remove(at); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return fault.New("cannot remove %s: %s", at, fault.Reason(err)).Because(err)
 			}
 			continue
 		}
-		data, err := os.ReadFile(at + fresh)
+		data, err := root.ReadFile(name + fresh)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // it is in place already
 		}
 		if err != nil || sum(data) != want {
 			return fault.New("%s is not what was written", at+fresh).Hint("rm %s, and write it again", at+fresh)
 		}
-		if err := os.Rename(at+fresh, at); err != nil {
+		if err := root.Rename(name+fresh, name); err != nil {
 			return fault.New("cannot rename %s: %s", at+fresh, fault.Reason(err)).Because(err)
 		}
-		if err := syncDir(filepath.Dir(at)); err != nil {
+		if err := syncDir(root, path.Dir(name)); err != nil {
 			return fmt.Errorf("cannot sync %s: %w", filepath.Dir(at), err)
 		}
 	}
 	file.Pending = nil
-	return writeIndex(dir, file)
+	return writeIndex(root, file)
 }
 
 // writeIndex writes index.json in one step, in lines that git can show.
-func writeIndex(dir string, file *indexJSON) error {
+func writeIndex(root *os.Root, file *indexJSON) error {
 	text, err := json.MarshalIndent(file, "", "  ")
 	if err != nil {
 		return err
 	}
-	at := filepath.Join(dir, indexFile)
-	if err := put(at+fresh, append(text, '\n')); err != nil {
+	if err := putIn(root, indexFile+fresh, append(text, '\n')); err != nil {
 		return err
 	}
-	if err := os.Rename(at+fresh, at); err != nil {
+	if err := root.Rename(indexFile+fresh, indexFile); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return syncDir(root, ".")
+}
+
+const newFile = os.O_WRONLY | os.O_CREATE | os.O_TRUNC | unix.O_NOFOLLOW
+
+// putIn writes a file of a folder and waits for the disk.
+func putIn(root *os.Root, name string, data []byte) error {
+	f, err := root.OpenFile(name, newFile, 0o644)
+	if err != nil {
+		return err
+	}
+	return fill(f, data)
 }
 
 // put writes a file and waits for the disk.
 func put(at string, data []byte) error {
-	f, err := os.OpenFile(at, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o644)
+	f, err := os.OpenFile(at, newFile, 0o644)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(data)
+	return fill(f, data)
+}
+
+func fill(f *os.File, data []byte) error {
+	_, err := f.Write(data)
 	if err == nil {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
 }
 
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
+func syncDir(root *os.Root, name string) error {
+	f, err := root.Open(name)
 	if err != nil {
 		return err
 	}
