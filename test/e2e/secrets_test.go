@@ -178,7 +178,7 @@ func TestRestingSecrets(t *testing.T) {
 	at := filepath.Join(r.dir, "store", "token.age")
 	text, _ := os.ReadFile(at)
 	w.file("secrets/store/token.age", string(text[:len(text)-1])+"x")
-	deploy("two").exits(3)
+	deploy("two").exits(1).says("error: spare: secret 'token': ", "is not the one that the index names").saysNot("building")
 	if now := on(t, h, state); now != was {
 		t.Error("something changed for a secret that was replaced")
 	}
