@@ -25,7 +25,7 @@ func (s *session) openPool() error {
 	if err != nil {
 		return err
 	}
-	if err := checkUser(s.User); err != nil {
+	if err := ssh.CheckUser(s.User); err != nil {
 		return err
 	}
 	o.Elevate = s.Elevate
@@ -40,10 +40,9 @@ func (s *session) openPool() error {
 // vouchedKey is the ssh host key that the secrets of the configuration's repository have of
 // a machine, where an operator whom this machine knows has signed it; "" for none.
 func (s *session) vouchedKey(name string) string {
-	if s.at == nil {
-		return ""
+	if s.at != nil {
+		s.keysOnce.Do(func() { s.keysFound = vault.HostKeys(s.at.At.Dir()) })
 	}
-	s.keysOnce.Do(func() { s.keysFound = vault.HostKeys(s.at.At.Dir()) })
 	return s.keysFound[name]
 }
 
@@ -204,12 +203,4 @@ func (s *session) overSSH(h fleet.Host) *ssh.Host {
 		return nil
 	}
 	return s.pool.Host(ssh.TargetOf(s.reached(h)))
-}
-
-// checkUser refuses a --user that ssh would take for something else.
-func checkUser(user string) error {
-	if strings.HasPrefix(user, "-") || strings.ContainsAny(user, " \t\n/'\"@") {
-		return fault.New("--user %q is no name of a user", user)
-	}
-	return nil
 }

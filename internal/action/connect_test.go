@@ -28,7 +28,7 @@ func TestReached(t *testing.T) {
 		}
 	}
 	for user, bad := range map[string]bool{"": false, "deploy": false, "-l": true, "a b": true, "a@b": true} {
-		if err := checkUser(user); (err != nil) != bad {
+		if err := ssh.CheckUser(user); (err != nil) != bad {
 			t.Errorf("%q: %v", user, err)
 		}
 	}

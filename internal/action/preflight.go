@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 
 	"godwit/internal/activate"
 	"godwit/internal/deploy"
@@ -15,6 +14,7 @@ import (
 	"godwit/internal/sealed"
 	"godwit/internal/secrets"
 	"godwit/internal/secrets/bundle"
+	"godwit/internal/ui/text"
 	"godwit/internal/vault"
 )
 
@@ -106,12 +106,6 @@ func (s *session) twins(ctx context.Context, hosts []fleet.Host) map[string]stri
 	return s.twinsFound
 }
 
-// joinAnd is "a, b and c".
-func joinAnd(names []string) string {
-	last := len(names) - 1
-	return strings.Join(names[:last], ", ") + " and " + names[last]
-}
-
 // oneAddressEach refuses to change one machine twice. risk says that it can be
 // accepted as a risk, in case that ssh's configuration hides what differs.
 func (s *session) oneAddressEach(ctx context.Context, hosts []fleet.Host, accepted, risk bool) error {
@@ -121,14 +115,14 @@ func (s *session) oneAddressEach(ctx context.Context, hosts []fleet.Host, accept
 	found := s.twins(ctx, hosts)
 	var names, lines []string
 	for _, h := range hosts {
-		if text := found[h.Name]; text != "" {
-			names, lines = append(names, h.Name), append(lines, h.Name+"  "+text)
+		if twin := found[h.Name]; twin != "" {
+			names, lines = append(names, h.Name), append(lines, h.Name+"  "+twin)
 		}
 	}
 	if len(names) == 0 {
 		return nil
 	}
-	f := fault.New("%s have the same address, and the last of them would win; no host was changed", joinAnd(names)).Detail(lines...).
+	f := fault.New("%s have the same address, and the last of them would win; no host was changed", text.And(names)).Detail(lines...).
 		Hint("give each its own deployment.targetHost or targetPort, or choose one of them with --on")
 	if risk {
 		f.Exit(plan.ExitStopped).Hint("--accept-risk=%s goes on, if they are different machines all the same", plan.SameAddress)
@@ -139,7 +133,9 @@ func (s *session) oneAddressEach(ctx context.Context, hosts []fleet.Host, accept
 // secretsOf gives what of secrets rests on a machine, out of the repository that the
 // configuration is in; nil where that has none.
 func (s *session) secretsOf() func(machine string) (*bundle.Bundle, error) {
-	s.restingOnce.Do(func() { s.restingFound = vault.Bundles(s.at.At.Dir()) })
+	if s.at != nil {
+		s.restingOnce.Do(func() { s.restingFound = vault.Bundles(s.at.At.Dir()) })
+	}
 	return s.restingFound
 }
 

@@ -144,3 +144,11 @@ func (h *Host) nowhere(tried []address, failed []error) error {
 	}
 	return f.Hint("%s", h.Typed([]string{"-v"}, "true"))
 }
+
+// CheckUser refuses a --user that ssh would take for something else.
+func CheckUser(user string) error {
+	if strings.HasPrefix(user, "-") || strings.ContainsAny(user, " \t\n/'\"@") {
+		return fault.New("--user %q is no name of a user", user)
+	}
+	return nil
+}

@@ -317,6 +317,12 @@ func csi(s string) int {
 // sizes are binary, because that is what Nix and df -h count in.
 var sizes = []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
 
+// And is "a, b and c", of two names at least.
+func And(names []string) string {
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " and " + names[last]
+}
+
 // Count writes a number of things: "1 path", "3 paths".
 func Count(n int, noun string) string {
 	if n != 1 {
