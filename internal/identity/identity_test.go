@@ -257,7 +257,7 @@ func TestRepo(t *testing.T) {
 	for text, want := range map[string]string{
 		"version = 2":                          "version = 2",
 		"":                                     "version = 0",
-		"version = 1\nx = 1":                   "no setting 'x'",
+		"version = 1\nx = 1":                   "recipients.toml:2: unknown setting x",
 		"version = 1\n[operators]\nalice = []": "has no key",
 		"version = 1\n[operators]\nalice = ['age1x']":                                    "operator 'alice', key 1",
 		"version = 1\npost-quantum = true\n[operators]\nalice = ['" + alice + "']":       "post-quantum",
@@ -285,7 +285,7 @@ func TestRepo(t *testing.T) {
 func FuzzRecipients(f *testing.F) {
 	f.Add("version = 1\n[operators]\nalice = ['age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj']\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		if r, err := parseRecipients(text); (r == nil) == (err == nil) {
+		if r, err := parseRecipients("x", text); (r == nil) == (err == nil) {
 			t.Error(r, err)
 		}
 	})

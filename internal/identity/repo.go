@@ -9,12 +9,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pelletier/go-toml/v2"
 	"golang.org/x/crypto/ssh"
 
 	"godwit/internal/fault"
 	"godwit/internal/regular"
 	"godwit/internal/secrets/bundle"
+	"godwit/internal/settings"
 )
 
 // Folder is the name of the folder of secrets in a repository.
@@ -91,9 +91,9 @@ func Open(dir string) (*Repo, error) {
 	if err != nil {
 		return nil, fault.New("cannot read %s: %s", file, fault.Reason(err)).Because(err)
 	}
-	r, err := parseRecipients(string(data))
+	r, err := parseRecipients(file, string(data))
 	if err != nil {
-		return nil, fault.New("%s: %w", file, err)
+		return nil, err
 	}
 	r.Dir = dir
 	if err := r.readMachines(); err != nil {
@@ -110,22 +110,21 @@ func Open(dir string) (*Repo, error) {
 	return r, nil
 }
 
-// parseRecipients reads the text of recipients.toml.
-func parseRecipients(text string) (*Repo, error) {
+// parseRecipients reads the text of recipients.toml, which errors call file.
+func parseRecipients(file, text string) (*Repo, error) {
 	var in recipientsTOML
-	err := toml.NewDecoder(strings.NewReader(text)).DisallowUnknownFields().Decode(&in)
-	var unknown *toml.StrictMissingError
-	var bad *toml.DecodeError
-	switch {
-	case errors.As(err, &unknown) && len(unknown.Errors) > 0:
-		row, _ := unknown.Errors[0].Position()
-		return nil, fmt.Errorf("line %d: there is no setting '%s'", row, strings.Join(unknown.Errors[0].Key(), "."))
-	case errors.As(err, &bad):
-		row, _ := bad.Position()
-		return nil, fmt.Errorf("line %d: %s", row, strings.TrimPrefix(bad.Error(), "toml: "))
-	case err != nil:
+	if err := settings.Decode(file, text, &in); err != nil {
 		return nil, err
-	case in.Version != 1:
+	}
+	r, err := in.repo()
+	if err != nil {
+		return nil, fault.New("%s: %w", file, err)
+	}
+	return r, nil
+}
+
+func (in recipientsTOML) repo() (*Repo, error) {
+	if in.Version != 1 {
 		return nil, fmt.Errorf("version = %d is not one that this godwit reads (it reads 1)", in.Version)
 	}
 	r := &Repo{PostQuantum: in.PostQuantum, Groups: in.Groups, Signers: map[string][]string{}}

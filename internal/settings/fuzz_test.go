@@ -13,7 +13,7 @@ func FuzzFile(f *testing.F) {
 	f.Add("[nothing]\n\"a\\u001b\" = 1\n[builder]\nx.y.z = { a = [ 1, \"b\" ] }\n")
 	f.Fuzz(func(t *testing.T, s string) {
 		var into Settings
-		if err := into.decode(s); err != nil {
+		if err := Decode("config.toml", s, &into); err != nil {
 			if err := texttest.Harmless(fault.Render(err)); err != nil {
 				t.Error(err)
 			}

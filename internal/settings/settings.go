@@ -89,7 +89,7 @@ func Read(file string) (*Settings, error) {
 	case err != nil:
 		return nil, fault.New("cannot read %s: %s", file, fault.Reason(err)).Because(err)
 	}
-	if err := s.decode(strings.TrimPrefix(string(text), "\ufeff")); err != nil {
+	if err := Decode(file, strings.TrimPrefix(string(text), "\ufeff"), s); err != nil {
 		return nil, err
 	}
 	if b := &s.Builder; b.ImageFile != "" && !filepath.IsAbs(b.ImageFile) {
@@ -98,13 +98,16 @@ func Read(file string) (*Settings, error) {
 	return s, nil
 }
 
-func (s *Settings) decode(text string) error {
-	err := toml.NewDecoder(strings.NewReader(text)).DisallowUnknownFields().Decode(s)
+// Decode reads the text of a file of TOML into a struct whose fields have tags. What the
+// struct has no place for is an error that names the nearest name there is. Errors begin
+// with the file, and the line where there is one.
+func Decode(file, text string, into any) error {
+	err := toml.NewDecoder(strings.NewReader(text)).DisallowUnknownFields().Decode(into)
 	var unknown *toml.StrictMissingError
 	if errors.As(err, &unknown) && len(unknown.Errors) > 0 {
 		e := unknown.Errors[0]
 		row, _ := e.Position()
-		return s.unknown(row, e.Key(), strings.Contains(e.Error(), "table"))
+		return unknownName(file, row, reflect.TypeOf(into).Elem(), e.Key(), strings.Contains(e.Error(), "table"))
 	}
 	var bad *toml.DecodeError
 	if errors.As(err, &bad) {
@@ -114,17 +117,17 @@ func (s *Settings) decode(text string) error {
 		if what, _, ok := strings.Cut(msg, " into "); ok && strings.HasPrefix(what, "cannot decode TOML ") {
 			msg = strings.Join(bad.Key(), ".") + " does not take a value of the type " + strings.TrimPrefix(what, "cannot decode TOML ")
 		}
-		return fault.New("%s:%d: %s", s.file, row, msg).Because(err)
+		return fault.New("%s:%d: %s", file, row, msg).Because(err)
 	}
 	if err != nil {
-		return fault.New("%s: %s", s.file, strings.TrimPrefix(err.Error(), "toml: ")).Because(err)
+		return fault.New("%s: %s", file, strings.TrimPrefix(err.Error(), "toml: ")).Because(err)
 	}
 	return nil
 }
 
-// unknown is the error for a name that there is none of, in the table where it stands.
-func (s *Settings) unknown(row int, key []string, isTable bool) error {
-	in, name := reflect.TypeFor[Settings](), key[len(key)-1]
+// unknownName is the error for a name that there is none of, in the table where it stands.
+func unknownName(file string, row int, whole reflect.Type, key []string, isTable bool) error {
+	in, name := whole, key[len(key)-1]
 	var table []string
 	for i, k := range key {
 		next, ok := entry(in, k)
@@ -139,14 +142,14 @@ func (s *Settings) unknown(row int, key []string, isTable bool) error {
 	if isTable {
 		what = "table"
 	}
-	f := fault.New("%s:%d: unknown %s %s", s.file, row, what, strings.Join(key, "."))
+	f := fault.New("%s:%d: unknown %s %s", file, row, what, strings.Join(key, "."))
 	// Inside of braces the library leaves out the name of the table, and a setting may
 	// have been put above the table that it belongs to: both are found by name.
 	near := fleet.Nearest(name, known)
 	if near != "" {
 		near = strings.Join(append(table, near), ".")
 	} else if len(table) == 0 {
-		near = elsewhere(reflect.TypeFor[Settings](), "", name)
+		near = elsewhere(whole, "", name)
 	}
 	if near != "" {
 		f.Hint("did you mean %s?", near)
@@ -168,10 +171,16 @@ func elsewhere(in reflect.Type, prefix, name string) string {
 	return ""
 }
 
+// tag is the name that a field has in a file; "" for one that has none there.
+func tag(f reflect.StructField) string {
+	n, _, _ := strings.Cut(f.Tag.Get("toml"), ",")
+	return strings.TrimPrefix(n, "-")
+}
+
 // names are those of a table, in the order of the declaration.
 func names(table reflect.Type) (all []string) {
 	for f := range table.Fields() {
-		if n := f.Tag.Get("toml"); n != "" {
+		if n := tag(f); n != "" {
 			all = append(all, n)
 		}
 	}
@@ -181,7 +190,7 @@ func names(table reflect.Type) (all []string) {
 // entry is the type of what a table has under a name, of a list of tables that of one.
 func entry(table reflect.Type, name string) (reflect.Type, bool) {
 	for f := range table.Fields() {
-		if n := f.Tag.Get("toml"); n == "" || !strings.EqualFold(n, name) {
+		if n := tag(f); n == "" || !strings.EqualFold(n, name) {
 			continue
 		}
 		t := f.Type

@@ -30,6 +30,7 @@ import (
 	"godwit/internal/identity"
 	"godwit/internal/regular"
 	"godwit/internal/secrets/bundle"
+	"godwit/internal/settings"
 )
 
 const (
@@ -128,9 +129,9 @@ func (v *Vault) read(name string) (Secret, error) {
 	if err != nil {
 		return Secret{}, fault.New("cannot read %s: %s", file, fault.Reason(err)).Because(err)
 	}
-	s, err := parseSecret(name, string(data))
+	s, err := parseSecret(file, name, string(data))
 	if err != nil {
-		return s, fault.New("%s: %w", file, err)
+		return s, err
 	}
 	if _, err := v.Repo.Names(s.For); err != nil {
 		return s, fault.New("%s: %w", file, err).Hint("godwit keys new NAME makes the keys of a machine")
@@ -138,29 +139,18 @@ func (v *Vault) read(name string) (Secret, error) {
 	return s, nil
 }
 
-// parseSecret reads the text of a declaration.
-func parseSecret(name, text string) (Secret, error) {
+// parseSecret reads the text of a declaration, which errors call file.
+func parseSecret(file, name, text string) (Secret, error) {
 	s := Secret{Name: name}
-	err := toml.NewDecoder(strings.NewReader(text)).DisallowUnknownFields().Decode(&s)
-	var unknown *toml.StrictMissingError
-	var bad *toml.DecodeError
-	switch {
-	case errors.As(err, &unknown) && len(unknown.Errors) > 0:
-		row, _ := unknown.Errors[0].Position()
-		return s, fmt.Errorf("line %d: there is no setting '%s'", row, strings.Join(unknown.Errors[0].Key(), "."))
-	case errors.As(err, &bad):
-		row, _ := bad.Position()
-		return s, fmt.Errorf("line %d: %s", row, strings.TrimPrefix(bad.Error(), "toml: "))
-	case err != nil:
+	if err := settings.Decode(file, text, &s); err != nil {
 		return s, err
 	}
-	if _, err := s.Entry(); err != nil {
-		return s, err
+	_, err := s.Entry()
+	if err == nil && s.Generator != nil {
+		err = s.Generator.check()
 	}
-	if s.Generator != nil {
-		if err := s.Generator.check(); err != nil {
-			return s, err
-		}
+	if err != nil {
+		return s, fault.New("%s: %w", file, err)
 	}
 	return s, nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
+	"godwit/internal/fault"
 	"godwit/internal/identity"
 	"godwit/internal/redact"
 	"godwit/internal/secrets/bundle"
@@ -544,7 +545,7 @@ func FuzzIndex(f *testing.F) {
 func FuzzDeclaration(f *testing.F) {
 	f.Add("for = ['web1']\nmode = '0440'\n[generator]\nkind = 'random'\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		s, err := parseSecret("x", text)
+		s, err := parseSecret("x.toml", "x", text)
 		if err != nil {
 			return
 		}
@@ -552,7 +553,7 @@ func FuzzDeclaration(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := parseSecret("x", string(again)); err != nil {
+		if _, err := parseSecret("x.toml", "x", string(again)); err != nil {
 			t.Errorf("%q becomes %q: %v", text, again, err)
 		}
 	})
@@ -650,5 +651,13 @@ func TestLinkOutOfRepository(t *testing.T) {
 	}
 	if all, err := os.ReadDir(filepath.Join(outside, "store")); err != nil || len(all) != 2 {
 		t.Errorf("outside there are %v, %v", all, err)
+	}
+}
+
+// TestDeclarationNames: a setting that there is none of is told with the nearest.
+func TestDeclarationNames(t *testing.T) {
+	_, err := parseSecret("wifi.toml", "wifi", "for = [\"web1\"]\nmod = \"0440\"\n")
+	if got := fault.Render(err); !strings.Contains(got, "wifi.toml:2: unknown setting mod") || !strings.Contains(got, "did you mean mode?") {
+		t.Error(got)
 	}
 }

@@ -102,8 +102,8 @@ func (t *Tx) Declare(s Secret) error {
 	if err != nil {
 		return err
 	}
-	if _, err := parseSecret(s.Name, string(text)); err != nil {
-		return fault.New("secret '%s': %w", s.Name, err)
+	if _, err := parseSecret("secret '"+s.Name+"'", s.Name, string(text)); err != nil {
+		return err
 	}
 	if _, err := t.v.Repo.Names(s.For); err != nil {
 		return fault.New("secret '%s': %w", s.Name, err).Hint("godwit keys new NAME makes the keys of a machine")
