@@ -53,6 +53,10 @@ func (e Editor) Edit(ctx context.Context, name string, plain []byte) ([]byte, er
 		if errors.As(err, &exit) {
 			return nil, fault.New("the editor %s ended with status %d: the secret is as it was", words[0], exit.ExitCode())
 		}
+		var told *fault.Error
+		if errors.As(err, &told) { // with a way out of its own
+			return nil, told
+		}
 		return nil, fault.New("the editor %s cannot be run: %w", words[0], fault.Reason(err)).Hint("set EDITOR")
 	}
 	out, err := regular.Read(file, maxSecret)
