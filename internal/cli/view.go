@@ -203,7 +203,7 @@ func (a *app) printJSON(x any) error {
 	if err != nil {
 		return err
 	}
-	return a.print(string(b) + "\n")
+	return ui.WriteJSON(a.stdout, append(b, '\n'))
 }
 
 // lacking tells which hosts a report lacks, and gives the exit code.

@@ -9,6 +9,7 @@
 package redact
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -142,6 +143,53 @@ func Bytes(b []byte) []byte {
 		return []byte(t)
 	}
 	return b
+}
+
+// JSON is Bytes for JSON texts: the values that are strings lose their secrets, while names
+// and what else makes the text stay as they are, so that it stays one of its schema. What is
+// no JSON is taken for text.
+func JSON(b []byte) []byte {
+	if replacer() == nil || !json.Valid(b) {
+		return Bytes(b)
+	}
+	var out []byte
+	for len(b) > 0 {
+		start := bytes.IndexByte(b, '"')
+		if start < 0 {
+			break
+		}
+		end := start + 1
+		for b[end] != '"' {
+			if b[end] == '\\' {
+				end++
+			}
+			end++
+		}
+		end++
+		out = append(out, b[:start]...)
+		out = append(out, value(b[start:end], bytes.TrimLeft(b[end:], " \t\r\n"))...)
+		b = b[end:]
+	}
+	return append(out, b...)
+}
+
+// value is a string of a JSON text without secrets; after is what follows it.
+func value(quoted, after []byte) []byte {
+	var s string
+	if len(after) > 0 && after[0] == ':' || json.Unmarshal(quoted, &s) != nil {
+		return quoted
+	}
+	clean := String(s)
+	if clean == s {
+		return quoted
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if enc.Encode(clean) != nil {
+		return []byte(`"` + Mark + `"`)
+	}
+	return bytes.TrimRight(b.Bytes(), "\n")
 }
 
 // Forget forgets everything; for tests.

@@ -1,6 +1,7 @@
 package redact
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 )
@@ -51,5 +52,57 @@ func FuzzRedact(f *testing.F) {
 		if before == "" && after == "" && strings.Contains(got, s) {
 			t.Errorf("%q in %q", s, got)
 		}
+	})
+}
+
+// TestJSON: values lose their secrets, also those that JSON writes in another way; the text
+// stays one of its schema.
+func TestJSON(t *testing.T) {
+	t.Cleanup(Forget)
+	Know([]byte("packages"))
+	Know([]byte("say \"friend\" & enter"))
+	in := `{"packages": {"x" : "the packages of it"}, "n": [1, "a \u0073ay \"friend\" \u0026 enter b", "\\", ""], "y":"z"}` + "\n"
+	want := `{"packages": {"x" : "the ` + Mark + ` of it"}, "n": [1, "a ` + Mark + ` b", "\\", ""], "y":"z"}` + "\n"
+	if got := string(JSON([]byte(in))); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if got := string(JSON([]byte(`no JSON: "packages": x`))); got != `no JSON: "`+Mark+`": x` {
+		t.Error(got)
+	}
+}
+
+// FuzzJSON: whatever the text is, it stays JSON, without the secret in a value.
+func FuzzJSON(f *testing.F) {
+	f.Add(`{"a":["secret-one",{"secret-one":null}],"\u0073ecret-one":"\u0073ecret-one"}`)
+	f.Add(`"\\"`)
+	f.Fuzz(func(t *testing.T, s string) {
+		defer Forget()
+		Know([]byte("secret-one"))
+		var before, after any
+		if json.Unmarshal([]byte(s), &before) != nil {
+			return
+		}
+		out := JSON([]byte(s))
+		if err := json.Unmarshal(out, &after); err != nil {
+			t.Fatalf("%q: %v", out, err)
+		}
+		var look func(v any)
+		look = func(v any) {
+			switch v := v.(type) {
+			case string:
+				if strings.Contains(v, "secret-one") {
+					t.Errorf("a value of %q has it", out)
+				}
+			case []any:
+				for _, x := range v {
+					look(x)
+				}
+			case map[string]any:
+				for _, x := range v {
+					look(x)
+				}
+			}
+		}
+		look(after)
 	})
 }

@@ -35,7 +35,7 @@ func (u *UI) writeJSON(e event.Event) {
 		b.Reset()
 		_ = enc.Encode(e)
 	}
-	u.write(u.stdout, b.Bytes())
+	u.noted(WriteJSON(u.stdout, b.Bytes()))
 }
 
 // copiesEvery bounds how often the sum of all hosts is told while they copy.

@@ -87,8 +87,16 @@ func Inherit(w io.Writer) io.Writer {
 	return w
 }
 
-// Write writes text, or JSON.
-func (o *Output) Write(p []byte) (int, error) {
+// Write writes text.
+func (o *Output) Write(p []byte) (int, error) { return o.write(p, redact.Bytes) }
+
+// WriteJSON writes a JSON text to w: its names are no secrets, whatever their words are.
+func WriteJSON(w io.Writer, text []byte) error {
+	_, err := guarded(w, NewStdout).write(text, redact.JSON)
+	return err
+}
+
+func (o *Output) write(p []byte, hide func([]byte) []byte) (int, error) {
 	defer crash.Catch()
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -97,7 +105,7 @@ func (o *Output) Write(p []byte) (int, error) {
 		b = append(o.rest, p...)
 		o.rest = nil
 	}
-	if clean := o.guard(redact.Bytes(b)); len(clean) > 0 && !o.shut.Load() {
+	if clean := o.guard(hide(b)); len(clean) > 0 && !o.shut.Load() {
 		if _, err := o.to.Write(clean); err != nil {
 			return 0, err
 		}
