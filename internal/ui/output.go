@@ -88,7 +88,10 @@ func Inherit(w io.Writer) io.Writer {
 }
 
 // Write writes text.
-func (o *Output) Write(p []byte) (int, error) { return o.write(p, redact.Bytes) }
+func (o *Output) Write(p []byte) (int, error) {
+	defer crash.Catch()
+	return o.write(p, redact.Bytes)
+}
 
 // WriteJSON writes a JSON text to w: its names are no secrets, whatever their words are.
 func WriteJSON(w io.Writer, text []byte) error {
@@ -97,7 +100,6 @@ func WriteJSON(w io.Writer, text []byte) error {
 }
 
 func (o *Output) write(p []byte, hide func([]byte) []byte) (int, error) {
-	defer crash.Catch()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	b := p
