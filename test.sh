@@ -19,7 +19,7 @@ for arg in "$@"; do
 	esac
 done
 
-step() { printf '\n== %s\n' "$*"; }
+step() { printf '\n== %s (after %d s)\n' "$*" "$SECONDS"; }
 
 # What runs beside the steps: aside NAME CMD... starts it, finish NAME waits for it and shows what it printed.
 names=() jobs=() logs=()
@@ -151,7 +151,8 @@ step "go test"
 go test -p 3 -parallel 6 -timeout 30m ./cmd/... ./internal/... ./bench/...
 
 step "go test -race, where goroutines meet"
-go test -race -short ./internal/deploy ./internal/builder ./internal/nix ./internal/ui
+# Tests run their own binary as the fakes of other programs; each would wait a second at its end for reports.
+GORACE=atexit_sleep_ms=0 go test -race -short ./internal/deploy ./internal/builder ./internal/nix ./internal/ui
 
 # They wait more than they compute.
 aside "the fuzz targets that are due today" test/idle test/fuzz.sh
