@@ -12,6 +12,7 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/nix"
+	"godwit/internal/nixlog"
 	"godwit/internal/ssh"
 	"godwit/internal/store"
 )
@@ -83,6 +84,13 @@ func derivation(t *testing.T, name, out string) string {
 	return file
 }
 
+// closedLog is the log of a Nix that said nothing.
+func closedLog() *nixlog.BuildLog {
+	l := nixlog.NewBuildLog(event.On(event.Discard, "", event.StepBuild))
+	l.Close()
+	return l
+}
+
 // What came of a build elsewhere: what is there is good, whatever failed beside it.
 func TestSortOut(t *testing.T) {
 	good, bad := derivation(t, "good", "/nix/store/00000000000000000000000000000000-good"), derivation(t, "bad", "/nix/store/00000000000000000000000000000001-bad")
@@ -90,36 +98,31 @@ func TestSortOut(t *testing.T) {
 	in := store.Endpoint{Name: "there"}
 	failed := errors.New("exit status 1")
 	hint := func(drv string) string { return "log of " + drv }
-	log := func() *nix.BuildLog {
-		l := nix.NewBuildLog(event.On(event.Discard, "", event.StepBuild))
-		l.Close()
-		return l
-	}
 	there := func(paths []string) (map[string]bool, error) {
 		return map[string]bool{"/nix/store/00000000000000000000000000000000-good": true}, nil
 	}
 
-	b, err := sortOut([]string{good, bad}, "", log(), nil, nil, "there", in, hint)
+	b, err := sortOut([]string{good, bad}, "", closedLog(), nil, nil, "there", in, hint)
 	if err != nil || len(b.Outputs) != 2 || len(b.Failed) != 0 || b.Outputs[good].In.Name != "there" {
 		t.Errorf("%+v, %v", b, err)
 	}
-	b, err = sortOut([]string{late}, "/nix/store/x-late\n", log(), nil, nil, "there", in, hint)
+	b, err = sortOut([]string{late}, "/nix/store/x-late\n", closedLog(), nil, nil, "there", in, hint)
 	if err != nil || b.Outputs[late].Path != "/nix/store/x-late" {
 		t.Errorf("%+v, %v", b, err)
 	}
-	b, err = sortOut([]string{good, bad}, "", log(), failed, there, "there", in, hint)
+	b, err = sortOut([]string{good, bad}, "", closedLog(), failed, there, "there", in, hint)
 	if err != nil || len(b.Outputs) != 1 || len(b.Failed) != 1 || b.Failed[bad] == nil {
 		t.Errorf("%+v, %v", b, err)
 	}
-	_, err = sortOut([]string{good}, "", log(), failed, there, "there", in, hint)
+	_, err = sortOut([]string{good}, "", closedLog(), failed, there, "there", in, hint)
 	if err == nil || !strings.Contains(err.Error(), "there: nix-store failed: ") {
 		t.Errorf("%v", err)
 	}
-	_, err = sortOut([]string{good}, "", log(), failed, func([]string) (map[string]bool, error) { return nil, errors.New("no route") }, "there", in, hint)
+	_, err = sortOut([]string{good}, "", closedLog(), failed, func([]string) (map[string]bool, error) { return nil, errors.New("no route") }, "there", in, hint)
 	if text := fault.Render(err); !strings.Contains(text, "there: the build broke off: ") || !strings.Contains(text, "no route") || !strings.Contains(text, "run it again") {
 		t.Errorf("%s", text)
 	}
-	if _, err := sortOut([]string{"/none.drv"}, "", log(), nil, nil, "there", in, hint); err == nil {
+	if _, err := sortOut([]string{"/none.drv"}, "", closedLog(), nil, nil, "there", in, hint); err == nil {
 		t.Error("a derivation that is not there")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"godwit/internal/bounded"
 	"godwit/internal/event"
 	"godwit/internal/nix"
+	"godwit/internal/nixlog"
 	"godwit/internal/store"
 )
 
@@ -172,7 +173,7 @@ func (c *container) buildOverBridge(ctx context.Context, req Request, sink event
 	cmd.Env = append(slices.DeleteFunc(cmd.Env, func(s string) bool {
 		return strings.HasPrefix(s, "NIX_CONFIG=") || strings.HasPrefix(s, "NIX_CONF_DIR=") || strings.HasPrefix(s, "NIX_USER_CONF_FILES=") || strings.HasPrefix(s, "NIX_REMOTE_SYSTEMS=")
 	}), "NIX_CONF_DIR="+filepath.Dir(bridge.Path), "NIX_USER_CONF_FILES="+os.DevNull)
-	log := nix.NewBuildLog(scope)
+	log := nixlog.NewBuildLog(scope)
 	cmd.Stderr = log
 	out, runErr := bounded.Output(cmd, "what nix prints", mostOfEngine)
 	log.Close()

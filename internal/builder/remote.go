@@ -10,6 +10,7 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/nix"
+	"godwit/internal/nixlog"
 	"godwit/internal/store"
 )
 
@@ -73,7 +74,7 @@ func buildAt(ctx context.Context, tool *nix.Tool, name string, p place, dst stor
 		return nil, err
 	}
 
-	log := nix.NewBuildLog(scope)
+	log := nixlog.NewBuildLog(scope)
 	argv := []string{"nix-store"}
 	for _, o := range options {
 		argv = append(argv, "--option", o[0], o[1])
@@ -151,7 +152,7 @@ func prepare(ctx context.Context, tool *nix.Tool, req Request, scope event.Scope
 }
 
 // sortOut makes the result of a build elsewhere, which ended with runErr.
-func sortOut(drvs []string, stdout string, log *nix.BuildLog, runErr error, valid func([]string) (map[string]bool, error), name string, in store.Endpoint, hint func(string) string) (*Built, error) {
+func sortOut(drvs []string, stdout string, log *nixlog.BuildLog, runErr error, valid func([]string) (map[string]bool, error), name string, in store.Endpoint, hint func(string) string) (*Built, error) {
 	built := newBuilt()
 	read := nix.CachedReader(nix.ReadDerivation)
 	var paths []string

@@ -136,7 +136,7 @@ func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 // TestBuilderGone: a builder that went away during a build says so, and what to do.
 func TestBuilderGone(t *testing.T) {
 	gone := func([]string) (map[string]bool, error) { return nil, errors.New("container b is not running") }
-	_, err := sortOut(nil, "", &nix.BuildLog{}, errors.New("exit status 137"), gone, "container b", store.Endpoint{}, nil)
+	_, err := sortOut(nil, "", closedLog(), errors.New("exit status 137"), gone, "container b", store.Endpoint{}, nil)
 	want := "error: container b: the build broke off: exit status 137\n  container b is not running\nhint: run it again: what was built until then is there\n"
 	if got := fault.Render(err); got != want {
 		t.Errorf("%s", got)

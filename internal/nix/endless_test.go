@@ -15,6 +15,7 @@ import (
 
 	"godwit/internal/bounded"
 	"godwit/internal/event"
+	"godwit/internal/nixlog"
 )
 
 // peak runs fn and gives by how much the heap grew at most, in bytes.
@@ -178,7 +179,7 @@ func TestEndlessBuildLog(t *testing.T) {
 			left /= 4
 		}
 		t.Run(name, func(t *testing.T) {
-			l := NewBuildLog(event.On(event.Discard, "a", event.StepBuild))
+			l := nixlog.NewBuildLog(event.On(event.Discard, "a", event.StepBuild))
 			grew := peak(func() {
 				if _, err := io.Copy(l, &endless{lines: lines, left: left}); err != nil && !errors.Is(err, io.ErrClosedPipe) {
 					t.Error(err)

@@ -20,6 +20,7 @@ import (
 	"godwit/internal/crash"
 	"godwit/internal/event"
 	"godwit/internal/fault"
+	"godwit/internal/nixlog"
 	"godwit/internal/ui/text"
 )
 
@@ -632,7 +633,7 @@ func (w *watch) run(cmd *exec.Cmd) error {
 	}
 	lines := bounded.NewLines(stderr, "a line of Nix's log", mostLine)
 	for lines.Next() {
-		w.line(lines.Text())
+		w.line(lines.Bytes())
 	}
 	if long := lines.Err(); bounded.Is(long) {
 		_ = cmd.Cancel()
@@ -658,54 +659,41 @@ func (w *watch) errors() string {
 	return strings.Join(w.tail, "\n")
 }
 
-func (w *watch) line(line string) {
-	raw, ok := strings.CutPrefix(line, "@nix ")
+func (w *watch) line(line []byte) {
+	m, ok := nixlog.Parse(line)
 	if !ok {
-		w.other(line)
-		return
-	}
-	var m struct {
-		Action string `json:"action"`
-		Level  int    `json:"level"`
-		Msg    string `json:"msg"`
-		Text   string `json:"text"`
-		RawMsg *string
-	}
-	var keys struct {
-		RawMsg *string `json:"raw_msg"`
-	}
-	if err := json.Unmarshal([]byte(raw), &m); err != nil {
-		w.other(line)
 		return
 	}
 	switch m.Action {
-	case "start":
-		if m.Text != "" && m.Level <= 3 && !w.over { // lvlInfo: downloads and builds in the midst of evaluation
+	case nixlog.Text:
+		w.other(m.Text)
+		return
+	case nixlog.Start:
+		if m.Text != "" && m.Level <= nixlog.LevelInfo && !w.over { // downloads and builds in the midst of evaluation
 			w.scope().Emit(event.Event{Kind: event.Progress, Text: text.OneLine(text.Strip(m.Text))})
 		}
 		return
-	case "msg":
+	case nixlog.Msg:
 	default:
 		return
 	}
-	if rest, ok := strings.CutPrefix(m.Msg, "trace: "+w.mark+" "); ok && w.mark != "" {
+	if rest, ok := strings.CutPrefix(m.Text, "trace: "+w.mark+" "); ok && w.mark != "" {
 		w.marked(rest)
 		return
 	}
-	if rest, ok := strings.CutPrefix(m.Msg, "trace: "+w.aside+" "); ok && w.aside != "" {
+	if rest, ok := strings.CutPrefix(m.Text, "trace: "+w.aside+" "); ok && w.aside != "" {
 		w.saw(rest)
 		return
 	}
-	if w.file != nil && m.Level > 3 { // of -v
-		if path, ok := strings.CutPrefix(text.Strip(m.Msg), "evaluating file '"); ok {
+	if w.file != nil && m.Level > nixlog.LevelInfo { // of -v
+		if path, ok := strings.CutPrefix(text.Strip(m.Text), "evaluating file '"); ok {
 			w.file(strings.TrimSuffix(path, "'"))
 		}
 		return
 	}
-	_ = json.Unmarshal([]byte(raw), &keys)
-	msg := text.Strip(m.Msg)
+	msg := text.Strip(m.Text)
 	switch {
-	case keys.RawMsg != nil && m.Level == 0, m.Level == 0 && strings.HasPrefix(msg, "error:"):
+	case m.Level == nixlog.LevelError && (m.Raw != "" || strings.HasPrefix(msg, "error:")):
 		w.fail(msg)
 	case strings.HasPrefix(msg, "(use '--show-trace'"):
 	default:

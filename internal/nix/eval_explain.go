@@ -1,7 +1,6 @@
 package nix
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 	"strings"
 
 	"godwit/internal/fault"
+	"godwit/internal/nixlog"
 	"godwit/internal/regular"
 	"godwit/internal/ui/text"
 )
@@ -118,15 +118,9 @@ var (
 func parse(stderr string) *trace {
 	var lines []string
 	for _, l := range strings.Split(strings.TrimRight(stderr, "\n"), "\n") {
-		if raw, ok := strings.CutPrefix(l, "@nix "); ok {
-			var m struct{ Action, Msg string }
-			if json.Unmarshal([]byte(raw), &m) != nil || m.Action != "msg" {
-				continue
-			}
-			lines = append(lines, strings.Split(text.Strip(m.Msg), "\n")...)
-			continue
+		if m, ok := nixlog.Parse([]byte(l)); ok && (m.Action == nixlog.Msg || m.Action == nixlog.Text) {
+			lines = append(lines, strings.Split(text.Strip(m.Text), "\n")...)
 		}
-		lines = append(lines, text.Strip(l))
 	}
 	// Nix's own errors count before those of libraries that it uses.
 	errorLine := errorLine

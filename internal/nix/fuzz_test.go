@@ -9,6 +9,7 @@ import (
 
 	"godwit/internal/event"
 	"godwit/internal/fault"
+	"godwit/internal/nixlog"
 	"godwit/internal/ui/text/texttest"
 )
 
@@ -47,7 +48,7 @@ func FuzzEvaluationLog(f *testing.F) {
 	f.Fuzz(func(t *testing.T, log string) {
 		w := watch{mark: "MARK", marked: func(string) {}, scope: func() event.Scope { return event.On(harmless(t), "web", event.StepEvaluate) }}
 		for line := range strings.Lines(log) {
-			w.line(strings.TrimSuffix(line, "\n"))
+			w.line([]byte(strings.TrimSuffix(line, "\n")))
 		}
 		if e := Explain(w.errors()); e != nil {
 			if err := texttest.Harmless(fault.Render(e)); err != nil {
@@ -61,7 +62,7 @@ func FuzzEvaluationLog(f *testing.F) {
 func FuzzBuildLog(f *testing.F) {
 	seedLogs(f)
 	f.Fuzz(func(t *testing.T, log string) {
-		l := NewBuildLog(event.On(harmless(t), "web", event.StepBuild))
+		l := nixlog.NewBuildLog(event.On(harmless(t), "web", event.StepBuild))
 		for rest := log; rest != ""; {
 			n := min(len(rest), 1+len(rest)/3)
 			if _, err := l.Write([]byte(rest[:n])); err != nil {

@@ -1,28 +1,21 @@
 package nix
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"sort"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"godwit/internal/bounded"
-	"godwit/internal/crash"
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/nixlog"
 	"godwit/internal/scratch"
-	"godwit/internal/ui/text"
 )
 
 // RealiseItem is a derivation to build, with the GC root that keeps its output.
@@ -60,7 +53,7 @@ func (t *Tool) Realise(ctx context.Context, items []RealiseItem, roots string, s
 			drvs = append(drvs, it.Drv)
 		}
 	}
-	log := NewBuildLog(scope)
+	log := nixlog.NewBuildLog(scope)
 	args := RealiseArgs(drvs)
 	// Between the end of the build and the making of the links a garbage
 	// collection must not come in; Nix's own roots bridge that.
@@ -178,7 +171,7 @@ func (t *Tool) Hold(ctx context.Context, roots string, paths []string) (bool, er
 }
 
 // RealiseArgs are the arguments of nix-store that build drvs and log as
-// BuildLog reads it.
+// nixlog.BuildLog reads it.
 func RealiseArgs(drvs []string) []string {
 	return append([]string{"--realise", "--keep-going", "--log-format", "internal-json", "-v"}, drvs...)
 }
@@ -202,305 +195,24 @@ func (t *Tool) AddRoot(ctx context.Context, path, link string) error {
 	return nil
 }
 
-// BuildFailure is a derivation that failed by itself, not for its inputs.
-type BuildFailure struct {
-	Drv    string
-	Reason string   // one line, lower case: "builder failed with exit code 1"
-	Log    []string // the last lines of its output
-	// Required and Have are set when nobody could build it: what it needs
-	// ("aarch64-linux") and what the refusing machine is.
-	Required, Have string
-}
-
-// logLines is how many lines of a failed build's output are kept.
-const logLines = 20
-
-// BuildLog takes the standard error of a Nix that builds with
-// `--log-format internal-json -v`: it passes everything on to nixlog.Forward,
-// which makes events of it, and remembers what failed. It is an io.Writer;
-// Close it at the end.
-type BuildLog struct {
-	events    *io.PipeWriter
-	forwarded chan struct{}
-
-	mu       sync.Mutex
-	partial  []byte
-	builds   map[uint64]string   // activity -> derivation
-	lines    map[string][]string // derivation -> last lines
-	recent   []string            // the keys of lines, the oldest first
-	failures map[string]*BuildFailure
-	order    []string
-	errors   []string
-}
-
-// NewBuildLog makes a BuildLog that emits on scope.
-func NewBuildLog(scope event.Scope) *BuildLog {
-	r, w := io.Pipe()
-	l := &BuildLog{events: w, forwarded: make(chan struct{}), builds: map[uint64]string{}, lines: map[string][]string{}, failures: map[string]*BuildFailure{}}
-	go func() {
-		defer crash.Catch()
-		defer close(l.forwarded)
-		nixlog.Forward(r, scope, nil)
-		_, _ = io.Copy(io.Discard, r)
-	}()
-	return l
-}
-
-// Write takes a piece of the log.
-func (l *BuildLog) Write(p []byte) (int, error) {
-	defer crash.Catch()
-	_, _ = l.events.Write(p)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n := len(p)
-	for {
-		i := bytes.IndexByte(p, '\n')
-		if i < 0 {
-			if len(l.partial)+len(p) < 1<<20 { // a line without end is not kept for ever
-				l.partial = append(l.partial, p...)
-			}
-			return n, nil
-		}
-		line := p[:i]
-		if len(l.partial) > 0 {
-			line = append(l.partial, line...)
-		}
-		l.line(line)
-		l.partial = l.partial[:0]
-		p = p[i+1:]
-	}
-}
-
-// Close takes a last line without line break. All events are out afterwards.
-func (l *BuildLog) Close() error {
-	_ = l.events.Close()
-	<-l.forwarded
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.partial) > 0 {
-		l.line(l.partial)
-		l.partial = nil
-	}
-	return nil
-}
-
-// The types of internal-json that matter here (Nix, src/libutil/logging.hh).
-const (
-	actBuild         = 105
-	resBuildLogLine  = 101
-	resPostBuildLine = 107
-)
-
-func (l *BuildLog) line(b []byte) {
-	rest, ok := bytes.CutPrefix(b, []byte("@nix "))
-	if !ok {
-		if s := text.Clean(string(b)); s != "" {
-			l.message(s)
-		}
-		return
-	}
-	var m struct {
-		Action string            `json:"action"`
-		ID     uint64            `json:"id"`
-		Level  int               `json:"level"`
-		Type   int               `json:"type"`
-		Msg    string            `json:"msg"`
-		Fields []json.RawMessage `json:"fields"`
-	}
-	if json.Unmarshal(rest, &m) != nil {
-		return
-	}
-	switch m.Action {
-	case "start":
-		if m.Type == actBuild && len(m.Fields) > 0 {
-			var drv string
-			_ = json.Unmarshal(m.Fields[0], &drv)
-			if len(l.builds) < mostBuilds {
-				l.builds[m.ID] = drv
-			}
-		}
-	case "stop":
-		delete(l.builds, m.ID)
-	case "result":
-		if (m.Type == resBuildLogLine || m.Type == resPostBuildLine) && len(m.Fields) > 0 {
-			var s string
-			_ = json.Unmarshal(m.Fields[0], &s)
-			drv := l.builds[m.ID]
-			if drv != "" {
-				l.keep(drv, text.Clean(s))
-			}
-		}
-	case "msg":
-		l.message(m.Msg)
-	}
-}
-
-var (
-	drvInText  = regexp.MustCompile(`'(/[^'\s]+\.drv)[^']*'`)
-	dependency = regexp.MustCompile(`(?i)\bdependenc(?:y|ies)\b[^\n]*\b(?:failed|couldn't be built)|^build of .* failed`)
-	// 2.8 to 2.29: error: builder for '/nix/store/….drv' failed with exit code 1
-	builderFor = regexp.MustCompile(`^builder for '[^']*' failed (.*?);?$`)
-	// from 2.30: Cannot build '/nix/store/….drv'. / Reason: builder failed with exit code 1.
-	reasonLine = regexp.MustCompile(`(?m)^\s*Reason: *(.*?)\.?\s*$`)
-	// a 'aarch64-linux' with features {big-parallel} is required to build '….drv', but I am a 'x86_64-linux' with features {…}
-	refusal = regexp.MustCompile(`[Aa] '([^']+)' with features \{([^}]*)\} is required to build '([^']+)', but I am a '([^']+)'`)
-	// 2.34: Reason: platform mismatch / Required system: 'riscv64-linux' / Current system: 'x86_64-linux'
-	// 2.34: Reason: missing system features / Required features: {foo, kvm} / Available features: {…}
-	// between them: Required system: 'aarch64-linux' with features {…}
-	refusalRequired = regexp.MustCompile(`Required system: '([^']+)'(?: with features \{([^}]*)\})?`)
-	refusalCurrent  = regexp.MustCompile(`Current system: '([^']+)'`)
-	refusalFeatures = regexp.MustCompile(`Required features: \{([^}]*)\}`)
-)
-
-// mostBuilds is of how many derivations something is kept, the latest.
-const mostBuilds = 2000
-
-// keep adds a line to the end of a derivation's log.
-func (l *BuildLog) keep(drv, line string) {
-	ls, known := l.lines[drv]
-	if !known {
-		if l.recent = append(l.recent, drv); len(l.recent) > mostBuilds {
-			delete(l.lines, l.recent[0])
-			l.recent = l.recent[1:]
-		}
-	}
-	if len(line) > 1024 {
-		line = strings.ToValidUTF8(strings.Clone(line[:1024]), "") + "…"
-	}
-	if ls = append(ls, line); len(ls) > logLines {
-		ls = slices.Delete(ls, 0, 1)
-	}
-	l.lines[drv] = ls
-}
-
-// message takes note of errors: about one derivation, or others.
-func (l *BuildLog) message(msg string) {
-	msg = text.Strip(msg)
-	said, isError := strings.CutPrefix(msg, "error:")
-	if !isError {
-		return
-	}
-	said = strings.TrimSpace(said)
-	f := parseFailure(said)
-	switch {
-	case f != nil:
-		if l.failures[f.Drv] == nil && len(l.order) < mostBuilds {
-			if len(f.Log) == 0 {
-				f.Log = l.lines[f.Drv]
-			}
-			l.failures[f.Drv] = f
-			l.order = append(l.order, f.Drv)
-		}
-	case dependency.MatchString(said):
-	case len(l.errors) < 200:
-		l.errors = append(l.errors, text.Clean(strings.SplitN(said, "\n", 2)[0]))
-	}
-}
-
-// parseFailure reads an error of Nix (without "error:") that says that one
-// derivation failed by itself; nil for any other.
-func parseFailure(said string) *BuildFailure {
-	if m := refusal.FindStringSubmatch(said); m != nil {
-		return refused(m[3], m[1], m[2], m[4])
-	}
-	d := drvInText.FindStringSubmatch(said)
-	if d == nil {
-		return nil
-	}
-	if m := refusalRequired.FindStringSubmatch(said); m != nil {
-		have := ""
-		if c := refusalCurrent.FindStringSubmatch(said); c != nil {
-			have = c[1]
-		}
-		return refused(d[1], m[1], m[2], have)
-	}
-	if m := refusalFeatures.FindStringSubmatch(said); m != nil {
-		return &BuildFailure{Drv: d[1], Required: m[1], Reason: "it needs a builder with the features " + m[1]}
-	}
-	f := &BuildFailure{Drv: d[1]}
-	first, rest, _ := strings.Cut(said, "\n")
-	if m := reasonLine.FindStringSubmatch(said); m != nil {
-		if strings.Contains(strings.ToLower(m[1]), "dependenc") {
-			return nil
-		}
-		f.Reason = m[1]
-	} else if dependency.MatchString(said) {
-		return nil
-	} else if m := builderFor.FindStringSubmatch(strings.TrimSpace(first)); m != nil {
-		f.Reason = "builder failed " + m[1]
-	} else {
-		f.Reason = text.Clean(strings.TrimSuffix(strings.ReplaceAll(first, "'"+d[1]+"'", DrvName(d[1])), ":"))
-		// hash mismatch: what was specified and what came
-		for _, s := range strings.Split(rest, "\n") {
-			if s = strings.TrimSpace(s); strings.HasPrefix(s, "specified:") || strings.HasPrefix(s, "got:") || strings.HasPrefix(s, "wanted:") {
-				f.Log = append(f.Log, text.Clean(s))
-			}
-		}
-	}
-	f.Reason = strings.TrimSuffix(f.Reason, ":")
-	return f
-}
-
-func refused(drv, system, features, have string) *BuildFailure {
-	f := &BuildFailure{Drv: drv, Required: system, Have: have}
-	what := system
-	if features = strings.TrimSpace(features); features != "" {
-		what += " with " + features
-	}
-	f.Reason = "it needs a builder for " + what
-	if have != "" {
-		f.Reason += "; this one is " + have
-	}
-	return f
-}
-
-// Failures are the derivations that failed by themselves, first failed first.
-func (l *BuildLog) Failures() []*BuildFailure {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	out := make([]*BuildFailure, len(l.order))
-	for i, d := range l.order {
-		out[i] = l.failures[d]
-	}
-	return out
-}
-
-// Errors are errors that are not about a derivation.
-func (l *BuildLog) Errors() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Clone(l.errors)
-}
-
-// Last is the last such error, or err's own text.
-func (l *BuildLog) Last(err error) string {
-	if e := l.Errors(); len(e) > 0 {
-		return e[len(e)-1]
-	}
-	if err != nil {
-		return err.Error()
-	}
-	return "no reason given"
-}
-
 // ExplainFailures gives each of the roots (derivations whose outputs are not
 // there after a build) the reason: its own failure, or those of the
 // derivations that it depends on. hint makes the line that shows a whole log;
 // nil stands for `nix log`.
-func ExplainFailures(log *BuildLog, roots []string, read func(string) (*Derivation, error), runErr error, hint func(drv string) string) map[string]error {
+func ExplainFailures(log *nixlog.BuildLog, roots []string, read func(string) (*Derivation, error), runErr error, hint func(drv string) string) map[string]error {
 	if hint == nil {
 		hint = func(drv string) string { return "nix log " + drv }
 	}
-	byDrv := map[string]*BuildFailure{}
+	byDrv := map[string]*nixlog.Failure{}
 	for _, f := range log.Failures() {
-		byDrv[f.Drv] = f
+		byDrv[f.Drv] = &f
 	}
 	out := map[string]error{}
 	for _, root := range roots {
 		own := byDrv[root]
-		var because []*BuildFailure
+		var because []*nixlog.Failure
 		if own != nil {
-			because = []*BuildFailure{own}
+			because = []*nixlog.Failure{own}
 		} else {
 			because = failedBelow(root, byDrv, read)
 		}
@@ -547,7 +259,7 @@ func ExplainFailures(log *BuildLog, roots []string, read func(string) (*Derivati
 	return out
 }
 
-func describe(e *fault.Error, f *BuildFailure, hint func(string) string) *fault.Error {
+func describe(e *fault.Error, f *nixlog.Failure, hint func(string) string) *fault.Error {
 	e.Detail("derivation " + f.Drv)
 	for _, s := range f.Log {
 		e.Detail("| " + s)
@@ -561,8 +273,8 @@ func describe(e *fault.Error, f *BuildFailure, hint func(string) string) *fault.
 }
 
 // failedBelow finds the failed derivations that root depends on, in a fixed order.
-func failedBelow(root string, failed map[string]*BuildFailure, read func(string) (*Derivation, error)) []*BuildFailure {
-	var out []*BuildFailure
+func failedBelow(root string, failed map[string]*nixlog.Failure, read func(string) (*Derivation, error)) []*nixlog.Failure {
+	var out []*nixlog.Failure
 	if len(failed) == 0 {
 		return nil
 	}

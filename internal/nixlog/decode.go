@@ -77,7 +77,7 @@ type Message struct {
 	Level  int
 	Type   int
 	// Text is the activity's text, the message, or the plain line. A message
-	// may have many lines. It is free of control characters otherwise.
+	// may have many lines. From a Decoder it is free of control characters otherwise.
 	Text string
 	// Raw is the message of an error without its trace, where Nix tells.
 	Raw    string
@@ -128,7 +128,14 @@ func (d *Decoder) Next() (Message, error) {
 		if err != nil {
 			return Message{}, err
 		}
-		if m, ok := parse(line, cut); ok {
+		if cut && bytes.HasPrefix(line, prefix) {
+			continue
+		}
+		m, ok := Parse(line)
+		if !ok {
+			continue
+		}
+		if m.clean(); m.Action != Text || m.Text != "" {
 			return m, nil
 		}
 	}
@@ -156,21 +163,19 @@ func (d *Decoder) readLine() (line []byte, cut bool, err error) {
 
 var prefix = []byte("@nix ")
 
-// parse takes one line apart; false says that it holds nothing.
-func parse(line []byte, cut bool) (Message, bool) {
+// Parse takes one line apart. Its texts are as Nix wrote them, and must be cleaned
+// before anybody sees them; a Decoder does both. It is false for a message of an
+// action that is not known.
+func Parse(line []byte) (Message, bool) {
 	if !bytes.HasPrefix(line, prefix) {
 		// A program that prints without a line feed leaves its text in front of
 		// Nix's next line.
-		if i := bytes.Index(line, []byte(`@nix {"action":`)); i > 0 && !cut {
-			if m, ok := parse(line[i:], false); ok && m.Action != Text {
+		if i := bytes.Index(line, []byte(`@nix {"action":`)); i > 0 {
+			if m, ok := Parse(line[i:]); ok && m.Action != Text {
 				return m, true
 			}
 		}
-		s := text.Clean(string(line))
-		return Message{Action: Text, Level: LevelInfo, Text: s}, s != ""
-	}
-	if cut {
-		return Message{}, false
+		return Message{Action: Text, Level: LevelInfo, Text: string(line)}, true
 	}
 	var j struct {
 		Action Action            `json:"action"`
@@ -190,32 +195,29 @@ func parse(line []byte, cut bool) (Message, bool) {
 	if err := json.Unmarshal(line[len(prefix):], &j); err != nil {
 		var te *json.UnmarshalTypeError
 		if !errors.As(err, &te) { // a field of another type leaves the rest usable
-			s := text.Clean(string(line))
-			return Message{Action: Text, Level: LevelInfo, Text: s}, s != ""
+			return Message{Action: Text, Level: LevelInfo, Text: string(line)}, true
 		}
 	}
 	m := Message{
 		Action: j.Action, ID: unsigned(j.ID), Parent: unsigned(j.Parent),
 		Level: small(j.Level), Type: small(j.Type),
-		File: text.Clean(j.File), Line: small(j.Line), Column: small(j.Column),
+		File: j.File, Line: small(j.Line), Column: small(j.Column),
 	}
 	switch j.Action {
 	case Start:
-		m.Text = clean(j.Text)
+		m.Text = j.Text
 	case Msg:
-		m.Text, m.Raw = clean(j.Msg), clean(j.Raw)
+		m.Text, m.Raw = j.Msg, j.Raw
 	case Stop, Result:
 	case "setPhase": // by a builder that Nix did not listen to
-		return Message{Action: Result, Type: ResultSetPhase, Fields: []Field{{Str: text.Clean(j.Phase)}}}, true
+		return Message{Action: Result, Type: ResultSetPhase, Fields: []Field{{Str: j.Phase}}}, true
 	default:
 		return Message{}, false
 	}
 	for _, f := range j.Fields {
 		var v Field
 		if len(f) > 0 && f[0] == '"' {
-			var s string
-			_ = json.Unmarshal(f, &s)
-			v.Str = text.Clean(s)
+			_ = json.Unmarshal(f, &v.Str)
 		} else {
 			v.Int = unsigned(json.Number(f))
 		}
@@ -226,6 +228,18 @@ func parse(line []byte, cut bool) (Message, bool) {
 		m.File = strings.TrimSuffix(m.File, ":"+strconv.Itoa(m.Line)+":"+strconv.Itoa(m.Column))
 	}
 	return m, true
+}
+
+// clean makes the texts of a message fit to be shown.
+func (m *Message) clean() {
+	if m.Action == Text {
+		m.Text = text.Clean(m.Text)
+		return
+	}
+	m.Text, m.Raw, m.File = clean(m.Text), clean(m.Raw), text.Clean(m.File)
+	for i := range m.Fields {
+		m.Fields[i].Str = text.Clean(m.Fields[i].Str)
+	}
 }
 
 func unsigned(n json.Number) uint64 {

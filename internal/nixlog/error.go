@@ -134,85 +134,114 @@ func errorOf(m Message) *Error {
 	return e
 }
 
-// failure is what an error says about a derivation.
-type failure struct {
-	drv        string
-	reason     string
-	dependency bool // it failed only because something it needs did
-}
-
+// The wordings of failures, of all versions from 2.8 to 2.34.
 var (
+	// 2.8 to 2.29: error: builder for '/nix/store/….drv' failed with exit code 1
 	builderFailed = regexp.MustCompile(`^builder for '(.+?\.drv)' (failed .*?)[.;]?$`)
-	cannotBuild   = regexp.MustCompile(`^Cannot build '(.+?\.drv)'\.`)
-	dependencies  = regexp.MustCompile(`^\d+ dependenc(?:y|ies) of derivation '(.+?\.drv)' failed`)
-	cannotOld     = regexp.MustCompile(`^cannot build derivation '(.+?\.drv)': \d+ dependenc`)
-	mismatch      = regexp.MustCompile(`^hash mismatch in fixed-output derivation '(.+?\.drv)'`)
-	timedOut      = regexp.MustCompile(`^building of '(.+?\.drv)[!^'].* (timed out .*)$`)
-	wrongSystem   = regexp.MustCompile(`^a '(.+?)' with features (\{.*?\}) is required to build '(.+?\.drv)', but I am a '(.+?)'`)
-	summary       = regexp.MustCompile(`^build of '.*' failed$`)
+	// from 2.30: Cannot build '/nix/store/….drv'. / Reason: builder failed with exit code 1.
+	cannotBuild = regexp.MustCompile(`(?i)^cannot build '(.+?\.drv)'`)
+	reasonLine  = regexp.MustCompile(`^\s*Reason: *(.*?)\.?\s*$`)
+	// Either may say that something else failed.
+	dependencies = regexp.MustCompile(`^\d+ dependenc(?:y|ies) of derivation '(.+?\.drv)' failed`)
+	cannotOld    = regexp.MustCompile(`^cannot build derivation '(.+?\.drv)': \d+ dependenc`)
+	dependency   = regexp.MustCompile(`(?i)\bdependenc(?:y|ies)\b.*\b(?:failed|couldn't be built)`)
+	mismatch     = regexp.MustCompile(`^hash mismatch in fixed-output derivation '(.+?\.drv)'`)
+	timedOut     = regexp.MustCompile(`^building of '(.+?\.drv)[!^'].* (timed out .*)$`)
+	// a 'aarch64-linux' with features {big-parallel} is required to build '….drv', but I am a 'x86_64-linux' with features {…}
+	wrongSystem = regexp.MustCompile(`^[Aa] '([^']+)' with features \{([^}]*)\} is required to build '([^']+)', but I am a '([^']+)'`)
+	// 2.34: Reason: platform mismatch / Required system: 'riscv64-linux' / Current system: 'x86_64-linux'
+	// 2.34: Reason: missing system features / Required features: {foo, kvm} / Available features: {…}
+	// between them: Required system: 'aarch64-linux' with features {…}
+	requiredSystem   = regexp.MustCompile(`^\s*Required system: '([^']+)'(?: with features \{([^}]*)\})?`)
+	currentSystem    = regexp.MustCompile(`^\s*Current system: '([^']+)'`)
+	requiredFeatures = regexp.MustCompile(`^\s*Required features: \{([^}]*)\}`)
+	summary          = regexp.MustCompile(`^build of '.*' failed$`)
 )
+
+// inLines looks for a wording in the lines of an error; nil when it is in none.
+func (e *Error) inLines(re *regexp.Regexp) []string {
+	for _, l := range e.Lines {
+		if m := re.FindStringSubmatch(l); m != nil {
+			return m
+		}
+	}
+	return nil
+}
 
 // failureOf says which derivation an error is about; false when it is about
 // none or about many.
-func failureOf(e *Error) (failure, bool) {
+func failureOf(e *Error) (Failure, bool) {
 	msg := e.Message
 	if m := builderFailed.FindStringSubmatch(msg); m != nil {
-		return failure{m[1], m[2], false}, true
+		return Failure{Drv: m[1], Reason: "builder " + m[2]}, true
+	}
+	for _, re := range []*regexp.Regexp{dependencies, cannotOld} {
+		if m := re.FindStringSubmatch(msg); m != nil {
+			return Failure{Drv: m[1], Reason: "something it needs failed", Dependency: true}, true
+		}
+	}
+	if m := wrongSystem.FindStringSubmatch(msg); m != nil {
+		return refused(m[3], m[1], m[2], m[4]), true
 	}
 	if m := cannotBuild.FindStringSubmatch(msg); m != nil {
-		f := failure{drv: m[1], reason: "cannot be built"}
-		facts := map[string]string{}
-		for _, l := range e.Lines {
-			k, v, _ := strings.Cut(strings.TrimSpace(l), ": ")
-			facts[k] = v
-		}
-		if r := strings.TrimSuffix(facts["Reason"], "."); r != "" {
-			f.reason = strings.TrimPrefix(r, "builder ")
-			f.dependency = strings.Contains(r, "dependency failed") || strings.Contains(r, "dependencies failed")
-			if s := strings.Trim(facts["Required system"], "'"); s != "" {
-				f.reason = needs(s, strings.Trim(facts["Current system"], "'"))
+		return cannot(m[1], e), true
+	}
+	if m := mismatch.FindStringSubmatch(msg); m != nil {
+		f := Failure{Drv: m[1], Reason: "hash mismatch in fixed-output derivation " + Name(m[1])}
+		for _, l := range e.Lines { // what was specified and what came
+			if l = strings.TrimSpace(l); strings.HasPrefix(l, "specified:") || strings.HasPrefix(l, "got:") || strings.HasPrefix(l, "wanted:") {
+				f.Log = append(f.Log, l)
 			}
 		}
 		return f, true
 	}
-	for _, re := range []*regexp.Regexp{dependencies, cannotOld} {
-		if m := re.FindStringSubmatch(msg); m != nil {
-			return failure{m[1], "something it needs failed", true}, true
-		}
-	}
-	if m := mismatch.FindStringSubmatch(msg); m != nil {
-		reason := "hash mismatch"
-		for _, l := range e.Lines {
-			if k, v, ok := strings.Cut(strings.TrimSpace(l), ":"); ok {
-				reason += ", " + k + " " + strings.TrimSpace(v)
-			}
-		}
-		return failure{m[1], reason, false}, true
-	}
 	if m := timedOut.FindStringSubmatch(msg); m != nil {
-		return failure{m[1], m[2], false}, true
-	}
-	if m := wrongSystem.FindStringSubmatch(msg); m != nil {
-		return failure{m[3], needs(m[1], m[4]), false}, true
+		return Failure{Drv: m[1], Reason: m[2]}, true
 	}
 	if summary.MatchString(msg) || e.Drv == "" {
-		return failure{}, false
+		return Failure{}, false
 	}
 	all := drvPath.FindAllString(msg, -1)
 	for _, d := range all {
 		if d != all[0] {
-			return failure{}, false
+			return Failure{}, false
 		}
 	}
-	return failure{e.Drv, strings.ReplaceAll(msg, e.Drv, Name(e.Drv)), false}, true
+	reason := strings.NewReplacer("'"+e.Drv+"'", Name(e.Drv), e.Drv, Name(e.Drv)).Replace(msg)
+	return Failure{Drv: e.Drv, Reason: strings.TrimSuffix(reason, ":")}, true
 }
 
-func needs(want, have string) string {
-	s := "needs " + want
-	if have != "" && have != want {
-		s += ", the builder is " + have
+// cannot is the failure of a message that says the reason on its lines.
+func cannot(drv string, e *Error) Failure {
+	if m := e.inLines(requiredSystem); m != nil {
+		have := ""
+		if c := e.inLines(currentSystem); c != nil {
+			have = c[1]
+		}
+		return refused(drv, m[1], m[2], have)
 	}
-	return s
+	if m := e.inLines(requiredFeatures); m != nil {
+		return Failure{Drv: drv, Required: m[1], Reason: "it needs a builder with the features " + m[1]}
+	}
+	m := e.inLines(reasonLine)
+	if m == nil || m[1] == "" {
+		return Failure{Drv: drv, Reason: "cannot be built"}
+	}
+	return Failure{Drv: drv, Reason: m[1], Dependency: dependency.MatchString(m[1])}
+}
+
+// refused is the failure of a derivation that is not for this builder.
+func refused(drv, system, features, have string) Failure {
+	f := Failure{Drv: drv, Required: system, Have: have}
+	what := system
+	if features = strings.TrimSpace(features); features != "" {
+		what += " with " + features
+	}
+	f.Reason = "it needs a builder for " + what
+	if have != "" {
+		f.Reason += "; this one is " + have
+	}
+	return f
 }
 
 // Name is what a person calls a derivation or a store path: the path without

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -106,12 +107,12 @@ func TestFailures(t *testing.T) {
 		log  string
 		want []string // "name: reason", dependents with a +
 	}{
-		{"fail", []string{"nixlog-bad: failed with exit code 3", "+nixlog-top1", "+nixlog-top2"}},
-		{"fail-quiet", []string{"nixlog-bad: failed with exit code 3", "+nixlog-top1"}},
-		{"foreign", []string{"nixlog-foreign: needs riscv64-linux, the builder is x86_64-linux"}},
-		{"mismatch", []string{"nixlog-mismatch: hash mismatch, specified sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=, got sha256-WJG1tSLV3whtD/CxEPvZ0hu0/HFjrzTQgoai6Eb2vgM="}},
-		{"noout", []string{"nixlog-noout: failed to produce output path for output 'out' at"}},
-		{"killed", []string{"nixlog-killed: failed due to signal 9 (Killed)"}},
+		{"fail", []string{"nixlog-bad: builder failed with exit code 3", "+nixlog-top1", "+nixlog-top2"}},
+		{"fail-quiet", []string{"nixlog-bad: builder failed with exit code 3", "+nixlog-top1"}},
+		{"foreign", []string{"nixlog-foreign: it needs a builder for riscv64-linux; this one is x86_64-linux"}},
+		{"mismatch", []string{"nixlog-mismatch: hash mismatch in fixed-output derivation nixlog-mismatch"}},
+		{"noout", []string{"nixlog-noout: builder failed to produce output path for output 'out' at"}},
+		{"killed", []string{"nixlog-killed: builder failed due to signal 9 (Killed)"}},
 		{"timeout", []string{"nixlog-slow: timed out after 2 seconds"}},
 		{"ok", nil}, {"again", nil}, {"substitute", nil}, {"copy", nil},
 	} {
@@ -145,6 +146,26 @@ func TestFailures(t *testing.T) {
 			if s := tr.Snapshot(); len(s.Working) != 0 || s.Builds.Running != 0 {
 				t.Errorf("%s: something still runs: %+v", name, s)
 			}
+		}
+	}
+}
+
+// TestMissingFeatures: what a builder must be for a derivation, in the words of all versions.
+func TestMissingFeatures(t *testing.T) {
+	drv := "/nix/store/9lk14k9k610cbd3d8kd8savi18l0qkg3-f.drv"
+	for said, want := range map[string]string{
+		"Cannot build '" + drv + "'.\n       Reason: missing system features\n       Required features: {foo, kvmx}\n       Available features: {benchmark}":                                                        "it needs a builder with the features foo, kvmx",
+		"Cannot build '" + drv + "'.\n       Reason: required system or feature not available\n       Required system: 'aarch64-linux' with features {kvm}\n       Current system: 'x86_64-linux' with features {}": "it needs a builder for aarch64-linux with kvm; this one is x86_64-linux",
+		"a 'aarch64-linux' with features {} is required to build '" + drv + "', but I am a 'x86_64-linux' with features {benchmark}":                                                                                "it needs a builder for aarch64-linux; this one is x86_64-linux",
+	} {
+		l := NewBuildLog(event.Scope{})
+		if _, err := io.WriteString(l, `@nix {"action":"msg","level":0,"msg":`+strconv.Quote("error: "+said)+"}\n"); err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
+		f := l.Failures()
+		if len(f) != 1 || f[0].Drv != drv || f[0].Reason != want || f[0].Required == "" {
+			t.Errorf("%s: %+v", said, f)
 		}
 	}
 }
@@ -333,21 +354,4 @@ func FuzzDecoder(f *testing.F) {
 		tr.Err()
 		ParseError(string(in))
 	})
-}
-
-// Failures are the derivations that could not be built: first those that failed
-// themselves, in the order in which they did, then those that needed them.
-func (t *Tracker) Failures() []Failure {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var own, others []Failure
-	for _, f := range t.failures {
-		f.Log = slices.Clone(t.logs[f.Drv])
-		if f.Dependency {
-			others = append(others, f)
-		} else {
-			own = append(own, f)
-		}
-	}
-	return append(own, others...)
 }

@@ -33,11 +33,14 @@ type Snapshot struct {
 // Failure is a derivation that could not be built.
 type Failure struct {
 	Drv    string
-	Reason string // "failed with exit code 3"; may be empty
+	Reason string // one line, lower case: "builder failed with exit code 3"; may be empty
 	// Dependency says that it failed only because something it needs did.
 	Dependency bool
-	// Log are the last lines of its build log.
+	// Log are the last lines of its build log, or what Nix says in place of one.
 	Log []string
+	// Required and Have are set when nobody could build it: what it needs
+	// ("aarch64-linux") and what the refusing machine is.
+	Required, Have string
 }
 
 // Tracker adds messages up. It is safe for concurrent use.
@@ -140,6 +143,10 @@ func (t *Tracker) Apply(m Message) Change {
 	case Msg:
 		return t.message(m)
 	case Text:
+		// A Nix elsewhere, or one that did not come to its options yet.
+		if strings.HasPrefix(m.Text, "error:") {
+			return t.message(Message{Action: Msg, Level: LevelError, Text: m.Text})
+		}
 		t.rest = ring(t.rest, clip(m.Text, maxText), 200)
 		return Change{Kind: Notice, Text: m.Text}
 	}
@@ -330,7 +337,7 @@ func (t *Tracker) close(b *build, end byte) {
 		t.open = slices.Delete(t.open, i, i+1)
 	}
 	if end == 'f' {
-		t.fail(b.drv, "", false)
+		t.fail(Failure{Drv: b.drv})
 	} else if !t.hasFailed(b.drv) {
 		t.forget(b.drv)
 	}
@@ -383,22 +390,20 @@ func (t *Tracker) hasFailed(drv string) bool {
 // maxKept bounds lists that a log fills.
 const maxKept = 1000
 
-func (t *Tracker) fail(drv, reason string, dependency bool) {
-	if drv == "" {
+func (t *Tracker) fail(f Failure) {
+	if f.Drv == "" {
 		return
 	}
 	for i := range t.failures {
-		f := &t.failures[i]
-		if f.Drv != drv {
-			continue
+		if had := &t.failures[i]; had.Drv == f.Drv {
+			if had.Reason == "" {
+				*had = f
+			}
+			return
 		}
-		if f.Reason == "" {
-			f.Reason, f.Dependency = reason, dependency
-		}
-		return
 	}
 	if len(t.failures) < maxKept {
-		t.failures = append(t.failures, Failure{Drv: drv, Reason: reason, Dependency: dependency})
+		t.failures = append(t.failures, f)
 	}
 }
 
@@ -426,10 +431,10 @@ func (t *Tracker) message(m Message) Change {
 			return Change{Kind: Notice, Text: oneLine(m.Text)}
 		}
 		if f, ok := failureOf(e); ok {
-			if !f.dependency {
-				t.named(f.drv)
+			if !f.Dependency {
+				t.named(f.Drv)
 			}
-			t.fail(f.drv, f.reason, f.dependency)
+			t.fail(f)
 		} else if len(t.failures) > 0 && strings.HasPrefix(e.Message, "timed out after ") {
 			// 2.34 does not say what.
 			for i := range t.failures {
@@ -565,7 +570,7 @@ func (t *Tracker) Err() *Error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, e := range t.errors {
-		if f, ok := failureOf(e); ok && !f.dependency {
+		if f, ok := failureOf(e); ok && !f.Dependency {
 			return e
 		}
 	}
@@ -575,6 +580,38 @@ func (t *Tracker) Err() *Error {
 		}
 	}
 	return nil
+}
+
+// Failures are the derivations that could not be built: first those that failed
+// themselves, in the order in which they did, then those that needed them.
+func (t *Tracker) Failures() []Failure {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var own, needed []Failure
+	for _, f := range t.failures {
+		if len(f.Log) == 0 {
+			f.Log = slices.Clone(t.logs[f.Drv])
+		}
+		if f.Dependency {
+			needed = append(needed, f)
+		} else {
+			own = append(own, f)
+		}
+	}
+	return append(own, needed...)
+}
+
+// others are the messages of errors that are not about one derivation.
+func (t *Tracker) others() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var out []string
+	for _, e := range t.errors {
+		if _, ok := failureOf(e); !ok && !summary.MatchString(e.Message) {
+			out = append(out, e.Message)
+		}
+	}
+	return out
 }
 
 // Text are the last lines that were neither errors nor warnings nor build logs.
