@@ -67,7 +67,7 @@ func (s *session) find(ctx context.Context, f Where) error {
 // sourceOptions are those of every configuration of this run.
 func (s *session) sourceOptions() source.Options {
 	return source.Options{
-		Sink: s.View, KeepGCRoot: s.KeepResult, AllowBuildShell: s.AllowBuildShell,
+		Sink: s.View, Asker: s.View, KeepGCRoot: s.KeepResult, AllowBuildShell: s.AllowBuildShell,
 		Above: s.Above, Impure: s.Impure, Overrides: s.Overrides, Cache: s.evalCache(), ExplainCache: s.ExplainCache, Reach: s.Targets,
 	}
 }

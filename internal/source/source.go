@@ -9,6 +9,7 @@ import (
 	"context"
 
 	"godwit/internal/event"
+	"godwit/internal/flakeref"
 	"godwit/internal/fleet"
 	"godwit/internal/nix"
 )
@@ -114,6 +115,9 @@ type Options struct {
 	// a flake see this machine.
 	Overrides [][2]string
 	Impure    bool
+	// Asker asks the person whether a flake gets the settings that it asks for itself
+	// (flakeref.Locked.Accepted); nil: nobody is there.
+	Asker flakeref.Asker
 	// Workers limits evaluating processes; 0: cores and memory decide.
 	Workers int
 	// Ahead, when set, is the request that Load will be called with: opening then

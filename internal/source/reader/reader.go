@@ -31,6 +31,8 @@ type Reader struct {
 	notes   []string
 	raw     json.RawMessage // what the configuration said of itself
 	ahead   *ahead          // nil: nothing was begun
+	// accepted are settings of Nix that the flake asks for itself; they hold for the run.
+	accepted []flakeref.Setting
 	// watch is how a file is evaluated so that results can be kept; nil: they are not, for
 	// the reason unwatched, or since it is a flake.
 	watch     *watched
@@ -52,14 +54,21 @@ func Open(ctx context.Context, tool *nix.Tool, d *source.Dialect, at source.Loca
 	}
 	// Names take long where the configuration fetches something first.
 	event.On(opts.Sink, "", event.StepEvaluate).Emit(event.Event{Kind: event.Progress, Text: "reading " + shortName(at)})
+	var accepted []flakeref.Setting
 	if at.Flake != "" {
 		var err error
 		if at, err = Enter(ctx, tool, at, opts); err != nil {
 			return nil, err
 		}
+		if accepted, err = at.Locked.Accepted(ctx, tool, opts.Asker, event.On(opts.Sink, "", event.StepEvaluate)); err != nil {
+			return nil, err
+		}
+		for _, s := range accepted {
+			tool = tool.With([][2]string{{s.Name, s.Value}})
+		}
 		tool = at.Locked.Tool(tool)
 	}
-	r := &Reader{about: source.About{At: at}, tool: tool, dialect: d, opts: opts}
+	r := &Reader{about: source.About{At: at}, tool: tool, dialect: d, opts: opts, accepted: accepted}
 	if r.reopen(ctx) {
 		r.named()
 		return r, nil
@@ -314,6 +323,14 @@ func (r *Reader) describe(summary []byte) error {
 	r.notes, r.raw = s.Notes, summary
 	if at.Locked != nil {
 		r.notes = append(at.Locked.Notes(), r.notes...)
+	}
+	for _, w := range r.accepted {
+		if _, said := s.NixConfig[w.Name]; !said {
+			if s.NixConfig == nil {
+				s.NixConfig = map[string]string{}
+			}
+			s.NixConfig[w.Name] = w.Value
+		}
 	}
 	r.about = source.About{At: at, Names: s.Names, Description: s.Description, OrderingTags: s.OrderingTags, NixConfig: s.NixConfig, Settings: settings, Shell: s.BuildShell,
 		MustChoose: s.ApplyAll != nil && !*s.ApplyAll, UploadSecrets: r.dialect.UploadSecrets}
