@@ -110,7 +110,7 @@ func isSettled(t *testing.T, h *lab.Host) {
 	}
 	left, err := h.GodwitLeftovers(ctx)
 	// What told the end may be at its last line.
-	for end := time.Now().Add(5 * time.Second); err == nil && len(left) > 0 && time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); err == nil && len(left) > 0 && time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
 		left, err = h.GodwitLeftovers(ctx)
 	}
 	if err != nil {

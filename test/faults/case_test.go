@@ -114,7 +114,7 @@ func editTarget(old, new string) func(string) string {
 
 // waitFor polls a condition on the host.
 func (k *kase) waitFor(what, script string) {
-	end := time.Now().Add(40 * time.Second)
+	end := time.Now().Add(busy)
 	for time.Now().Before(end) {
 		if k.Exec(k.ctx, script).OK() {
 			return

@@ -74,7 +74,7 @@ func customsAre(want string) func(*kase) {
 
 // goneBack waits until the host, which has booted, has taken back what a reboot leaves.
 func goneBack(k *kase) {
-	k.settled(30 * time.Second)
+	k.settled(busy)
 	customsAre("old")(k)
 	if n := k.must(`grep -c '"result":"rolled-back 0".*"reason":"the host rebooted' /var/lib/godwit/history.jsonl || true`); n != "1" {
 		k.t.Errorf("%s records of it", n)
@@ -163,7 +163,7 @@ var cases = []fcase{
 		}
 	}},
 	{name: "test", req: testOnly, outcome: "changed", after: func(k *kase) {
-		s, left := k.look(), k.settled(5*time.Second)
+		left, s := k.settled(busy), k.look()
 		if s.current != k.systems["good"] || s.boot != k.systems["old"] || s.profile != k.systems["old"] || s.generations != 1 || len(left) > 0 {
 			k.t.Errorf("%+v %q", s, left)
 		}
@@ -171,7 +171,7 @@ var cases = []fcase{
 		k.invariant(k.t, k.systems["old"], k.systems["old"])
 	}},
 	{name: "boot", req: boot, outcome: "changed", after: func(k *kase) {
-		s, left := k.look(), k.settled(5*time.Second)
+		left, s := k.settled(busy), k.look()
 		if s.current != k.systems["old"] || s.boot != k.systems["good"] || s.profile != k.systems["good"] || len(left) > 0 {
 			k.t.Errorf("%+v %q", s, left)
 		}
@@ -206,7 +206,7 @@ var cases = []fcase{
 		}
 		return nil
 	}, after: func(k *kase) {
-		if s, left := k.look(), k.settled(5*time.Second); s.current != k.systems["good"] || s.boot != s.current || s.profile != s.current || len(left) > 0 {
+		if left, s := k.settled(busy), k.look(); s.current != k.systems["good"] || s.boot != s.current || s.profile != s.current || len(left) > 0 {
 			k.t.Errorf("%+v %q", s, left)
 		}
 	}},
@@ -214,13 +214,13 @@ var cases = []fcase{
 		k.do("touch /var/lib/fault/boot-half")
 		return nil
 	}, after: func(k *kase) {
-		if s, left := k.look(), k.settled(5*time.Second); s.current != k.systems["old"] || s.boot != s.current || !strings.Contains(s.profile, "activatable") || s.generations != 2 || len(left) > 0 {
+		if left, s := k.settled(busy), k.look(); s.current != k.systems["old"] || s.boot != s.current || !strings.Contains(s.profile, "activatable") || s.generations != 2 || len(left) > 0 {
 			k.t.Errorf("%+v %q", s, left)
 		}
 	}},
 
 	{name: "specialisation", new: "special", req: func(r *activate.Request) { r.Activation = r.NewSystem + "/specialisation/quick" }, outcome: "changed", after: func(k *kase) {
-		s, left := k.look(), k.settled(5*time.Second)
+		left, s := k.settled(busy), k.look()
 		if s.current != k.systems["instant"] || s.boot != k.systems["special"] || s.profile != s.boot || len(left) > 0 {
 			k.t.Errorf("%+v %q", s, left)
 		}
@@ -413,7 +413,7 @@ var cases = []fcase{
 	{name: "an old system that cannot be gone back to", before: bare, outcome: "failed", exit: 1, words: "--no-guard activates without it", after: ranOnce("test", "good", 0)},
 	{name: "an old system that cannot be gone back to, no guard", before: bare, req: func(r *activate.Request) { r.NoGuard = true }, outcome: "changed", end: "new"},
 	{name: "an old system that cannot be gone back to, boot", before: bare, req: boot, outcome: "changed", after: func(k *kase) {
-		if s, left := k.look(), k.settled(5*time.Second); s.current != k.systems["bare"] || s.boot != k.systems["good"] || s.profile != s.boot || len(left) > 0 {
+		if left, s := k.settled(busy), k.look(); s.current != k.systems["bare"] || s.boot != k.systems["good"] || s.profile != s.boot || len(left) > 0 {
 			k.t.Errorf("%+v %q", s, left)
 		}
 		k.do("ln -sfn " + k.systems["old"] + " /run/current-system")
@@ -516,7 +516,7 @@ cat /dev/zero >/run/filler 2>/dev/null; put phase committing`)}
 		k.do(k.systems["instant"] + "/bin/switch-to-configuration switch")
 		return nil
 	}, after: func(k *kase) {
-		if s, left := k.look(), k.settled(5*time.Second); s.current != k.systems["instant"] || s.boot != s.current || len(left) > 0 {
+		if left, s := k.settled(busy), k.look(); s.current != k.systems["instant"] || s.boot != s.current || len(left) > 0 {
 			k.t.Errorf("%+v %q", s, left)
 		}
 	}},

@@ -176,6 +176,10 @@ readlink -f /run/booted-system; ls -d /nix/var/nix/profiles/system-*-link | wc -
 	return s
 }
 
+// busy is how long what a host does by itself may take on a machine that others keep busy before a test gives up.
+// Where the time matters, tests measure it (TestLost).
+const busy = 90 * time.Second
+
 // settled waits until nothing of a deployment is left and returns what stays.
 func (h *machine) settled(wait time.Duration) []string {
 	ctx, cancel := context.WithTimeout(context.Background(), wait+20*time.Second)
@@ -207,7 +211,7 @@ for d in /run/godwit/*/; do [ ! -d "$d" ] || [ -e "$d/final" ] || echo "unfinish
 // invariant checks from outside that the host is exactly old or exactly new.
 func (h *machine) invariant(t testing.TB, old, want string) {
 	t.Helper()
-	left := h.settled(10 * time.Second)
+	left := h.settled(busy)
 	s := h.look()
 	if s.current != want || s.boot != want || s.profile != want {
 		t.Errorf("want all to be %s:\n current %s\n boot    %s\n profile %s", want, s.current, s.boot, s.profile)

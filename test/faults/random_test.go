@@ -208,7 +208,7 @@ func (h *machine) round(t *testing.T, c round) {
 		if _, err := activate.Run(ctx, h.r, again, event.Discard); err == nil {
 			t.Error("fail2 was deployed")
 		}
-		left, s = h.settled(20*time.Second), h.look()
+		left, s = h.settled(busy), h.look()
 	}
 	old, new := h.systems[c.old], h.systems[c.system]
 	if s.current != s.boot || s.boot != s.profile || s.current != old && s.current != new {
@@ -322,7 +322,7 @@ func TestKilledDeployer(t *testing.T) {
 					t.Errorf("want busy: %v", err)
 				}
 			}
-			left := h.settled(40 * time.Second)
+			left := h.settled(busy)
 			s := h.look()
 			want := h.systems["old"]
 			if stage == "committing" || stage == "end" {
