@@ -176,11 +176,11 @@ func newListSecrets(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.listing(c.Context(), action.ListRequest{HostsRequest: action.HostsRequest{Where: f, Selection: sel}, Header: true}, func(hosts []fleet.Host) (string, error) {
+			return a.listing(c.Context(), action.ListRequest{HostsRequest: action.HostsRequest{Where: f, Selection: sel}, Header: true}, func(hosts []fleet.Host) any {
 				if a.globals.json {
 					return vaultverbs.SecretsJSON(hosts)
 				}
-				return vaultverbs.SecretsText(hosts), nil
+				return vaultverbs.SecretsText(hosts)
 			})
 		},
 	}
@@ -199,11 +199,11 @@ func newHosts(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.listing(c.Context(), action.ListRequest{HostsRequest: action.HostsRequest{Where: f, Selection: sel}}, func(hosts []fleet.Host) (string, error) {
+			return a.listing(c.Context(), action.ListRequest{HostsRequest: action.HostsRequest{Where: f, Selection: sel}}, func(hosts []fleet.Host) any {
 				if a.globals.json {
 					return show.HostsJSON(hosts)
 				}
-				return show.Hosts(hosts), nil
+				return show.Hosts(hosts)
 			})
 		},
 	}
@@ -211,18 +211,20 @@ func newHosts(a *app) *cobra.Command {
 	return c
 }
 
-// listing writes a text made of what a configuration says to stdout. Here --json asks
-// for the list, so the view stays quiet.
-func (a *app) listing(ctx context.Context, r action.ListRequest, text func([]fleet.Host) (string, error)) error {
+// listing writes what a report makes of a configuration to stdout: a text, or any other value
+// as JSON. Here --json asks for the list, so the view stays quiet.
+func (a *app) listing(ctx context.Context, r action.ListRequest, report func([]fleet.Host) any) error {
 	return a.reporting(ctx, nil, func(ctx context.Context, e *action.Env, v *view) error {
 		list, err := action.List(ctx, e, r)
 		if err != nil {
 			return err
 		}
 		v.close()
-		out, err := text(list.Hosts)
-		if err == nil {
+		switch out := report(list.Hosts).(type) {
+		case string:
 			err = a.print(out)
+		default:
+			err = a.printJSON(out)
 		}
 		if err != nil {
 			return err

@@ -1,7 +1,6 @@
 package show
 
 import (
-	"encoding/json"
 	"fmt"
 	"net"
 	"slices"
@@ -51,14 +50,13 @@ func profilesJSON(h fleet.Host) []Profile {
 }
 
 // HostsJSON is what a configuration says of hosts, for scripts.
-func HostsJSON(hosts []fleet.Host) (string, error) {
+func HostsJSON(hosts []fleet.Host) []Host {
 	list := make([]Host, len(hosts))
 	for i, h := range hosts {
 		list[i] = Host{h.Name, h.At.Host, h.At.Port, h.At.User, h.At.Also, h.Platform.Name, h.Platform.From, h.Main().Version,
 			append([]string{}, h.Tags...), h.BuildOnly, h.BuildOn, len(h.Secrets), h.HealthChecks.Len(), profilesJSON(h)}
 	}
-	b, err := json.MarshalIndent(list, "", "  ")
-	return string(b) + "\n", err
+	return list
 }
 
 // Hosts is a table of what a configuration says of hosts.

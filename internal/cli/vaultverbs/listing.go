@@ -2,7 +2,6 @@ package vaultverbs
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -29,9 +28,9 @@ func SecretsText(hosts []fleet.Host) string {
 	return b.String()
 }
 
-// SecretsJSON is morph's `list-secrets --json': two spaces a level, keys as Go
-// names them and sorted, sources absolute, `<>&' escaped, a line break at the end.
-func SecretsJSON(hosts []fleet.Host) (string, error) {
+// SecretsJSON is the value of morph's `list-secrets --json': keys as Go names them and
+// sorted, sources absolute.
+func SecretsJSON(hosts []fleet.Host) any {
 	type owner struct{ Group, User string }
 	type secret struct {
 		Source, Destination string
@@ -51,6 +50,5 @@ func SecretsJSON(hosts []fleet.Host) (string, error) {
 			}
 		}
 	}
-	b, err := json.MarshalIndent(all, "", "  ")
-	return string(b) + "\n", err
+	return all
 }
