@@ -18,6 +18,7 @@ import (
 	"godwit/internal/builder"
 	"godwit/internal/event"
 	"godwit/internal/fault"
+	"godwit/internal/fleet"
 	"godwit/internal/hoststate"
 	"godwit/internal/nix"
 	"godwit/internal/paths"
@@ -216,22 +217,34 @@ func room() []Finding {
 const clockOff = 30 * time.Second
 
 // Host judges what a host says of itself. asked is when, by this machine's clock; loader is what
-// reboot.Probe found, with its error.
-func Host(name string, f hoststate.Facts, asked time.Time, loader reboot.Loader, loaderErr error) []Finding {
+// reboot.Probe found, with its error, and nil for a host that runs no NixOS.
+func Host(h fleet.Host, f hoststate.Facts, asked time.Time, loader *reboot.Loader, loaderErr error) []Finding {
+	name := h.Name
 	var out []Finding
 	add := func(check string, level Level, said string, remedies ...string) {
 		out = append(out, Finding{Host: name, Check: check, Level: level, Text: text.Clean(said), Remedies: remedies})
 	}
 	add("login", OK, "answers")
-	if f.Root {
+	switch {
+	case f.Root:
 		add("root", OK, "becomes root without a question")
-	} else {
+	case f.AsUser:
+		add("root", OK, "needs no root: all of its profiles are the login user's own")
+	default:
 		add("root", Fail, "the login user cannot become root", "godwit sudoers prints the lines for /etc/sudoers; or log in as root with --user root")
 	}
+	manager, said := "systemd", fmt.Sprintf("systemd %d answers", f.Systemd)
+	if f.Launchd {
+		manager, said = "launchd", "launchd runs the guard"
+	}
 	if ok, why := f.CanGuard(); ok {
-		add("systemd", OK, fmt.Sprintf("systemd %d answers, so the guard can take the host back", f.Systemd))
+		add(manager, OK, said+", so the guard can take the host back")
 	} else {
-		add("systemd", Warn, "the guard does not work there: "+why, "--no-guard activates without it")
+		remedies := []string{"--no-guard activates without it"}
+		if f.AsUser && !f.Linger {
+			remedies = append([]string{fault.Hint("godwit ssh %s loginctl enable-linger", name)}, remedies...)
+		}
+		add(manager, Warn, "the guard does not work there: "+why, remedies...)
 	}
 	for _, folder := range []string{"/nix", "/boot", "/run"} {
 		r, ok := f.Free[folder]
@@ -250,6 +263,7 @@ func Host(name string, f hoststate.Facts, asked time.Time, loader reboot.Loader,
 		add("space", level, said, remedies...)
 	}
 	switch {
+	case loader == nil && loaderErr == nil: // what it boots is not godwit's
 	case loaderErr != nil:
 		add("boot-loader", Warn, event.Message(loaderErr), fault.Hints(loaderErr)...)
 	case loader.Once():
@@ -259,7 +273,11 @@ func Host(name string, f hoststate.Facts, asked time.Time, loader reboot.Loader,
 	}
 	if !f.Clock.IsZero() {
 		if off := f.Clock.Sub(asked).Abs(); off > clockOff {
-			add("clock", Warn, fmt.Sprintf("its clock is %s off", off.Round(time.Second)), "timedatectl set-ntp true on the host")
+			remedy := "timedatectl set-ntp true on the host"
+			if f.Launchd {
+				remedy = "sudo systemsetup -setusingnetworktime on on the host"
+			}
+			add("clock", Warn, fmt.Sprintf("its clock is %s off", off.Round(time.Second)), remedy)
 		} else {
 			add("clock", OK, "its clock agrees")
 		}

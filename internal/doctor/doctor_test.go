@@ -11,6 +11,7 @@ import (
 
 	"godwit/internal/activate"
 	"godwit/internal/fault"
+	"godwit/internal/fleet"
 	"godwit/internal/hostscript"
 	"godwit/internal/hoststate"
 	"godwit/internal/lock"
@@ -28,6 +29,7 @@ func TestHost(t *testing.T) {
 		name   string
 		change func(*hoststate.Facts)
 		loader reboot.Loader
+		none   bool // no NixOS, no loader to ask
 		err    error
 		check  string
 		level  Level
@@ -44,6 +46,10 @@ func TestHost(t *testing.T) {
 		{name: "clock", change: func(f *hoststate.Facts) { f.Clock = now.Add(-5 * time.Minute) }, loader: once, check: "clock", level: Warn, says: "5m2s off", remedy: "timedatectl"},
 		{name: "locked", change: func(f *hoststate.Facts) { f.Lock = &lock.Lock{User: "ana", Message: "disk"} }, loader: once, check: "lock", level: Warn, says: "ana: disk", remedy: "godwit unlock 'web 1'"},
 		{name: "pending", change: func(f *hoststate.Facts) { f.Pending = "x" }, loader: once, check: "pending", level: Warn, says: "(x)", remedy: "godwit confirm 'web 1'"},
+		{name: "own home", change: func(f *hoststate.Facts) { f.Root, f.AsUser, f.Linger = false, true, true }, none: true},
+		{name: "no linger", change: func(f *hoststate.Facts) { f.Root, f.AsUser = false, true }, none: true, check: "systemd", level: Warn, says: "no linger", remedy: "godwit ssh 'web 1' loginctl enable-linger"},
+		{name: "mac", change: func(f *hoststate.Facts) { f.Systemd, f.Launchd = 0, true }, none: true},
+		{name: "mac's clock", change: func(f *hoststate.Facts) { f.Systemd, f.Launchd, f.Clock = 0, true, now.Add(time.Hour) }, none: true, check: "clock", level: Warn, says: "off", remedy: "systemsetup"},
 		{name: "failed", change: func(f *hoststate.Facts) { f.FailedUnits = []string{"a\x1b[2J.service"} }, loader: once, check: "units", level: Warn, says: "failed: a.service", remedy: "systemctl"},
 	} {
 		f := well()
@@ -51,13 +57,17 @@ func TestHost(t *testing.T) {
 			c.change(&f)
 		}
 		var up Checkup
-		up.Add(Host("web 1", f, now.Add(2*time.Second), c.loader, c.err)...)
+		loader := &c.loader
+		if c.none {
+			loader = nil
+		}
+		up.Add(Host(fleet.Host{Name: "web 1"}, f, now.Add(2*time.Second), loader, c.err)...)
 		if up.OK != (c.level != Fail) {
 			t.Errorf("%s: ok %v", c.name, up.OK)
 		}
 		bad := slices.DeleteFunc(slices.Clone(up.Findings), func(f Finding) bool { return f.Level == OK })
 		if c.check == "" {
-			if len(bad) > 0 || len(up.Findings) < 8 {
+			if len(bad) > 0 || len(up.Findings) < 7 || c.none == slices.ContainsFunc(up.Findings, func(f Finding) bool { return f.Check == "boot-loader" }) {
 				t.Errorf("%s: %+v", c.name, up.Findings)
 			}
 			continue
