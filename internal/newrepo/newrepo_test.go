@@ -245,6 +245,19 @@ func TestWrite(t *testing.T) {
 	if _, _, err := Files(Options{Hosts: []*Facts{{Name: "network"}}}); err == nil || !strings.Contains(err.Error(), "'network'") {
 		t.Error(err)
 	}
+	// What one host runs is named exactly, so that the first plan is no update.
+	one := Options{Hosts: []*Facts{read(t, fleet.Destination{Host: "192.0.2.7"}, web1())}}
+	files, _, err = Files(one)
+	if rev := strings.Repeat("a1", 20); err != nil || !strings.Contains(files["network.nix"], "/archive/"+rev+".tar.gz") || !strings.Contains(files["network.nix"], "nixos-26.05") {
+		t.Errorf("%v\n%s", err, files["network.nix"])
+	} else if one.Form = Flake; !strings.Contains(strings.Join(next(".", one), "\n"), "--override-input nixpkgs github:NixOS/nixpkgs/"+rev+" ") {
+		t.Errorf("%q", next(".", one))
+	}
+	// A user outside of wheel who can become root still can after the first deploy.
+	one.Hosts[0].Wheel = false
+	if text := one.Hosts[0].host("../users/ana.nix"); !strings.Contains(text, `users = [ "ana" ]; commands = [ { command = "ALL"; options = [ "NOPASSWD" ]; } ]`) {
+		t.Error(text)
+	}
 	two[1].Name, two[1].Login, two[0].Version, two[1].Version = "b", []string{key}, "25.05.1", "25.11.2"
 	files, notes, err := Files(Options{Form: Flake, Hosts: two})
 	if err != nil || files["users/root-b.nix"] == "" || !strings.Contains(files["flake.nix"], "/nixos-25.11\"") || !strings.Contains(notes[0], "updates the others") {
@@ -306,7 +319,7 @@ func TestEvaluates(t *testing.T) {
 }
 
 // The words of files of hosts and users that are not in strings.
-var ours = regexp.MustCompile(`^(imports|networking|hostName|deployment|targetHost|tags|security|sudo|wheelNeedsPassword|boot|loader|grub|enable|devices|efiSupport|efiInstallAsRemovable|efi|` +
+var ours = regexp.MustCompile(`^(imports|networking|hostName|deployment|targetHost|tags|security|sudo|wheelNeedsPassword|extraRules|commands|command|options|boot|loader|grub|enable|devices|efiSupport|efiInstallAsRemovable|efi|` +
 	`canTouchEfiVariables|systemd-boot|generic-extlinux-compatible|efiSysMountPoint|system|stateVersion|throw|users|isNormalUser|extraGroups|openssh|authorizedKeys|keys|true|false|nix|x)$`)
 
 // Whatever a host says: what is written has nothing outside of strings that is not godwit's,

@@ -97,6 +97,11 @@ func Files(o Options) (files map[string]string, notes []string, err error) {
 	if note != "" {
 		notes = append(notes, note)
 	}
+	// A branch moves: a plain file names what the hosts run, so that the first plan updates nothing.
+	tarball := branch
+	if r := revisionOf(o.Hosts); r != "" {
+		tarball = r
+	}
 	dirs := []string{"both", "plain", "example"}
 	if o.Form == Flake {
 		dirs[1] = "flake"
@@ -114,7 +119,7 @@ func Files(o Options) (files map[string]string, notes []string, err error) {
 			if name == "gitignore" {
 				name = ".gitignore"
 			}
-			files[name] = strings.NewReplacer("@BRANCH@", branch, "@RELEASE@", newest).Replace(string(text))
+			files[name] = strings.NewReplacer("@BRANCH@", branch, "@NIXPKGS@", tarball, "@RELEASE@", newest).Replace(string(text))
 			return err
 		})
 		if err != nil {
@@ -179,6 +184,18 @@ func branchOf(hosts []*Facts) (branch, note string) {
 	return b, fmt.Sprintf("the hosts run %s: the repository takes %s, which updates the others", strings.Join(all, ", "), b)
 }
 
+// revisionOf is the revision of nixpkgs that all hosts run; empty: unknown, or several.
+func revisionOf(hosts []*Facts) string {
+	r := ""
+	for _, f := range hosts {
+		if f.Revision == "" || r != "" && f.Revision != r {
+			return ""
+		}
+		r = f.Revision
+	}
+	return r
+}
+
 // host is hosts/NAME.nix.
 func (f *Facts) host(user string) string {
 	var b strings.Builder
@@ -193,8 +210,12 @@ func (f *Facts) host(user string) string {
 	line("  # How godwit reaches it. Tags are what --on @NAME and --tagged select.")
 	line("  deployment.targetHost = %s;", nix.Quote(f.At.String()))
 	line("  deployment.tags = [ ];\n")
-	if f.At.User != "root" && f.Wheel && f.Sudo {
+	switch { // godwit becomes root as this user: it must not lose that
+	case f.At.User == "root" || !f.Sudo:
+	case f.Wheel:
 		line("  security.sudo.wheelNeedsPassword = false;\n")
+	default:
+		line("  security.sudo.extraRules = [ { users = [ %s ]; commands = [ { command = \"ALL\"; options = [ \"NOPASSWD\" ]; } ]; } ];\n", nix.Quote(f.At.User))
 	}
 	l := f.Loader
 	switch l.Kind {
@@ -300,5 +321,9 @@ func next(dir string, o Options) []string {
 	if dir != "." {
 		first = "next: cd " + shell.Word(dir) + ", then"
 	}
-	return append(out, first, "  godwit hosts   # what is in it", "  godwit plan    # what a deploy would change")
+	out = append(out, first)
+	if r := revisionOf(o.Hosts); o.Form == Flake && r != "" {
+		out = append(out, "  nix flake lock --override-input nixpkgs github:NixOS/nixpkgs/"+r+"   # exactly what runs; without this line the first plan is an update as well")
+	}
+	return append(out, "  godwit hosts   # what is in it", "  godwit plan    # what a deploy would change")
 }

@@ -1,5 +1,6 @@
 let
-  nixpkgs = builtins.fetchTarball "https://github.com/NixOS/nixpkgs/archive/@BRANCH@.tar.gz";
+  # Of the branch @BRANCH@.
+  nixpkgs = builtins.fetchTarball "https://github.com/NixOS/nixpkgs/archive/@NIXPKGS@.tar.gz";
   pkgs = import nixpkgs { };
   inherit (pkgs) lib;
   # Each hosts/NAME.nix is a machine. It also gets what all have in common.
