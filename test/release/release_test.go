@@ -131,6 +131,16 @@ func TestReproducible(t *testing.T) {
 	if len(a) != len(b) {
 		t.Errorf("%d files and %d", len(a), len(b))
 	}
+	// Secrets are decrypted on hosts of both architectures.
+	program, err := os.ReadFile(one + "/dist-extra/godwit")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, arch := range []string{"amd64", "arm64"} {
+		if part, err := os.ReadFile(one + "/dist-extra/programs/godwit-secrets-linux-" + arch); err != nil || !bytes.Contains(program, part) {
+			t.Errorf("godwit does not have what decrypts secrets on linux/%s: %v", arch, err)
+		}
+	}
 	if got, want := run(t, ctx, one, nil, "dist-extra/godwit", "--version"), "godwit version 1.2.3 (commit 4f2a91c0ffee of 2026-11-28, "; !strings.HasPrefix(got, want) {
 		t.Errorf("%s, want %s", got, want)
 	}
@@ -211,6 +221,7 @@ const smallGo = `args: import ./small (args // {
           export PATH=GOBIN:$PATH HOME=$TMPDIR GOCACHE=CACHE GOMODCACHE=MODULES GOPROXY=off GOFLAGS=-buildvcs=false CGO_ENABLED=${a.env.CGO_ENABLED}
           cp -R ${a.src} source; chmod -R u+w source; cd source
           mkdir -p $out/bin
+          ${a.preBuild}
           for p in ${toString a.subPackages}; do go build -trimpath -ldflags "${toString a.ldflags}" -o $out/bin/ ./$p; done
           ${a.postInstall}
         '';
