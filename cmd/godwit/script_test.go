@@ -12,6 +12,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"godwit/internal/cli"
+	"godwit/test/schemas"
 )
 
 // The program as its users see it: what it is called with, its words and its exit
@@ -70,6 +71,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if b, err := os.ReadFile(ts.Getenv(unknownEnv)); err == nil {
 		ts.Fatalf("asked beneath godwit, and not known there:\n%s", b)
 	}
+	ts.Check(schemas.Check("../../docs/schemas", args[1:], ts.ReadFile("stdout")))
 	said := ts.ReadFile("stdout") + ts.ReadFile("stderr")
 	if m := regexp.MustCompile(`(?m)^(panic:|goroutine \d+ ).*|\x1b\[.*`).FindString(said); m != "" {
 		ts.Fatalf("it says %q:\n%s", m, said)

@@ -39,7 +39,7 @@ const (
 // Finding is one thing that was looked at.
 type Finding struct {
 	Host  string `json:"host,omitempty"` // empty: this machine
-	Check string `json:"check"`          // nix, nix-settings, ssh, ssh-agent, engine, emulation, disk, login, root, systemd, space, boot-loader, clock, lock, pending, units
+	Check string `json:"check"`          // nix, nix-settings, ssh, ssh-agent, engine, emulation, disk, login, root, systemd, launchd, space, boot-loader, clock, lock, pending, units
 	Level Level  `json:"level"`
 	Text  string `json:"text"`
 	// Remedies are what to do, each can be typed or done as it stands.

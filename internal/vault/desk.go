@@ -393,7 +393,7 @@ type Row struct {
 
 // Rows are all secrets, with what is wrong with each.
 func (v *Vault) Rows() []Row {
-	var out []Row
+	out := []Row{}
 	for _, s := range v.Secrets {
 		e, err := s.Entry()
 		r := Row{Name: s.Name, Note: s.Note, For: s.For, Machines: v.Machines(s), Path: e.Path(), Owner: "root:root", Mode: fmt.Sprintf("%04o", e.Mode), Phase: string(e.Phase)}

@@ -28,24 +28,28 @@ func SecretsText(hosts []fleet.Host) string {
 	return b.String()
 }
 
+// Listed is a secret as `list-secrets --json' has it: all of morph's names.
+type Listed struct {
+	Source, Destination string
+	Owner               ListedOwner
+	Permissions         string
+	Action              []string
+	MkDirs              bool
+	UploadAt            string
+}
+
+// ListedOwner is whose file a secret becomes.
+type ListedOwner struct{ Group, User string }
+
 // SecretsJSON is the value of morph's `list-secrets --json': keys as Go names them and
 // sorted, sources absolute.
-func SecretsJSON(hosts []fleet.Host) any {
-	type owner struct{ Group, User string }
-	type secret struct {
-		Source, Destination string
-		Owner               owner
-		Permissions         string
-		Action              []string
-		MkDirs              bool
-		UploadAt            string
-	}
-	all := map[string]map[string]secret{}
+func SecretsJSON(hosts []fleet.Host) map[string]map[string]Listed {
+	all := map[string]map[string]Listed{}
 	for _, h := range hosts {
-		all[h.Name] = map[string]secret{}
+		all[h.Name] = map[string]Listed{}
 		for _, s := range h.Secrets {
-			all[h.Name][s.Name] = secret{
-				Source: cmp.Or(s.From.File, s.From.String()), Destination: s.Destination, Owner: owner{s.Group, s.User},
+			all[h.Name][s.Name] = Listed{
+				Source: cmp.Or(s.From.File, s.From.String()), Destination: s.Destination, Owner: ListedOwner{s.Group, s.User},
 				Permissions: s.Permissions, Action: append([]string{}, s.Action...), MkDirs: s.MkDirs, UploadAt: s.UploadAt,
 			}
 		}
