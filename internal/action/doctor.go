@@ -2,19 +2,12 @@ package action
 
 import (
 	"context"
-	"strconv"
-	"strings"
 	"sync"
-	"time"
 
-	"godwit/internal/activate"
 	"godwit/internal/deploy"
 	"godwit/internal/doctor"
 	"godwit/internal/event"
 	"godwit/internal/fleet"
-	"godwit/internal/host"
-	"godwit/internal/hoststate"
-	"godwit/internal/reboot"
 )
 
 // DoctorRequest asks for what would stop or hinder a deploy.
@@ -63,30 +56,7 @@ func Doctor(ctx context.Context, e *Env, r DoctorRequest) (*doctor.Checkup, erro
 		if h.BuildOnly {
 			return deploy.Outcome{}
 		}
-		conn := s.conns.Conn(h)
-		asked := time.Now()
-		var facts hoststate.Facts
-		var err error
-		nixos := len(h.Profiles) == 0 || h.Main().Kind == fleet.NixOS
-		if nixos {
-			facts, err = hoststate.Look(ctx, conn, h.Name)
-		} else {
-			if facts, err = hoststate.LookProfiles(ctx, conn, h.Name, activate.Known(h)); err == nil {
-				facts.Clock = clock(ctx, conn)
-			}
-		}
-		if err != nil {
-			found(h.Name, doctor.NoAnswer(h.Name, err))
-			return deploy.Outcome{}
-		}
-		asked = asked.Add(time.Since(asked) / 2)
-		var loader *reboot.Loader
-		if nixos {
-			var probed reboot.Loader
-			probed, err = reboot.Probe(ctx, conn, h.Name)
-			loader = &probed
-		}
-		found(h.Name, doctor.Host(h, facts, asked, loader, err)...)
+		found(h.Name, doctor.Ask(ctx, s.conns.Conn(h), h)...)
 		return deploy.Outcome{}
 	})
 	for _, b := range s.broken {
@@ -96,14 +66,4 @@ func Doctor(ctx context.Context, e *Env, r DoctorRequest) (*doctor.Checkup, erro
 		out.Add(by[h.Name]...)
 	}
 	return out, ctx.Err()
-}
-
-// clock is that of a host; the zero time where it does not say.
-func clock(ctx context.Context, conn host.Conn) time.Time {
-	out, err := conn.Output(ctx, host.Cmd{Script: "date +%s", Name: "the clock"})
-	n, perr := strconv.ParseInt(strings.TrimSpace(out), 10, 64)
-	if err != nil || perr != nil {
-		return time.Time{}
-	}
-	return time.Unix(n, 0)
 }

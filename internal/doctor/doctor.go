@@ -11,14 +11,17 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"godwit/internal/activate"
 	"godwit/internal/bounded"
 	"godwit/internal/builder"
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/host"
 	"godwit/internal/hoststate"
 	"godwit/internal/nix"
 	"godwit/internal/paths"
@@ -215,6 +218,38 @@ func room() []Finding {
 // clockOff is by how much the clock of a host may differ from this machine's: certificates and
 // the order of the history depend on it.
 const clockOff = 30 * time.Second
+
+// Ask asks a host, and judges what it says. One without NixOS is asked for its profiles alone.
+func Ask(ctx context.Context, conn host.Conn, h fleet.Host) []Finding {
+	asked := time.Now()
+	var facts hoststate.Facts
+	var err error
+	nixos := len(h.Profiles) == 0 || h.Main().Kind == fleet.NixOS
+	if nixos {
+		facts, err = hoststate.Look(ctx, conn, h.Name)
+	} else if facts, err = hoststate.LookProfiles(ctx, conn, h.Name, activate.Known(h)); err == nil {
+		facts.Clock = clock(ctx, conn)
+	}
+	if err != nil {
+		return []Finding{NoAnswer(h.Name, err)}
+	}
+	asked = asked.Add(time.Since(asked) / 2)
+	if !nixos {
+		return Host(h, facts, asked, nil, nil)
+	}
+	loader, err := reboot.Probe(ctx, conn, h.Name)
+	return Host(h, facts, asked, &loader, err)
+}
+
+// clock is that of a host; the zero time where it does not say.
+func clock(ctx context.Context, conn host.Conn) time.Time {
+	out, err := conn.Output(ctx, host.Cmd{Script: "date +%s", Name: "the clock"})
+	n, perr := strconv.ParseInt(strings.TrimSpace(out), 10, 64)
+	if err != nil || perr != nil {
+		return time.Time{}
+	}
+	return time.Unix(n, 0)
+}
 
 // Host judges what a host says of itself. asked is when, by this machine's clock; loader is what
 // reboot.Probe found, with its error, and nil for a host that runs no NixOS.
