@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 		"nix-instantiate": fake(nixInstantiate),
 		"nix-store":       fake(nixStore),
 		"ssh":             fake(ssh),
+		"age-plugin-pin":  pinPlugin,
 	})
 }
 

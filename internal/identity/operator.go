@@ -186,11 +186,13 @@ func hideKey(err error) error {
 func (o *Operator) parse(line string) (*held, error) {
 	switch {
 	case strings.HasPrefix(line, "AGE-PLUGIN-"):
-		id, err := plugin.NewIdentity(line, o.ui())
+		t := &token{}
+		id, err := plugin.NewIdentity(line, t.ui(o.ui()))
 		if err != nil {
 			return nil, err
 		}
-		return &held{Identity: id, plugin: true}, nil
+		t.Identity = id
+		return &held{Identity: t, plugin: true}, nil
 	case strings.HasPrefix(line, "AGE-SECRET-KEY-PQ-1"):
 		id, err := age.ParseHybridIdentity(line)
 		if err != nil {
@@ -230,6 +232,45 @@ func (o *Operator) ui() *plugin.ClientUI {
 	}
 }
 
+// token is the key of a plugin. It fails once in a run: whoever has mistyped a PIN is not
+// asked for the next file, as a token may lock itself after a few wrong ones.
+type token struct {
+	age.Identity
+	failed error
+	unsaid error // why a question had no answer, which the protocol of plugins does not carry
+}
+
+// ui keeps what a question failed with.
+func (t *token) ui(of *plugin.ClientUI) *plugin.ClientUI {
+	ui := *of
+	ui.RequestValue = func(name, prompt string, secret bool) (string, error) {
+		s, err := of.RequestValue(name, prompt, secret)
+		t.unsaid = err
+		return s, err
+	}
+	ui.Confirm = func(name, prompt, yes, no string) (bool, error) {
+		b, err := of.Confirm(name, prompt, yes, no)
+		t.unsaid = err
+		return b, err
+	}
+	return &ui
+}
+
+// Unwrap lets the plugin try.
+func (t *token) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
+	if t.failed != nil {
+		return nil, t.failed
+	}
+	key, err := t.Identity.Unwrap(stanzas)
+	if err != nil && !errors.Is(err, age.ErrIncorrectIdentity) {
+		if t.unsaid != nil {
+			err = fmt.Errorf("%w: %w", err, t.unsaid)
+		}
+		t.failed = err
+	}
+	return key, err
+}
+
 // secret asks for a passphrase.
 func (o *Operator) secret(prompt string) ([]byte, error) {
 	if o.person == nil {
@@ -264,8 +305,8 @@ func (s *sealed) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
 			return
 		}
 		plain, err := decrypt(bytes.NewReader(s.data), limit, id)
-		if err != nil {
-			s.err = fmt.Errorf("%s: the passphrase is wrong, or it is no file of keys: %w", s.file, err)
+		if err != nil { // not wrapped: no match here is an end, and no reason to try the next key
+			s.err = fmt.Errorf("%s: the passphrase is wrong, or it is no file of keys: %v", s.file, err)
 			return
 		}
 		in := &Operator{person: s.o.person}

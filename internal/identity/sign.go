@@ -5,6 +5,7 @@ import (
 	"crypto/hkdf"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"slices"
@@ -90,6 +91,16 @@ func (o *Operator) Signer(signers []string) (*Signer, error) {
 type Signer struct {
 	ssh.Signer
 	conn net.Conn
+}
+
+// SignWithAlgorithm makes a Signer an ssh.AlgorithmSigner, as its key is: what an RSA key
+// signs without one is signed with SHA-1, which nobody accepts any more.
+func (s *Signer) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*ssh.Signature, error) {
+	as, ok := s.Signer.(ssh.AlgorithmSigner)
+	if !ok {
+		return nil, fmt.Errorf("the key cannot sign with %s", algorithm)
+	}
+	return as.SignWithAlgorithm(rand, data, algorithm)
 }
 
 // Close ends the connection to the agent, if there is one.

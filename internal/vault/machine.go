@@ -28,7 +28,17 @@ func (v *Vault) OpenMachineFile(name, file string, o *identity.Operator) ([]byte
 		return nil, fault.New("%s is not the one that the index names: somebody replaced it", full).
 			Hint("git log -- %s tells who", full)
 	}
-	return o.Open(full, data, w.Recipients...)
+	if plain, ok := v.opened[w.SHA256]; ok { // the operator's key may be in a token, which asks each time
+		return plain, nil
+	}
+	plain, err := o.Open(full, data, w.Recipients...)
+	if err == nil {
+		if v.opened == nil {
+			v.opened = map[string][]byte{}
+		}
+		v.opened[w.SHA256] = plain
+	}
+	return plain, err
 }
 
 // MachineKey are the private age keys of a machine, lines AGE-SECRET-KEY-…: the one of

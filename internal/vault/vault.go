@@ -81,6 +81,8 @@ type Vault struct {
 	Distrust error
 	// state is the folder for what this machine remembers of signers; "" is none.
 	state string
+	// opened are private halves of machines, by the sum of the file that they were opened from.
+	opened map[string][]byte
 }
 
 // Options are for Open.

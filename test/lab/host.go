@@ -501,6 +501,13 @@ func (h *Host) Exec(ctx context.Context, script string) Result {
 	return collect(ctx, exec.CommandContext(ctx, "docker", "exec", h.ContainerID, "/bin/sh", "-c", script))
 }
 
+// ExecInput is Exec with standard input, and with arguments ($1, …) of the script.
+func (h *Host) ExecInput(ctx context.Context, script, stdin string, args ...string) Result {
+	cmd := exec.CommandContext(ctx, "docker", append([]string{"exec", "-i", h.ContainerID, "/bin/sh", "-c", script, "sh"}, args...)...)
+	cmd.Stdin = strings.NewReader(stdin)
+	return collect(ctx, cmd)
+}
+
 // ask is Exec for one answer.
 func (h *Host) ask(ctx context.Context, script string) (string, error) {
 	r := h.Exec(ctx, script)
