@@ -291,7 +291,7 @@ func macText(kind, value string) (string, error) {
 		if err != nil {
 			return "", errors.New("it is not a time")
 		}
-		return t.Format(time.RFC3339), nil
+		return t.Format(time.RFC3339Nano), nil
 	case "null", "comment":
 		return "", nil
 	}
