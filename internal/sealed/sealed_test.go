@@ -10,6 +10,7 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/identity"
+	"godwit/internal/ui/text/texttest"
 )
 
 func TestAge(t *testing.T) {
@@ -101,6 +102,43 @@ func FuzzHeader(f *testing.F) {
 		for _, w := range func() [][]string { s, _ := header(data); return s }() {
 			if len(w) == 0 {
 				t.Error("a stanza without a word")
+			}
+		}
+	})
+}
+
+// FuzzProblem: whatever lies where a secret should, of agenix or sops-nix, is judged, and what
+// is said of it does no harm to a terminal.
+func FuzzProblem(f *testing.F) {
+	web, _, err := identity.NewSSH("web")
+	if err != nil {
+		f.Fatal(err)
+	}
+	data, err := identity.Encrypt([]byte("x"), []string{web}, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data, "", byte(0))
+	for i, name := range []string{"plain.enc.yaml", "plain.enc.json", "plain.enc.env", "plain.enc.ini", "plain.enc.bin"} {
+		data, err := os.ReadFile("../sopsfile/testdata/" + name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data, "db/password", byte(i))
+	}
+	f.Add([]byte("a: \x1b[2J\nsops: {mac: x, age: [{recipient: \x1b, enc: x}]}"), "\x1b", byte(0))
+	at := filepath.Join(f.TempDir(), "secret")
+	formats := []string{"yaml", "json", "dotenv", "ini", "binary"}
+	f.Fuzz(func(t *testing.T, data []byte, key string, format byte) {
+		if err := os.WriteFile(at, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, tool := range []string{"agenix", "sops-nix"} {
+			s := fleet.Sealed{Tool: tool, Name: "a", File: at, Format: formats[int(format)%len(formats)], Key: key, Only: true}
+			if err := check("web", []fleet.Sealed{s}, []string{web}); err != nil {
+				if err := texttest.Harmless(fault.Render(err)); err != nil {
+					t.Error(err)
+				}
 			}
 		}
 	})
