@@ -27,8 +27,8 @@ func below(room string, rooms ...string) bool {
 }
 
 var (
-	values   = []string{"event", "fault", "fleet", "hostscript", "shell", "storepath", "ui/text", "bounded", "crash", "paths", "profile", "redact"}
-	adapters = []string{"nix", "nixlog", "ssh", "store", "nar", "host", "host/local", "flakeref", "regular", "scratch", "awake", "leash", "settings"}
+	values   = []string{"event", "fault", "fleet", "hostscript", "shell", "storepath", "ui/text", "bounded", "crash", "paths", "profile", "redact", "nar"}
+	adapters = []string{"nix", "nixlog", "ssh", "store", "host", "host/local", "flakeref", "regular", "scratch", "awake", "leash", "settings"}
 	phases   = []string{"builder", "activate", "health", "secrets", "reboot", "hoststate", "gc", "closure", "history"}
 	dialects = regexp.MustCompile(`^source/(morph|colmena|deployrs|flake|own)$`)
 	kinds    = regexp.MustCompile(`^profile/(nixos|darwin|home|custom|noop|secrets)$`)
@@ -166,7 +166,8 @@ var words = []struct {
 		name: "NixOS", is: regexp.MustCompile(`switch-to-configuration|/run/current-system[^/]|/run/booted-system|nixos-rebuild|/nix/var/nix/profiles/system`),
 		in: []string{"profile/nixos", "profile/darwin", "tools/..."}, // nix-darwin has its profile where NixOS has it
 		but: []string{
-			"activate", "reboot", "hoststate", "gc", "hostscript", // the guard's texts; what is not NixOS
+			"activate", "reboot", "gc", "hostscript", // the guard's texts; what is not NixOS
+			"hoststate",                // the problem of a nixos-rebuild at work
 			"deploy", "secrets/onhost", // what a host runs
 		},
 	},
@@ -218,6 +219,99 @@ func TestWords(t *testing.T) {
 			if !needed[fmt.Sprint(w.name, " ", room)] {
 				t.Errorf("%s has no words of %s any more: take it out", room, w.name)
 			}
+		}
+	}
+}
+
+// What a plan and a status know of NixOS, its kind tells them (profile.Seen). The words
+// below are the rest, by room: what they stand in, and why. It shrinks.
+var (
+	nixosWord = regexp.MustCompile(`(?i)nixos|initrd|bzimage|sshd|current-system[^/]|booted-system|kernel-|specialisation|switch-to|grub`)
+	nixosRest = map[string][]string{
+		"plan": {
+			"the configuration of sshd, of the firewall", // what a risk that is API means
+			"Specialisation", // activate.State: the guard's
+		},
+		"hoststate": {
+			"nixos-rebuild is at work", // the same
+			"Specialisation", "specialisation ",
+		},
+	}
+)
+
+func TestNixOSBelongsToItsKind(t *testing.T) {
+	for room, rest := range nixosRest {
+		needed := map[string]bool{}
+		see := func(where, said string) {
+			if !nixosWord.MatchString(said) {
+				return
+			}
+			i := slices.IndexFunc(rest, func(known string) bool { return strings.HasPrefix(strings.Trim(said, "\"`"), known) })
+			if i < 0 {
+				t.Errorf("%s: %s is about NixOS, and belongs into profile/nixos", where, said)
+				return
+			}
+			needed[rest[i]] = true
+		}
+		files, err := filepath.Glob(room + "/*")
+		if err != nil || len(files) < 8 {
+			t.Fatal(files, err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") || !strings.HasSuffix(file, ".go") && !strings.HasSuffix(file, ".sh") {
+				continue
+			}
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.HasSuffix(file, ".sh") {
+				for line := range strings.Lines(string(text)) {
+					if !strings.HasPrefix(strings.TrimSpace(line), "#") {
+						see(file, line)
+					}
+				}
+				continue
+			}
+			set := token.NewFileSet()
+			var s scanner.Scanner
+			s.Init(set.AddFile(file, -1, len(text)), text, nil, 0)
+			for pos, tok, lit := s.Scan(); tok != token.EOF; pos, tok, lit = s.Scan() {
+				if tok == token.STRING || tok == token.IDENT {
+					see(set.Position(pos).String(), lit)
+				}
+			}
+		}
+		for _, known := range rest {
+			if !needed[known] {
+				t.Errorf("%s does not say %q any more: take it out", room, known)
+			}
+		}
+	}
+}
+
+// Every kind is one of kindtest's.
+func TestKindsAreTested(t *testing.T) {
+	list, err := os.ReadFile("profile/kinds/kinds.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, body, _ := strings.Cut(string(list), "return []profile.Kind{")
+	body, _, _ = strings.Cut(body, "}")
+	kinds := regexp.MustCompile(`\b([a-z]+)\.(Kind|Noop)\b`).FindAllStringSubmatch(body, -1)
+	if len(kinds) < 6 {
+		t.Errorf("found the kinds %v", kinds)
+	}
+	for _, k := range kinds {
+		all, err := filepath.Glob("profile/" + k[1] + "/*_test.go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(all, func(file string) bool {
+			text, err := os.ReadFile(file)
+			return err == nil && strings.Contains(string(text), "kindtest.Run(t, "+k[0]+",")
+		}) {
+			t.Errorf("no test in profile/%s calls kindtest.Run(t, %s, …)", k[1], k[0])
 		}
 	}
 }

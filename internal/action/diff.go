@@ -104,8 +104,8 @@ func Diff(ctx context.Context, e *Env, r DiffRequest) (*Difference, error) {
 // lookForDiff is what the host has. Of what is not its system there is only what runs,
 // and what is kept.
 func lookForDiff(ctx context.Context, conn host.Conn, h fleet.Host) (hoststate.Facts, error) {
-	if len(h.Profiles) == 0 || h.Main().Kind == fleet.NixOS {
-		return hoststate.Look(ctx, conn, h.Name)
+	if hoststate.Reports(h) {
+		return hoststate.Look(ctx, conn, h)
 	}
 	st, err := activate.Preflight(ctx, conn, activate.Request{Host: h.Name, Profiles: activate.Changes(h, activate.PathOf)})
 	return hoststate.Facts{State: st}, err

@@ -55,7 +55,7 @@ func (s *session) collect(ctx context.Context, h fleet.Host, conn host.Conn, rul
 		sc.End("", err)
 		return deploy.Outcome{State: deploy.Failed, Err: err}
 	}
-	facts, err := hoststate.Look(ctx, conn, h.Name)
+	facts, err := hoststate.Look(ctx, conn, h)
 	if err == nil {
 		err = gc.MayCollect(facts, h.Name)
 	}

@@ -131,8 +131,8 @@ func Status(ctx context.Context, e *Env, r StatusRequest) (*Fleet, error) {
 // look asks one host.
 func (s *session) look(ctx context.Context, h fleet.Host, want hoststate.Wanted) hoststate.Status {
 	conn := s.conns.Conn(h)
-	// Of a machine that is no NixOS there is only what its profiles are.
-	if len(h.Profiles) > 0 && h.Main().Kind != fleet.NixOS {
+	// Of a machine whose system tells nothing there is only what its profiles are.
+	if !hoststate.Reports(h) {
 		f, err := hoststate.LookProfiles(ctx, conn, h.Name, activate.Known(h))
 		if err != nil {
 			return s.noAnswer(ctx, h, err, want)
@@ -141,7 +141,7 @@ func (s *session) look(ctx context.Context, h fleet.Host, want hoststate.Wanted)
 		st.AssessProfiles(h, f.State)
 		return st
 	}
-	f, err := hoststate.Look(ctx, conn, h.Name)
+	f, err := hoststate.Look(ctx, conn, h)
 	if err != nil {
 		return s.noAnswer(ctx, h, err, want)
 	}

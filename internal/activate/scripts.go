@@ -76,7 +76,7 @@ func compose(v hostscript.Variables, name string) (string, error) {
 // preflightScript looks at a host, also at who switches it right now.
 func preflightScript(v hostscript.Variables, of []profile.Kind) (string, error) {
 	head, err := v.Text()
-	return hostscript.Compound(head, part("places"), part("systemd-look"), hostscript.Uptime, hostscript.RoomOf, part("owner"), part("lay"), ofKinds(of, nowOf), ofKinds(of, func(k profile.Kind) string { return k.Look }), part("mac"), part("preflight")), err
+	return hostscript.Compound(head, part("places"), part("systemd-look"), hostscript.Uptime, hostscript.RoomOf, part("owner"), part("lay"), ofKinds(of, nowOf), ofKinds(of, func(k profile.Kind) string { return k.Look.Guard }), part("mac"), part("preflight")), err
 }
 
 // places are where the guard keeps its things on the host. Tests of the
@@ -136,6 +136,6 @@ func (p places) armScript(v hostscript.Variables, of []profile.Kind, metaJSON st
 // KindScript is what the functions of a kind run among, without a deployment: for the
 // suite of the kinds.
 func KindScript(k profile.Kind) string {
-	parts := append([]string{hostscript.Uptime, k.Now, k.Guard}, partsOf([]string{"systemd-look", "common", "profiles", "owner", "link", "baseline", "repair", "recover", "finish"})...)
+	parts := append([]string{hostscript.Uptime, part("lay"), k.Look.Guard, k.Now, k.Guard}, partsOf([]string{"systemd-look", "common", "profiles", "owner", "link", "baseline", "repair", "recover", "finish"})...)
 	return strings.Join(parts, "\n")
 }

@@ -15,11 +15,13 @@ import (
 	"time"
 
 	"godwit/internal/activate"
-	"godwit/internal/closure"
 	"godwit/internal/crash"
 	"godwit/internal/fault"
+	"godwit/internal/fleet"
 	"godwit/internal/host"
 	"godwit/internal/hostscript"
+	"godwit/internal/profile"
+	"godwit/internal/profile/kinds"
 	"godwit/internal/reboot"
 	"godwit/internal/storepath"
 )
@@ -55,17 +57,11 @@ type Facts struct {
 	// Records are the end of the host's own history, oldest first.
 	Records []activate.Record
 
-	Version  string    // NixOS's, of the running system
-	Revision string    // system.configurationRevision of the running system
-	Clock    time.Time // the host's clock, when it was asked
-	// Specialisation is which one of the profile's system runs; "" for none.
-	Specialisation string
-	// RebootParts are what differs between the booted and the running system
-	// and only a reboot changes: kernel, initrd, kernel-modules, kernel-params, systemd.
-	RebootParts []string
-	// KernelRuns is the version that runs; Kernel and BootedKernel are the
-	// kernels of the running and the booted system, such as "linux 6.6.51".
-	KernelRuns, Kernel, BootedKernel string
+	// Report is what the kind of the profile that stands for the host tells.
+	profile.Report
+	Clock time.Time // the host's clock, when it was asked
+	// KernelRuns is the version of the kernel that runs.
+	KernelRuns string
 	// BootDefault is the system of the next boot; empty when the boot loader
 	// cannot be asked. BootDefaultKnown is false when the profile stands for it.
 	BootDefault      string
@@ -78,13 +74,14 @@ type Facts struct {
 const recordsRead = 100
 
 // Look asks a host for everything.
-func Look(ctx context.Context, r host.Conn, host string) (Facts, error) {
+func Look(ctx context.Context, r host.Conn, h fleet.Host) (Facts, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	// One attempt for all: a host that is down should cost one time limit.
 	if err := r.Connect(ctx); err != nil {
 		return Facts{}, err
 	}
+	k, about, link := reporter(h)
 	var wg sync.WaitGroup
 	var state activate.State
 	var dep *activate.Deployment
@@ -92,12 +89,16 @@ func Look(ctx context.Context, r host.Conn, host string) (Facts, error) {
 	var f Facts
 	var errs [3]error
 	wg.Add(3)
-	go func() { defer crash.Catch(); defer wg.Done(); state, dep, errs[0] = activate.Status(ctx, r, host) }()
-	go func() { defer crash.Catch(); defer wg.Done(); f, errs[1] = look(ctx, r, host) }()
 	go func() {
 		defer crash.Catch()
 		defer wg.Done()
-		records, errs[2] = activate.History(ctx, r, host, recordsRead)
+		state, dep, errs[0] = activate.StatusOf(ctx, r, h.Name, about)
+	}()
+	go func() { defer crash.Catch(); defer wg.Done(); f, errs[1] = look(ctx, r, h.Name, k, link) }()
+	go func() {
+		defer crash.Catch()
+		defer wg.Done()
+		records, errs[2] = activate.History(ctx, r, h.Name, recordsRead)
 	}()
 	wg.Wait()
 	for _, err := range errs {
@@ -108,7 +109,7 @@ func Look(ctx context.Context, r host.Conn, host string) (Facts, error) {
 	f.State, f.Deployment, f.Records = state, dep, records
 	if f.Pending != "" && dep == nil {
 		var err error
-		if f.Once, err = reboot.Find(ctx, r, host); err != nil {
+		if f.Once, err = reboot.Find(ctx, r, h.Name); err != nil {
 			return f, err
 		}
 		if f.Once != nil && f.Once.ID == f.Interrupted {
@@ -119,10 +120,42 @@ func Look(ctx context.Context, r host.Conn, host string) (Facts, error) {
 	return f, nil
 }
 
-func look(ctx context.Context, r host.Conn, name string) (Facts, error) {
+// kindOf is the kind of a profile of a host.
+func kindOf(p fleet.Profile) profile.Kind {
+	k, _ := kinds.Of(string(p.Kind))
+	return k
+}
+
+// Reports tells whether the profile that stands for a host is of a kind that tells how the
+// machine is: then Look and Assess are about it. So is the system of a host of which
+// nothing is known.
+func Reports(h fleet.Host) bool { return len(h.Profiles) == 0 || kindOf(h.Main()).Look.Report != "" }
+
+// reporter is what tells how a host is: the profile that stands for it, else the system
+// that a machine has where nobody says otherwise. about is that profile for the guard;
+// none for such a system.
+func reporter(h fleet.Host) (k profile.Kind, about []activate.Change, link string) {
+	p, system := h.Main(), fleet.System("", "")
+	if !Reports(h) || len(h.Profiles) == 0 || p.Kind == system.Kind {
+		return kindOf(system), nil, activate.DefaultProfile
+	}
+	k = kindOf(p)
+	h.Profiles = []fleet.Profile{p}
+	about = activate.Known(h)
+	if link = p.Link; link == "" {
+		link = k.Link(about[0].Owner, p.Name)
+	}
+	return k, about, link
+}
+
+func look(ctx context.Context, r host.Conn, name string, k profile.Kind, link string) (Facts, error) {
+	v, err := hostscript.Variables{"LINK": link, "REPORT": k.Name + "_report"}.Text()
+	if err != nil {
+		return Facts{}, fault.New("%w", err).On(name)
+	}
 	var out strings.Builder
-	err := r.Run(ctx, host.Cmd{Script: hostscript.BootDefault + lookScript, Args: []string{activate.DefaultProfile}, Elevate: true, Stdout: &out, Name: "the look at the host"})
-	f, ended := parse(out.String())
+	err = r.Run(ctx, host.Cmd{Script: hostscript.Compound(v, k.Look.Report, lookScript), Elevate: true, Stdout: &out, Name: "the look at the host"})
+	f, ended := parse(out.String(), k)
 	if ended {
 		return f, nil
 	}
@@ -136,29 +169,18 @@ func look(ctx context.Context, r host.Conn, name string) (Facts, error) {
 	return f, fault.New("cannot look at the host: %s", strings.TrimPrefix(err.Error(), name+": ")).On(name).Because(err)
 }
 
-// parse reads the answer of look.sh.
-func parse(out string) (f Facts, ended bool) {
-	var boot string // first answer wins: they come in order of trust
+// parse reads the answer of look.sh, in which a kind tells, too.
+func parse(out string, k profile.Kind) (f Facts, ended bool) {
+	var told []profile.Line
 	for name, value := range hostscript.Answer(out, &ended) {
+		told = append(told, profile.Line{Name: name, Value: value})
 		switch name {
-		case "version":
-			f.Version = value
-		case "revision":
-			f.Revision = value
-		case "specialisation":
-			f.Specialisation = value
 		case "uname":
 			f.KernelRuns = value
 		case "clock":
 			if n, err := strconv.ParseInt(value, 10, 64); err == nil {
 				f.Clock = time.Unix(n, 0)
 			}
-		case "differs":
-			f.RebootParts = append(f.RebootParts, value)
-		case "kernel":
-			f.Kernel = kernelName(value)
-		case "booted-kernel":
-			f.BootedKernel = kernelName(value)
 		case "disk":
 			if d, ok := disk(value); ok {
 				f.Disks = append(f.Disks, d)
@@ -167,11 +189,10 @@ func parse(out string) (f Facts, ended bool) {
 			if g, ok := generation(value); ok {
 				f.Generations = append(f.Generations, g)
 			}
-		case "boots":
-			boot = system(value)
 		}
 	}
-	f.BootDefault, f.BootDefaultKnown = boot, boot != ""
+	f.Report = k.Read(told).Report()
+	f.BootDefault, f.BootDefaultKnown = f.Boots, f.Boots != ""
 	slices.SortFunc(f.Generations, func(a, b Generation) int { return a.Number - b.Number })
 	return f, ended
 }
@@ -192,19 +213,6 @@ func (f *Facts) settle() {
 	if f.Clock.IsZero() {
 		f.Clock = time.Now()
 	}
-}
-
-// kernelName makes "linux 6.6.51" of the path of a kernel.
-func kernelName(file string) string {
-	top, _, ok := storepath.Cut(file)
-	if !ok {
-		return ""
-	}
-	name, version := closure.Split(top)
-	if !strings.HasPrefix(name, "linux") {
-		return "" // a kernel by another name has no version to show
-	}
-	return strings.TrimSpace(name + " " + version)
 }
 
 // system is a path that a host gives as that of a system, or nothing: it is in the

@@ -9,6 +9,8 @@ import (
 
 	"godwit/internal/activate"
 	"godwit/internal/history"
+	"godwit/internal/profile"
+	"godwit/internal/profile/nixos"
 )
 
 const (
@@ -17,8 +19,7 @@ const (
 	sysC = "/nix/store/cccccccccccccccccccccccccccccccc-nixos-system-web-24.11"
 )
 
-const answer = `specialisation travel
-version 24.05.20260911
+const answer = `version 24.05.20260911
 uname 6.6.51
 clock 1762600000
 differs kernel
@@ -38,8 +39,8 @@ end
 `
 
 func TestParse(t *testing.T) {
-	f, ended := parse(answer)
-	if !ended || f.Specialisation != "travel" || f.Version != "24.05.20260911" || f.Kernel != "linux 6.6.54" || f.BootedKernel != "linux 6.6.51" || f.KernelRuns != "6.6.51" {
+	f, ended := parse(answer, nixos.Kind)
+	if !ended || f.Version != "24.05.20260911" || f.Kernel != "linux 6.6.54" || f.RebootText != "kernel 6.6.51 runs" || f.KernelRuns != "6.6.51" {
 		t.Errorf("%v %+v", ended, f)
 	}
 	if f.BootDefault != sysB || !f.BootDefaultKnown {
@@ -52,11 +53,11 @@ func TestParse(t *testing.T) {
 		t.Errorf("disks %+v", f.Disks)
 	}
 	for _, boots := range []string{"?", "garbage", "/nix/store/../../etc/passwd"} {
-		if f, _ := parse("boots " + boots + "\n"); f.BootDefaultKnown {
+		if f, _ := parse("boots "+boots+"\n", nixos.Kind); f.BootDefaultKnown {
 			t.Errorf("%s: %q", boots, f.BootDefault)
 		}
 	}
-	if _, ended := parse(answer[:len(answer)-4]); ended {
+	if _, ended := parse(answer[:len(answer)-4], nixos.Kind); ended {
 		t.Error("a cut answer is no answer")
 	}
 }
@@ -123,7 +124,7 @@ func TestAssess(t *testing.T) {
 	}
 	base := func() Facts {
 		return Facts{
-			State: activate.State{Current: sysB, Booted: sysB, Profile: sysB, Generation: "system-2-link"}, Version: "24.05", Clock: now,
+			State: activate.State{Current: sysB, Booted: sysB, Profile: sysB, Generation: "system-2-link"}, Report: profile.Report{Version: "24.05"}, Clock: now,
 			BootDefault: sysB, BootDefaultKnown: true, Generations: []Generation{{1, sysA, now}, {2, sysB, now.Add(-50 * time.Hour)}},
 			Records: []activate.Record{record("committed", sysB, 2*time.Hour)},
 			Disks:   []Disk{{Folder: "/nix/store", Device: "/dev/a", Total: 100 << 30, Free: 50 << 30}, {Folder: "/boot", Device: "/dev/b", Total: 512 << 20, Free: 300 << 20}},
@@ -152,9 +153,9 @@ func TestAssess(t *testing.T) {
 		}, false, "deployed from a dirty tree of this commit"},
 		{"evaluation fails", func(_ *Facts, w *Wanted) { w.System, w.Err = "", errors.New("x") }, false, "cannot be evaluated"},
 		{"reboot due", func(f *Facts, _ *Wanted) {
-			f.RebootParts, f.Kernel, f.BootedKernel = []string{"kernel", "initrd", "kernel-modules", "systemd"}, "linux 6.6.54", "linux 6.6.51"
+			f.RebootParts, f.RebootText = []string{"kernel", "initrd", "kernel-modules", "systemd"}, "kernel 6.6.51 runs, systemd"
 		}, false, "reboot due (kernel 6.6.51 runs, systemd)"},
-		{"reboot due, same version", func(f *Facts, _ *Wanted) { f.RebootParts = []string{"kernel-params"} }, false, "reboot due (kernel-params)"},
+		{"reboot due, same version", func(f *Facts, _ *Wanted) { f.RebootParts, f.RebootText = []string{"kernel-params"}, "kernel-params" }, false, "reboot due (kernel-params)"},
 		{"failed units", func(f *Facts, _ *Wanted) { f.FailedUnits = []string{"a", "b", "c", "d"} }, false, "failed: a, b, c and 1 more"},
 		{"boot", func(f *Facts, _ *Wanted) { f.Profile, f.BootDefault, f.State.Generation = sysA, sysA, "system-1-link" }, false, "boots another system next time (generation 1)"},
 		{"profile", func(f *Facts, _ *Wanted) { f.Profile, f.State.Generation = sysA, "system-1-link" }, false, "the profile names another system (generation 1)"},

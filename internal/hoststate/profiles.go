@@ -13,8 +13,8 @@ import (
 	"godwit/internal/hostscript"
 )
 
-// LookProfiles asks a machine that is no NixOS: what it has of profiles, and of its
-// deployments. Where nobody can become root these are the login user's own.
+// LookProfiles asks a machine whose system reports nothing (Reports): what it has of
+// profiles, and of its deployments. Where nobody can become root these are the login user's own.
 func LookProfiles(ctx context.Context, r host.Conn, name string, profiles []activate.Change) (Facts, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
@@ -30,7 +30,7 @@ func LookProfiles(ctx context.Context, r host.Conn, name string, profiles []acti
 	return f, nil
 }
 
-// AssessOther judges what a machine says that is no NixOS: its deployments. Its profiles are
+// AssessOther judges what LookProfiles found: the deployments. The profiles are
 // AssessProfiles's.
 func AssessOther(host string, f Facts, want Wanted) Status {
 	s := Status{Host: host, Answers: true, Problems: []Problem{}}
@@ -71,9 +71,11 @@ func (f Facts) Undone(name string, known []activate.Change) (rec activate.Record
 	return activate.Record{}, nil, nil, false
 }
 
-// plain tells whether a record is about a NixOS system alone.
+// plain tells whether a record is about a system alone, as a host has one where nobody
+// says otherwise.
 func plain(profiles []activate.RecordProfile) bool {
-	return len(profiles) == 0 || len(profiles) == 1 && profiles[0].Name == fleet.SystemProfile && profiles[0].Kind == string(fleet.NixOS)
+	system := fleet.System("", "")
+	return len(profiles) == 0 || len(profiles) == 1 && profiles[0].Name == system.Name && profiles[0].Kind == string(system.Kind)
 }
 
 // GenerationsOf lists the generations of a profile, by its link; asUser: as who logs in.
@@ -104,9 +106,9 @@ type ProfileStatus struct {
 }
 
 // AssessProfiles adds what a host has of each of its profiles, by a look of the guard's
-// at them. The operating system itself is Assess's, where it is NixOS.
+// at them. What Reports is about is Assess's.
 func (s *Status) AssessProfiles(h fleet.Host, found activate.State) {
-	nixos, unknown := h.Main().Kind == fleet.NixOS, false
+	reports, unknown := Reports(h), false
 	for _, is := range found.Profiles {
 		p, ok := h.Profile(is.Name)
 		if !ok {
@@ -120,7 +122,7 @@ func (s *Status) AssessProfiles(h fleet.Host, found activate.State) {
 			continue
 		}
 		s.Profiles = append(s.Profiles, out)
-		if nixos && p.Name == h.Main().Name {
+		if reports && p.Name == h.Main().Name {
 			continue
 		}
 		switch {
@@ -131,7 +133,7 @@ func (s *Status) AssessProfiles(h fleet.Host, found activate.State) {
 			s.problem(Drift, "profile '%s' differs from the repository", p.Name)
 		}
 	}
-	if !nixos && !unknown && len(s.Profiles) > 0 {
+	if !reports && !unknown && len(s.Profiles) > 0 {
 		all := true
 		for _, p := range s.Profiles {
 			all = all && p.InSync

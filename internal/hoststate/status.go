@@ -3,7 +3,6 @@ package hoststate
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -173,7 +172,7 @@ func Assess(host string, f Facts, want Wanted) Status {
 		}
 	}
 	if len(f.RebootParts) > 0 {
-		s.problem(RebootDue, "reboot due (%s)", rebootText(f))
+		s.problem(RebootDue, "reboot due (%s)", f.RebootText)
 	}
 	if n := len(f.FailedUnits); n > 0 {
 		names := f.FailedUnits[:min(n, 3)]
@@ -273,25 +272,6 @@ func (s *Status) drift(f Facts, want Wanted) {
 		}
 		s.problem(Drift, "%s", why)
 	}
-}
-
-func rebootText(f Facts) string {
-	parts := slices.Clone(f.RebootParts)
-	if f.kernelVersionDiffers() {
-		runs := cmp.Or(f.BootedKernel, "linux "+f.KernelRuns)
-		for i, p := range parts {
-			if p == "kernel" {
-				parts[i] = "kernel " + strings.TrimPrefix(runs, "linux ") + " runs"
-			}
-		}
-		parts = slices.DeleteFunc(parts, func(p string) bool { return p == "kernel-modules" || p == "initrd" })
-	}
-	return strings.Join(parts, ", ")
-}
-
-// kernelVersionDiffers tells whether the kernels' versions differ.
-func (f Facts) kernelVersionDiffers() bool {
-	return slices.Contains(f.RebootParts, "kernel") && f.Kernel != f.BootedKernel && f.Kernel != ""
 }
 
 func (s *Status) space() {

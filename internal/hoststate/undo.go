@@ -24,8 +24,8 @@ type Undo struct {
 
 // LookBack asks a host for what a rollback goes by.
 func LookBack(ctx context.Context, conn host.Conn, h fleet.Host) (Facts, error) {
-	if len(h.Profiles) == 0 || h.Main().Kind == fleet.NixOS {
-		return Look(ctx, conn, h.Name)
+	if Reports(h) {
+		return Look(ctx, conn, h)
 	}
 	return LookProfiles(ctx, conn, h.Name, activate.Known(h))
 }
@@ -38,8 +38,8 @@ func (f Facts) Undoing(ctx context.Context, conn host.Conn, h fleet.Host, profil
 		return nil, err
 	}
 	known := activate.Known(h)
-	nixos := len(h.Profiles) == 0 || h.Main().Kind == fleet.NixOS
-	if nixos && (profile == "" && to > 0 || profile == fleet.SystemProfile) {
+	reports := Reports(h)
+	if reports && (profile == "" && to > 0 || profile == fleet.SystemProfile) {
 		return nil, nil
 	}
 	if to > 0 {
@@ -47,7 +47,7 @@ func (f Facts) Undoing(ctx context.Context, conn host.Conn, h fleet.Host, profil
 	}
 	rec, back, first, ok := f.Undone(profile, known)
 	switch {
-	case !ok && nixos && profile == "":
+	case !ok && reports && profile == "":
 		return nil, nil
 	case !ok && profile != "":
 		return nil, fault.New("no deployment of godwit's that is recorded on the host changed profile '%s'", profile).On(h.Name).
@@ -59,7 +59,7 @@ func (f Facts) Undoing(ctx context.Context, conn host.Conn, h fleet.Host, profil
 		return nil, fault.New("before deployment %s there was no profile %s, and a rollback removes none", rec.ID, strings.Join(first, ", ")).On(h.Name)
 	}
 	for i, c := range back { // the system by its generation, as a rollback of it alone does
-		if g, ok := f.Previous(); ok && nixos && c.Name == fleet.SystemProfile {
+		if g, ok := f.Previous(); ok && reports && c.Name == fleet.SystemProfile {
 			back[i].New = g.System
 		}
 	}

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,8 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/host"
+	"godwit/internal/profile"
+	"godwit/internal/profile/kinds"
 	"godwit/internal/storepath"
 )
 
@@ -25,8 +28,6 @@ type Input struct {
 	// Closure is how the closures differ; nil: not known.
 	Closure *closure.Difference
 	Copy    *Copy
-	// NewUnits are the unit files of the new system, when it is not on the host.
-	NewUnits map[string]string
 	// Secrets that would be uploaded, and why they could not be compared.
 	Secrets    []Secret
 	SecretsErr error
@@ -81,8 +82,8 @@ func Build(o Options, src Source, in Input) Host {
 			h.Notes = append(h.Notes, Note{Text: r.Otherwise})
 		}
 	}
-	h.Parts = parts(f)
-	h.NeedReboot = slices.ContainsFunc(h.Parts, func(p Part) bool { return p.Name != "systemd" && p.Name != "boot-loader" })
+	judged := judge(o, in)
+	h.Parts, h.NeedReboot = judged.Parts, judged.NeedReboot
 	if h.same && !in.Rests.changes() { // secrets that are uploaded are no risk
 		if err := activate.Locked(s, activate.Request{Host: h.Name, Action: activate.Action(o.Action), OverrideLock: o.OverrideLock}); err != nil && h.Status == Change {
 			Fail(&h, err)
@@ -92,24 +93,51 @@ func Build(o Options, src Source, in Input) Host {
 		return h
 	}
 
-	switch {
-	case f.DryExit == 0:
-		h.Units = ParseDryActivate(f.Dry)
-	case in.NewUnits != nil && f.Current.Units != nil:
-		h.Units = compareUnits(f.Current.Units, in.NewUnits)
-	}
-	if o.Action == "boot" && !o.Reboot {
-		h.Units = nil // nothing is touched before the next boot
-	}
+	h.Units = judged.Units
 	if err := activate.Refuses(s, activate.Request{Host: h.Name, NewSystem: in.System, Profiles: activate.Changes(in.Host, activate.PathOf), Action: activate.Action(o.Action), NoGuard: o.NoGuard || in.Host.Guard.NoAutoRollback, OverrideLock: o.OverrideLock}); err != nil {
 		Fail(&h, err)
 		h.Status = Blocked
-	} else if f.DryExit > 0 && (o.Action == "switch" || o.Action == "test") {
-		h.Notes = append(h.Notes, Note{Text: fmt.Sprintf("dry-activate of the new system fails with status %d: %s", f.DryExit, lastLine(f.Dry)), Warn: true})
+	} else if judged.Warning != "" {
+		h.Notes = append(h.Notes, Note{Text: judged.Warning, Warn: true})
 	}
-	h.Risks = risks(o, src, &h, f)
+	h.Risks = risks(o, src, &h, f, judged)
 	h.Notes = append(h.Notes, notes(&h, f)...)
 	return h
+}
+
+// kindOf is the kind of what stands for a host.
+func kindOf(h fleet.Host) profile.Kind {
+	main := h.Main().Kind
+	if len(h.Profiles) == 0 {
+		main = fleet.System("", "").Kind
+	}
+	k, _ := kinds.Of(string(main))
+	return k
+}
+
+// judge is what the kinds of a host's profiles say of the change: of the one that stands
+// for the host, with the risks of them all.
+func judge(o Options, in Input) profile.Judgement {
+	q := profile.Question{Action: profile.Action(o.Action), Reboot: o.Reboot}
+	var j profile.Judgement
+	main := cmp.Or(in.Host.Main().Name, fleet.SystemProfile)
+	if seen := in.Facts.Seen[main]; seen != nil {
+		j = seen.Judge(q)
+	}
+	for _, p := range in.Host.Profiles {
+		seen := in.Facts.Seen[p.Name]
+		if p.Name == main || seen == nil {
+			continue
+		}
+		more := seen.Judge(q)
+		j.NeedReboot = j.NeedReboot || more.NeedReboot
+		j.Warning = cmp.Or(j.Warning, more.Warning)
+		for _, r := range more.Risks {
+			r.Text = p.Name + ": " + r.Text
+			j.Risks = append(j.Risks, r)
+		}
+	}
+	return j
 }
 
 // isUnchanged is what the activation itself decides by (activate.SkipUnchanged).
@@ -148,93 +176,6 @@ func Fail(h *Host, err error) {
 	}
 }
 
-// parts are what a reboot (or PID 1 alone) would take up. What is booted counts
-// where it is known, else what runs.
-func parts(f *Facts) []Part {
-	if !f.New.Known && !f.New.elsewhere {
-		return nil
-	}
-	from := f.Booted
-	if !from.Known {
-		from = f.Current
-	}
-	var out []Part
-	for _, name := range []string{"kernel", "initrd", "kernel-modules", "kernel-params", "systemd", "boot-loader"} {
-		base := from
-		if name == "systemd" || name == "boot-loader" {
-			base = f.Current // both follow a switch
-		}
-		was, is := base.Parts[name], f.New.Parts[name]
-		if was == "" { // booted by other means than a system of its own
-			was = f.Current.Parts[name]
-		}
-		switch name {
-		case "boot-loader":
-			if was == "" || is == "" || loaderKind(was) == loaderKind(is) {
-				continue
-			}
-		case "kernel-params":
-			if was == is || was == "" || is == "" {
-				continue
-			}
-		default:
-			if storepath.Top(was) == storepath.Top(is) {
-				continue
-			}
-			if name != "systemd" && from.Known && from.Parts["kernel"] == "" && f.Current.Parts["kernel"] == "" {
-				continue // a container, which has no kernel of its own and none to reboot for
-			}
-		}
-		if name == "kernel-modules" && slices.ContainsFunc(out, func(p Part) bool { return p.Name == "kernel" }) {
-			continue // they come with their kernel
-		}
-		p := Part{Name: name, From: shownPart(name, was), To: shownPart(name, is)}
-		if now := f.Current.Parts[name]; base.Path != f.Current.Path && now != "" && is != "" && base.Parts[name] != "" {
-			p.Waiting = storepath.Top(now) == storepath.Top(is)
-		}
-		out = append(out, p)
-	}
-	return out
-}
-
-// shownPart is what a person reads of a part: its version, where it has one.
-func shownPart(name, value string) string {
-	switch {
-	case value == "":
-		return ""
-	case name == "kernel":
-		n := storepath.Name(value)
-		if v := version(n); v != n {
-			return v
-		}
-		return n
-	case name == "systemd":
-		return version(storepath.Name(value))
-	case name == "boot-loader":
-		return loaderKind(value)
-	}
-	return ""
-}
-
-// partText is "linux 6.6.51 → 6.6.54".
-func partText(p Part) string {
-	name := p.Name
-	if name == "kernel" {
-		name = "linux"
-	}
-	switch {
-	case p.From == "" && p.To == "":
-		return name
-	case p.From == p.To:
-		return name + " " + p.To + " (another build)"
-	case p.From == "":
-		return name + " " + p.To
-	case p.To == "":
-		return name + " " + p.From + " goes away"
-	}
-	return name + " " + p.From + " → " + p.To
-}
-
 func notes(h *Host, f *Facts) []Note {
 	var out []Note
 	if h.boots != "" {
@@ -261,16 +202,16 @@ func notes(h *Host, f *Facts) []Note {
 			out = append(out, Note{Text: "switched by something else since godwit's last deploy"})
 		}
 	}
-	if due := slices.DeleteFunc(slices.Clone(h.Parts), func(p Part) bool { return !p.Waiting && !h.same }); len(due) > 0 && h.NeedReboot {
+	if due := slices.DeleteFunc(slices.Clone(h.Parts), func(p profile.Part) bool { return !p.Waiting && !h.same }); len(due) > 0 && h.NeedReboot {
 		out = append(out, Note{Text: "a reboot is due already: " + partsText(due)})
 	}
 	return out
 }
 
-func partsText(list []Part) string {
+func partsText(list []profile.Part) string {
 	var words []string
 	for _, p := range list {
-		words = append(words, partText(p))
+		words = append(words, p.String())
 	}
 	return strings.Join(words, ", ")
 }
@@ -280,13 +221,4 @@ func listing(names []string, n int) string {
 		return strings.Join(names, ", ")
 	}
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:n], ", "), len(names)-n)
-}
-
-func lastLine(lines []string) string {
-	for i := len(lines) - 1; i >= 0; i-- {
-		if l := strings.TrimSpace(lines[i]); l != "" {
-			return l
-		}
-	}
-	return "it said nothing"
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,52 +15,36 @@ import (
 	"godwit/internal/activate"
 	"godwit/internal/crash"
 	"godwit/internal/fault"
+	"godwit/internal/fleet"
 	"godwit/internal/host"
 	"godwit/internal/hostscript"
+	"godwit/internal/profile"
+	"godwit/internal/profile/kinds"
 	"godwit/internal/storepath"
 )
 
 //go:embed facts.sh
 var factsScript string
 
-// System is what is known of one system.
-type System struct {
-	Path     string            `json:"path,omitempty"`
-	Known    bool              `json:"known,omitempty"` // it was looked at
-	Parts    map[string]string `json:"parts,omitempty"` // kernel, initrd, ...: where they are, or a sum
-	Prints   map[string]string `json:"prints,omitempty"`
-	Version  string            `json:"version,omitempty"`
-	Hostname string            `json:"hostname,omitempty"`
-	Firewall []string          `json:"firewall,omitempty"`
-	Units    map[string]string `json:"units,omitempty"` // unit -> its file, when asked for
-
-	elsewhere bool // it is not on the host; only its parts are known
-}
-
 // Facts are what was found out about one host; judging them needs no host.
 type Facts struct {
-	State   activate.State   `json:"state"`
-	Current System           `json:"current"`
-	Booted  System           `json:"booted"`
-	New     System           `json:"new"`
-	Last    *activate.Record `json:"last,omitempty"`
-	// Dry are the lines of the new system's dry-activate; DryExit its status,
-	// -1 when it was not asked.
-	Dry       []string `json:"dry,omitempty"`
-	DryExit   int      `json:"dryExit"`
-	BootBytes int64    `json:"bootBytes,omitempty"` // of the new kernel and initrd
+	State activate.State
+	// Seen is what of profiles was found, by their names, by kinds that look closer than
+	// the guard does.
+	Seen map[string]profile.Seen
+	Last *activate.Record
 	// OtherHost is the host of the fleet whose system this one runs, if any.
-	OtherHost string `json:"otherHost,omitempty"`
+	OtherHost string
 	// NoOneShot says why the host cannot boot a system once; empty when it can,
 	// or was not asked.
-	NoOneShot string `json:"noOneShot,omitempty"`
+	NoOneShot string
 	// Twin says that the host has the address of another host of the run.
-	Twin string `json:"twin,omitempty"`
+	Twin string
 	// Stranger says that the host may only lose a system that is known here, and has
 	// another one.
-	Stranger string `json:"stranger,omitempty"`
+	Stranger string
 	// Present tells that the host has the new system.
-	Present bool `json:"present"`
+	Present bool
 }
 
 // Ask says what to find out about a host.
@@ -70,22 +53,48 @@ type Ask struct {
 	System string // the new system; it may be absent on the host
 	// Profiles are all of a host that has others than its system; none: System alone.
 	Profiles []activate.Change
-	// Other says that System is no NixOS: of it there is only what the guard knows.
-	Other  bool
-	Action activate.Action // that is planned
-	Dry    bool            // ask the new system for dry-activate
-	Units  bool            // list the running system's unit files
+	Action   activate.Action // that is planned
+	Dry      bool            // ask what is new for a dry run of its activation
+	Units    bool            // list the running units
+}
+
+// closer is a profile that its kind looks closer at.
+type closer struct {
+	name, link, path string
+	kind             profile.Kind
+}
+
+// closer are the profiles that are looked closer at, in their order.
+func (a Ask) closer() []closer {
+	all := a.Profiles
+	if len(all) == 0 {
+		system := fleet.System("", a.System)
+		all = []activate.Change{{Name: system.Name, Kind: string(system.Kind), New: a.System}}
+	}
+	var out []closer
+	for _, c := range all {
+		k, ok := kinds.Of(c.Kind)
+		if !ok || k.Read == nil {
+			continue
+		}
+		link := c.Link
+		if link == "" {
+			link = k.Link(c.Owner, c.Name)
+		}
+		out = append(out, closer{c.Name, link, c.New, k})
+	}
+	return out
 }
 
 // Look reads a host. It changes nothing there.
 func Look(ctx context.Context, r host.Conn, a Ask) (*Facts, error) {
-	f := &Facts{DryExit: -1}
+	f := &Facts{Seen: map[string]profile.Seen{}}
 	// The pre-switch checks of the new system are left to dry-activate and to
 	// the activation itself.
 	preflight := func() (activate.State, error) {
 		return activate.Preflight(ctx, r, activate.Request{Host: a.Host, NewSystem: a.System, Profiles: a.Profiles, Action: activate.DryActivate})
 	}
-	if a.Other {
+	if len(a.closer()) == 0 {
 		state, err := preflight()
 		if err != nil {
 			return nil, err
@@ -139,23 +148,14 @@ func (f *Facts) take(state activate.State, a Ask) {
 const lookLimit = 2 * time.Minute
 
 func (f *Facts) read(ctx context.Context, r host.Conn, a Ask, dry bool) error {
-	next := a.System
-	if next != "" {
-		if err := storepath.Check(next); err != nil {
-			return fault.New("not a system: %w", err).On(a.Host)
-		}
+	looks := a.closer()
+	script, err := lookScript(looks, dry, a.Units)
+	if err != nil {
+		return fault.New("not a system: %w", err).On(a.Host)
 	}
-	flag := func(b bool) string {
-		if b {
-			return "1"
-		}
-		return ""
-	}
-	// A script that was cut off runs nothing: one compound command.
-	script := fmt.Sprintf("{\nNEW='%s' DRY='%s' UNITS='%s' STATE=/var/lib/godwit\n%s\nexit\n}\n", next, flag(dry), flag(a.Units), factsScript)
 	var out bytes.Buffer
-	err := r.Run(ctx, host.Cmd{Script: script, Elevate: true, Stdout: &out, Name: "the look at the host", Limit: lookLimit})
-	if !f.parse(out.String()) {
+	err = r.Run(ctx, host.Cmd{Script: script, Elevate: true, Stdout: &out, Name: "the look at the host", Limit: lookLimit})
+	if !f.parse(out.String(), looks) {
 		if err == nil {
 			err = errors.New("the answer of the host was cut off")
 		}
@@ -168,116 +168,53 @@ func (f *Facts) read(ctx context.Context, r host.Conn, a Ask, dry bool) error {
 	return nil
 }
 
-// parse reads the answer of facts.sh; false: it is not whole.
-func (f *Facts) parse(out string) bool {
-	which := map[string]*System{"cur": &f.Current, "booted": &f.Booted, "new": &f.New}
-	ended := false
-	for kind, rest := range hostscript.Answer(out, &ended) {
-		word, value, _ := strings.Cut(rest, " ")
-		s := which[word]
-		switch {
-		case kind == "sys" && s != nil:
-			s.Path, s.Known = value, true
-			s.Parts, s.Prints = map[string]string{}, map[string]string{}
-		case kind == "part" && s != nil && s.Parts != nil:
-			name, v, _ := strings.Cut(value, " ")
-			switch name {
-			case "version":
-				s.Version = v
-			case "hostname":
-				s.Hostname = v
-			default:
-				s.Parts[name] = v
+// lookScript has each of some profiles looked at.
+func lookScript(looks []closer, dry, units bool) (string, error) {
+	flag := map[bool]string{true: "1"}
+	parts := []string{"STATE=/var/lib/godwit", factsScript}
+	for _, l := range looks {
+		if !slices.Contains(parts, l.kind.Look.Change) {
+			parts = append(parts, l.kind.Look.Change)
+		}
+	}
+	for i, l := range looks {
+		if l.path != "" {
+			if err := storepath.Check(l.path); err != nil {
+				return "", err
 			}
-		case kind == "print" && s != nil && s.Prints != nil:
-			name, v, _ := strings.Cut(value, " ")
-			s.Prints[name] = v
-		case kind == "line" && s != nil:
-			_, v, _ := strings.Cut(value, " ")
-			s.Firewall = append(s.Firewall, v)
-		case kind == "unit":
-			if f.Current.Units == nil {
-				f.Current.Units = map[string]string{}
-			}
-			f.Current.Units[word] = value
-		case kind == "record":
+		}
+		v, err := hostscript.Variables{"NEW": l.path, "LINK": l.link, "DRY": flag[dry], "UNITS": flag[units]}.Text()
+		if err != nil {
+			return "", err
+		}
+		parts = append(parts, v, fmt.Sprintf("tell profile %d\n%s_change", i, l.kind.Name))
+	}
+	// A script that was cut off runs nothing: one compound command.
+	return hostscript.Compound(append(parts, "echo end")...), nil
+}
+
+// parse reads the answer of the look at some profiles; false: it is not whole.
+func (f *Facts) parse(out string, looks []closer) bool {
+	said := make([][]profile.Line, len(looks))
+	at, ended := 0, false
+	for name, value := range hostscript.Answer(out, &ended) {
+		switch name {
+		case "profile":
+			at, _ = strconv.Atoi(value)
+		case "record":
+			_, value, _ = strings.Cut(value, " ")
 			var rec activate.Record
 			if json.Unmarshal([]byte(value), &rec) == nil && rec.ID != "" {
 				f.Last = &rec
 			}
-		case kind == "size":
-			if n, err := strconv.ParseInt(value, 10, 64); err == nil {
-				f.BootBytes = n << 10
+		default:
+			if at >= 0 && at < len(said) {
+				said[at] = append(said[at], profile.Line{Name: name, Value: value})
 			}
-		case kind == "dry" && word == "rc":
-			f.DryExit, _ = strconv.Atoi(value)
-		case kind == "dry" && word == "line":
-			f.Dry = append(f.Dry, value)
 		}
 	}
-	for _, s := range which {
-		if s.Known {
-			s.Prints["firewall"] = firewallPrint(s.Firewall)
-		}
-	}
-	// Opening more ports takes nobody's access away.
-	if f.New.Known && f.Current.Known && opensOnly(f.Current.Firewall, f.New.Firewall) {
-		f.New.Prints["firewall"] = f.Current.Prints["firewall"]
+	for i, l := range looks {
+		f.Seen[l.name] = l.kind.Read(said[i])
 	}
 	return ended
-}
-
-func firewallPrint(lines []string) string {
-	if len(lines) == 0 {
-		return ""
-	}
-	return strings.Join(lines, "\n")
-}
-
-// opensOnly tells whether every rule is still there, for the rules that NixOS
-// writes: one port a line (iptables) or a set of them in braces (nftables).
-func opensOnly(old, next []string) bool {
-	if len(old) == 0 || len(next) == 0 {
-		return false
-	}
-	have := map[string]bool{}
-	for _, r := range rules(next) {
-		have[r] = true
-	}
-	for _, r := range rules(old) {
-		if !have[r] {
-			return false
-		}
-		delete(have, r)
-	}
-	for r := range have {
-		if !strings.Contains(r, "accept") && !strings.Contains(r, "allow") && strings.TrimSpace(r) != "" {
-			return false
-		}
-	}
-	return true
-}
-
-var setOf = regexp.MustCompile(`^(.*)\{([^{}]*)\}(.*)$`)
-
-// rules are the lines of a firewall's configuration, sets taken apart.
-func rules(lines []string) []string {
-	var out []string
-	for _, l := range lines {
-		l = strings.TrimSpace(l)
-		if strings.HasPrefix(l, "X-Re") || strings.HasPrefix(l, "#") || strings.HasPrefix(l, "Environment=") { // triggers are only hashes
-			continue
-		}
-		m := setOf.FindStringSubmatch(l)
-		if m == nil {
-			if !slices.Contains(out, l) {
-				out = append(out, l)
-			}
-			continue
-		}
-		for _, item := range strings.Split(m[2], ",") {
-			out = append(out, m[1]+strings.TrimSpace(item)+m[3])
-		}
-	}
-	return out
 }

@@ -4,10 +4,10 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"godwit/internal/fault"
+	"godwit/internal/profile"
 	"godwit/internal/ui/text/texttest"
 )
 
@@ -50,15 +50,16 @@ func FuzzSaved(f *testing.F) {
 	})
 }
 
-// FuzzFacts reads what a host says of the systems that a plan compares.
+// FuzzFacts reads what a host says of the profiles that a plan compares, and judges it.
 func FuzzFacts(f *testing.F) {
-	f.Add("sys cur /nix/store/a\npart cur kernel /nix/store/k\nsys new /nix/store/b\nunit new a.service x\nfree 100 99\nend\n")
-	f.Add("would stop the following units: a.service, b.service\nwould NOT restart the following changed units: c\nwould restart systemd\n")
+	f.Add("sys cur /nix/store/a\npart cur kernel /nix/store/k\nsys new /nix/store/b\nunit a.service x\nsize boot 99\ndry rc 1\nprofile 7\nsys new /nix/store/c\nend\n")
+	f.Add("dry rc 0\ndry line would stop the following units: a.service, b.service\ndry line would NOT restart the following changed units: c\ndry line would restart systemd\nend\n")
 	f.Fuzz(func(t *testing.T, s string) {
-		var facts Facts
-		facts.parse(s)
-		u := ParseDryActivate(strings.Split(s, "\n"))
-		u.Empty()
-		compareUnits(map[string]string{"a.service": "x"}, facts.New.Prints)
+		facts := &Facts{Seen: map[string]profile.Seen{}}
+		facts.parse(s, Ask{}.closer())
+		for _, action := range []string{"switch", "boot", "test"} {
+			h := Build(Options{Action: action}, Source{}, Input{Host: hostOf("web1"), System: newSystem, Facts: facts})
+			h.what()
+		}
 	})
 }

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"os"
-	"path"
 	"slices"
-	"strings"
 	"sync"
 
 	"godwit/internal/activate"
@@ -19,7 +17,6 @@ import (
 	"godwit/internal/secrets"
 	"godwit/internal/secrets/bundle"
 	"godwit/internal/store"
-	"godwit/internal/storepath"
 )
 
 // Target is a host that a plan is made for.
@@ -57,8 +54,8 @@ func Gather(ctx context.Context, o Options, src Source, t Target, brief bool) (H
 	}
 	f, err := Look(ctx, t.Conn, Ask{
 		Host: t.Host.Name, System: t.System, Action: activate.Action(o.Action),
-		Profiles: activate.Changes(t.Host, activate.PathOf), Other: !nixos(t.Host),
-		Dry: !brief && (o.Action != "boot" || o.Reboot), Units: !brief,
+		Profiles: activate.Changes(t.Host, activate.PathOf),
+		Dry:      !brief && (o.Action != "boot" || o.Reboot), Units: !brief,
 	})
 	beside.Wait()
 	if err == nil {
@@ -76,7 +73,7 @@ func Gather(ctx context.Context, o Options, src Source, t Target, brief bool) (H
 		f.Stranger = stranger(f, t.System, onThisMachine)
 	}
 	in.Facts = f
-	f.OtherHost = otherHost(t.Host.Name, t.System, f.State.Current, t.Fleet)
+	f.OtherHost = otherHost(t.Host, t.System, f.State.Current, t.Fleet)
 	if brief || f.State.Current == t.System && activate.Plain(t.Host) {
 		return Build(o, src, in), nil
 	}
@@ -121,9 +118,7 @@ func Gather(ctx context.Context, o Options, src Source, t Target, brief bool) (H
 		if missing, err = store.Missing(ctx, t.Store, paths); err == nil {
 			asked = true
 		}
-		if nixos(t.Host) {
-			in.NewUnits = f.readNew(ctx, from, after, t.System)
-		}
+		f.fetch(ctx, from, after, t)
 	}
 	wg.Wait()
 	if asked {
@@ -172,10 +167,9 @@ func compareSecrets(ctx context.Context, r host.Conn, h fleet.Host) ([]Secret, e
 // maxTree bounds the memory for one store path of a system, in bytes.
 const maxTree = 64 << 20
 
-// readNew looks at a system that is in another store than the host's: its
-// parts go into f.New; its unit files are the result, nil when they could not
-// be read.
-func (f *Facts) readNew(ctx context.Context, src store.Endpoint, infos []*store.Info, system string) map[string]string {
+// fetch has the kinds of a host's profiles look at what is in another store than the
+// host's; infos are about all that belongs to it.
+func (f *Facts) fetch(ctx context.Context, src store.Endpoint, infos []*store.Info, t Target) {
 	by := make(map[string]*store.Info, len(infos))
 	for _, i := range infos {
 		by[i.Path] = i
@@ -192,78 +186,22 @@ func (f *Facts) readNew(ctx context.Context, src store.Endpoint, infos []*store.
 		t, err := nar.ReadTree(bytes.NewReader(b[0]), maxTree)
 		return t, err == nil
 	}
-	top, ok := read(system)
-	if !ok {
-		return nil
-	}
-	f.New = System{Path: system, Parts: map[string]string{}, Prints: map[string]string{}}
-	for _, part := range []string{"kernel", "initrd", "kernel-modules", "systemd"} {
-		f.New.Parts[part] = top[part].Target
-	}
-	f.New.Version = strings.TrimSpace(string(top["nixos-version"].Contents))
-	f.New.elsewhere = true
-
-	// Follow links as far as the folder of unit files: etc -> …-etc/etc,
-	// etc/systemd/system -> …-system-units.
-	at, inside := top, "etc/systemd/system"
-	units := map[string]string{}
-	for range 8 {
-		if prefix, target, rest, found := linkOn(at, inside); found {
-			if !strings.HasPrefix(target, "/") {
-				inside = path.Join(path.Dir(prefix), target, rest)
-				continue
-			}
-			p := storepath.Top(target)
-			if at, ok = read(p); !ok {
-				return nil
-			}
-			inside = strings.TrimPrefix(path.Join(strings.TrimPrefix(target, p), rest), "/")
-			continue
-		}
-		for name, n := range at {
-			if n.Kind != nar.Symlink {
-				continue
-			}
-			dir, base := path.Split(name)
-			if strings.TrimSuffix(dir, "/") == inside {
-				units[base] = n.Target
-			}
-		}
-		break
-	}
-	return units
-}
-
-// linkOn finds the first link on the way to p.
-func linkOn(t nar.Tree, p string) (prefix, target, rest string, found bool) {
-	if n, ok := t[""]; ok && n.Kind == nar.Symlink {
-		return "", n.Target, p, true
-	}
-	words := strings.Split(p, "/")
-	for i := range words {
-		prefix = strings.Join(words[:i+1], "/")
-		if n, ok := t[prefix]; ok && n.Kind == nar.Symlink {
-			return prefix, n.Target, strings.Join(words[i+1:], "/"), true
+	for _, l := range (Ask{System: t.System, Profiles: activate.Changes(t.Host, activate.PathOf)}).closer() {
+		if seen := f.Seen[l.name]; seen != nil {
+			seen.Fetch(l.path, read)
 		}
 	}
-	return "", "", "", false
 }
 
 // otherHost is the host of the fleet whose system runs on this one: somebody
 // may have mixed up two addresses.
-func otherHost(own, next, running string, all []string) string {
-	whose := func(system string) string {
-		rest, ok := strings.CutPrefix(storepath.Name(system), "nixos-system-")
-		best := ""
-		for _, n := range all {
-			if after, is := strings.CutPrefix(rest, n+"-"); ok && is && len(n) > len(best) && after != "" && after[0] >= '0' && after[0] <= '9' {
-				best = n
-			}
-		}
-		return best
+func otherHost(h fleet.Host, next, running string, all []string) string {
+	k := kindOf(h)
+	if k.Whose == nil {
+		return ""
 	}
-	now := whose(running)
-	if now == "" || now == own || now == whose(next) {
+	now := k.Whose(running, all)
+	if now == "" || now == h.Name || now == k.Whose(next, all) {
 		return ""
 	}
 	return now

@@ -26,6 +26,7 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/paths"
+	"godwit/internal/profile"
 	"godwit/internal/regular"
 	"godwit/internal/secrets"
 	"godwit/internal/storepath"
@@ -154,13 +155,13 @@ type Host struct {
 	// Closure is how the new closure differs from the running one; nil: not known.
 	Closure *closure.Difference `json:"closure,omitempty"`
 
-	Units *Units `json:"units,omitempty"` // nil: not known
+	Units *profile.Units `json:"units,omitempty"` // nil: not known
 
 	// Parts are kernel, initrd, kernel modules and parameters as far as they
 	// differ from what is booted, systemd and boot loader as far as they differ
 	// from what runs.
-	Parts      []Part `json:"parts,omitempty"`
-	NeedReboot bool   `json:"needReboot,omitempty"`
+	Parts      []profile.Part `json:"parts,omitempty"`
+	NeedReboot bool           `json:"needReboot,omitempty"`
 
 	Secrets []Secret `json:"secrets,omitempty"` // that would be uploaded
 
@@ -222,19 +223,6 @@ func profilesOf(h fleet.Host, action string, s activate.State) []Profile {
 		out = append(out, p)
 	}
 	return out
-}
-
-// nixos tells whether what stands for the host is a NixOS system.
-func nixos(h fleet.Host) bool { return len(h.Profiles) == 0 || h.Main().Kind == fleet.NixOS }
-
-// Part is a part of the system that only a boot, or PID 1, takes up.
-type Part struct {
-	Name string `json:"name"` // kernel, initrd, kernel-modules, kernel-params, systemd, boot-loader
-	From string `json:"from,omitempty"`
-	To   string `json:"to,omitempty"`
-	// Waiting tells that the running system has it already: an earlier deploy
-	// brought it, and the host was not rebooted since.
-	Waiting bool `json:"waiting,omitempty"`
 }
 
 // Secret is one that would be uploaded.
@@ -528,14 +516,4 @@ func (h *Host) unusable() error {
 		}
 	}
 	return nil
-}
-
-// version is what follows the name in a store name: "6.12.55" of "linux-6.12.55".
-func version(name string) string {
-	for i := 0; i+1 < len(name); i++ {
-		if name[i] == '-' && name[i+1] >= '0' && name[i+1] <= '9' {
-			return name[i+1:]
-		}
-	}
-	return name
 }

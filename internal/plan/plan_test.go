@@ -21,6 +21,9 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/hostscript"
+	"godwit/internal/nar"
+	"godwit/internal/profile"
+	"godwit/internal/profile/nixos"
 	"godwit/internal/storepath"
 )
 
@@ -60,8 +63,14 @@ var (
 	now       = time.Date(2026, 11, 3, 12, 0, 0, 0, time.UTC)
 )
 
+// found are facts about a host of NixOS.
+type found struct {
+	*Facts
+	*nixos.Seen
+}
+
 // facts are those of a host where nothing is odd.
-func facts() *Facts {
+func facts() found {
 	parts := func() map[string]string {
 		return map[string]string{"kernel": oldKernel, "initrd": sp('i', "initrd-linux-6.6.51") + "/initrd", "systemd": sp('s', "systemd-255.4"),
 			"kernel-params": "1 2", "boot-loader": sp('g', "install-grub.sh")}
@@ -69,16 +78,20 @@ func facts() *Facts {
 	prints := func() map[string]string {
 		return map[string]string{"ssh": "1 10", "firewall": "x", "network": "3 30"}
 	}
-	return &Facts{
+	seen := &nixos.Seen{
+		Current: nixos.System{Path: oldSystem, Known: true, Parts: parts(), Prints: prints()},
+		Booted:  nixos.System{Path: oldSystem, Known: true, Parts: parts(), Prints: map[string]string{}},
+		New:     nixos.System{Path: newSystem, Known: true, Parts: parts(), Prints: prints()},
+		DryExit: -1, BootBytes: 60 << 20,
+	}
+	return found{&Facts{
+		Seen: map[string]profile.Seen{fleet.SystemProfile: seen},
 		State: activate.State{Current: oldSystem, Booted: oldSystem, Profile: oldSystem, Generation: "system-41-link", Root: true, Systemd: 255,
 			Free: map[string]hostscript.Room{"/nix": {Bytes: 20 << 30, Inodes: 900000}, "/boot": {Bytes: 200 << 20, Inodes: -1}, "/run": {Bytes: 1 << 30, Inodes: 800000}}},
-		Current: System{Path: oldSystem, Known: true, Parts: parts(), Prints: prints()},
-		Booted:  System{Path: oldSystem, Known: true, Parts: parts(), Prints: map[string]string{}},
-		New:     System{Path: newSystem, Known: true, Parts: parts(), Prints: prints()},
 		Last: &activate.Record{ID: "x", Action: "switch", Old: sp('0', "older"), New: oldSystem, Toplevel: oldSystem, Result: "committed",
 			Ended: now.Add(-3 * time.Hour).Unix(), Meta: map[string]string{"user": "ana", "deployer": "laptop", "commit": "77c0e1d000000000", "tree": "clean"}},
-		DryExit: -1, BootBytes: 60 << 20, Present: true,
-	}
+		Present: true,
+	}, seen}
 }
 
 func hostOf(name string) fleet.Host {
@@ -91,86 +104,87 @@ func TestRisks(t *testing.T) {
 		name   string
 		opt    Options
 		src    Source
-		change func(f *Facts, in *Input)
+		change func(f found, in *Input)
 		want   []string
 	}{
 		{name: "nothing odd", opt: sw},
 		{name: "clean tree", opt: sw, src: Source{Commit: "4f2a91c"}},
 		{name: "dirty tree", opt: sw, src: Source{Commit: "4f2a91c", Dirty: true}, want: []string{DirtyTree}},
 		{name: "dirty outside git", opt: sw, src: Source{Dirty: true}},
-		{name: "kernel", opt: sw, change: func(f *Facts, _ *Input) { f.New.Parts["kernel"] = newKernel }, want: []string{KernelChange}},
-		{name: "kernel with boot", opt: Options{Action: "boot"}, change: func(f *Facts, _ *Input) { f.New.Parts["kernel"] = newKernel }, want: []string{KernelChange}},
-		{name: "kernel with test", opt: Options{Action: "test"}, change: func(f *Facts, _ *Input) { f.New.Parts["kernel"] = newKernel }},
-		{name: "first kernel", opt: sw, change: func(f *Facts, _ *Input) {
+		{name: "kernel", opt: sw, change: func(f found, _ *Input) { f.New.Parts["kernel"] = newKernel }, want: []string{KernelChange}},
+		{name: "kernel with boot", opt: Options{Action: "boot"}, change: func(f found, _ *Input) { f.New.Parts["kernel"] = newKernel }, want: []string{KernelChange}},
+		{name: "kernel with test", opt: Options{Action: "test"}, change: func(f found, _ *Input) { f.New.Parts["kernel"] = newKernel }},
+		{name: "first kernel", opt: sw, change: func(f found, _ *Input) {
 			f.New.Parts["kernel"] = newKernel
 			delete(f.Current.Parts, "kernel")
 			delete(f.Booted.Parts, "kernel")
 		}},
-		{name: "kernel deployed before, not booted yet", opt: sw, change: func(f *Facts, _ *Input) {
+		{name: "kernel deployed before, not booted yet", opt: sw, change: func(f found, _ *Input) {
 			f.New.Parts["kernel"], f.Current.Parts["kernel"] = newKernel, newKernel
 		}},
-		{name: "back to the booted kernel", opt: sw, change: func(f *Facts, _ *Input) { f.Current.Parts["kernel"] = newKernel }},
-		{name: "container without kernel", opt: sw, change: func(f *Facts, _ *Input) { delete(f.New.Parts, "kernel") }},
-		{name: "boot loader", opt: sw, change: func(f *Facts, _ *Input) { f.New.Parts["boot-loader"] = sp('h', "install-systemd-boot.sh") }, want: []string{BootLoader}},
-		{name: "boot loader rebuilt", opt: sw, change: func(f *Facts, _ *Input) { f.New.Parts["boot-loader"] = sp('h', "install-grub.sh") }},
-		{name: "address of another host", opt: sw, change: func(f *Facts, _ *Input) { f.Twin = "it has the address of web2: 192.0.2.7 port 22" }, want: []string{SameAddress}},
-		{name: "a system that is not known here", opt: sw, change: func(f *Facts, _ *Input) { f.Stranger = "would lose x" }, want: []string{UnknownProfile}},
-		{name: "sshd settings", opt: sw, change: func(f *Facts, _ *Input) { f.New.Prints["ssh"] = "2 11" }, want: []string{SSHChange}},
-		{name: "sshd goes away", opt: sw, change: func(f *Facts, _ *Input) { delete(f.New.Prints, "ssh") }, want: []string{SSHChange}},
-		{name: "first sshd", opt: sw, change: func(f *Facts, _ *Input) { delete(f.Current.Prints, "ssh") }},
-		{name: "firewall", opt: sw, change: func(f *Facts, _ *Input) { f.New.Prints["firewall"] = "y" }, want: []string{SSHChange}},
-		{name: "network at next boot", opt: Options{Action: "boot"}, change: func(f *Facts, _ *Input) { f.New.Prints["network"] = "4" }},
-		{name: "network and reboot", opt: Options{Action: "boot", Reboot: true}, change: func(f *Facts, _ *Input) { f.New.Prints["network"] = "4" }, want: []string{SSHChange}},
-		{name: "sshd restarts", opt: sw, change: func(f *Facts, _ *Input) {
+		{name: "back to the booted kernel", opt: sw, change: func(f found, _ *Input) { f.Current.Parts["kernel"] = newKernel }},
+		{name: "container without kernel", opt: sw, change: func(f found, _ *Input) { delete(f.New.Parts, "kernel") }},
+		{name: "boot loader", opt: sw, change: func(f found, _ *Input) { f.New.Parts["boot-loader"] = sp('h', "install-systemd-boot.sh") }, want: []string{BootLoader}},
+		{name: "boot loader rebuilt", opt: sw, change: func(f found, _ *Input) { f.New.Parts["boot-loader"] = sp('h', "install-grub.sh") }},
+		{name: "address of another host", opt: sw, change: func(f found, _ *Input) { f.Twin = "it has the address of web2: 192.0.2.7 port 22" }, want: []string{SameAddress}},
+		{name: "a system that is not known here", opt: sw, change: func(f found, _ *Input) { f.Stranger = "would lose x" }, want: []string{UnknownProfile}},
+		{name: "sshd settings", opt: sw, change: func(f found, _ *Input) { f.New.Prints["ssh"] = "2 11" }, want: []string{SSHChange}},
+		{name: "sshd goes away", opt: sw, change: func(f found, _ *Input) { delete(f.New.Prints, "ssh") }, want: []string{SSHChange}},
+		{name: "first sshd", opt: sw, change: func(f found, _ *Input) { delete(f.Current.Prints, "ssh") }},
+		{name: "firewall", opt: sw, change: func(f found, _ *Input) { f.New.Prints["firewall"] = "y" }, want: []string{SSHChange}},
+		{name: "network at next boot", opt: Options{Action: "boot"}, change: func(f found, _ *Input) { f.New.Prints["network"] = "4" }},
+		{name: "network and reboot", opt: Options{Action: "boot", Reboot: true}, change: func(f found, _ *Input) { f.New.Prints["network"] = "4" }, want: []string{SSHChange}},
+		{name: "sshd restarts", opt: sw, change: func(f found, _ *Input) {
 			f.DryExit, f.Dry = 0, []string{"would restart the following units: sshd.service"}
 		}},
-		{name: "network stops", opt: sw, change: func(f *Facts, _ *Input) {
+		{name: "network stops", opt: sw, change: func(f found, _ *Input) {
 			f.DryExit, f.Dry = 0, []string{"would stop the following units: dhcpcd.service"}
 		}, want: []string{SSHChange}},
 		{name: "no guard asked for", opt: Options{Action: "switch", NoGuard: true}, want: []string{NoRollback}},
-		{name: "no guard in the configuration", opt: sw, change: func(_ *Facts, in *Input) { in.Host.Guard.NoAutoRollback = true }, want: []string{NoRollback}},
-		{name: "no confirmation in the configuration", opt: sw, change: func(_ *Facts, in *Input) { in.Host.Guard.NoMagicRollback = true }},
-		{name: "no guard to be had", opt: sw, change: func(f *Facts, _ *Input) { f.State.Systemd = 230 }, want: []string{NoRollback}},
-		{name: "boot needs none", opt: Options{Action: "boot"}, change: func(f *Facts, _ *Input) { f.State.Systemd = 230 }},
-		{name: "no guard in the configuration, a reboot", opt: Options{Action: "boot", Reboot: true}, change: func(_ *Facts, in *Input) { in.Host.Guard.NoAutoRollback = true }, want: []string{NoRollback}},
-		{name: "no one-shot boots", opt: Options{Action: "boot", Reboot: true}, change: func(f *Facts, _ *Input) { f.NoOneShot = "extlinux" }, want: []string{NoOneShot}},
-		{name: "no one-shot boots, switch", opt: Options{Action: "switch", Reboot: true}, change: func(f *Facts, _ *Input) { f.NoOneShot = "extlinux" }, want: []string{NoOneShot}},
-		{name: "no one-shot boots, the same system", opt: Options{Action: "boot", Reboot: true}, change: func(f *Facts, _ *Input) {
+		{name: "no guard in the configuration", opt: sw, change: func(_ found, in *Input) { in.Host.Guard.NoAutoRollback = true }, want: []string{NoRollback}},
+		{name: "no confirmation in the configuration", opt: sw, change: func(_ found, in *Input) { in.Host.Guard.NoMagicRollback = true }},
+		{name: "no guard to be had", opt: sw, change: func(f found, _ *Input) { f.State.Systemd = 230 }, want: []string{NoRollback}},
+		{name: "boot needs none", opt: Options{Action: "boot"}, change: func(f found, _ *Input) { f.State.Systemd = 230 }},
+		{name: "no guard in the configuration, a reboot", opt: Options{Action: "boot", Reboot: true}, change: func(_ found, in *Input) { in.Host.Guard.NoAutoRollback = true }, want: []string{NoRollback}},
+		{name: "no one-shot boots", opt: Options{Action: "boot", Reboot: true}, change: func(f found, _ *Input) { f.NoOneShot = "extlinux" }, want: []string{NoOneShot}},
+		{name: "no one-shot boots, switch", opt: Options{Action: "switch", Reboot: true}, change: func(f found, _ *Input) { f.NoOneShot = "extlinux" }, want: []string{NoOneShot}},
+		{name: "no one-shot boots, the same system", opt: Options{Action: "boot", Reboot: true}, change: func(f found, _ *Input) {
 			f.NoOneShot, f.State.Current, f.State.Profile = "extlinux", newSystem, newSystem
 		}},
-		{name: "somebody tested", opt: sw, change: func(f *Facts, _ *Input) { f.State.Current = sp('z', "nixos-system-web1-24.05.9") }, want: []string{UnknownProfile}},
-		{name: "godwit tested", opt: sw, change: func(f *Facts, _ *Input) {
+		{name: "somebody tested", opt: sw, change: func(f found, _ *Input) { f.State.Current = sp('z', "nixos-system-web1-24.05.9") }, want: []string{UnknownProfile}},
+		{name: "godwit tested", opt: sw, change: func(f found, _ *Input) {
 			f.State.Current = sp('z', "nixos-system-web1-24.05.9")
 			f.Last.Action, f.Last.New, f.Last.Toplevel = "test", f.State.Current, f.State.Current
 		}},
-		{name: "godwit set the boot default", opt: sw, change: func(f *Facts, _ *Input) {
+		{name: "godwit set the boot default", opt: sw, change: func(f found, _ *Input) {
 			f.State.Profile = sp('z', "nixos-system-web1-24.05.9")
 			f.Last.Action, f.Last.New, f.Last.Toplevel = "boot", f.State.Profile, f.State.Profile
 		}},
-		{name: "somebody set the boot default", opt: sw, change: func(f *Facts, _ *Input) { f.State.Profile = sp('z', "x") }, want: []string{UnknownProfile}},
-		{name: "deploy-rs switched it", opt: sw, change: func(f *Facts, _ *Input) {
+		{name: "somebody set the boot default", opt: sw, change: func(f found, _ *Input) { f.State.Profile = sp('z', "x") }, want: []string{UnknownProfile}},
+		{name: "deploy-rs switched it", opt: sw, change: func(f found, _ *Input) {
 			f.State.Profile, f.State.Wrapped, f.Last = sp('z', "activatable-nixos-system-web1-24.05.9"), oldSystem, nil
 		}},
-		{name: "deploy-rs set the boot default", opt: sw, change: func(f *Facts, _ *Input) {
+		{name: "deploy-rs set the boot default", opt: sw, change: func(f found, _ *Input) {
 			f.State.Profile, f.State.Wrapped = sp('z', "activatable-nixos-system-web1-24.05.9"), sp('y', "nixos-system-web1-24.05.9")
 		}, want: []string{UnknownProfile}},
-		{name: "no record, no profile", opt: sw, change: func(f *Facts, _ *Input) { f.State.Profile, f.Last = "", nil }},
-		{name: "a specialisation runs", opt: sw, change: func(f *Facts, _ *Input) { f.State.Current = f.State.Profile + "/specialisation/x" }},
-		{name: "few inodes", opt: sw, change: func(f *Facts, _ *Input) { f.State.Free["/nix"] = hostscript.Room{Bytes: 163 << 20, Inodes: 12} }, want: []string{LowSpace}},
-		{name: "few inodes, of how many nobody counts", opt: sw, change: func(f *Facts, _ *Input) { f.State.Free["/nix"] = hostscript.Room{Bytes: 20 << 30, Inodes: -1} }},
-		{name: "little space", opt: sw, change: func(f *Facts, _ *Input) { f.State.Free["/nix"] = hostscript.Room{Bytes: 10 << 20, Inodes: 900000} }, want: []string{LowSpace}},
-		{name: "too much to copy", opt: sw, change: func(f *Facts, in *Input) { in.Copy = &Copy{Paths: 1, Bytes: 30 << 30} }, want: []string{LowSpace}},
-		{name: "small /boot", opt: sw, change: func(f *Facts, _ *Input) {
+		{name: "no record, no profile", opt: sw, change: func(f found, _ *Input) { f.State.Profile, f.Last = "", nil }},
+		{name: "a specialisation runs", opt: sw, change: func(f found, _ *Input) { f.State.Current = f.State.Profile + "/specialisation/x" }},
+		{name: "few inodes", opt: sw, change: func(f found, _ *Input) { f.State.Free["/nix"] = hostscript.Room{Bytes: 163 << 20, Inodes: 12} }, want: []string{LowSpace}},
+		{name: "few inodes, of how many nobody counts", opt: sw, change: func(f found, _ *Input) { f.State.Free["/nix"] = hostscript.Room{Bytes: 20 << 30, Inodes: -1} }},
+		{name: "little space", opt: sw, change: func(f found, _ *Input) { f.State.Free["/nix"] = hostscript.Room{Bytes: 10 << 20, Inodes: 900000} }, want: []string{LowSpace}},
+		{name: "too much to copy", opt: sw, change: func(f found, in *Input) { in.Copy = &Copy{Paths: 1, Bytes: 30 << 30} }, want: []string{LowSpace}},
+		{name: "small /boot", opt: sw, change: func(f found, _ *Input) {
 			f.State.Free["/boot"] = hostscript.Room{Bytes: 30 << 20, Inodes: -1}
 			f.New.Parts["initrd"] = sp('j', "initrd-linux-6.6.51") + "/initrd"
 		}, want: []string{LowSpace}},
-		{name: "small /boot, same kernel", opt: sw, change: func(f *Facts, _ *Input) { f.State.Free["/boot"] = hostscript.Room{Bytes: 30 << 20, Inodes: -1} }},
-		{name: "another host's system", opt: sw, change: func(f *Facts, _ *Input) { f.OtherHost = "db1" }, want: []string{WrongHost}},
+		{name: "small /boot, same kernel", opt: sw, change: func(f found, _ *Input) { f.State.Free["/boot"] = hostscript.Room{Bytes: 30 << 20, Inodes: -1} }},
+		{name: "another host's system", opt: sw, change: func(f found, _ *Input) { f.OtherHost = "db1" }, want: []string{WrongHost}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			in := Input{Host: hostOf("web1"), System: newSystem, Facts: facts()}
+			f := facts()
+			in := Input{Host: hostOf("web1"), System: newSystem, Facts: f.Facts}
 			if c.change != nil {
-				c.change(in.Facts, &in)
+				c.change(f, &in)
 			}
 			h := Build(c.opt, c.src, in)
 			var got []string
@@ -191,23 +205,24 @@ func TestStatus(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		opt    Options
-		change func(f *Facts)
+		change func(f found)
 		want   Status
 	}{
-		{"changes", Options{Action: "switch"}, func(*Facts) {}, Change},
-		{"runs and boots it", Options{Action: "switch"}, func(f *Facts) { f.State.Current, f.State.Profile = newSystem, newSystem }, Unchanged},
-		{"runs but does not boot it", Options{Action: "switch"}, func(f *Facts) { f.State.Current = newSystem }, Change},
-		{"runs it, test", Options{Action: "test"}, func(f *Facts) { f.State.Current = newSystem }, Unchanged},
-		{"reboot asked for", Options{Action: "switch", Reboot: true}, func(f *Facts) { f.State.Current, f.State.Profile = newSystem, newSystem }, Change},
-		{"inhibited", Options{Action: "switch"}, func(f *Facts) { f.State.Inhibited = true }, Blocked},
-		{"inhibited, boot", Options{Action: "boot"}, func(f *Facts) { f.State.Inhibited = true }, Change},
-		{"another init", Options{Action: "switch"}, func(f *Facts) { f.State.InitChanged = true }, Blocked},
-		{"not root", Options{Action: "switch"}, func(f *Facts) { f.State.Root = false }, Blocked},
-		{"under way", Options{Action: "switch"}, func(f *Facts) { f.State.Pending = "20260101T000000-abcdef" }, Blocked},
-		{"nixos-rebuild", Options{Action: "switch"}, func(f *Facts) { f.State.Rebuild = "nixos-rebuild-switch-to-configuration.service" }, Blocked},
+		{"changes", Options{Action: "switch"}, func(found) {}, Change},
+		{"runs and boots it", Options{Action: "switch"}, func(f found) { f.State.Current, f.State.Profile = newSystem, newSystem }, Unchanged},
+		{"runs but does not boot it", Options{Action: "switch"}, func(f found) { f.State.Current = newSystem }, Change},
+		{"runs it, test", Options{Action: "test"}, func(f found) { f.State.Current = newSystem }, Unchanged},
+		{"reboot asked for", Options{Action: "switch", Reboot: true}, func(f found) { f.State.Current, f.State.Profile = newSystem, newSystem }, Change},
+		{"inhibited", Options{Action: "switch"}, func(f found) { f.State.Inhibited = true }, Blocked},
+		{"inhibited, boot", Options{Action: "boot"}, func(f found) { f.State.Inhibited = true }, Change},
+		{"another init", Options{Action: "switch"}, func(f found) { f.State.InitChanged = true }, Blocked},
+		{"not root", Options{Action: "switch"}, func(f found) { f.State.Root = false }, Blocked},
+		{"under way", Options{Action: "switch"}, func(f found) { f.State.Pending = "20260101T000000-abcdef" }, Blocked},
+		{"nixos-rebuild", Options{Action: "switch"}, func(f found) { f.State.Rebuild = "nixos-rebuild-switch-to-configuration.service" }, Blocked},
 	} {
-		in := Input{Host: hostOf("web1"), System: newSystem, Facts: facts()}
-		c.change(in.Facts)
+		f := facts()
+		in := Input{Host: hostOf("web1"), System: newSystem, Facts: f.Facts}
+		c.change(f)
 		h := Build(c.opt, Source{}, in)
 		if h.Status != c.want {
 			t.Errorf("%s: %s (%s), want %s", c.name, h.Status, h.Error, c.want)
@@ -230,7 +245,7 @@ func TestSecretsChange(t *testing.T) {
 		{"changed", Change, "secrets: changed tls (mode)"},
 		{"", Change, "secrets: not compared tls"},
 	} {
-		in := Input{Host: hostOf("web1"), System: newSystem, Facts: facts(), Secrets: []Secret{{Name: "tls", Destination: "/k/tls", State: c.state, Differs: []string{"mode"}}}}
+		in := Input{Host: hostOf("web1"), System: newSystem, Facts: facts().Facts, Secrets: []Secret{{Name: "tls", Destination: "/k/tls", State: c.state, Differs: []string{"mode"}}}}
 		in.Facts.State.Current, in.Facts.State.Profile = newSystem, newSystem
 		if c.state == "" {
 			in.SecretsErr = errors.New("no sha256sum")
@@ -267,7 +282,7 @@ func sample() *Plan {
 			"would reload the following units: dbus.service",
 			"would start the following units: nginx.service",
 		}
-		p.Hosts = append(p.Hosts, Build(p.Options, p.Source, Input{Host: hostOf(name), System: newSystem, Facts: f, Closure: &diff, Copy: &Copy{Paths: 11, Bytes: 9 << 20}}))
+		p.Hosts = append(p.Hosts, Build(p.Options, p.Source, Input{Host: hostOf(name), System: newSystem, Facts: f.Facts, Closure: &diff, Copy: &Copy{Paths: 11, Bytes: 9 << 20}}))
 	}
 	f := facts()
 	f.New.Parts["kernel"] = newKernel
@@ -276,15 +291,15 @@ func sample() *Plan {
 	kernels := closure.Diff([]closure.Path{{Path: storepath.Top(oldKernel), Size: 100 << 20}}, []closure.Path{{Path: storepath.Top(newKernel), Size: 248 << 20}})
 	db := hostOf("db1")
 	db.HealthChecks.Cmd = []fleet.CmdCheck{{Description: "x", Cmd: []string{"true"}}}
-	p.Hosts = append(p.Hosts, Build(p.Options, p.Source, Input{Host: db, System: newSystem, Facts: f, Closure: &kernels, Copy: &Copy{Paths: 37, Bytes: 250 << 20},
+	p.Hosts = append(p.Hosts, Build(p.Options, p.Source, Input{Host: db, System: newSystem, Facts: f.Facts, Closure: &kernels, Copy: &Copy{Paths: 37, Bytes: 250 << 20},
 		Secrets: []Secret{{Name: "dkim", Destination: "/var/keys/dkim", State: "changed", Differs: []string{"content"}},
 			{Name: "old", Destination: "/var/keys/old", State: "unchanged"},
 			{Name: "tls", Destination: "/var/keys/tls", State: "new"}, {Name: "vpn", Destination: "/var/keys/vpn", State: "changed", Differs: []string{"owner", "mode"}}}}))
 	f = facts()
 	f.State.Current, f.State.Profile = newSystem, newSystem
-	p.Hosts = append(p.Hosts, Build(p.Options, p.Source, Input{Host: hostOf("cache1"), System: newSystem, Facts: f,
+	p.Hosts = append(p.Hosts, Build(p.Options, p.Source, Input{Host: hostOf("cache1"), System: newSystem, Facts: f.Facts,
 		Secrets: []Secret{{Name: "old", Destination: "/var/keys/old", State: "unchanged"}}}))
-	p.Hosts = append(p.Hosts, Build(p.Options, Source{Commit: "4f2a91c", Dirty: true}, Input{Host: hostOf("cache2"), System: newSystem, Facts: f,
+	p.Hosts = append(p.Hosts, Build(p.Options, Source{Commit: "4f2a91c", Dirty: true}, Input{Host: hostOf("cache2"), System: newSystem, Facts: f.Facts,
 		Secrets: []Secret{{Name: "old", Destination: "/var/keys/old", State: "changed", Differs: []string{"content"}}}}))
 	gone := Host{Name: "pi3"}
 	Fail(&gone, context.DeadlineExceeded)
@@ -293,7 +308,7 @@ func sample() *Plan {
 	p.Hosts = append(p.Hosts, gone)
 	f = facts()
 	f.State.Inhibited = true
-	p.Hosts = append(p.Hosts, Build(p.Options, p.Source, Input{Host: hostOf("old1"), System: newSystem, Facts: f}))
+	p.Hosts = append(p.Hosts, Build(p.Options, p.Source, Input{Host: hostOf("old1"), System: newSystem, Facts: f.Facts}))
 	broken := Host{Name: "mail"}
 	Fail(&broken, fault.New("the option `services.openshh' does not exist").On("mail").Hint("did you mean services.openssh?"))
 	p.Hosts = append(p.Hosts, broken)
@@ -524,68 +539,6 @@ func TestMoved(t *testing.T) {
 	}
 }
 
-func TestParseDryActivate(t *testing.T) {
-	u := ParseDryActivate([]string{
-		"would stop the following units: a.service, b.service",
-		"would NOT stop the following changed units: x.service",
-		"would NOT restart the following changed units: y.service",
-		"activating the configuration...",
-		"would restart systemd",
-		"would reload the following units: r.service",
-		"would restart the following units: c.service, d.service",
-		"would start the following units: b.service, e.service",
-	})
-	want := &Units{Stop: []string{"a.service"}, Start: []string{"e.service"}, Restart: []string{"b.service", "c.service", "d.service"},
-		Reload: []string{"r.service"}, Kept: []string{"x.service", "y.service"}, Systemd: true}
-	if !reflect.DeepEqual(u, want) {
-		t.Errorf("%+v", u)
-	}
-	if !ParseDryActivate([]string{"would activate the configuration..."}).Empty() {
-		t.Error("something out of nothing")
-	}
-}
-
-func TestCompareUnits(t *testing.T) {
-	u := compareUnits(
-		map[string]string{"a.service": "1", "b.service": "1", "gone.socket": "1", "x.target": "1", "t@.service": "1"},
-		map[string]string{"a.service": "1", "b.service": "2", "new.timer": "1", "x.target": "2", "t@.service": "2"})
-	want := &Units{Stop: []string{"gone.socket"}, Restart: []string{"b.service"}, Start: []string{"new.timer"}, Estimated: true}
-	if !reflect.DeepEqual(u, want) {
-		t.Errorf("%+v", u)
-	}
-}
-
-func TestFirewall(t *testing.T) {
-	ipt := func(ports ...string) []string {
-		lines := []string{"firewall-start", "ip46tables -N nixos-fw"}
-		for _, p := range ports {
-			lines = append(lines, "ip46tables -A nixos-fw -p tcp --dport "+p+" -j nixos-fw-accept")
-		}
-		return append(lines, "ip46tables -A nixos-fw -j nixos-fw-log-refuse")
-	}
-	nft := func(ports string) []string {
-		return []string{"table inet nixos-fw {", "  tcp dport { " + ports + " } accept", "}"}
-	}
-	for _, c := range []struct {
-		name     string
-		old, new []string
-		want     bool
-	}{
-		{"same", ipt("22"), ipt("22"), true},
-		{"one more port", ipt("22"), ipt("22", "443"), true},
-		{"one less", ipt("22", "443"), ipt("22"), false},
-		{"another", ipt("22"), ipt("2222"), false},
-		{"nft one more", nft("22, 80"), nft("22, 80, 443"), true},
-		{"nft another", nft("22, 80"), nft("80, 443"), false},
-		{"a new drop", ipt("22"), append(ipt("22"), "ip46tables -I INPUT -j DROP"), false},
-		{"none before", nil, ipt("22"), false},
-	} {
-		if got := opensOnly(c.old, c.new); got != c.want {
-			t.Errorf("%s: %v", c.name, got)
-		}
-	}
-}
-
 func TestOtherHost(t *testing.T) {
 	all := []string{"web", "web-1", "db"}
 	sys := func(n string) string { return sp('a', "nixos-system-"+n+"-24.05.1") }
@@ -598,26 +551,31 @@ func TestOtherHost(t *testing.T) {
 		{"db", sys("db"), sp('f', "nixos-system-factory"), ""},
 		{"db", sys("web"), sys("web"), ""}, // networking.hostName says so
 	} {
-		if got := otherHost(c.own, c.next, c.running, all); got != c.want {
+		if got := otherHost(hostOf(c.own), c.next, c.running, all); got != c.want {
 			t.Errorf("%+v: %q", c, got)
 		}
 	}
 }
 
-// TestFactsScript runs facts.sh on this machine, under both shells: it parses,
+// TestLookScript runs the look at a host on this machine, under both shells: it parses,
 // ends, and a cut one runs nothing.
-func TestFactsScript(t *testing.T) {
+func TestLookScript(t *testing.T) {
+	looks := Ask{}.closer()
+	script, err := lookScript(looks, false, true)
+	if err != nil || len(looks) != 1 {
+		t.Fatal(looks, err)
+	}
 	for _, sh := range []string{"dash", "bash"} {
 		if _, err := exec.LookPath(sh); err != nil {
 			t.Fatal(sh + " is missing: apt-get install " + sh)
 		}
 		cmd := exec.Command(sh, "-s")
-		cmd.Stdin = strings.NewReader("{\nNEW='' DRY='' UNITS='1' STATE=/nonexistent\n" + factsScript + "\nexit\n}\n")
+		cmd.Stdin = strings.NewReader(script)
 		out, err := cmd.Output()
 		if err != nil {
 			t.Fatalf("%s: %v", sh, err)
 		}
-		if f := new(Facts); !f.parse(string(out)) {
+		if f := (&Facts{Seen: map[string]profile.Seen{}}); !f.parse(string(out), looks) {
 			t.Errorf("%s: %q", sh, out)
 		}
 	}
@@ -627,8 +585,10 @@ func TestFactsScript(t *testing.T) {
 			t.Errorf("%s", out)
 		}
 	}
-	if n := strings.Count(factsScript, "\n"); n > 100 {
-		t.Errorf("facts.sh has %d lines", n)
+	for _, bad := range []string{"/etc", "/nix/store/x'y"} {
+		if _, err := lookScript((Ask{System: bad}).closer(), false, false); err == nil {
+			t.Errorf("%s goes into a script", bad)
+		}
 	}
 }
 
@@ -638,18 +598,19 @@ func TestRecordedFacts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &Facts{DryExit: -1, Present: true}
-	if !f.parse(string(data)) {
+	looks := Ask{}.closer()
+	f := found{Facts: &Facts{Seen: map[string]profile.Seen{}, Present: true}}
+	if !f.parse(string(data), looks) {
 		t.Fatal("the answer is not whole")
 	}
-	if f.parse(string(data[:len(data)-5])) {
+	if f.parse(string(data[:len(data)-5]), looks) {
 		t.Error("a cut answer is taken for whole")
 	}
-	f = &Facts{DryExit: -1, Present: true}
-	f.parse(string(data))
+	f.parse(string(data), looks)
+	f.Seen = f.Facts.Seen[fleet.SystemProfile].(*nixos.Seen)
 	f.State = facts().State
 	f.State.Current, f.State.Booted, f.State.Profile = f.Current.Path, f.Booted.Path, f.Current.Path
-	h := Build(Options{Action: "switch"}, Source{}, Input{Host: hostOf("spare"), System: f.New.Path, Facts: f})
+	h := Build(Options{Action: "switch"}, Source{}, Input{Host: hostOf("spare"), System: f.New.Path, Facts: f.Facts})
 	got, _ := json.MarshalIndent(h, "", "  ")
 	golden(t, "facts.golden", append(got, '\n'))
 }
@@ -709,7 +670,7 @@ func TestOneMachine(t *testing.T) {
 	part := func(name, machine string, system string) Host {
 		f := facts()
 		f.State.Machine = machine
-		return Build(Options{Action: "switch"}, Source{}, Input{Host: hostOf(name), System: system, Facts: f})
+		return Build(Options{Action: "switch"}, Source{}, Input{Host: hostOf(name), System: system, Facts: f.Facts})
 	}
 	p := &Plan{Options: Options{Action: "switch"}, Hosts: []Host{
 		part("a", "m1", newSystem), part("b", "m1", newSystem), part("c", "m2", newSystem), part("d", "", newSystem), part("e", "", newSystem),
@@ -829,7 +790,7 @@ func TestProfiles(t *testing.T) {
 		f := facts()
 		f.State.Current, f.State.Profile = system, system
 		f.State.Profiles = []activate.ProfileState{{Name: "app", Current: appRuns, Profile: appRuns}, {Name: "system", Current: system, Profile: system}, {Name: "ana", Current: home, Profile: home}}
-		return Build(Options{Action: "switch"}, Source{}, Input{Host: h, System: newSystem, Facts: f})
+		return Build(Options{Action: "switch"}, Source{}, Input{Host: h, System: newSystem, Facts: f.Facts})
 	}
 	p := &Plan{Options: Options{Action: "switch"}, Hosts: []Host{part(newSystem, app("1"), "")}}
 	p.Seal(nil)
@@ -880,6 +841,47 @@ func TestProfiles(t *testing.T) {
 	}
 	if _, err := Load(file); err == nil || !strings.Contains(err.Error(), "profile ana") {
 		t.Error(err)
+	}
+}
+
+// odd is what was seen of a profile by a kind that knows more than it.
+type odd struct{ asked *profile.Question }
+
+func (odd) Report() profile.Report                      { return profile.Report{} }
+func (odd) Fetch(string, func(string) (nar.Tree, bool)) {}
+func (o odd) Judge(q profile.Question) profile.Judgement {
+	*o.asked = q
+	return profile.Judgement{NeedReboot: true, Warning: "it creaks", Risks: []profile.Risk{{Name: SSHChange, Text: "the door moves"}},
+		Units: &profile.Units{Stop: []string{"odd.service"}}, Parts: []profile.Part{{Name: profile.Init, From: "1", To: "2"}}, BootBytes: 1 << 40, BootWhat: "the attic takes"}
+}
+
+// TestJudged: what a kind says of a change is in the plan, whatever the kind is; of a
+// profile beside the one that stands for the host these are the risks, by its name.
+func TestJudged(t *testing.T) {
+	o := Options{Action: "switch", Reboot: true}
+	for _, beside := range []bool{false, true} {
+		h := hostOf("web1")
+		f := facts()
+		var asked profile.Question
+		f.Facts.Seen[fleet.SystemProfile] = odd{&asked}
+		if beside {
+			h.Profiles = append(h.Profiles, fleet.Profile{Name: "app", Kind: fleet.Custom, Path: sp('g', "app")})
+			f.Facts.Seen = map[string]profile.Seen{"app": odd{&asked}}
+		}
+		got := Build(o, Source{}, Input{Host: h, System: newSystem, Facts: f.Facts})
+		if want := (profile.Question{Action: profile.Switch, Reboot: true}); asked != want {
+			t.Errorf("asked about %+v", asked)
+		}
+		text := (&Plan{Options: o, Hosts: []Host{got}}).Text(Layout{Width: 200, Verbose: true, Now: now})
+		for says, want := range map[string]bool{"ssh-change: the door moves": !beside, "ssh-change: app: the door moves": beside, "it creaks": true,
+			"odd.service": !beside, "systemd 1 → 2": !beside, "/boot, the attic takes": !beside} {
+			if strings.Contains(text, says) != want {
+				t.Errorf("beside %v: %q is in the text: %v\n%s", beside, says, !want, text)
+			}
+		}
+		if !got.NeedReboot {
+			t.Errorf("beside %v: needs no reboot", beside)
+		}
 	}
 }
 

@@ -51,7 +51,7 @@ func TestResting(t *testing.T) {
 			Change, []string{"secret 'tls' changes"}, "may restart"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			in := Input{Host: hostOf("web1"), System: newSystem, Facts: facts(), Rests: judgeRests(c.next, c.is, c.opt)}
+			in := Input{Host: hostOf("web1"), System: newSystem, Facts: facts().Facts, Rests: judgeRests(c.next, c.is, c.opt)}
 			in.Facts.State.Current, in.Facts.State.Profile = newSystem, newSystem
 			p := &Plan{Options: c.opt, Hosts: []Host{Build(c.opt, Source{}, in)}}
 			p.Seal(nil)
@@ -77,7 +77,7 @@ func TestResting(t *testing.T) {
 			}
 		})
 	}
-	in := Input{Host: hostOf("web1"), System: newSystem, Facts: facts(), Rests: &Rests{ID: "x", Err: errors.New("cut off")}}
+	in := Input{Host: hostOf("web1"), System: newSystem, Facts: facts().Facts, Rests: &Rests{ID: "x", Err: errors.New("cut off")}}
 	in.Facts.State.Current, in.Facts.State.Profile = newSystem, newSystem
 	if h := Build(sw, Source{}, in); h.Status != Change || len(h.Notes) != 1 || !strings.Contains(h.Notes[0].Text, "could not be compared: cut off") {
 		t.Errorf("a host that cannot tell: %s %v", h.Status, h.Notes)

@@ -8,29 +8,24 @@ import (
 
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/profile"
 	"godwit/internal/storepath"
 	"godwit/internal/ui/text"
 )
 
-// Risk is something that a person has to want. Each kind has a name by which it
-// is accepted; there is no way to accept all of them at once.
-type Risk struct {
-	Name string `json:"name"`
-	Text string `json:"text"`
-	// Accepted says by what: "--accept-risk", "--no-guard"; empty: not yet.
-	Accepted string `json:"accepted,omitempty"`
-}
+// Risk is something that a person has to want.
+type Risk = profile.Risk
 
 // Names of risks. They are API.
 const (
-	KernelChange   = "kernel-change"
-	SSHChange      = "ssh-change"
+	KernelChange   = profile.KernelChange
+	SSHChange      = profile.SSHChange
 	NoRollback     = "no-rollback"
 	NoOneShot      = "no-oneshot"
 	UnknownProfile = "unknown-profile"
 	DirtyTree      = "dirty-tree"
 	LowSpace       = "low-space"
-	BootLoader     = "boot-loader-change"
+	BootLoader     = profile.BootLoader
 	WrongHost      = "wrong-host"
 	SameAddress    = "same-address"
 	ClosedSecret   = "closed-secret"
@@ -130,34 +125,14 @@ const (
 	inodesBoot = 16
 )
 
-// risks judges a host that would be changed.
-func risks(o Options, src Source, h *Host, f *Facts) []Risk {
-	var out []Risk
+// risks judges a host that would be changed, of which the kinds of its profiles think as
+// judged.
+func risks(o Options, src Source, h *Host, f *Facts, judged profile.Judgement) []Risk {
+	out := slices.Clone(judged.Risks)
 	add := func(name, format string, args ...any) {
 		out = append(out, Risk{Name: name, Text: fmt.Sprintf(format, args...)})
 	}
 	permanent := o.Action != "test" || o.Reboot
-
-	// The kernel: what would boot next differs from what would boot now, and is
-	// not simply the one that runs. A first system without a kernel (a
-	// container, an installer in memory) has nothing to lose.
-	if k, was, booted := f.New.Parts["kernel"], f.Current.Parts["kernel"], f.Booted.Parts["kernel"]; permanent && k != "" && (was != "" || booted != "") &&
-		differs(k, was) && differs(k, booted) {
-		from := was
-		if from == "" {
-			from = booted
-		}
-		add(KernelChange, "%s", partText(Part{Name: "kernel", From: shownPart("kernel", from), To: shownPart("kernel", k)}))
-	}
-	if l, was := f.New.Parts["boot-loader"], f.Current.Parts["boot-loader"]; permanent && l != "" && was != "" && loaderKind(l) != loaderKind(was) {
-		add(BootLoader, "%s would be installed in place of %s", loaderKind(l), loaderKind(was))
-	}
-
-	if o.Action == "switch" || o.Action == "test" || o.Reboot {
-		if what := accessChanges(h, f); len(what) > 0 {
-			add(SSHChange, "%s", strings.Join(what, ", "))
-		}
-	}
 
 	if o.Action == "switch" || o.Action == "test" {
 		switch can, why := f.State.CanGuard(); {
@@ -177,7 +152,8 @@ func risks(o Options, src Source, h *Host, f *Facts) []Risk {
 	if f.NoOneShot != "" && o.Reboot && !h.rebootsAgain(f) {
 		add(NoOneShot, "%s; if the new system does not come up, somebody must choose the old one at the console", f.NoOneShot)
 	}
-	if text := unknownProfile(f); text != "" && (h.Config == nil || nixos(*h.Config)) {
+	// Of other kinds it is not known what the last deployment did.
+	if k, text := kindOf(*h.Config), unknownProfile(f); text != "" && k.Boots && k.Read != nil {
 		add(UnknownProfile, "%s", text)
 	}
 	if f.Stranger != "" {
@@ -186,7 +162,7 @@ func risks(o Options, src Source, h *Host, f *Facts) []Risk {
 	if src.Commit != "" && src.Dirty {
 		add(DirtyTree, "changes that are not committed")
 	}
-	for _, text := range lowSpace(h, f, permanent) {
+	for _, text := range lowSpace(h, f, judged, permanent) {
 		add(LowSpace, "%s", text)
 	}
 	if other := f.OtherHost; other != "" {
@@ -202,40 +178,6 @@ func risks(o Options, src Source, h *Host, f *Facts) []Risk {
 // would only be rebooted.
 func (h *Host) rebootsAgain(f *Facts) bool {
 	return h.Profile == h.System && (h.Running == h.System || f.State.Specialisation != "")
-}
-
-// differs tells whether a part is another one; unknown ("") never differs.
-func differs(a, b string) bool { return b == "" || storepath.Top(a) != storepath.Top(b) }
-
-// accessChanges says what of sshd, firewall and network would change.
-func accessChanges(h *Host, f *Facts) []string {
-	var out []string
-	names := []struct{ key, text string }{
-		{"ssh", "sshd's configuration changes"},
-		{"firewall", "the firewall changes"},
-		{"network", "the network's configuration changes"},
-	}
-	for _, n := range names {
-		was, is := f.Current.Prints[n.key], f.New.Prints[n.key]
-		switch {
-		case was == "" || was == is || !f.New.Known:
-			// Nothing was there that could be lost, or it is not known.
-		case is == "":
-			out = append(out, strings.Replace(n.text, "changes", "goes away", 1))
-		default:
-			out = append(out, n.text)
-		}
-	}
-	if h.Units == nil {
-		return out
-	}
-	if stop := accessUnits(h.Units.Stop); len(stop) > 0 {
-		out = append(out, strings.Join(stop, ", ")+" stops")
-	}
-	if changed := accessUnits(h.Units.Restart); h.Units.Estimated && len(changed) > 0 {
-		out = append(out, strings.Join(changed, ", ")+" may change")
-	}
-	return out
 }
 
 // stranger says what the host would lose that this machine does not know: neither its
@@ -286,7 +228,7 @@ func unknownProfile(f *Facts) string {
 	return fmt.Sprintf("runs %s but would boot %s, and godwit did not do that", storepath.Short(s.Current), storepath.Short(s.Profile))
 }
 
-func lowSpace(h *Host, f *Facts, permanent bool) []string {
+func lowSpace(h *Host, f *Facts, judged profile.Judgement, permanent bool) []string {
 	var out []string
 	if free, ok := f.State.Free["/nix"]; ok {
 		need, inodes, more := int64(roomNix), int64(inodesNix), ""
@@ -302,31 +244,13 @@ func lowSpace(h *Host, f *Facts, permanent bool) []string {
 			out = append(out, fmt.Sprintf("%s (room for files) are free in /nix%s", text.Count(int(free.Inodes), "inode"), more))
 		}
 	}
-	if free, ok := f.State.Free["/boot"]; ok && permanent && f.BootBytes > 0 && (changed(h, "kernel") || changed(h, "initrd")) {
+	if free, ok := f.State.Free["/boot"]; ok && permanent && judged.BootBytes > 0 {
 		switch {
-		case free.Bytes < f.BootBytes+roomBoot:
-			out = append(out, fmt.Sprintf("%s are free in /boot, kernel and initrd take %s", sizeText(free.Bytes), sizeText(f.BootBytes)))
+		case free.Bytes < judged.BootBytes+roomBoot:
+			out = append(out, fmt.Sprintf("%s are free in /boot, %s %s", sizeText(free.Bytes), judged.BootWhat, sizeText(judged.BootBytes)))
 		case free.Inodes >= 0 && free.Inodes < inodesBoot:
 			out = append(out, fmt.Sprintf("%s (room for files) are free in /boot", text.Count(int(free.Inodes), "inode")))
 		}
 	}
 	return out
-}
-
-func changed(h *Host, part string) bool {
-	return slices.ContainsFunc(h.Parts, func(p Part) bool { return p.Name == part })
-}
-
-// loaderKind makes a word of the script that installs a boot loader.
-func loaderKind(script string) string {
-	n := storepath.Name(script)
-	for _, kind := range []string{"systemd-boot", "grub", "extlinux", "lanzaboote", "lzbt", "limine", "refind", "uboot"} {
-		if strings.Contains(n, kind) {
-			if kind == "lzbt" {
-				return "lanzaboote"
-			}
-			return kind
-		}
-	}
-	return strings.TrimSuffix(strings.TrimPrefix(n, "install-"), ".sh")
 }

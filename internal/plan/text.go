@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"godwit/internal/closure"
+	"godwit/internal/profile"
 	"godwit/internal/secrets"
 	"godwit/internal/storepath"
 	"godwit/internal/ui/text"
@@ -234,7 +235,7 @@ func (p *Plan) entry(h *Host, l Layout) *entry {
 		}
 		e.more = append(e.more, restingLines(h.RestingSecrets, 8)...)
 		for _, r := range h.Risks {
-			e.risks = append(e.risks, r.line())
+			e.risks = append(e.risks, riskLine(r))
 		}
 		e.more = append(e.more, e.risks...)
 	}
@@ -244,7 +245,7 @@ func (p *Plan) entry(h *Host, l Layout) *entry {
 	return e
 }
 
-func (r Risk) line() string {
+func riskLine(r Risk) string {
 	s := "⚠ " + r.Name + ": " + r.Text
 	if r.Accepted != "" {
 		return s + " (accepted by " + r.Accepted + ")"
@@ -261,34 +262,13 @@ func (n Note) line() string {
 
 // what is the line about the system: the kernel first, then packages.
 func (h *Host) what() string {
-	var words []string
-	kernel := false
-	for _, p := range h.Parts {
-		if p.Waiting {
-			continue
-		}
-		switch p.Name {
-		case "kernel":
-			kernel = true
-			words = append(words, partText(p))
-		case "initrd":
-			if len(words) == 0 {
-				words = append(words, "initrd")
-			}
-		case "kernel-params", "boot-loader":
-			words = append(words, partText(p))
-		}
-	}
+	words := profile.Headline(h.Parts)
 	if len(words) > 0 && h.NeedReboot {
 		words[len(words)-1] += " (reboot needed to take effect)"
 	}
 	if h.Closure != nil {
 		d := *h.Closure
-		if kernel {
-			d.Changes = slices.DeleteFunc(slices.Clone(d.Changes), func(c closure.Change) bool {
-				return c.Name == "linux" || strings.HasPrefix(c.Name, "linux-") || strings.HasPrefix(c.Name, "initrd-")
-			})
-		}
+		d.Changes = slices.DeleteFunc(slices.Clone(d.Changes), func(c closure.Change) bool { return profile.Told(h.Parts, c.Name) })
 		if s := d.Short(4); s != "configuration only" && s != "no change" || len(words) == 0 {
 			words = append(words, s)
 		}
@@ -530,7 +510,7 @@ func (p *Plan) whole(b *strings.Builder, h *Host, l Layout) {
 		row("note", n.line())
 	}
 	for _, r := range h.Risks {
-		row("risk", r.line())
+		row("risk", riskLine(r))
 	}
 }
 

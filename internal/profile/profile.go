@@ -56,8 +56,16 @@ type Kind struct {
 	Lasts bool
 	// Always tells that it takes part wherever another profile of its host changes.
 	Always bool
-	// Now defines now, fits and cut, Look defines look, and Guard the others.
-	Now, Look, Guard string
+	// Now defines now, fits and cut, Guard the functions of the guard but these and look.
+	Now, Guard string
+	// Look reads what of it a host has; Read makes what was seen of the answer to its
+	// Change or Report, in whatever order, and of one that somebody made up. Without Read
+	// there is no more to see than what the guard knows.
+	Look Look
+	Read func([]Line) Seen
+	// Whose is the one of hosts that a store path was made for, by its name; "" when that
+	// does not tell. May be nil.
+	Whose func(storePath string, hosts []string) string
 	// Meaning says in words what a status of try means, with the last lines of its log.
 	Meaning func(status int, log []string) string
 	// ByHand are the words of a command that makes path run, or, with Switch and Boot,

@@ -42,7 +42,7 @@ func TestReaders(t *testing.T) {
 			_, err := activate.Preflight(ctx, h, activate.Request{Host: "web1", NewSystem: system, Action: activate.Switch})
 			return err
 		},
-		"look": func(ctx context.Context, h *ssh.Host) error { _, err := hoststate.Look(ctx, h, "web1"); return err },
+		"look": func(ctx context.Context, h *ssh.Host) error { _, err := hoststate.Look(ctx, h, hostname); return err },
 		"plan": func(ctx context.Context, h *ssh.Host) error {
 			_, err := plan.Look(ctx, h, plan.Ask{Host: "web1", System: system})
 			return err

@@ -31,7 +31,7 @@ func kind(name string) profile.Kind {
 		Actions: []profile.Action{profile.Switch, profile.Boot, profile.DryActivate},
 		Lasts:   true,
 		Now:     own(now),
-		Look:    own("custom_look() { look_plain; }"),
+		Look:    profile.Look{Guard: own("custom_look() { look_plain; }")},
 		Guard:   own(guard),
 		Meaning: profile.PlainMeaning,
 		ByHand:  func(string, profile.Action) []string { return nil },

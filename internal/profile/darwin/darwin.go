@@ -23,7 +23,7 @@ var Kind = profile.Kind{
 	Needs:   []string{"activate"},
 	Boots:   true,
 	Now:     now,
-	Look:    "darwin_look() { look_plain; }",
+	Look:    profile.Look{Guard: "darwin_look() { look_plain; }"},
 	Guard:   guard,
 	Meaning: profile.PlainMeaning,
 	ByHand: func(path string, a profile.Action) []string {

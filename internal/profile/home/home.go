@@ -22,7 +22,7 @@ var Kind = profile.Kind{
 	Needs:   []string{"activate"},
 	Lasts:   true,
 	Now:     now,
-	Look:    "home_look() { look_plain; }",
+	Look:    profile.Look{Guard: "home_look() { look_plain; }"},
 	Guard:   guard,
 	Meaning: profile.PlainMeaning,
 	ByHand: func(path string, a profile.Action) []string {

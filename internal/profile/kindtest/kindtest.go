@@ -9,11 +9,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
 	"godwit/internal/activate"
+	"godwit/internal/hostscript"
+	"godwit/internal/nar"
 	"godwit/internal/profile"
 )
 
@@ -32,6 +36,9 @@ type Fixture struct {
 	First bool
 	// NoActivation tells that nothing is run.
 	NoActivation bool
+	// Risky is sh that makes the new profile, in the folder $1, one that the kind must find
+	// the risk Risk in, beside the old one in $ROOT/old. Every kind that looks closer has it.
+	Risky, Risk string
 }
 
 // stubs stand for what the functions find on a host: nix-env and getent, and a systemd
@@ -85,6 +92,7 @@ var cases = []struct {
 			s.ends("fits not", `NEW=$ROOT/none TOPLEVEL=$ROOT/none; K_fits >/dev/null; echo $?`, "1")
 		}
 	}},
+	{name: "looks", do: (*suite).looks},
 	{name: "try and keep", do: func(s *suite) {
 		s.verb("try test", 0)
 		s.is("new", "")
@@ -188,6 +196,91 @@ var cases = []struct {
 		s.is("new", "new")
 	}},
 }
+
+// looks reads all that the kind looks at, and judges it.
+func (s *suite) looks() {
+	k := s.k
+	s.t.Helper()
+	if k.Read == nil {
+		if k.Look.Change != "" || k.Look.Report != "" || s.f.Risk != "" {
+			s.t.Errorf("nobody reads what the kind %s tells", k.Name)
+		}
+		s.told("look", k.Look.Guard)
+		return
+	}
+	if k.Look.Change == "" || k.Look.Report == "" || s.f.Risk == "" {
+		s.t.Fatalf("the kind %s reads what it does not tell, or no test makes a risk of it", k.Name)
+	}
+	s.told("look", k.Look.Guard)
+	k.Read(s.told("report", k.Look.Report)).Report()
+	all := []profile.Question{{Action: profile.Switch}, {Action: profile.Test}, {Action: profile.Boot}, {Action: profile.DryActivate}, {Action: profile.Boot, Reboot: true}}
+	for _, q := range all {
+		if j := k.Read(s.told("change", k.Look.Change)).Judge(q); len(j.Risks) > 0 || j.NeedReboot {
+			s.t.Errorf("%s of much the same: %+v", q.Action, j)
+		}
+	}
+	s.do("set -- $ROOT/new; " + s.f.Risky)
+	lines := s.told("change", k.Look.Change)
+	j := k.Read(lines).Judge(all[0])
+	if !slices.ContainsFunc(j.Risks, func(r profile.Risk) bool { return r.Name == s.f.Risk && r.Text != "" }) {
+		s.t.Errorf("no risk %s in %+v, of %q", s.f.Risk, j, lines)
+	}
+	// Whatever a host answers, in whatever order, a plan can say it.
+	made := slices.Clone(lines)
+	slices.Reverse(made)
+	for _, l := range lines {
+		made = append(made, profile.Line{Name: l.Name}, profile.Line{Name: l.Name, Value: "x"}, profile.Line{Name: l.Name, Value: l.Value + " \x1b[2J"}, profile.Line{Name: l.Value, Value: l.Name})
+	}
+	for _, answer := range [][]profile.Line{nil, lines, made} {
+		seen := k.Read(answer)
+		seen.Fetch("/nix/store/x", func(string) (nar.Tree, bool) { return nil, false })
+		seen.Fetch("/nix/store/x", func(string) (nar.Tree, bool) { return nar.Tree{}, true })
+		seen.Report()
+		for _, q := range all {
+			j := seen.Judge(q)
+			for _, r := range j.Risks {
+				if !slices.Contains(profile.Judged, r.Name) {
+					s.t.Errorf("a risk by the name %q, which nobody can accept", r.Name)
+				}
+			}
+			for _, p := range j.Parts {
+				if !slices.Contains(profile.Parts, p.Name) {
+					s.t.Errorf("a part by the name %q", p.Name)
+				}
+			}
+			if q.Action == profile.Boot && !q.Reboot && !j.Units.Empty() {
+				s.t.Errorf("%+v are touched before the next boot", j.Units)
+			}
+		}
+	}
+}
+
+// told runs a look, which leaves everything as it was, and gives what it tells.
+func (s *suite) told(name, script string) []profile.Line {
+	s.t.Helper()
+	const listing = `find . -printf '%p %y %s %l %T@\n' | sort`
+	before := s.do(listing)
+	out := s.do(s.script(`tell() { [ -z "$2" ] || printf '%s %s\n' "$1" "$2"; }
+CHECK='' DRY=1 UNITS=1
+` + script + "\nK_" + name + " 2>&1; echo end"))
+	if after := s.do(listing); after != before {
+		s.t.Errorf("%s changes the host:\n%s\nwas\n%s", name, after, before)
+	}
+	var lines []profile.Line
+	whole := false
+	for name, value := range hostscript.Answer(out, &whole) {
+		if !tellable.MatchString(name) {
+			s.t.Errorf("it tells %q %q", name, value)
+		}
+		lines = append(lines, profile.Line{Name: name, Value: value})
+	}
+	if !whole {
+		s.t.Errorf("%s does not end: %s", name, out)
+	}
+	return lines
+}
+
+var tellable = regexp.MustCompile(`^[a-z][a-z-]*$`)
 
 func (s *suite) setUp(first bool) {
 	s.do(`mkdir -p bin run/1 state home links; : >run/log`)

@@ -46,7 +46,13 @@ var Kind = profile.Kind{
 	Needs:   []string{"bin/switch-to-configuration"},
 	Boots:   true,
 	Now:     parts("now"),
-	Look:    strings.Join([]string{hostscript.Foreign, parts("switch"), hostscript.BootDefault, parts("look")}, "\n"),
+	Look: profile.Look{
+		Guard:  strings.Join([]string{hostscript.Foreign, parts("switch"), hostscript.BootDefault, parts("look")}, "\n"),
+		Change: parts("change"),
+		Report: hostscript.BootDefault + parts("report"),
+	},
+	Read:    Read,
+	Whose:   whose,
 	Guard:   parts("switch", "bootloader", "failures", "known", "turn", "guard"),
 	Meaning: Meaning,
 	ByHand: func(path string, a profile.Action) []string {

@@ -22,7 +22,7 @@ var Kind = profile.Kind{
 	Actions: []profile.Action{profile.Switch, profile.Test, profile.Boot, profile.DryActivate},
 	Always:  true, // a user that it is for may be made anew, and it goes with another system
 	Now:     now,
-	Look:    "secrets_look() { look_plain; }",
+	Look:    profile.Look{Guard: "secrets_look() { look_plain; }"},
 	Guard:   guard,
 	Meaning: profile.PlainMeaning,
 	ByHand: func(path string, a profile.Action) []string {

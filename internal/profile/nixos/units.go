@@ -1,38 +1,20 @@
-package plan
+package nixos
 
 import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"godwit/internal/profile"
 )
-
-// Units are the units that the activation would touch.
-type Units struct {
-	Stop    []string `json:"stop,omitempty"`
-	Start   []string `json:"start,omitempty"`
-	Restart []string `json:"restart,omitempty"`
-	Reload  []string `json:"reload,omitempty"`
-	// Kept are changed units that are not restarted because they say so.
-	Kept []string `json:"kept,omitempty"`
-	// Systemd tells that PID 1 re-executes itself.
-	Systemd bool `json:"systemd,omitempty"`
-	// Estimated tells that this comes from comparing unit files, because the
-	// system is not on the host; the host's own answer may differ.
-	Estimated bool `json:"estimated,omitempty"`
-}
-
-// Empty tells whether nothing is touched.
-func (u *Units) Empty() bool {
-	return u == nil || len(u.Stop)+len(u.Start)+len(u.Restart)+len(u.Reload)+len(u.Kept) == 0 && !u.Systemd
-}
 
 var wouldLine = regexp.MustCompile(`^would (NOT )?(stop|start|restart|reload) the following (?:changed )?(?:user )?units: (.+)$`)
 
-// ParseDryActivate reads what a system's own `switch-to-configuration
+// parseDryActivate reads what a system's own `switch-to-configuration
 // dry-activate` prints (both the Perl and the Rust one say it alike). A unit
 // that is stopped and started again is restarted.
-func ParseDryActivate(lines []string) *Units {
-	u := new(Units)
+func parseDryActivate(lines []string) *profile.Units {
+	u := new(profile.Units)
 	add := func(to *[]string, list string) {
 		for _, name := range strings.Split(list, ",") {
 			if name = strings.TrimSpace(name); name != "" && !slices.Contains(*to, name) {
@@ -73,11 +55,11 @@ func ParseDryActivate(lines []string) *Units {
 		stop = append(stop, name)
 	}
 	u.Stop = stop
-	u.sort()
+	sortUnits(u)
 	return u
 }
 
-func (u *Units) sort() {
+func sortUnits(u *profile.Units) {
 	for _, l := range []*[]string{&u.Stop, &u.Start, &u.Restart, &u.Reload, &u.Kept} {
 		slices.Sort(*l)
 		if len(*l) == 0 {
@@ -88,8 +70,8 @@ func (u *Units) sort() {
 
 // compareUnits estimates from the unit files of two systems, by name, what
 // would be touched. Only what names a daemon is looked at.
-func compareUnits(old, next map[string]string) *Units {
-	u := &Units{Estimated: true}
+func compareUnits(old, next map[string]string) *profile.Units {
+	u := &profile.Units{Estimated: true}
 	for name, file := range next {
 		was, ok := old[name]
 		switch {
@@ -105,7 +87,7 @@ func compareUnits(old, next map[string]string) *Units {
 			u.Stop = append(u.Stop, name)
 		}
 	}
-	u.sort()
+	sortUnits(u)
 	return u
 }
 
