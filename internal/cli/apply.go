@@ -12,17 +12,12 @@ import (
 	"godwit/internal/action"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
+	"godwit/internal/source"
 	"godwit/internal/source/all"
 )
 
 // The verbs and flags of colmena's, so that `alias colmena=godwit` keeps a person's
 // habits. They are other words for godwit's own: nothing here deploys.
-
-// goals are what colmena's apply takes, with the verb that does it.
-var goals = []struct{ word, verb string }{
-	{"build", "build"}, {"push", "push"}, {"switch", "deploy"}, {"boot", "deploy"}, {"test", "deploy"},
-	{"dry-activate", "deploy"}, {"upload-keys", "upload-secrets"}, {"keys", "upload-secrets"},
-}
 
 func newApply(a *app) *cobra.Command {
 	own := newDeploy(a)
@@ -57,11 +52,12 @@ func applyWords(f *pflag.FlagSet, args []string) ([]string, error) {
 	verb := "deploy"
 	if n := len(args); n > 0 && !all.IsPlace(args[n-1]) {
 		goal, args = args[n-1], args[:n-1]
-		i := slices.IndexFunc(goals, func(g struct{ word, verb string }) bool { return g.word == goal })
+		goals := goals()
+		i := slices.IndexFunc(goals, func(g source.Goal) bool { return g.Word == goal })
 		if i < 0 {
 			var words []string
 			for _, g := range goals {
-				words = append(words, g.word)
+				words = append(words, g.Word)
 			}
 			e := fault.New("%q is no goal: there is %s", goal, strings.Join(words[:len(words)-1], ", "))
 			if near := fleet.Nearest(goal, words); near != "" {
@@ -69,7 +65,7 @@ func applyWords(f *pflag.FlagSet, args []string) ([]string, error) {
 			}
 			return nil, e
 		}
-		verb = goals[i].verb
+		verb = goals[i].Verb
 	}
 	keys := true
 	if no, err := f.GetBool("no-keys"); err == nil && no {
@@ -194,30 +190,5 @@ func newRepl() *cobra.Command {
 				Hint("nix repl, and in it :lf . for a flake or :l ./hive.nix for a file").
 				Hint("godwit eval -E '{ nodes, pkgs, lib }: …' for one value")
 		},
-	}
-}
-
-// habitFlags are colmena's words for flags of c, and those that mean nothing here.
-// Which of c's own flags there are is known when one is set: persistent ones come late.
-func habitFlags(c *cobra.Command) {
-	f := c.Flags()
-	for _, x := range []struct{ name, flag, value string }{
-		{"build-on-target", "builder", "target"},
-		{"no-build-on-target", "builder", "auto"},
-		{"no-gzip", "compress", "off"},
-		{"no-substitutes", "no-substitute", "true"},
-		{"force-replace-unknown-profiles", "accept-risk", "unknown-profile"},
-	} {
-		f.BoolFunc(x.name, "colmena's word for --"+x.flag+"="+x.value, func(said string) error {
-			if said == "false" || c.Flag(x.flag) == nil { // without meaning for a build, say
-				return nil
-			}
-			return c.Flags().Set(x.flag, x.value)
-		})
-		_ = f.MarkHidden(x.name)
-	}
-	for _, name := range []string{"eval-node-limit", "evaluator"} {
-		f.String(name, "", "of colmena's: processes are sized by memory and processors")
-		_ = f.MarkHidden(name)
 	}
 }

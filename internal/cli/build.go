@@ -125,7 +125,7 @@ func newDeploy(a *app) *cobra.Command {
 	var rolling scheduleFlags
 	var ready readyFlags
 	var copying action.Copying
-	var habits deployRsFlags
+	var others *habits
 	var message string
 	c := &cobra.Command{
 		Use:   "deploy [DEPLOYMENT] [switch|boot|test|dry-activate] | deploy PLAN | deploy --store-path PATH --to HOST... {switch|...}",
@@ -157,7 +157,7 @@ Without a word it is switch.` + "\n" + whereHelp + exitStatusHelp,
   godwit deploy network.nix --message 'new certificates, OPS-412'`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			meaning, err := habits.settle(c, args)
+			meaning, err := others.settle(c, args)
 			if err == nil {
 				args, err = meaning.args, a.settleCopy(c, &copying)
 			}
@@ -213,7 +213,6 @@ Without a word it is switch.` + "\n" + whereHelp + exitStatusHelp,
 	c.Flags().BoolVarP(&r.Yes, "yes", "y", false, "do not ask before hosts are changed; risks still have to be accepted by name")
 	ready.flags(c)
 	copyFlags(c, &copying)
-	habitFlags(c)
 	messageFlag(c, &message)
 	c.Flags().StringVar(&a.trace, "trace", "", "write into `FILE` what each host was busy with, and when, for a browser (chrome://tracing, ui.perfetto.dev)")
 	overrideLockFlag(c, &r.OverrideLock)
@@ -235,7 +234,7 @@ Without a word it is switch.` + "\n" + whereHelp + exitStatusHelp,
 	f.BoolVar(&r.NoGuard, "no-guard", false, "activate without deadman, confirmation and rollback, as morph does")
 	f.BoolVar(&r.AskKeep, "ask-keep", false, "ask about each host whether to keep what runs there now; no, or no answer, takes it back (within --confirm-timeout, or 5 minutes)")
 	acceptFailedFlag(c, &mayFail)
-	habits.flags(c)
+	others = habitFlags(c)
 	return c
 }
 

@@ -48,6 +48,8 @@ type Dialect struct {
 	UploadSecrets bool
 	// Above says that the dialect takes Options.Above: what its own tool has flags for.
 	Above bool
+	// Habits are words of the dialect's own tool that godwit takes as well.
+	Habits Habits
 	// Kept says why a configuration is not converted to godwit's own output; nil: it is.
 	Kept func(l Location) error
 	// Empty says how a host is written down, where there is none; nil: in general words.

@@ -40,6 +40,7 @@ var Dialect = &source.Dialect{
 	Foreign:       foreign,
 	Fit:           fit,
 	UploadSecrets: true,
+	Habits:        habits,
 	Empty:         "every attribute of the hive but meta, network and defaults is a host",
 }
 

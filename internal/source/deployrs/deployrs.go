@@ -23,6 +23,7 @@ var Dialect = &source.Dialect{
 	Kinds:   []string{"deploy"},
 	Expr:    expr,
 	Above:   true,
+	Habits:  habits,
 	Setting: func(name string) string {
 		switch name {
 		case "godwit":

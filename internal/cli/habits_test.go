@@ -2,6 +2,7 @@ package cli
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,6 +11,8 @@ import (
 
 	"godwit/internal/fault"
 	"godwit/internal/shell"
+	"godwit/internal/source"
+	"godwit/internal/source/all"
 )
 
 // Flags of deploy-rs, from words to what they mean.
@@ -46,7 +49,6 @@ func TestDeployRsFlags(t *testing.T) {
 		"--fast-connection true --sudo 'doas -n -u' .#a": {args: ".#a", above: map[string]any{"fastConnection": true, "sudo": "doas -n -u"}},
 	} {
 		t.Run(line, func(t *testing.T) {
-			var o deployRsFlags
 			c := &cobra.Command{}
 			for _, name := range []string{"builder", "copy-with", "on-failure"} {
 				c.Flags().String(name, "", "")
@@ -62,15 +64,16 @@ func TestDeployRsFlags(t *testing.T) {
 					t.Errorf("deploy has no flag --%s", f.Name)
 				}
 			})
-			o.flags(c)
+			var h habits
+			h.add(c, all.Dialects[slices.IndexFunc(all.Dialects, func(d *source.Dialect) bool { return d.Name == "deploy-rs" })])
 			words, err := shell.Split(line)
 			if err != nil {
 				t.Fatal(err)
 			}
 			err = c.ParseFlags(words)
-			var m deployRsMeaning
+			var m meaning
 			if err == nil {
-				m, err = o.settle(c, c.Flags().Args())
+				m, err = h.settle(c, c.Flags().Args())
 			}
 			if want.err != "" {
 				if err == nil || !strings.Contains(err.Error(), want.err) {
@@ -94,5 +97,72 @@ func TestDeployRsFlags(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What dialects say of their tools' words is about verbs and flags that there are, and
+// no two tools mean different things by one word.
+func TestHabits(t *testing.T) {
+	root := newRoot(&app{})
+	for _, d := range all.Dialects {
+		h := d.Habits
+		for _, verb := range h.Verbs {
+			c, _, err := root.Find([]string{verb})
+			if err != nil || c.Name() != verb {
+				t.Fatalf("%s: no verb %s", d.Name, verb)
+			}
+			for _, x := range h.Flags {
+				if own := c.Flag(x.Name); own == nil || !own.Hidden || own.Usage == "" {
+					t.Errorf("%s: %s --%s is missing, or shows in help", d.Name, verb, x.Name)
+				}
+				if x.Flag != "" && c.Flag(x.Flag) == nil && root.PersistentFlags().Lookup(x.Flag) == nil && !h.LastCounts {
+					t.Errorf("%s: %s --%s means --%s, which there is not", d.Name, verb, x.Name, x.Flag)
+				}
+			}
+			for _, other := range all.Dialects {
+				for _, x := range h.Flags {
+					if other != d && slices.Contains(other.Habits.Verbs, verb) && slices.ContainsFunc(other.Habits.Flags, func(y source.Habit) bool { return y.Name == x.Name }) {
+						t.Errorf("%s and %s both have --%s", d.Name, other.Name, x.Name)
+					}
+				}
+			}
+		}
+		for _, g := range h.Goals {
+			if c, _, err := root.Find([]string{g.Verb}); err != nil || c.Name() != g.Verb {
+				t.Errorf("%s: no verb %s", d.Name, g.Verb)
+			}
+		}
+	}
+}
+
+// A dialect that nobody has heard of brings its own flags.
+func TestHabitsOfANewDialect(t *testing.T) {
+	for _, last := range []bool{false, true} {
+		d := &source.Dialect{Name: "krops", Habits: source.Habits{LastCounts: last, Flags: []source.Habit{
+			{Name: "force", Flag: "yes"}, {Name: "quiet", Flag: "progress", Values: map[string]string{"true": "plain"}}, {Name: "never", Takes: source.Text, Refused: "no", Hint: "yes"},
+		}}}
+		for line, want := range map[string]string{
+			"--quiet":                 "progress=plain",
+			"--quiet --progress live": map[bool]string{true: "progress=live", false: "--progress=live and a flag of krops's"}[last],
+			"--progress live --quiet": map[bool]string{true: "progress=plain", false: "--progress=live and a flag of krops's"}[last],
+			"--quiet=false":           "progress=",
+		} {
+			c := &cobra.Command{}
+			c.Flags().Bool("yes", false, "")
+			c.Flags().String("progress", "", "")
+			var h habits
+			h.add(c, d)
+			err := c.ParseFlags(strings.Fields(line))
+			if err == nil {
+				_, err = h.settle(c, nil)
+			}
+			got := "progress=" + c.Flags().Lookup("progress").Value.String()
+			if err != nil {
+				got = err.Error()
+			}
+			if got != want && (err == nil || !strings.Contains(got, want)) {
+				t.Errorf("%s: %q, want %q", line, got, want)
+			}
+		}
 	}
 }
