@@ -14,7 +14,6 @@ import (
 	"godwit/internal/gc"
 	"godwit/internal/host"
 	"godwit/internal/hoststate"
-	"godwit/internal/store"
 	"godwit/internal/ui/text"
 )
 
@@ -70,7 +69,7 @@ func (s *session) collect(ctx context.Context, h fleet.Host, conn host.Conn, rul
 	}
 	would := "delete " + gc.Numbers(drop)
 	if s.DryRun && len(drop) > 0 {
-		if n, ok := freeable(ctx, conn, drop, keep); ok {
+		if n, ok := gc.Freeable(ctx, deploy.HostStore(conn), drop, keep); ok {
 			would += ", about " + text.Size(n)
 		}
 	}
@@ -97,39 +96,4 @@ func collected(res gc.Collected, sc event.Scope) deploy.Outcome {
 		state = deploy.Unchanged
 	}
 	return deploy.Outcome{State: state, Detail: detail}
-}
-
-// freeable is how much only the systems in drop need. It is a guess: what else
-// is kept on the host is not looked at.
-func freeable(ctx context.Context, conn host.Conn, drop []hoststate.Generation, keep []gc.Kept) (int64, bool) {
-	if len(drop) == 0 {
-		return 0, true
-	}
-	var gone, stay []string
-	for _, g := range drop {
-		gone = append(gone, g.System)
-	}
-	for _, k := range keep {
-		stay = append(stay, k.System)
-	}
-	src := deploy.HostStore(conn)
-	all, err := store.Closure(ctx, src, gone)
-	if err != nil {
-		return 0, false
-	}
-	kept, err := store.Closure(ctx, src, stay)
-	if err != nil {
-		return 0, false
-	}
-	needed := make(map[string]bool, len(kept))
-	for _, i := range kept {
-		needed[i.Path] = true
-	}
-	var n int64
-	for _, i := range all {
-		if !needed[i.Path] {
-			n += i.NarSize
-		}
-	}
-	return n, true
 }

@@ -7,7 +7,6 @@ import (
 
 	"godwit/internal/deploy"
 	"godwit/internal/event"
-	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/history"
 )
@@ -44,20 +43,6 @@ func History(ctx context.Context, e *Env, r HistoryRequest) (*Past, error) {
 	return s.fleetHistory(ctx, r)
 }
 
-// Deployment is all that this machine remembers of one deployment, by its ID.
-func Deployment(ctx context.Context, id string) ([]history.Entry, error) {
-	db, err := history.Open(ctx, "")
-	if err != nil {
-		return nil, err
-	}
-	defer db.Close()
-	entries, err := db.Entries(ctx, history.Filter{Deployment: id, Logs: true})
-	if err == nil && len(entries) == 0 {
-		err = fault.New("no deployment %s is known here", id).Hint("godwit history DEPLOYMENT asks the hosts, and remembers what they say")
-	}
-	return entries, err
-}
-
 // localHistory reads the database alone.
 func (s *session) localHistory(ctx context.Context, r HistoryRequest) ([]history.Entry, error) {
 	db, err := history.Open(ctx, "")
@@ -76,24 +61,7 @@ func (s *session) localHistory(ctx context.Context, r HistoryRequest) ([]history
 	if err != nil {
 		return nil, err
 	}
-	return byHost(entries, append(slices.Clone(r.Where.Hosts), r.Selection.On...))
-}
-
-// byHost keeps the entries of hosts that match one of the patterns.
-func byHost(entries []history.Entry, patterns []string) ([]history.Entry, error) {
-	if len(patterns) == 0 {
-		return entries, nil
-	}
-	expr, err := fleet.ParseExpr(patterns, nil)
-	if err != nil {
-		return nil, err
-	}
-	if expr.Tags() {
-		return nil, fault.New("the history does not know which tags a host had").Hint("name hosts: --on 'web*'")
-	}
-	return slices.DeleteFunc(entries, func(e history.Entry) bool {
-		return !expr.Match(e.Host, nil)
-	}), nil
+	return history.ByHost(entries, append(slices.Clone(r.Where.Hosts), r.Selection.On...))
 }
 
 // fleetHistory asks hosts for their records and merges them with the database.
@@ -121,7 +89,7 @@ func (s *session) fleetHistory(ctx context.Context, r HistoryRequest) (*Past, er
 		if h.BuildOnly {
 			return deploy.Outcome{State: deploy.Skipped}
 		}
-		own, err := recordsOf(ctx, s.conns.Conn(h), h.Name, n)
+		own, err := history.OfHost(ctx, s.conns.Conn(h), h.Name, n)
 		mu.Lock()
 		defer mu.Unlock()
 		records = append(records, own...)
@@ -145,7 +113,7 @@ func (s *session) fleetHistory(ctx context.Context, r HistoryRequest) (*Past, er
 	if len(entries) > 0 && len(records) == len(entries) {
 		entries = history.Merge(nil, entries) // sorted
 	}
-	s.importRecords(ctx, records)
+	history.Keep(ctx, s.at.At.Key(), records)
 	out := &Past{Entries: entries}
 	for _, o := range outcomes {
 		if o.Err != nil {

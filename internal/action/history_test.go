@@ -10,17 +10,6 @@ import (
 	"godwit/internal/source/all"
 )
 
-func TestByHost(t *testing.T) {
-	entries := []history.Entry{{Host: "web1"}, {Host: "db"}, {Host: "web2"}}
-	got, err := byHost(entries, []string{"web*"})
-	if err != nil || len(got) != 2 {
-		t.Errorf("%v %v", got, err)
-	}
-	if _, err := byHost(entries, []string{"{"}); err == nil {
-		t.Error("{ is a pattern")
-	}
-}
-
 func TestHistory(t *testing.T) {
 	record := `{"id":"20261103T100412-4f2a91","action":"switch","mode":"guard","old":"` + sysA + `","new":"` + sysB + `","result":"committed","started":1762000000,"ended":1762000060,"meta":{"user":"bo"}}`
 	hosts := append(web("web", "db"), fleet.Host{Name: "image", BuildOnly: true})
@@ -33,11 +22,11 @@ func TestHistory(t *testing.T) {
 		t.Fatalf("%+v, %v", past, err)
 	}
 	// What a host said is remembered here.
-	entries, err := Deployment(t.Context(), "20261103T100412-4f2a91")
+	entries, err := history.Deployment(t.Context(), "20261103T100412-4f2a91")
 	if err != nil || len(entries) != 1 {
 		t.Errorf("%+v, %v", entries, err)
 	}
-	if _, err := Deployment(t.Context(), "other"); err == nil || !strings.Contains(err.Error(), "no deployment other is known here") {
+	if _, err := history.Deployment(t.Context(), "other"); err == nil || !strings.Contains(err.Error(), "no deployment other is known here") {
 		t.Error(err)
 	}
 	r.Local = true

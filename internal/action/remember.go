@@ -96,37 +96,6 @@ func remembered(rec *history.Recorder, o deploy.Outcome) {
 	rec.Result(r)
 }
 
-// importRecords reads the hosts' own records into the database, so that what
-// other machines did is known here, too. It is best effort.
-func (s *session) importRecords(ctx context.Context, entries []history.Entry) {
-	db, err := history.Open(ctx, "")
-	if err != nil {
-		return
-	}
-	defer db.Close()
-	own := make([]history.Entry, len(entries))
-	for i, e := range entries {
-		e.File = s.at.At.Key()
-		own[i] = e
-	}
-	_ = db.Import(ctx, own)
-}
-
-// recordsOf reads a host's own record.
-func recordsOf(ctx context.Context, conn host.Conn, name string, n int) ([]history.Entry, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	records, err := activate.History(ctx, conn, name, n)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]history.Entry, len(records))
-	for i, r := range records {
-		out[i] = history.FromRecord(name, r)
-	}
-	return out, nil
-}
-
 // meta is what the record on the host says of this run.
 func (s *session) meta() map[string]string {
 	m := map[string]string{"godwit": s.Version}
@@ -142,28 +111,13 @@ func (s *session) meta() map[string]string {
 	return m
 }
 
-// lastSeen is the newest deploy of a host that this machine knows to have ended
-// on it: what is left to say of a host that does not answer. nil: none.
+// lastSeen is history.LastSeen for the configuration of this run.
 func (s *session) lastSeen(ctx context.Context, host string) *history.Entry {
-	db, err := history.Open(ctx, "")
-	if err != nil {
-		return nil
+	file := s.at.At.Key()
+	if s.ready.Name != "" { // a store path says nothing of other deployments
+		file = ""
 	}
-	defer db.Close()
-	f := history.Filter{Hosts: []string{host}, Limit: 20}
-	if s.ready.Name == "" { // a store path says nothing of other deployments
-		f.File = s.at.At.Key()
-	}
-	entries, err := db.Entries(ctx, f)
-	if err != nil {
-		return nil
-	}
-	for _, e := range entries {
-		if !e.Ended.IsZero() && (e.Outcome == history.Changed || e.Outcome == history.RolledBack || e.Outcome == history.Unchanged) {
-			return &e
-		}
-	}
-	return nil
+	return history.LastSeen(ctx, file, host)
 }
 
 // lastText is "last deployed 3 days ago by ana"; empty when nothing is known.
@@ -216,8 +170,8 @@ func (s *session) afterwards(ctx context.Context, conn host.Conn, name string, r
 	if res.NewSystem != "" {
 		_ = deploy.ReleasePushed(ctx, conn, res.NewSystem)
 	}
-	if own, err := recordsOf(ctx, conn, name, 3); err == nil {
-		s.importRecords(ctx, own)
+	if own, err := history.OfHost(ctx, conn, name, 3); err == nil {
+		history.Keep(ctx, s.at.At.Key(), own)
 	}
 }
 

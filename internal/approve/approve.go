@@ -1,6 +1,6 @@
 // Package approve is the plan at the gate of a run: it shows what a deploy would change
 // when every host is ready for it, asks, refuses, and holds all hosts back until somebody
-// agreed.
+// agreed. A Keeper asks about each host that runs the new system.
 package approve
 
 import (

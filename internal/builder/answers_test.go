@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"godwit/internal/builder/machines"
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
@@ -45,18 +46,18 @@ $~ ssh * -- gone nix-daemon --stdio
 = 255
 `)
 	for _, c := range []struct {
-		m    Machine
+		m    machines.Machine
 		want string
 	}{
-		{Machine{URI: "ssh-ng://builder@linux-builder:2222", Key: key, HostKey: "ssh-ed25519 AAAA"}, ""},
-		{Machine{URI: "ssh://pi"}, ""},
-		{Machine{URI: "local?root=/x"}, ""},
-		{Machine{URI: "ssh-ng://refuses"}, "Permission denied (publickey)"},
-		{Machine{URI: "ssh-ng://talks"}, `something else than Nix answered: "Welcome to talks, have a nice day"`},
-		{Machine{URI: "ssh://old"}, "it speaks protocol 3.1"},
-		{Machine{URI: "ssh-ng://gone"}, "it said nothing: EOF"},
-		{Machine{URI: "ssh-ng://x", Key: filepath.Join(dir, "none")}, "its key " + filepath.Join(dir, "none") + " cannot be read"},
-		{Machine{URI: "ssh-ng://"}, "ssh-ng://"},
+		{machines.Machine{URI: "ssh-ng://builder@linux-builder:2222", Key: key, HostKey: "ssh-ed25519 AAAA"}, ""},
+		{machines.Machine{URI: "ssh://pi"}, ""},
+		{machines.Machine{URI: "local?root=/x"}, ""},
+		{machines.Machine{URI: "ssh-ng://refuses"}, "Permission denied (publickey)"},
+		{machines.Machine{URI: "ssh-ng://talks"}, `something else than Nix answered: "Welcome to talks, have a nice day"`},
+		{machines.Machine{URI: "ssh://old"}, "it speaks protocol 3.1"},
+		{machines.Machine{URI: "ssh-ng://gone"}, "it said nothing: EOF"},
+		{machines.Machine{URI: "ssh-ng://x", Key: filepath.Join(dir, "none")}, "its key " + filepath.Join(dir, "none") + " cannot be read"},
+		{machines.Machine{URI: "ssh-ng://"}, "ssh-ng://"},
 	} {
 		err := probeMachine(t.Context(), nil, c.m)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {

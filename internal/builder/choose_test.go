@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"godwit/internal/builder/machines"
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
@@ -40,14 +41,14 @@ func TestChoose(t *testing.T) {
 	linux := Capability{System: "x86_64-linux", Extra: []string{"i686-linux"}, Features: []string{"big-parallel", "kvm"}, MaxJobs: -1}
 	docker := EngineFacts{Usable: true, Name: "Docker", Arch: "aarch64"}
 	none := EngineFacts{Lines: [][2]string{{"Docker", "not installed"}, {"Podman", "not installed"}}}
-	lb := Machine{URI: "ssh-ng://linux-builder", Systems: []string{"aarch64-linux"}, Features: []string{"big-parallel"}}
+	lb := machines.Machine{URI: "ssh-ng://linux-builder", Systems: []string{"aarch64-linux"}, Features: []string{"big-parallel"}}
 	big := SSHStore{URI: "ssh://me@big", Systems: []string{"aarch64-linux", "x86_64-linux"}, Features: []string{"kvm", "big-parallel"}}
 
 	for _, c := range []struct {
 		name     string
 		here     Capability
 		needs    []Need
-		machines []Machine
+		machines []machines.Machine
 		dead     error // answer of machines
 		stores   []SSHStore
 		engine   EngineFacts
@@ -69,16 +70,16 @@ func TestChoose(t *testing.T) {
 			reason: "router needs aarch64-linux with big-parallel, which this machine (aarch64-darwin) cannot build: container aarch64-linux in Docker, native speed"},
 		{name: "emulated", here: macHere, needs: []Need{x86}, engine: docker, kind: KindContainer, builder: "container x86_64-linux", reason: "emulated (slow)"},
 		{name: "what the Mac builds comes first", here: macHere, needs: []Need{mac, arm}, engine: docker, kind: KindContainer, prepare: mac.Drvs},
-		{name: "configured builder", here: macHere, needs: []Need{arm, kernel}, machines: []Machine{lb}, engine: docker, kind: KindConfigured, reason: "a builder that Nix is configured with"},
-		{name: "configured builder is down", here: macHere, needs: []Need{arm}, machines: []Machine{lb}, dead: errors.New("connection refused"), engine: docker, kind: KindContainer},
-		{name: "configured builder lacks a feature", here: macHere, needs: []Need{arm, kvm}, machines: []Machine{lb}, stores: []SSHStore{big}, kind: KindSSH, builder: "ssh://me@big"},
-		{name: "named store", here: macHere, needs: []Need{arm, mac}, stores: []SSHStore{big}, machines: []Machine{lb}, kind: KindSSH, prepare: mac.Drvs},
+		{name: "configured builder", here: macHere, needs: []Need{arm, kernel}, machines: []machines.Machine{lb}, engine: docker, kind: KindConfigured, reason: "a builder that Nix is configured with"},
+		{name: "configured builder is down", here: macHere, needs: []Need{arm}, machines: []machines.Machine{lb}, dead: errors.New("connection refused"), engine: docker, kind: KindContainer},
+		{name: "configured builder lacks a feature", here: macHere, needs: []Need{arm, kvm}, machines: []machines.Machine{lb}, stores: []SSHStore{big}, kind: KindSSH, builder: "ssh://me@big"},
+		{name: "named store", here: macHere, needs: []Need{arm, mac}, stores: []SSHStore{big}, machines: []machines.Machine{lb}, kind: KindSSH, prepare: mac.Drvs},
 		{name: "two systems, no one builder", here: macHere, needs: []Need{arm, x86}, engine: docker, err: []string{"router: needs aarch64-linux and x86_64-linux, and nothing here can build it", "no one container"}, code: 5},
 		{name: "two systems, one here", here: linux, needs: []Need{arm, x86}, engine: EngineFacts{Usable: true, Name: "Podman", Arch: "x86_64"}, kind: KindContainer, prepare: x86.Drvs, reason: "emulated"},
 		{name: "nobody", here: linux, needs: []Need{arm}, engine: none, code: 5, err: []string{
 			"error: router: needs aarch64-linux, and nothing here can build it\n", "  this machine   x86_64-linux, i686-linux\n", "  Docker         not installed\n",
 			"router itself could: --build-on target", "hint: install Docker or Podman\n", "--builder ssh-ng://user@host"}},
-		{name: "nobody, builder down", here: macHere, needs: []Need{arm}, machines: []Machine{lb}, dead: errors.New("connection refused"), engine: none, code: 5,
+		{name: "nobody, builder down", here: macHere, needs: []Need{arm}, machines: []machines.Machine{lb}, dead: errors.New("connection refused"), engine: none, code: 5,
 			err: []string{"Nix builders   ssh-ng://linux-builder does not answer: connection refused"}},
 		{name: "no system for a container", here: macHere, needs: []Need{riscv}, engine: docker, code: 5, err: []string{"no container builds riscv64-linux"}},
 		{name: "a feature is missing here", here: Capability{System: "aarch64-linux", MaxJobs: 4}, needs: []Need{kvm}, engine: docker, code: 5, err: []string{"this machine   aarch64-linux, without kvm"}},
@@ -89,7 +90,7 @@ func TestChoose(t *testing.T) {
 			reason: "router needs x86_64-linux, which this machine (aarch64-linux) cannot build: "},
 		{name: "max-jobs 0, local", here: Capability{System: "aarch64-linux", MaxJobs: 0}, needs: []Need{arm}, wanted: "local", engine: docker, code: 5,
 			err: []string{"router: needs aarch64-linux, and this machine builds nothing itself (max-jobs = 0), and `local' was chosen", "--option max-jobs auto"}},
-		{name: "feature missing, configured builder", here: Capability{System: "aarch64-linux", MaxJobs: 4}, needs: []Need{kernel}, machines: []Machine{lb}, engine: docker, kind: KindConfigured,
+		{name: "feature missing, configured builder", here: Capability{System: "aarch64-linux", MaxJobs: 4}, needs: []Need{kernel}, machines: []machines.Machine{lb}, engine: docker, kind: KindConfigured,
 			reason: "which this machine (aarch64-linux without big-parallel) cannot build"},
 
 		{name: "command line wins", here: linux, needs: []Need{x86}, wanted: "container", buildOn: "local", engine: docker, kind: KindContainer, builder: "container x86_64-linux", reason: "command line"},
@@ -108,7 +109,7 @@ func TestChoose(t *testing.T) {
 			h := fleet.Host{Name: "router", At: fleet.Address{Host: "r"}, Platform: fleet.Platform{Name: "aarch64-linux"}, BuildOn: c.buildOn}
 			ch := &chooser{here: c.here, wanted: c.wanted, standard: c.standard, providers: providers(tooling{
 				here: c.here, machines: c.machines, stores: c.stores,
-				probe:      func(context.Context, Machine) error { return c.dead },
+				probe:      func(context.Context, machines.Machine) error { return c.dead },
 				engine:     func(context.Context) EngineFacts { return c.engine },
 				local:      func() Builder { return fake{"local", KindLocal} },
 				configured: func(u []string) Builder { return fake{strings.Join(u, ","), KindConfigured} },

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 
+	"godwit/internal/builder/machines"
 	"godwit/internal/fault"
 	"godwit/internal/nix"
 	"godwit/internal/ssh"
@@ -82,7 +83,7 @@ func NixURI(src store.Endpoint) (uri string, local bool) {
 	if src.Name == localStore(nil).Name {
 		return "", true
 	}
-	if u, err := ParseStoreURI(src.Name); err == nil && u.Remote == "" {
+	if u, err := machines.ParseStoreURI(src.Name); err == nil && u.Remote == "" {
 		return src.Name, false
 	}
 	return "", false

@@ -14,25 +14,6 @@ import (
 	"godwit/internal/ui/text/texttest"
 )
 
-// FuzzMachines reads Nix's lists of builders, and the addresses in them.
-func FuzzMachines(f *testing.F) {
-	f.Add("ssh-ng://me@a x86_64-linux,i686-linux /key 4 2 kvm,big-parallel kvm c3NoLWVkMjU1MTk= ; @/etc/nix/machines\n# x\n-")
-	f.Add("@a")
-	f.Fuzz(func(t *testing.T, s string) {
-		machines, problems := parseMachines(s, "x86_64-linux", func(string) ([]byte, error) { return []byte(s), nil }, 0)
-		if most := (mostIncluded + 1) * (len(s) + 1); len(problems) > most || len(machines) > most {
-			t.Errorf("%d machines, %d problems of %d bytes", len(machines), len(problems), len(s))
-		}
-		for _, m := range machines {
-			m.Can(Need{System: "x86_64-linux", Features: []string{"kvm"}})
-			_, _ = ParseStoreURI(m.URI)
-		}
-		if u, err := ParseStoreURI(s); err == nil && strings.HasPrefix(u.Host, "-") {
-			t.Errorf("%q: the host %q is an option of ssh", s, u.Host)
-		}
-	})
-}
-
 // speaker is a builder that says something, whatever it hears.
 type speaker struct{ io.Reader }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"godwit/internal/builder/machines"
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
@@ -51,12 +52,12 @@ func NewChooser(ctx context.Context, in Inputs) (*Chooser, error) {
 	if err != nil {
 		return nil, err
 	}
-	machines, problems := ParseMachines(config.Builders, config.System)
+	configured, problems := machines.Parse(config.Builders, config.System)
 	engines, here := &Engines{}, ThisMachine(config)
 	c := &Chooser{in: in, held: &sync.Map{}, hosts: map[string]fleet.Host{}}
 	t := tooling{
-		here: here, machines: machines, problems: problems, stores: in.Settings.SSH, hosts: c.hosts,
-		probe:      func(ctx context.Context, m Machine) error { return answersNix(ctx, in.Tool, m) },
+		here: here, machines: configured, problems: problems, stores: in.Settings.SSH, hosts: c.hosts,
+		probe:      func(ctx context.Context, m machines.Machine) error { return answersNix(ctx, in.Tool, m) },
 		engine:     func(ctx context.Context) EngineFacts { return engines.Facts(ctx, in.Settings.Engine) },
 		local:      func() Builder { return &local{tool: in.Tool, roots: in.Roots, held: c.held} },
 		configured: func(uris []string) Builder { return &local{tool: in.Tool, roots: in.Roots, via: uris} },

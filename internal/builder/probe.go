@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"godwit/internal/builder/machines"
 	"godwit/internal/crash"
 	"godwit/internal/fault"
 	"godwit/internal/nix"
@@ -255,7 +256,7 @@ func lastLine(s string) string {
 // where that fails for a reason that Nix's daemon need not share (root has keys
 // and known hosts of its own; nix-darwin's linux-builder key is root's alone),
 // by letting Nix build a trivial derivation for the builder's system.
-func answersNix(ctx context.Context, tool *nix.Tool, m Machine) error {
+func answersNix(ctx context.Context, tool *nix.Tool, m machines.Machine) error {
 	err := probeMachine(ctx, tool, m)
 	if err == nil || ctx.Err() != nil || os.Getuid() == 0 || !daemonMayDiffer(err) {
 		return err
@@ -285,7 +286,7 @@ const nixWait = 60 * time.Second
 
 // probeThroughNix builds a trivial derivation for the first system of m that
 // this machine does not build itself.
-func probeThroughNix(ctx context.Context, tool *nix.Tool, m Machine) error {
+func probeThroughNix(ctx context.Context, tool *nix.Tool, m machines.Machine) error {
 	ctx, cancel := context.WithTimeout(ctx, nixWait)
 	defer cancel()
 	config, err := tool.Config(ctx)
@@ -319,11 +320,11 @@ const machineWait = 10 * time.Second
 // program, the key and the host key that Nix would use. It is done as the
 // person who runs godwit; a Nix daemon connects as root, whose ssh may know
 // other hosts and keys.
-func probeMachine(ctx context.Context, tool *nix.Tool, m Machine) error {
+func probeMachine(ctx context.Context, tool *nix.Tool, m machines.Machine) error {
 	if !strings.HasPrefix(m.URI, "ssh") {
 		return nil // local stores and the like: Nix opens them itself
 	}
-	u, err := ParseStoreURI(m.URI)
+	u, err := machines.ParseStoreURI(m.URI)
 	if err != nil {
 		return err
 	}

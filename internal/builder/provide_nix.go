@@ -5,15 +5,16 @@ import (
 	"slices"
 	"strings"
 
+	"godwit/internal/builder/machines"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 )
 
 // configuredInNix provides the builders that Nix of this machine is configured with.
 type configuredInNix struct {
-	machines []Machine
+	machines []machines.Machine
 	problems []string // of their lines
-	probe    func(context.Context, Machine) error
+	probe    func(context.Context, machines.Machine) error
 	make     func(uris []string) Builder
 	local    *thisMachine // builds when there is nothing for them
 	memo     memo
@@ -65,7 +66,7 @@ func (p *configuredInNix) covering(ctx context.Context, needs []Need) []string {
 	for _, n := range needs {
 		found := false
 		for _, m := range p.machines {
-			if !m.Can(n) {
+			if !m.Can(n.System, n.Features) {
 				continue
 			}
 			if p.answers(ctx, m) == nil {
@@ -84,7 +85,7 @@ func (p *configuredInNix) covering(ctx context.Context, needs []Need) []string {
 }
 
 // answers says hello to a builder, once.
-func (p *configuredInNix) answers(ctx context.Context, m Machine) error {
+func (p *configuredInNix) answers(ctx context.Context, m machines.Machine) error {
 	if err, ok := p.probed[m.URI]; ok {
 		return err
 	}
@@ -104,7 +105,7 @@ func (p *configuredInNix) lines(needs []Need) []string {
 		switch {
 		case tried && err != nil:
 			out = append(out, m.URI+" does not answer: "+err.Error())
-		case len(cannot(needs, m.Can)) > 0:
+		case len(cannot(needs, func(n Need) bool { return m.Can(n.System, n.Features) })) > 0:
 			s := m.URI + " builds " + strings.Join(m.Systems, ", ")
 			if len(m.Features) > 0 {
 				s += " with " + strings.Join(m.Features, ", ")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"godwit/internal/builder/machines"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 )
@@ -62,12 +63,12 @@ func (q Question) refused(e *fault.Error) *fault.Error { return e.On(q.Host.Name
 // tooling is what makes builders, and what the providers ask: replaced in tests.
 type tooling struct {
 	here     Capability
-	machines []Machine
+	machines []machines.Machine
 	problems []string // of the machines' lines
 	stores   []SSHStore
 	hosts    map[string]fleet.Host
 
-	probe      func(context.Context, Machine) error
+	probe      func(context.Context, machines.Machine) error
 	engine     func(context.Context) EngineFacts
 	local      func() Builder
 	configured func(uris []string) Builder

@@ -1,6 +1,7 @@
 package builder
 
 import (
+	"godwit/internal/builder/machines"
 	"godwit/internal/fault"
 	"godwit/internal/settings"
 )
@@ -32,7 +33,7 @@ func SettingsFrom(all *settings.Settings) (Settings, error) {
 		s.Network = ""
 	}
 	for _, e := range b.SSH {
-		if _, err := ParseStoreURI(e.URI); err != nil {
+		if _, err := machines.ParseStoreURI(e.URI); err != nil {
 			return s, fault.New("%s: builder.ssh: %s", file, err).Because(err)
 		}
 		if len(e.Systems) == 0 {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"godwit/internal/builder/machines"
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
@@ -32,7 +33,7 @@ type sshStore struct {
 // Which of the two schemes makes no difference: derivations go there through
 // nix-store --serve and are built by nix-store --realise.
 func NewSSH(tool *nix.Tool, pool *ssh.Pool, uri string) (Builder, error) {
-	u, err := ParseStoreURI(uri)
+	u, err := machines.ParseStoreURI(uri)
 	if err != nil {
 		return nil, fault.New("%s", err).Because(err)
 	}

@@ -3,7 +3,6 @@ package builder
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -15,68 +14,12 @@ import (
 	"syscall"
 	"testing"
 
+	"godwit/internal/builder/machines"
 	"godwit/internal/fault"
 	"godwit/internal/nix"
 	"godwit/internal/settings"
 	"godwit/internal/store"
 )
-
-func TestParseMachines(t *testing.T) {
-	key := base64.StdEncoding.EncodeToString([]byte("ssh-ed25519 AAAA root@b\n"))
-	files := map[string]string{
-		"/etc/nix/machines": "# the builders\nssh-ng://builder@linux-builder aarch64-linux,x86_64-linux /etc/nix/builder_ed25519 4 1.5 kvm,big-parallel - " + key + "\n\n@more # further ones\nbad aarch64-linux - many\n",
-		"/etc/nix/more":     "pi aarch64-linux - 1 1 - gpu\n",
-	}
-	read := func(p string) ([]byte, error) {
-		if s, ok := files[p]; ok {
-			return []byte(s), nil
-		}
-		return nil, os.ErrNotExist
-	}
-	got, problems := parseMachines("@/etc/nix/machines ; big ; @/etc/nix/none\nlocal?root=/x - - 2", "aarch64-darwin", read, 0)
-	want := []Machine{
-		{URI: "ssh-ng://builder@linux-builder", Systems: []string{"aarch64-linux", "x86_64-linux"}, Key: "/etc/nix/builder_ed25519", MaxJobs: 4, SpeedFactor: 1.5, Features: []string{"kvm", "big-parallel"}, HostKey: "ssh-ed25519 AAAA root@b"},
-		{URI: "ssh://pi", Systems: []string{"aarch64-linux"}, MaxJobs: 1, SpeedFactor: 1, Mandatory: []string{"gpu"}},
-		{URI: "ssh://big", Systems: []string{"aarch64-darwin"}, MaxJobs: 1, SpeedFactor: 1},
-		{URI: "local?root=/x", Systems: []string{"aarch64-darwin"}, MaxJobs: 2, SpeedFactor: 1},
-	}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("got\n%+v\nwant\n%+v", got, want)
-	}
-	if len(problems) != 1 || !strings.Contains(problems[0], "/etc/nix/machines: builder ssh://bad: bad number of jobs") {
-		t.Errorf("problems %q", problems)
-	}
-	files["/etc/nix/more"] = "@/etc/nix/machines"
-	if _, problems = parseMachines("@/etc/nix/machines", "x", read, 0); !strings.Contains(strings.Join(problems, "\n"), "included too deeply") {
-		t.Errorf("a file that includes itself: %q", problems)
-	}
-
-	gpu := Need{System: "aarch64-linux", Features: []string{"gpu"}}
-	plain := Need{System: "aarch64-linux"}
-	if !want[1].Can(gpu) || want[1].Can(plain) || want[0].Can(gpu) || !want[0].Can(plain) || want[2].Can(plain) {
-		t.Error("features are not matched as Nix does")
-	}
-}
-
-func TestParseStoreURI(t *testing.T) {
-	for in, want := range map[string]StoreURI{
-		"ssh-ng://me@host":                         {Scheme: "ssh-ng", User: "me", Host: "host"},
-		"ssh://host:2222":                          {Scheme: "ssh", Host: "host", Port: 2222},
-		"ssh://me@[::1]:22?ssh-key=/k&max-jobs=3":  {Scheme: "ssh", User: "me", Host: "::1", Port: 22, Key: "/k"},
-		"ssh-ng://fe80::1":                         {Scheme: "ssh-ng", Host: "fe80::1"},
-		"ssh-ng://h/?remote-store=local%3Froot=/x": {Scheme: "ssh-ng", Host: "h", Remote: "local?root=/x"},
-	} {
-		want.Text = in
-		if got, err := ParseStoreURI(in); err != nil || got != want {
-			t.Errorf("%s: %+v, %v", in, got, err)
-		}
-	}
-	for _, in := range []string{"", "host", "http://host", "ssh://", "ssh://-oProxyCommand=x", "ssh://-x@h", "ssh://h:0", "ssh://h:x", "ssh://a b", "ssh://h/x"} {
-		if got, err := ParseStoreURI(in); err == nil {
-			t.Errorf("%q: no error, but %+v", in, got)
-		}
-	}
-}
 
 func TestSettingsFrom(t *testing.T) {
 	dir := t.TempDir()
@@ -205,7 +148,7 @@ func TestProbeMachine(t *testing.T) {
 	t.Setenv("NIX_CONFIG", "build-users-group =")
 	ctx := context.Background()
 	for _, uri := range []string{"ssh-ng://me@up:2222", "ssh://up"} {
-		if err := probeMachine(ctx, nil, Machine{URI: uri, HostKey: "ssh-ed25519 AAAA"}); err != nil {
+		if err := probeMachine(ctx, nil, machines.Machine{URI: uri, HostKey: "ssh-ed25519 AAAA"}); err != nil {
 			t.Errorf("%s: %v", uri, err)
 		}
 	}
@@ -216,7 +159,7 @@ func TestProbeMachine(t *testing.T) {
 	for uri, part := range map[string]string{
 		"ssh-ng://down": "Connection refused", "ssh://down": "Connection refused", "ssh-ng://talks": "hello there, friend", "ssh-ng://up?ssh-key=/nonexistent/key": "its key /nonexistent/key cannot be read",
 	} {
-		if err := probeMachine(ctx, nil, Machine{URI: uri}); err == nil || !strings.Contains(err.Error(), part) {
+		if err := probeMachine(ctx, nil, machines.Machine{URI: uri}); err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("%s: want %q in %v", uri, part, err)
 		}
 	}
@@ -225,10 +168,10 @@ func TestProbeMachine(t *testing.T) {
 func TestProbeThroughNix(t *testing.T) {
 	tool := macToolForProbe(t)
 	ctx := context.Background()
-	if err := probeThroughNix(ctx, tool, Machine{Systems: []string{"riscv64-nonesuch"}}); err == nil {
+	if err := probeThroughNix(ctx, tool, machines.Machine{Systems: []string{"riscv64-nonesuch"}}); err == nil {
 		t.Error("nobody builds that")
 	}
-	if err := probeThroughNix(ctx, tool, Machine{Systems: []string{"aarch64-darwin"}}); err == nil {
+	if err := probeThroughNix(ctx, tool, machines.Machine{Systems: []string{"aarch64-darwin"}}); err == nil {
 		t.Error("it proves nothing")
 	}
 	for text, want := range map[string]bool{"me@h: Permission denied (publickey).": true, "Host key verification failed.": true, "connect to host h port 22: Connection refused": false} {

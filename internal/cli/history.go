@@ -57,7 +57,7 @@ Deployments that changed nothing are left out; --verbose and --json show them.
 			r.Where.Hosts = append(hosts, args...)
 			return a.reporting(c.Context(), &p, func(ctx context.Context, e *action.Env, v *view) error {
 				if id != "" {
-					entries, err := action.Deployment(ctx, id)
+					entries, err := history.Deployment(ctx, id)
 					if err != nil {
 						return err
 					}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"godwit/internal/builder"
+	"godwit/internal/builder/machines"
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
@@ -184,7 +185,7 @@ func (n *NixCopy) from(src store.Endpoint, h fleet.Host) (string, *fault.Error) 
 		return "", fault.New("nix copy cannot read %s: it has no address that Nix knows, since nothing listens there", src.Name).
 			Hint("leave out --copy-with nix: godwit's own way reads it")
 	}
-	u, err := builder.ParseStoreURI(uri)
+	u, err := machines.ParseStoreURI(uri)
 	if err != nil {
 		return "", fault.New("%w", err)
 	}

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"strings"
 
-	"godwit/internal/builder"
+	"godwit/internal/builder/machines"
 	"godwit/internal/fault"
 	"godwit/internal/fleet"
 	"godwit/internal/host"
@@ -73,7 +73,7 @@ func (p *Pushers) direct(src store.Endpoint, h fleet.Host) *store.Direct {
 	if p.Builders == nil || there == nil || p.Direct == DirectOff || p.Direct == "" {
 		return nil
 	}
-	u, err := builder.ParseStoreURI(src.Name)
+	u, err := machines.ParseStoreURI(src.Name)
 	if err != nil || u.Key != "" || u.Remote != "" {
 		return nil
 	}

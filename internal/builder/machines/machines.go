@@ -1,4 +1,6 @@
-package builder
+// Package machines reads how Nix names the machines that build for it: the entries of its
+// setting `builders`, and the addresses of ssh stores.
+package machines
 
 import (
 	"encoding/base64"
@@ -26,31 +28,31 @@ type Machine struct {
 	HostKey     string   // the public host key line, decoded
 }
 
-// Can tells whether Nix would give n to the machine (machines.cc:
-// systemSupported, allSupported, mandatoryMet).
-func (m Machine) Can(n Need) bool {
-	if n.System != "builtin" && !slices.Contains(m.Systems, n.System) {
+// Can tells whether Nix would give the machine what is for a system and asks for features
+// (machines.cc: systemSupported, allSupported, mandatoryMet).
+func (m Machine) Can(system string, features []string) bool {
+	if system != "builtin" && !slices.Contains(m.Systems, system) {
 		return false
 	}
-	for _, f := range n.Features {
+	for _, f := range features {
 		if !slices.Contains(m.Features, f) && !slices.Contains(m.Mandatory, f) {
 			return false
 		}
 	}
 	for _, f := range m.Mandatory {
-		if !slices.Contains(n.Features, f) {
+		if !slices.Contains(features, f) {
 			return false
 		}
 	}
 	return true
 }
 
-// ParseMachines reads the value of the `builders` setting: entries separated by
+// Parse reads the value of the `builders` setting: entries separated by
 // newlines or ";", "#" comments, "@file" includes (a missing file is nothing).
 // Fields as in Nix's manual, "Remote builds"; "-" is the default. Entries that
 // cannot be read are reported and left out.
-func ParseMachines(setting, localSystem string) (machines []Machine, problems []string) {
-	return parseMachines(setting, localSystem, func(file string) ([]byte, error) { return regular.Read(file, 1<<20) }, 0)
+func Parse(setting, localSystem string) (machines []Machine, problems []string) {
+	return parse(setting, localSystem, func(file string) ([]byte, error) { return regular.Read(file, 1<<20) }, 0)
 }
 
 var errTooMany = fmt.Errorf("more than %d files of builders are included", mostIncluded)
@@ -59,7 +61,7 @@ var errTooMany = fmt.Errorf("more than %d files of builders are included", mostI
 // each other double with every level.
 const mostIncluded = 50
 
-func parseMachines(setting, localSystem string, read func(string) ([]byte, error), depth int) (machines []Machine, problems []string) {
+func parse(setting, localSystem string, read func(string) ([]byte, error), depth int) (machines []Machine, problems []string) {
 	if depth == 0 {
 		given, n := read, 0
 		read = func(file string) ([]byte, error) {
@@ -90,7 +92,7 @@ func parseMachines(setting, localSystem string, read func(string) ([]byte, error
 			default:
 				// Inside a file only lines separate entries.
 				for _, l := range strings.Split(string(data), "\n") {
-					ms, ps := parseMachines(l, localSystem, func(p string) ([]byte, error) {
+					ms, ps := parse(l, localSystem, func(p string) ([]byte, error) {
 						if !filepath.IsAbs(p) {
 							p = filepath.Join(filepath.Dir(file), p)
 						}
@@ -109,7 +111,7 @@ func parseMachines(setting, localSystem string, read func(string) ([]byte, error
 			}
 			continue
 		}
-		m, err := parseMachine(line, localSystem)
+		m, err := parseOne(line, localSystem)
 		if err != nil {
 			problems = append(problems, err.Error())
 			continue
@@ -119,7 +121,7 @@ func parseMachines(setting, localSystem string, read func(string) ([]byte, error
 	return machines, problems
 }
 
-func parseMachine(line, localSystem string) (Machine, error) {
+func parseOne(line, localSystem string) (Machine, error) {
 	f := strings.Fields(line)
 	get := func(i int) string {
 		if i < len(f) && f[i] != "-" {
