@@ -74,7 +74,7 @@ func TestDeploy(t *testing.T) {
 				{Want: `^nix-store --serve$`, Again: true, EitherWay: true, Serve: dst.Serve},
 				{Want: `/nix/var/nix/godwit-copying /nix/store`, Root: true, Again: true, Out: "free 1000000000 1000000\n"},
 				{Want: `(?s)sync -f /nix/store`, Root: true, Again: true},
-				{Want: `(?s)^\{\nNEW='` + top, Root: true, Again: true, Out: "sys cur " + sysB + "\n" + kernel("cur", "6.6") + "sys booted " + sysB + "\n" + kernel("booted", "6.6") + "sys new " + top + "\n" + c.new + "end\n"},
+				{Want: `(?s)^\{\nSTATE=/var/lib/godwit\n.*\nNEW='` + top, Root: true, Again: true, Out: "sys cur " + sysB + "\n" + kernel("cur", "6.6") + "sys booted " + sysB + "\n" + kernel("booted", "6.6") + "sys new " + top + "\n" + c.new + "end\n"},
 				{Want: `^rm -f "\$1"|readlink "\$2"`, Root: true, Again: true},
 			}
 			if c.changes {

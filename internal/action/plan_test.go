@@ -25,7 +25,7 @@ import (
 func planned(t *testing.T, src, dst *storetest.Store, top string) (*Env, *seen) {
 	calls := []hosttest.Call{
 		{Want: `^nix-store --serve$`, Again: true, EitherWay: true, Serve: dst.Serve},
-		{Want: `(?s)^\{\nNEW='` + top, Root: true, Again: true, Out: "sys cur " + sysB + "\nsys booted " + sysB + "\nsys new " + top + "\nend\n"},
+		{Want: `(?s)^\{\nSTATE=/var/lib/godwit\n.*\nNEW='` + top, Root: true, Again: true, Out: "sys cur " + sysB + "\nsys booted " + sysB + "\nsys new " + top + "\nend\n"},
 		{Want: `(?s)^# shellcheck shell=sh\n# rests.sh `, Root: true, Again: true, Out: "running \nkept \nend\n"},
 	}
 	h := machine{generations: []string{sysA, sysB}, more: calls}.on(t, "web").Greets(sysB + "\n" + sysB)
