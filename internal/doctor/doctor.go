@@ -219,14 +219,15 @@ func room() []Finding {
 // the order of the history depend on it.
 const clockOff = 30 * time.Second
 
-// Ask asks a host, and judges what it says. One without NixOS is asked for its profiles alone.
+// Ask asks a host, and judges what it says. One whose system tells nothing of the machine is
+// asked for its profiles alone.
 func Ask(ctx context.Context, conn host.Conn, h fleet.Host) []Finding {
 	asked := time.Now()
 	var facts hoststate.Facts
 	var err error
-	nixos := len(h.Profiles) == 0 || h.Main().Kind == fleet.NixOS
-	if nixos {
-		facts, err = hoststate.Look(ctx, conn, h.Name)
+	reports := hoststate.Reports(h)
+	if reports {
+		facts, err = hoststate.Look(ctx, conn, h)
 	} else if facts, err = hoststate.LookProfiles(ctx, conn, h.Name, activate.Known(h)); err == nil {
 		facts.Clock = clock(ctx, conn)
 	}
@@ -234,7 +235,7 @@ func Ask(ctx context.Context, conn host.Conn, h fleet.Host) []Finding {
 		return []Finding{NoAnswer(h.Name, err)}
 	}
 	asked = asked.Add(time.Since(asked) / 2)
-	if !nixos {
+	if !reports {
 		return Host(h, facts, asked, nil, nil)
 	}
 	loader, err := reboot.Probe(ctx, conn, h.Name)
