@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"godwit/internal/bounded"
 	"godwit/internal/crash"
@@ -102,7 +103,7 @@ func (t *Tool) Eval(ctx context.Context, e Evaluation) ([]byte, error) {
 	out := bounded.NewBuffer("the value of the expression", mostPrinted).OnFull(func() { _ = cmd.Cancel() })
 	cmd.Stdout = out
 	w := watch{scope: func() event.Scope { return e.Scope }, once: t.once}
-	err := w.run(cmd)
+	err := w.run(cmd, nil)
 	if full := out.Err(); full != nil {
 		err = full
 	}
@@ -148,6 +149,9 @@ type Each struct {
 	Aside string
 	Saw   func(line string) error
 	File  func(path string)
+	// Began takes the text of each activity that Nix tells of, such as a copy to the
+	// store, in the order of Saw; it is called like it.
+	Began func(text string) error
 	// Again, when set, is asked whether the failure of a name is not the last word. Then
 	// nothing is said of it, and Failed is not called. said is all that Nix said; name is
 	// "" for an error that concerns all names.
@@ -155,6 +159,10 @@ type Each struct {
 	// Failed takes the error of one name that cannot be evaluated, however it
 	// fails; the others go on. It is called like Got.
 	Failed func(name string, err error)
+
+	// Of tests: a machine of so many cores, and what takes the place of its memory.
+	cores int
+	gauge func(p *pool, begin int) *gauge
 }
 
 // Evaluation of each name is bracketed by two lines that builtins.trace writes:
@@ -194,6 +202,10 @@ type piece struct {
 	busy   bool
 	system string
 	said   string // by the process that failed last
+	alone  bool   // there is to be no other process beside it
+	pid    int    // of the process; 0: there is none
+	held   uint64 // most memory of the process, as far as it was measured
+	want   bool   // the process was ended for want of memory
 }
 
 type pool struct {
@@ -202,7 +214,10 @@ type pool struct {
 	args   map[string][]string // by system
 	heap   uint64              // GC_INITIAL_HEAP_SIZE of each process, 0: leave it to Nix
 	mu     sync.Mutex
+	turn   *sync.Cond // of mu: something to do, or room to do it, may be there
+	gauge  *gauge
 	wait   []*piece // not begun
+	alone  []*piece // one name each that took too much memory in company
 	active []*piece
 	led    bool          // a process is to evaluate the lead, or did
 	begin  chan struct{} // closed when all processes may begin
@@ -224,6 +239,7 @@ func (t *Tool) EvalEach(ctx context.Context, e Each) error {
 		return nil
 	}
 	p := &pool{t: t, e: e, args: map[string][]string{}, begin: make(chan struct{})}
+	p.turn = sync.NewCond(&p.mu)
 	if e.Lead == nil {
 		close(p.begin)
 	}
@@ -246,11 +262,18 @@ func (t *Tool) EvalEach(ctx context.Context, e Each) error {
 		bySystem[s] = append(bySystem[s], n)
 	}
 
-	workers, heap := plan(len(e.Names), e.Workers, resources())
+	res := resources()
+	if e.cores > 0 {
+		res.cores = e.cores
+	}
+	workers, begin, heap := plan(len(e.Names), e.Workers, res)
+	if p.gauge = newGauge(begin, res.free); e.gauge != nil {
+		p.gauge = e.gauge(p, begin)
+	}
 	if os.Getenv("GC_INITIAL_HEAP_SIZE") == "" {
 		p.heap = heap
 	}
-	size := (len(e.Names) + workers - 1) / workers
+	size := (len(e.Names) + begin - 1) / begin
 	for _, s := range systems {
 		for names := bySystem[s]; len(names) > 0; {
 			n := min(size, len(names))
@@ -268,11 +291,17 @@ func (t *Tool) EvalEach(ctx context.Context, e Each) error {
 		}()
 	}()
 	var wg sync.WaitGroup
+	over := make(chan struct{})
+	defer close(over)
+	go func() {
+		defer crash.Catch()
+		p.observe(ctx, over)
+	}()
 	for range workers {
 		wg.Go(func() {
 			defer crash.Catch()
 			for {
-				w := p.next()
+				w := p.next(ctx)
 				if w == nil {
 					return
 				}
@@ -281,6 +310,7 @@ func (t *Tool) EvalEach(ctx context.Context, e Each) error {
 					if p.broken == nil {
 						p.broken = err
 					}
+					p.turn.Broadcast()
 					p.mu.Unlock()
 					cancel()
 					return
@@ -289,38 +319,90 @@ func (t *Tool) EvalEach(ctx context.Context, e Each) error {
 		})
 	}
 	wg.Wait()
+	if p.broken == nil {
+		p.broken = ctx.Err()
+	}
 	return p.broken
 }
 
-// next gives a worker something to do: a piece that nobody began, or the second
-// half of what is left of the longest piece; nil when all is being done.
-func (p *pool) next() *piece {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.broken != nil {
-		return nil
-	}
-	if len(p.wait) > 0 {
-		w := p.wait[0]
-		p.wait = p.wait[1:]
-		p.active = append(p.active, w)
-		return w
-	}
-	var victim *piece
-	for _, a := range p.active {
-		if left(a) >= 2 && (victim == nil || left(a) > left(victim)) {
-			victim = a
+// observe looks at memory as long as evaluation goes on. Where it is about to run out, the
+// process that took most is ended, and its host is evaluated alone in the end.
+func (p *pool) observe(ctx context.Context, over <-chan struct{}) {
+	tick := time.NewTicker(gaugeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		case <-over:
+			return
+		}
+		p.mu.Lock()
+		if len(p.active) > 1 && p.gauge.short() {
+			var most *piece
+			for _, w := range p.active {
+				if w.busy && w.pid > 0 && (most == nil || p.gauge.taken(w) > p.gauge.taken(most)) {
+					most = w
+				}
+			}
+			if most != nil && !most.want {
+				most.want = true
+				_ = syscall.Kill(-most.pid, syscall.SIGKILL)
+			}
+		}
+		p.turn.Broadcast()
+		p.mu.Unlock()
+		if ctx.Err() != nil {
+			return
 		}
 	}
-	if victim == nil {
-		return nil
+}
+
+// next gives a worker something to do, as soon as there is memory for it: a piece that
+// nobody began, or the second half of what is left of the longest piece, or in the end one
+// that is to be alone; nil when all is being done.
+func (p *pool) next(ctx context.Context) *piece {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		if p.broken != nil || ctx.Err() != nil {
+			return nil
+		}
+		n := len(p.active)
+		inCompany := !slices.ContainsFunc(p.active, func(a *piece) bool { return a.alone }) && p.gauge.room(p.active, true)
+		switch {
+		case len(p.wait) > 0 && inCompany:
+			w := p.wait[0]
+			p.wait = p.wait[1:]
+			p.active = append(p.active, w)
+			return w
+		case len(p.wait) > 0:
+		case len(p.alone) > 0 && n == 0:
+			w := p.alone[0]
+			p.alone = p.alone[1:]
+			p.active = append(p.active, w)
+			return w
+		default:
+			var victim *piece
+			for _, a := range p.active {
+				if left(a) >= 2 && (victim == nil || left(a) > left(victim)) {
+					victim = a
+				}
+			}
+			switch {
+			case victim != nil && inCompany:
+				cut := victim.end - (left(victim)+1)/2
+				names := victim.names[cut:victim.end]
+				w := &piece{names: names, end: len(names), system: victim.system}
+				victim.end = cut
+				p.active = append(p.active, w)
+				return w
+			case victim == nil && len(p.alone) == 0:
+				return nil
+			}
+		}
+		p.turn.Wait()
 	}
-	cut := victim.end - (left(victim)+1)/2
-	names := victim.names[cut:victim.end]
-	w := &piece{names: names, end: len(names), system: victim.system}
-	victim.end = cut
-	p.active = append(p.active, w)
-	return w
 }
 
 // left is how many names of a piece have not been begun.
@@ -337,9 +419,9 @@ func (p *pool) work(ctx context.Context, w *piece) error {
 	defer func() {
 		p.mu.Lock()
 		p.active = slices.DeleteFunc(p.active, func(a *piece) bool { return a == w })
+		p.turn.Broadcast()
 		p.mu.Unlock()
 	}()
-	killed := 0
 	for {
 		p.mu.Lock()
 		done := w.at >= w.end
@@ -348,6 +430,16 @@ func (p *pool) work(ctx context.Context, w *piece) error {
 			return nil
 		}
 		err := p.process(ctx, w)
+		p.mu.Lock()
+		w.pid, w.held, w.want = 0, 0, false
+		p.mu.Unlock()
+		if errors.Is(err, errRoom) {
+			p.mu.Lock()
+			p.wait = append(p.wait, &piece{names: w.names[w.at:w.end], end: w.end - w.at, system: w.system})
+			w.end = w.at
+			p.mu.Unlock()
+			return nil
+		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -363,15 +455,16 @@ func (p *pool) work(ctx context.Context, w *piece) error {
 		if busy {
 			name = w.names[w.at]
 		}
-		company := len(p.active) > 1 || w.at > 0 // that may be why memory ran out
-		p.mu.Unlock()
-		if outOfMemory(err) && killed == 0 && company {
-			killed++ // once more, in a fresh process and with less company
-			p.mu.Lock()
+		company := len(p.active) > 1 || w.at > 0             // that may be why memory ran out
+		if outOfMemory(err) && busy && !w.alone && company { // once more, in a fresh process and without company
 			w.busy = false
+			p.alone = append(p.alone, &piece{names: []string{name}, end: 1, system: w.system, alone: true})
+			w.at++
 			p.mu.Unlock()
+			event.On(p.e.Sink, name, event.StepEvaluate).Note("there is not enough memory for it beside others: it is evaluated alone in the end")
 			continue
 		}
+		p.mu.Unlock()
 		if p.e.Again != nil && p.e.Again(name, w.said) && busy {
 			p.mu.Lock()
 			w.busy = false
@@ -399,6 +492,9 @@ func (p *pool) work(ctx context.Context, w *piece) error {
 		event.On(p.e.Sink, name, event.StepEvaluate).End("", err)
 	}
 }
+
+// errRoom says that a process was ended before its next name, for want of memory.
+var errRoom = errors.New("no memory for the next name")
 
 // gotError marks an error of the caller's own.
 type gotError struct{ err error }
@@ -440,9 +536,23 @@ func (p *pool) process(ctx context.Context, w *piece) error {
 	}}
 
 	var gotErr error
-	cut := false
+	cut, full := false, false
 	finished := make(chan struct{}) // closed when the last name is done
 	current := ""
+	told := func(take func(string) error) func(string) {
+		if take == nil {
+			return nil
+		}
+		return func(line string) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if gotErr == nil {
+				if gotErr = take(line); gotErr != nil {
+					stop()
+				}
+			}
+		}
+	}
 	var on watch
 	on = watch{
 		mark: mark,
@@ -451,16 +561,9 @@ func (p *pool) process(ctx context.Context, w *piece) error {
 		},
 		once:  p.t.once,
 		aside: p.e.Aside,
-		saw: func(line string) {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			if gotErr == nil {
-				if gotErr = p.e.Saw(line); gotErr != nil {
-					stop()
-				}
-			}
-		},
-		file: p.file(),
+		saw:   told(p.e.Saw),
+		began: told(p.e.Began),
+		file:  p.file(),
 		marked: func(line string) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
@@ -473,7 +576,12 @@ func (p *pool) process(ctx context.Context, w *piece) error {
 				stop()
 				return
 			}
-			if on.over {
+			if on.over || full {
+				return
+			}
+			if word == "begin" && !w.alone && w.held > 0 && !p.gauge.room(p.active, false) {
+				full = true
+				stop()
 				return
 			}
 			switch word {
@@ -494,6 +602,8 @@ func (p *pool) process(ctx context.Context, w *piece) error {
 				}
 				w.busy = false
 				w.at++
+				p.gauge.measured(w)
+				p.turn.Broadcast()
 				name := current
 				value := strings.TrimPrefix(rest, name+" ")
 				current = ""
@@ -524,7 +634,11 @@ func (p *pool) process(ctx context.Context, w *piece) error {
 	p.procs.Go(func() {
 		defer crash.Catch()
 		defer stop()
-		ended <- on.run(cmd)
+		ended <- on.run(cmd, func() {
+			p.mu.Lock()
+			w.pid = cmd.Process.Pid
+			p.mu.Unlock()
+		})
 	})
 	var err error
 	select {
@@ -538,6 +652,8 @@ func (p *pool) process(ctx context.Context, w *piece) error {
 	switch {
 	case gotErr != nil:
 		return &gotError{gotErr}
+	case full:
+		return errRoom
 	case cut:
 		return nil
 	case err != nil:
@@ -615,6 +731,7 @@ type watch struct {
 	// aside begins traced lines for saw, and file takes evaluated files, of -v; nil: there are none.
 	aside string
 	saw   func(line string)
+	began func(text string)
 	file  func(path string)
 
 	over        bool     // nothing but marks is of interest any more
@@ -623,13 +740,17 @@ type watch struct {
 	tail        []string // the last lines outside Nix's own log
 }
 
-func (w *watch) run(cmd *exec.Cmd) error {
+// run runs a process to its end, and tells when it is there.
+func (w *watch) run(cmd *exec.Cmd, started func()) error {
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return err
 	}
 	if err := cmd.Start(); err != nil {
 		return err
+	}
+	if started != nil {
+		started()
 	}
 	lines := bounded.NewLines(stderr, "a line of Nix's log", mostLine)
 	for lines.Next() {
@@ -669,6 +790,9 @@ func (w *watch) line(line []byte) {
 		w.other(m.Text)
 		return
 	case nixlog.Start:
+		if w.began != nil && m.Text != "" {
+			w.began(m.Text)
+		}
 		if m.Text != "" && m.Level <= nixlog.LevelInfo && !w.over { // downloads and builds in the midst of evaluation
 			w.scope().Emit(event.Event{Kind: event.Progress, Text: text.OneLine(text.Strip(m.Text))})
 		}

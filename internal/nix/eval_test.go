@@ -328,7 +328,10 @@ func TestPlan(t *testing.T) {
 		{10, 0, machine{8, 0}, 8, false},
 		{10, 1, machine{8, 64 << 30}, 1, true},
 	} {
-		w, heap := plan(c.hosts, c.limit, c.m)
+		most, w, heap := plan(c.hosts, c.limit, c.m)
+		if want := min(c.m.cores, c.hosts); c.limit == 0 && most != want {
+			t.Errorf("%+v: at most %d workers", c, most)
+		}
 		if w != c.workers || heap > 0 != c.heap || uint64(w)*heap > c.m.free/4 && heap > 0 {
 			t.Errorf("%+v: %d workers, heap %d", c, w, heap)
 		}
