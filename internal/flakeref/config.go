@@ -160,7 +160,11 @@ func ReadTrust() (*Trust, error) {
 	dir := os.Getenv("NIX_DATA_HOME") // of Nix since 2.25
 	if dir == "" {
 		if dir = os.Getenv("XDG_DATA_HOME"); dir == "" {
-			dir = filepath.Join(os.Getenv("HOME"), ".local", "share")
+			home, err := os.UserHomeDir()
+			if err != nil {
+				return nil, fault.New("cannot find Nix's list of trusted settings: %s", err).Because(err)
+			}
+			dir = filepath.Join(home, ".local", "share")
 		}
 		dir = filepath.Join(dir, "nix")
 	}
