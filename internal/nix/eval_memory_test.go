@@ -25,16 +25,17 @@ func TestEvalEachMemory(t *testing.T) {
 		host  float64 // of a process with its first host
 		more  float64 // of each further one
 		heavy float64 // of the host n5
-		slow  string  // hosts that take a second
+		slow  string  // hosts that take longer
+		depth int     // 20 is about a second
 		begin int     // processes before anything was measured
 		least int     // of processes that were seen at once later on
 		most  int
 	}{
-		{name: "small hosts, more processes", free: 4, host: 0.2, more: 0.01, slow: `"n4" "n5" "n6" "n7" "n12" "n13" "n14" "n15"`, begin: 2, least: 3, most: 4},
+		{name: "small hosts, more processes", free: 4, host: 0.2, more: 0.01, slow: `"n4" "n5" "n6" "n7" "n12" "n13" "n14" "n15"`, depth: 17, begin: 2, least: 3, most: 4},
 		{name: "large hosts, fewer processes", free: 4, host: 3, more: 0.1, begin: 2, least: 1, most: 1},
 		{name: "growing hosts", free: 4, host: 0.5, more: 0.9, begin: 2, least: 1, most: 3},
-		{name: "one that needs too much while others are at theirs", free: 4, host: 0.2, more: 0.01, heavy: 3.9, slow: `"n1" "n5" "n9" "n13"`, begin: 4, least: 2, most: 4},
-		{name: "not known", slow: `"n1" "n5" "n9"`, begin: 4, least: 2, most: 4},
+		{name: "one that needs too much while others are at theirs", free: 4, host: 0.2, more: 0.01, heavy: 3.9, slow: `"n1" "n5" "n9" "n13"`, depth: 20, begin: 4, least: 2, most: 4},
+		{name: "not known", slow: `"n1" "n5" "n9"`, depth: 17, begin: 4, least: 2, most: 4},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -59,7 +60,7 @@ func TestEvalEachMemory(t *testing.T) {
 			}
 			e := Each{
 				Names: names,
-				Expr:  `name: let f = n: if n == 0 then 0 else f (n - 1) + f (n - 1); in builtins.seq (f (if builtins.elem name [ ` + c.slow + ` ] then 20 else 14)) name`,
+				Expr:  `name: let f = n: if n == 0 then 0 else f (n - 1) + f (n - 1); in builtins.seq (f (if builtins.elem name [ ` + c.slow + ` ] then ` + fmt.Sprint(c.depth) + ` else 12)) name`,
 				Sink: event.SinkFunc(func(ev event.Event) {
 					mu.Lock()
 					defer mu.Unlock()
