@@ -22,7 +22,7 @@ var scriptFiles embed.FS
 // between them the kinds of this deployment's profiles. main.sh is last: it runs a verb.
 var (
 	supervisor  = []string{"systemd-look", "systemd"}
-	targetParts = []string{"common", "profiles", "owner", "link", "baseline", "lease", "apply", "rollback", "attempts", "commit", "repair", "recover", "plain", "follow", "finish", "launch", "mac", "launchd", "main"}
+	targetParts = []string{"common", "profiles", "owner", "link", "baseline", "lease", "apply", "rollback", "attempts", "commit", "repair", "recover", "beside", "plain", "follow", "finish", "launch", "mac", "launchd", "main"}
 )
 
 func part(name string) string {
@@ -119,6 +119,11 @@ func (p places) attachScript(id, verb, a1, a2 string) (string, error) {
 // armScript takes the lock, writes the deployment's folder, sets the deadman
 // and starts the activation.
 func (p places) armScript(v hostscript.Variables, of []profile.Kind, metaJSON string, ignore []string) (string, error) {
+	return p.laysScript(v, of, metaJSON, ignore, "arm")
+}
+
+// laysScript is a part that lays a folder with run.sh in it.
+func (p places) laysScript(v hostscript.Variables, of []profile.Kind, metaJSON string, ignore []string, name string) (string, error) {
 	for k, value := range p.variables() {
 		v[k] = value
 	}
@@ -130,12 +135,24 @@ func (p places) armScript(v hostscript.Variables, of []profile.Kind, metaJSON st
 	v["RUN_SH"] = base64.StdEncoding.EncodeToString([]byte(target))
 	v["RUN_SH_SIZE"] = strconv.Itoa(len(target))
 	head, err := v.Text()
-	return hostscript.Compound(head, part("places"), hostscript.Uptime, hostscript.RoomOf, part("room"), part("owner"), part("lay"), part("systemd-look"), ofKinds(of, nowOf), part("mac"), part("arm")), err
+	return hostscript.Compound(head, part("places"), hostscript.Uptime, hostscript.RoomOf, part("room"), part("owner"), part("lay"), part("systemd-look"), ofKinds(of, nowOf), part("mac"), part(name)), err
+}
+
+// besideScript lays the folder of profiles that go with a system which is booted once.
+func (p places) besideScript(v hostscript.Variables, of []profile.Kind, metaJSON string) (string, error) {
+	var always []string
+	for _, k := range kinds.All() {
+		if k.Always {
+			always = append(always, k.Name)
+		}
+	}
+	v["ALWAYS"] = strings.Join(always, " ")
+	return p.laysScript(v, of, metaJSON, nil, "beside-lay")
 }
 
 // KindScript is what the functions of a kind run among, without a deployment: for the
 // suite of the kinds.
 func KindScript(k profile.Kind) string {
-	parts := append([]string{hostscript.Uptime, part("lay"), k.Look.Guard, k.Now, k.Guard}, partsOf([]string{"systemd-look", "common", "profiles", "owner", "link", "baseline", "repair", "recover", "finish"})...)
+	parts := append([]string{hostscript.Uptime, part("lay"), k.Look.Guard, k.Now, k.Guard}, partsOf([]string{"systemd-look", "common", "profiles", "owner", "link", "baseline", "apply", "commit", "repair", "recover", "beside", "finish"})...)
 	return strings.Join(parts, "\n")
 }

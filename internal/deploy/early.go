@@ -84,7 +84,7 @@ func (r *Run) deliver(ctx context.Context, j Job, m *product, secret bool) (runn
 		return false
 	}
 	if r.Goal == GoalActivate {
-		if m.err = r.oneBoot(h); m.err != nil {
+		if m.err = r.boots(h); m.err != nil {
 			return false
 		}
 	}

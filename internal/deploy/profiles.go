@@ -64,21 +64,44 @@ func loads(h fleet.Host, from []store.Endpoint) []load {
 	return out
 }
 
-// oneBoot refuses to reboot hosts of which more than a system is deployed.
-func (r *Run) oneBoot(h fleet.Host) error {
-	if !r.Reboot || activate.Plain(h) {
+// boots refuses to reboot hosts for profiles of which none is a system that boots.
+func (r *Run) boots(h fleet.Host) error {
+	if !r.Reboot || activate.Plain(h) || slices.ContainsFunc(h.Profiles, func(p fleet.Profile) bool { return p.Kind == fleet.NixOS }) {
 		return nil
 	}
-	return fault.New("--reboot boots one system, and the host has the profiles %s", strings.Join(names(h), ", ")).On(h.Name).
+	return fault.New("--reboot boots a system, and the host has the profiles %s alone", strings.Join(names(h), ", ")).On(h.Name).
 		Hint("deploy it without --reboot, and reboot it afterwards: godwit exec --on %s -- systemctl reboot", h.Name)
+}
+
+// withBoot is a host with those of its profiles that a boot brings with it, or with the others.
+func withBoot(h fleet.Host, bring bool) fleet.Host {
+	h.Profiles = slices.DeleteFunc(slices.Clone(h.Profiles), func(p fleet.Profile) bool {
+		return bring != (p.Kind == fleet.NixOS || p.Kind == fleet.Secrets)
+	})
+	return h
+}
+
+// at is a host with its profiles at other paths; those that have none are left out.
+func at(h fleet.Host, path func(fleet.Profile) string) fleet.Host {
+	var left []fleet.Profile
+	for _, p := range h.Profiles {
+		if p.Path = path(p); p.Path != "" {
+			left = append(left, p)
+		}
+	}
+	h.Profiles = left
+	return h
 }
 
 // before are the profiles as they were before a deployment that ended well; none for a
 // plain host.
-func (o Outcome) before(h fleet.Host) []activate.Change {
+func (o Outcome) before(h fleet.Host) []activate.Change { return activate.Changes(h, o.old()) }
+
+// old gives the path that a profile had before.
+func (o Outcome) old() func(fleet.Profile) string {
 	old := map[string]string{}
 	for _, p := range o.Activation.Profiles {
 		old[p.Name] = p.Old
 	}
-	return activate.Changes(h, func(p fleet.Profile) string { return old[p.Name] })
+	return func(p fleet.Profile) string { return old[p.Name] }
 }

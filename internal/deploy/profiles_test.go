@@ -2,7 +2,9 @@ package deploy
 
 import (
 	"context"
+	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -121,10 +123,11 @@ func TestChanges(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	r := &Run{Options: Options{Reboot: true}}
-	if err := r.oneBoot(h); err == nil || !strings.Contains(err.Error(), "app, system, ana") {
+	if err := errors.Join(r.boots(h), r.boots(fleet.Host{Profiles: []fleet.Profile{fleet.System("", sys)}})); err != nil {
 		t.Error(err)
 	}
-	if err := r.oneBoot(fleet.Host{Profiles: []fleet.Profile{fleet.System("", sys)}}); err != nil {
+	h.Profiles = slices.Delete(h.Profiles, 1, 2)
+	if err := r.boots(h); err == nil || !strings.Contains(err.Error(), "the profiles app, ana alone") {
 		t.Error(err)
 	}
 }

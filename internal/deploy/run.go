@@ -254,9 +254,6 @@ func (r *Run) host(ctx context.Context, j Job, begun *early, built func(system s
 		return o
 	}
 	changes, err := r.shipSecrets(ctx, h, conn, resting)
-	if err == nil && resting != nil {
-		err = r.oneBoot(changes)
-	}
 	if err != nil {
 		r.release(ctx, h, conn)
 		return Outcome{Err: err, System: system}
@@ -633,7 +630,7 @@ func (r *Run) takeBack(ctx context.Context, jobs []Job, outcomes []Outcome) {
 	back := each(ctx, hosts, r.activations, r.Sink, nil, func(ctx context.Context, h fleet.Host) Outcome {
 		o := outcomes[index[h.Name]]
 		if r.Reboot {
-			if err := r.rebootBack(ctx, h, r.Pool.Conn(h), o.Previous); err != nil {
+			if err := r.rebootBack(ctx, at(o.withSecrets(h), o.old()), r.Pool.Conn(h), o.Previous); err != nil {
 				return Outcome{Err: err}
 			}
 			return Outcome{State: RolledBack, Err: fault.New("taken back, because %s failed", failed), System: o.System}

@@ -37,10 +37,6 @@ func (r *Run) shipSecrets(ctx context.Context, h fleet.Host, conn host.Conn, b *
 		sc.Start("")
 		var err error
 		at, err = ship.Ship(ctx, conn, h.Name, b)
-		if err == nil && at != "" && r.Reboot {
-			// The boot of the new system is to deliver the new release, that of the old one its own.
-			err = conn.Run(ctx, host.Cmd{Script: `exec "$1/godwit-secrets" keep "$1" "$2"`, Args: []string{at, h.Main().Path}, Elevate: true, Name: "the note for the boot"})
-		}
 		said := fmt.Sprintf("the host can open its %d secrets", len(b.Entries))
 		if len(b.Entries) == 0 {
 			said = "none"

@@ -70,6 +70,11 @@ type Request struct {
 	// Ignore tells of a unit whether its failure does not matter; may be nil.
 	Ignore func(unit string) bool
 	Meta   map[string]string
+	// Beside makes the script that lays what goes with New: the host's other profiles
+	// (activate.Beside). They are tried when New is up, within BesideMax, and kept and taken
+	// back with it. nil: there are none.
+	Beside    func(id string) (string, error)
+	BesideMax time.Duration
 	// Checks is run when New is up; an error takes the host back to Old. Its
 	// context ends in time for that.
 	Checks func(ctx context.Context) error
@@ -87,6 +92,14 @@ const (
 	Failed     = event.OutcomeFailed     // not known, or neither
 )
 
+// Beside is a profile that goes with the system; Old is empty where there was none.
+type Beside struct{ Name, Kind, Old, New string }
+
+// BesideFolder is where a host keeps, over reboots, what goes with a system that is booted
+// once: run.sh with the verbs of internal/activate/scripts/beside.sh, and a folder for each
+// profile.
+const BesideFolder = "/var/lib/godwit/beside"
+
 // OnceResult is how BootOnce ended.
 type OnceResult struct {
 	Outcome event.Outcome
@@ -94,6 +107,9 @@ type OnceResult struct {
 	Running string // what the host ran when last heard of; empty: not known
 	Reason  string
 	Took    time.Duration
+	// Beside is what became of the profiles beside the system, in their order, without
+	// those that were as they should be.
+	Beside []Beside
 }
 
 // once is one such reboot.
@@ -116,6 +132,8 @@ type facts struct {
 	refused                                                        string
 	id, new, old, action, meta                                     string // of somebody else's reboot
 	going, unwatched, pending, ended                               bool
+	tried                                                          string // "STATUS NAME"
+	beside                                                         []Beside
 	left, limit                                                    time.Duration
 	started                                                        time.Time
 	units, log                                                     []string
@@ -153,6 +171,12 @@ func parseFacts(text string) facts {
 			f.action = value
 		case "meta":
 			f.meta = value
+		case "tried":
+			f.tried = value
+		case "of":
+			if w := strings.Fields(value); len(w) == 4 {
+				f.beside = append(f.beside, Beside{Name: w[0], Kind: w[1], Old: strings.TrimPrefix(w[2], "-"), New: w[3]})
+			}
 		case "limit":
 			n, _ := strconv.Atoi(value)
 			f.limit = time.Duration(n) * time.Second
@@ -208,7 +232,14 @@ func BootOnce(ctx context.Context, r host.Conn, req Request, opts Options, scope
 		return d.res, err
 	}
 	d.vars = places()
-	d.vars["ASKED"] = ""
+	d.vars["ASKED"], d.vars["BESIDE_SH"], d.vars["BESIDE_MAX"] = "", "", strconv.Itoa(int((req.BesideMax+time.Second-1)/time.Second))
+	if req.Beside != nil {
+		lay, err := req.Beside(d.res.ID)
+		if err != nil {
+			return d.res, err
+		}
+		d.vars["BESIDE_SH"] = base64.StdEncoding.EncodeToString([]byte(lay))
+	}
 	for k, v := range map[string]string{"ID": d.res.ID, "NEW": req.New, "OLD": req.Old, "PROFILE": req.Profile, "LINK": req.Link,
 		"LOADER": req.Loader.Kind, "ACTION": req.Action, "LIMIT": strconv.Itoa(int((req.Limit + time.Second - 1) / time.Second)),
 		"LOADER_MAX": strconv.Itoa(int(loaderMax / time.Second)),
@@ -238,6 +269,9 @@ func (d *once) ask(ctx context.Context, verb, reason string, limit time.Duration
 	err = d.r.Run(ctx, host.Cmd{Script: script, Elevate: true, Fresh: fresh, Stdout: &out, Stderr: &errs, Limit: limit})
 	f := parseFacts(out.String())
 	if f.ended {
+		if len(f.beside) > 0 {
+			d.res.Beside = f.beside
+		}
 		return f, nil
 	}
 	if err == nil {
@@ -448,7 +482,17 @@ func (d *once) judge(ctx context.Context, f facts) error {
 			f = g
 		}
 	}
-	if d.req.Checks != nil {
+	if d.req.Beside != nil {
+		var rebooted bool
+		if reason, rebooted = d.tryBeside(ctx, f.boot); rebooted {
+			g, err := d.back(ctx, f.boot, false)
+			if err != nil {
+				return err
+			}
+			return d.wrong(ctx, g, "it rebooted before it was confirmed")
+		}
+	}
+	if d.req.Checks != nil && reason == "" && ctx.Err() == nil {
 		checks, cancel := context.WithDeadline(ctx, until.Add(-min(10*time.Second, left/4)))
 		checks, stop := Watch(checks, d.r, f.boot)
 		err := d.req.Checks(checks)
@@ -483,6 +527,38 @@ func (d *once) judge(ctx context.Context, f facts) error {
 		return d.goBack(ctx, f.boot, reason, cause)
 	}
 	return d.keep(ctx, f.boot, until)
+}
+
+// tryBeside makes the other profiles run on a host that runs the new system, and says why
+// they do not. The host bounds it.
+func (d *once) tryBeside(ctx context.Context, boot string) (reason string, rebooted bool) {
+	told := map[string]bool{}
+	for end := time.Now().Add(d.req.BesideMax + time.Minute); ; {
+		f, err := d.ask(ctx, "trying", "", 2*time.Minute, false)
+		for _, l := range f.log {
+			if !told[l] {
+				told[l] = true
+				d.sc.Log(l)
+			}
+		}
+		status, name, _ := strings.Cut(f.tried, " ")
+		switch {
+		case ctx.Err() != nil:
+			return "", false
+		case err == nil && f.boot != boot:
+			return "", true
+		case err == nil && status == "0":
+			d.sc.Note("the other profiles run, too")
+			return "", false
+		case err == nil && f.tried != "":
+			return strings.TrimSpace(fmt.Sprintf("profile %s could not be activated, exit %s", name, status)), false
+		case err == nil && f.reason != "":
+			return f.reason, false
+		case time.Now().After(end):
+			return fmt.Sprintf("the other profiles were not activated within %s", d.req.BesideMax), false
+		}
+		_ = pause(ctx, time.Second)
+	}
 }
 
 // keep makes the new system the boot default.
@@ -548,7 +624,7 @@ func (d *once) wrong(ctx context.Context, f facts, reason string) error {
 			Detail("running now   "+f.current, "new           "+d.req.New, "before        "+d.req.Old).Hint("godwit status %s", d.req.Host)
 	}
 	// Profile and boot menu are put back by the host itself, after its boot.
-	for end := time.Now().Add(90 * time.Second); f.pending && time.Now().Before(end); {
+	for end := time.Now().Add(90*time.Second + d.req.BesideMax); f.pending && time.Now().Before(end); {
 		if pause(ctx, d.opts.Poll) != nil {
 			break
 		}

@@ -100,6 +100,43 @@ func TestBootOnce(t *testing.T) {
 	}
 }
 
+// TestBootOnceBeside: other profiles are tried in the boot of the new system, before its
+// checks; what of them fails takes the system back, too.
+func TestBootOnceBeside(t *testing.T) {
+	const old, up = "boot 1\nbooted /old\ncurrent /old\nstate running", "boot 2\nbooted /new\ncurrent /new\nstate running\nleft 60"
+	const profiles = "\nof secrets secrets - /s/2\nof ana home /h/1 /h/2"
+	for name, c := range map[string]struct {
+		trying  []string
+		outcome event.Outcome
+		want    string
+		checked bool
+	}{
+		"well":           {[]string{up, "", up + "\ntried 0 "}, Changed, "", true},
+		"fails":          {[]string{up + "\ntried 1 ana\nlog no such thing"}, RolledBack, "profile ana could not be activated, exit 1; the host was rebooted", false},
+		"goes back":      {[]string{up + "\nreason not confirmed"}, RolledBack, "not confirmed; the host was rebooted", false},
+		"it reboots":     {[]string{"boot 3\nbooted /old\ncurrent /old"}, RolledBack, "it rebooted before it was confirmed", false},
+		"takes for ever": {[]string{up}, RolledBack, "the other profiles were not activated within 1m0s", false},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			looks := []string{old, up, "boot 3\nbooted /old\ncurrent /old"}
+			if c.checked {
+				looks = []string{old, up}
+			}
+			m := machine(t, map[string][]string{"look": looks, "go": {old + profiles + "\ngoing 1"}, "trying": c.trying, "back": {up + "\nreason x"}, "keep": {up + "\nfinal done 0"}})
+			checked := false
+			res, err := BootOnce(t.Context(), m, Request{Host: "web1", New: "/new", Old: "/old", Profile: "/p", Limit: 10 * time.Minute,
+				Beside: func(string) (string, error) { return "lay", nil }, BesideMax: time.Minute,
+				Checks: func(context.Context) error { checked = true; return nil }}, Options{Poll: 10 * time.Millisecond}, event.On(nil, "", ""))
+			if res.Outcome != c.outcome || checked != c.checked || (err == nil) != (c.want == "") || err != nil && !strings.Contains(fault.Render(err), c.want) {
+				t.Errorf("%s, checked %v: %s", res.Outcome, checked, fault.Render(err))
+			}
+			if want := []Beside{{"secrets", "secrets", "", "/s/2"}, {"ana", "home", "/h/1", "/h/2"}}; !slices.Equal(res.Beside, want) {
+				t.Errorf("%+v", res.Beside)
+			}
+		})
+	}
+}
+
 func TestBootOnceInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())

@@ -31,20 +31,23 @@ func places() variables {
 		"RUN": "/run/godwit", "STATE": "/var/lib/godwit", "GCROOTS": "/nix/var/nix/gcroots",
 		"CURRENT": "/run/current-system", "BOOTED": "/run/booted-system", "BOOTID": "/proc/sys/kernel/random/boot_id",
 		"BOOT": "/boot", "EFI": "/sys/firmware/efi/efivars", "UNITS": "/etc/systemd/system.control", "SWITCH_LOCK": nixos.SwitchLock,
+		"BESIDE": BesideFolder,
 	}
 }
 
-// target is the script that stays on the host: its verbs are go, keep, back,
-// watch, tidied and attach.
+// target is the script that stays on the host: its verbs are go, tries, keep,
+// back, watch, tidied and attach.
 func (v variables) target() (string, error) {
-	head, err := v.text()
+	with := maps.Clone(v)
+	delete(with, "BESIDE_SH") // in a file of its own
+	head, err := with.text()
 	if err != nil {
 		return "", err
 	}
 	return hostscript.Compound(head, hostscript.Uptime, nixos.Switching, hostscript.PushedDone, part("words"), part("loader"), part("watch"), part("verbs"), part("main")), nil
 }
 
-// send is the script that is sent for a verb: go, keep, back or look.
+// send is the script that is sent for a verb: go, trying, keep, back or look.
 func (v variables) send(verb, reason string) (string, error) {
 	target, err := v.target()
 	if err != nil {
@@ -52,6 +55,9 @@ func (v variables) send(verb, reason string) (string, error) {
 	}
 	with := maps.Clone(v)
 	with["VERB"], with["REASON"] = verb, reason
+	if verb != "go" {
+		with["BESIDE_SH"] = ""
+	}
 	head, err := with.text()
 	if err != nil {
 		return "", err

@@ -22,7 +22,7 @@ func sample(root, loader string) variables {
 		v[k] = root + path
 	}
 	maps.Copy(v, variables{"ID": "20260101T000000-abcdef", "NEW": "/nix/store/n-nixos", "OLD": "/nix/store/o-nixos", "PROFILE": root + "/profiles/system",
-		"LINK": "system-1-link", "LOADER": loader, "ACTION": "boot", "LIMIT": "60", "LOADER_MAX": "2", "STARTED": "1", "META": ""})
+		"LINK": "system-1-link", "LOADER": loader, "ACTION": "boot", "LIMIT": "60", "LOADER_MAX": "2", "STARTED": "1", "META": "", "BESIDE_SH": "", "BESIDE_MAX": "0"})
 	return v
 }
 

@@ -220,3 +220,99 @@ func TestRestingSecrets(t *testing.T) {
 		})
 	}
 }
+
+// TestRestingSecretsReboot: with --reboot, secrets that rest on the host are those of the
+// system that boots, and are kept and taken back with it.
+func TestRestingSecretsReboot(t *testing.T) {
+	h := host(t, "late")
+	w := newWorld(t, h)
+	r := newResting(w, h)
+	on(t, h, "rm -rf /var/lib/godwit/secrets /etc/systemd/system.attached")
+	set := func(text string) {
+		t.Helper()
+		r.set(vault.Secret{Name: "token", For: []string{h.Name}, Restart: []string{"e2e.service"}}, text)
+	}
+	deploy := func(body string, args ...string) result {
+		t.Helper()
+		net := w.fleetOf(body, map[string]string{h.Name: amd64})
+		return w.run(append([]string{"deploy", net, "switch", "--accept-risk=unknown-profile"}, args...)...)
+	}
+	has := func(when, text, system string) {
+		t.Helper()
+		if got := on(t, h, "cat /run/godwit/secrets/token; ls /var/lib/godwit/secrets/once /var/lib/godwit/beside 2>/dev/null; true"); got != text {
+			t.Errorf("%s: the token is %q, want %q", when, got, text)
+		}
+		wrote(t, h, system)
+		noTrace(t, h)
+	}
+	const sick = `deployment.healthChecks.cmd = [ { description = "never"; cmd = [ "false" ]; period = 1; } ];`
+	boot := func() string {
+		id, err := h.BootID(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+
+	// The first release of the host comes with a system that is not kept.
+	deploy(service("none")).exits(0)
+	set("one")
+	deploy(service("sick")+sick, "--reboot", "--timeout", "4").exits(3).says("never", "rebooted into the system that ran before")
+	if got := on(t, h, "ls -A /run/godwit/secrets /etc/systemd/system.attached /var/lib/godwit/secrets/secrets /var/lib/godwit/beside 2>/dev/null; cat /run/e2e"); got != "none" {
+		t.Errorf("left of a first release: %q", got)
+	}
+
+	deploy(service("one")).exits(0)
+	has("switched", "one", "one")
+	set("two")
+	was := boot()
+	deploy(service("sick")+sick, "--reboot", "--timeout", "4").exits(3).says("never", "rebooted into the system that ran before")
+	if boot() == was {
+		t.Error("it was not rebooted")
+	}
+	has("not kept", "one", "one")
+	if record := on(t, h, "tail -n 1 /var/lib/godwit/history.jsonl"); !strings.Contains(record, `"reason":"checks failed: `) || !strings.Contains(record, `"profiles":[{"name":"secrets"`) {
+		t.Errorf("the record says %s", record)
+	}
+
+	// In the boot that is to be judged the new secret is there; nobody confirms it.
+	p := w.start(t.Context(), nil, "deploy", w.fleetOf(service("cut")+sick, map[string]string{h.Name: amd64}), "switch", "--reboot", "--timeout", "600")
+	p.until("never: Failed", 2*time.Minute)
+	if got := on(t, h, "cat /run/godwit/secrets/token /run/e2e"); got != "two"+"cut" {
+		t.Errorf("in the boot of the new system: %q", got)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	if err := errors.Join(h.PowerCut(ctx), h.Boot(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	p.wait().exits(3).says("it rebooted before it was confirmed")
+	settles(t, h)
+	has("the power fails", "one", "one")
+
+	deploy(service("two"), "--reboot").exits(0).says("rebooted into the new system, confirmed")
+	has("kept", "two", "two")
+	if err := errors.Join(h.PowerCut(ctx), h.Boot(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	has("kept, and the power fails", "two", "two")
+
+	// The same system with another secret.
+	set("three")
+	was = boot()
+	deploy(service("two"), "--reboot").exits(0).says("already ran this system, rebooted")
+	if boot() == was {
+		t.Error("it was not rebooted")
+	}
+	has("the same system", "three", "two")
+	w.run("rollback", "network.nix", "--on", h.Name).exits(0)
+	has("an earlier generation", "one", "one")
+
+	// A loader that cannot boot once: kept first, and sent back.
+	on(t, h, "touch /boot/loader/loader.conf")
+	defer on(t, h, "rm -f /boot/loader/loader.conf")
+	set("four")
+	deploy(service("sick")+`deployment.healthChecks.cmd = [ { description = "only before a boot"; cmd = [ "sh" "-c" "[ $(cat /run/e2e) = one ] || [ $(cat /proc/sys/kernel/random/boot_id) = `+boot()+` ]" ]; period = 1; } ];`,
+		"--reboot", "--accept-risk=no-oneshot", "--timeout", "3").exits(3).says("rebooted into the system that ran before")
+	has("sent back", "one", "one")
+}

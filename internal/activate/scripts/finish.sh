@@ -5,7 +5,7 @@
 finish() {
 	waits_end
 	record "$1"
-	case $ACTION in dry-activate | boot) ;; *) each "$PROFILES" hook ended "$1" ;; esac
+	each "$PROFILES" hook ended "$1"
 	# What one before left, and could not be put right, stays noted.
 	if [ "$1" != aborted ] || [ "$(head -n 1 "$STATE/pending" 2>/dev/null)" = "$ID" ]; then pend_end; fi
 	durable

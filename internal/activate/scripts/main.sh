@@ -12,6 +12,13 @@ verb=$1
 shift
 case $verb in
 apply | rollback | commit | plain | expire | tick | attend | again | detached | follow | confirm | cancel | facts | launch | repair | recover | supervise) "$verb" "$@" ;;
+beside-arm) beside_arm ;;
+beside-try) beside_try ;;
+beside-keep) beside_keep ;;
+beside-back) beside_back ;;
+beside-end) beside_end "$@" ;;
+beside-profiles) beside_profiles ;;
+beside-record) beside_record ;;
 apply-ended) apply_ended ;;
 rollback-ended) rollback_ended ;;
 commit-ended) commit_ended ;;

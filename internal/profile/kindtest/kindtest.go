@@ -3,6 +3,7 @@
 package kindtest
 
 import (
+	"cmp"
 	_ "embed" // stubs.sh
 	"encoding/base64"
 	"fmt"
@@ -52,6 +53,7 @@ type suite struct {
 	k           profile.Kind
 	f           Fixture
 	root, shell string
+	mode        string // "": guard
 }
 
 // Run is the suite.
@@ -62,6 +64,9 @@ func Run(t *testing.T, k profile.Kind, f Fixture) {
 	}
 	for _, shell := range shells {
 		for _, c := range cases {
+			if k.Boots && strings.Contains(c.name, "beside") { // it is what the others are beside
+				continue
+			}
 			if c.first && !f.First || c.runs && f.NoActivation {
 				continue
 			}
@@ -179,6 +184,69 @@ var cases = []struct {
 	{name: "the first, and a reboot", first: true, do: func(s *suite) {
 		s.verb("try test", 0)
 		s.reboots()
+		s.ends("now", "K_now; true", "")
+		s.ends("link", "ls -A ${LINK%/*}", "")
+	}},
+	{name: "beside a system that is booted once", do: func(s *suite) {
+		s.mode = "once"
+		s.does("beside_try", 0)
+		s.is("new", "")
+		s.does("beside_keep", 0)
+		s.does("beside_keep", 0)
+		s.is("new", "new")
+		s.ends("no unit of its own", "ls -d $ROOT/hooks $ROOT/state/recover 2>/dev/null; true", "")
+	}},
+	{name: "beside such a system, and the old one boots", do: func(s *suite) {
+		s.mode = "once"
+		s.does("beside_try", 0)
+		s.boots()
+		s.does("beside_back", 0)
+		s.does("beside_back", 0)
+		s.is("old", "old")
+		s.link7()
+	}},
+	{name: "beside such a system, kept, and the old one boots", do: func(s *suite) {
+		s.mode = "once"
+		s.does("beside_try", 0)
+		s.does("beside_keep", 0)
+		s.boots()
+		s.does("beside_back", 0)
+		s.is("old", "old")
+		s.link7()
+	}},
+	{name: "beside such a system, killed, and the old one boots", runs: true, do: func(s *suite) {
+		s.mode = "once"
+		s.do("echo kill >$ROOT/new-does")
+		s.does("beside_try", 137)
+		s.boots()
+		s.does("beside_back", 0)
+		s.is("old", "old")
+		s.link7()
+	}},
+	{name: "beside such a system, it fails, and the old one boots", runs: true, do: func(s *suite) {
+		s.mode = "once"
+		s.do("echo fail >$ROOT/new-does")
+		s.does("beside_try", 1)
+		s.ends("failed", "cat $D/failed", "it")
+		s.boots()
+		s.does("beside_back", 0)
+		s.is("old", "old")
+	}},
+	{name: "beside such a system, never tried", do: func(s *suite) {
+		s.mode = "once"
+		s.boots()
+		s.does("beside_back", 0)
+		s.ends("what runs", "basename $(K_now)", "old")
+		s.link7()
+	}},
+	{name: "the first beside such a system, and the old one boots", first: true, do: func(s *suite) {
+		s.mode = "once"
+		s.does("beside_try", 0)
+		s.does("beside_keep", 0)
+		if !s.k.Lasts {
+			s.do("rm -rf runs")
+		}
+		s.does("beside_back", 0)
 		s.ends("now", "K_now; true", "")
 		s.ends("link", "ls -A ${LINK%/*}", "")
 	}},
@@ -317,7 +385,7 @@ func (s *suite) script(commands string) string {
 PATH=$ROOT/bin:$PATH HOME=$ROOT/home D=$ROOT/run STATE=$ROOT/state CURRENT=$ROOT/current SWITCH_LOCK=$ROOT/lock ID=x
 export PATH HOME
 HOOKS=$ROOT/hooks RUN=$ROOT/runs SCOPE='' LASTS=` + lasts + ` NOTE_KIND=nixos STARTED=0
-PROFILES=1 BACKWARDS=1 MAIN=1 MANY='' ACTION=switch MODE=guard ACTIVATE=20 ROLLBACK_MAX=20 COMMIT_MAX=20 attempts=''
+PROFILES=1 BACKWARDS=1 MAIN=1 MANY='' ACTION=switch MODE='` + cmp.Or(s.mode, "guard") + `' APPLY_ACTION=test ACTIVATE=20 ROLLBACK_MAX=20 COMMIT_MAX=20 attempts=''
 [ -s $D/1/env ] || printf "%s\n" KIND=$KIND NAME=it NEW=$ROOT/new TOPLEVEL=$ROOT/new OLD= LINK=$ROOT/links/it OWNER=$(id -un) COMMAND=` +
 		base64.StdEncoding.EncodeToString([]byte(strings.Join(s.f.Command, "\n"))) + " >$D/1/env\n" +
 		strings.TrimSuffix(activate.KindScript(s.k), "\n") + "\nprofile 1\n" + strings.ReplaceAll(commands, "K_", s.k.Name+"_")
@@ -353,6 +421,22 @@ func (s *suite) verb(words string, want int) {
 	_, status := s.run(s.script("rc=\nK_" + words + " >>$D/log 2>&1"))
 	if status != want && !(want == 1 && status != 0) {
 		s.t.Errorf("%s ends with %d, want %d\n%s", words, status, want, s.do("tail -n 20 run/log"))
+	}
+}
+
+// does runs a verb of what goes with a system that is booted once.
+func (s *suite) does(verb string, want int) {
+	s.t.Helper()
+	if _, status := s.run(s.script(verb + " >>$D/log 2>&1")); status != want && !(want == 1 && status != 0) {
+		s.t.Errorf("%s ends with %d, want %d\n%s", verb, status, want, s.do("tail -n 20 run/log"))
+	}
+}
+
+// boots: the old system booted, with what a boot begins.
+func (s *suite) boots() {
+	s.t.Helper()
+	if !s.k.Lasts {
+		s.do("set -- old; " + s.f.Runs + "; echo old >>$ROOT/ran")
 	}
 }
 

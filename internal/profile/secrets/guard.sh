@@ -70,13 +70,29 @@ secrets_back() {
 }
 secrets_returned() { false; }
 
-# secrets_ended RESULT: which system of the host goes with it, and what nothing needs
-# goes away.
-secrets_ended() {
-	case $1 in committed* | 'done '*) ;; *) return 0 ;; esac
-	case $ACTION in switch | boot) ;; *) return 0 ;; esac
+# secrets_armed: the boot of the new system is to deliver the new release, that of the old
+# one its own.
+secrets_armed() {
+	[ "$MODE" != once ] || secrets_of_main once "$NEW"
+}
+
+# secrets_of_main VERB [RELEASE]: with the systems of the host that it is for.
+secrets_of_main() {
 	# shellcheck source=/dev/null # of the main profile
 	secrets_for=$(. "$D/$MAIN/env" && [ "$KIND" = nixos ] && printf '%s\n%s' "$NEW" "$TOPLEVEL")
 	# shellcheck disable=SC2086 # words
-	secrets_run "$NEW" keep "$NEW" $secrets_for
+	secrets_run "$NEW" "$@" $secrets_for
+}
+
+# secrets_ended RESULT: which system of the host goes with it, and what nothing needs
+# goes away. A boot that was to be the only one is forgotten.
+secrets_ended() {
+	case $1 in
+	committed* | 'done '*) case $ACTION in switch | boot) secrets_of_main keep "$NEW" ;; esac ;;
+	*)
+		[ "$MODE" = once ] || return 0
+		secrets_run "$NEW" once
+		[ -n "$OLD" ] || secrets_run "$NEW" leave
+		;;
+	esac
 }

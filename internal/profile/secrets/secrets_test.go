@@ -14,7 +14,7 @@ case $1 in
 check) [ -e "$2/godwit-secrets" ] ;;
 deliver) "$ROOT/bin/activated" "$2" && mkdir -p "$RUN/secrets" && ln -sfn "$2" "$RUN/secrets/.release" ;;
 leave) rm -rf "$RUN/secrets" ;;
-settle | restart | keep) ;;
+settle | restart | keep | once) ;;
 *) exit 64 ;;
 esac
 END

@@ -2,5 +2,5 @@
 verb=$1
 shift
 case $verb in
-go | keep | back | watch | tidied | attach) "$verb" "$@" ;;
+go | tries | keep | back | watch | tidied | attach) "$verb" "$@" ;;
 esac

@@ -1,6 +1,9 @@
 # shellcheck shell=sh disable=SC2034,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
 # What is sent over ssh, after the words: VERB and REASON say what for.
-self() { mkdir -p "$D" && printf '%s' "$ONCE_SH" | base64 -d >"$D/once.sh"; }
+self() {
+	mkdir -p "$D" && printf '%s' "$ONCE_SH" | base64 -d >"$D/once.sh" &&
+		{ [ -z "$BESIDE_SH" ] || printf '%s' "$BESIDE_SH" | base64 -d >"$D/beside.sh"; }
+}
 refuse() {
 	echo "refused $*"
 	echo end
@@ -26,6 +29,7 @@ go)
 		n=$((n + 1))
 	done
 	;;
+trying) trying ;;
 keep | back) asked "$VERB" "$REASON" ;;
 esac
 facts

@@ -5,6 +5,7 @@
 go() {
 	trap '' HUP PIPE TERM
 	note || undo "cannot write to $STATE"
+	[ ! -s "$D/beside.sh" ] || why=$(sh "$D/beside.sh" </dev/null) || undo "${why:-the other profiles cannot be noted}"
 	nix-env -p "$PROFILE" --set "$NEW" || undo "the profile could not be set"
 	mkdir -p "$GCROOTS"
 	ln -sfn "$OLD" "$GCROOTS/godwit-$ID-old" || undo "cannot write to $GCROOTS"
@@ -21,10 +22,11 @@ go() {
 	sync
 	why=$(systemctl reboot 2>&1) || undo "the host refused to reboot: $(echo "$why" | tr '\n' ' ')"
 }
-# note: the guard's next deployment puts the profile back if nobody else did.
+# note: the guard's next deployment puts the profile back if nobody else did. Those of
+# profiles beside it come behind (internal/activate/scripts/link.sh).
 note() {
 	(umask 022 && mkdir -p "$STATE")
-	printf '%s\n' "$ID" "$PROFILE" "$LINK" "$NEW" "$OLD" >"$STATE/pending.new" && mv -f "$STATE/pending.new" "$STATE/pending"
+	printf '%s\n' "$ID" "$PROFILE" "$LINK" "$NEW" "$OLD" "kind nixos - system " >"$STATE/pending.new" && mv -f "$STATE/pending.new" "$STATE/pending"
 }
 undo() {
 	say "$1: undoing"
@@ -32,11 +34,29 @@ undo() {
 	exit 1
 }
 
+# tries: the profiles beside the system, when that runs: "STATUS NAME".
+tries() {
+	trap '' HUP PIPE
+	timeout -k 10 "$BESIDE_MAX" sh "$BESIDE/run.sh" beside-try
+	tries_rc=$?
+	put tried "$tries_rc $(head -n 1 "$BESIDE/failed" 2>/dev/null)"
+}
+
 # keep: over a new connection, in a unit of its own.
 keep() {
 	trap '' HUP PIPE TERM
+	if beside_ours; then
+		[ -e "$D/trying" ] || { put trying 1 && tries; } # who confirms is not who began it
+		n=0
+		while [ ! -e "$D/tried" ] && [ ! -L "$D/decision" ] && [ "$n" -lt "$BESIDE_MAX" ]; do
+			sleep 1
+			n=$((n + 1))
+		done
+		case $(get tried) in '0 '*) ;; *) back "profile $(get tried | cut -d ' ' -f 2-) could not be activated" ;; esac
+	fi
 	[ "$(decide keep)" = keep ] || exit 0
-	nix-env -p "$PROFILE" --set "$NEW" && stc "$NEW"
+	why="other profiles"
+	beside keep && why="the boot default" && nix-env -p "$PROFILE" --set "$NEW" && stc "$NEW"
 	rc=$?
 	if [ "$rc" = 0 ]; then
 		finish "done 0" ""
@@ -44,7 +64,7 @@ keep() {
 		exit 0
 	fi
 	put failed "$rc"
-	go_back "the boot default could not be set (${stc_why:-exit $rc})"
+	go_back "$why could not be set (${stc_why:-exit $rc})"
 }
 
 # back REASON: somebody looked, and it is not well.
@@ -63,6 +83,19 @@ asked() {
 		[ -L "$D/decision" ] || { self && unit "$1" "$1" "$2" 2>/dev/null; }
 	fi
 	while [ ! -e "$D/final" ] && [ ! -e "$D/reason" ] && [ "$n" -lt 100 ]; do
+		sleep 0.2
+		n=$((n + 1))
+	done
+}
+
+# trying: over a connection. Begins it once, and waits for a while.
+trying() {
+	n=100
+	if [ "$(readlink -f "$BOOTED")" = "$NEW" ]; then
+		n=0
+		[ -e "$D/trying" ] || [ -L "$D/decision" ] || { self && put trying 1 && unit try tries 2>/dev/null; }
+	fi
+	while [ ! -e "$D/final" ] && [ ! -e "$D/reason" ] && [ ! -e "$D/tried" ] && [ "$n" -lt 100 ]; do
 		sleep 0.2
 		n=$((n + 1))
 	done
@@ -89,11 +122,12 @@ unit() {
 facts() {
 	printf '%s %s\n' boot "$(cat "$BOOTID")" booted "$(readlink -f "$BOOTED")" current "$(readlink -f "$CURRENT")" \
 		profile "$(readlink -f "$PROFILE")" state "$(systemctl is-system-running 2>/dev/null)" decision "$(readlink "$D/decision")"
-	for name in final reason going unwatched failed; do
+	for name in final reason going unwatched failed tried; do
 		[ ! -e "$D/$name" ] || echo "$name $(get "$name")"
 	done
 	[ ! -s "$D/since" ] || echo "left $(($(get since) + LIMIT - $(date +%s)))"
 	grep -qsxF "$ID" "$STATE/pending" && echo "pending 1"
+	beside profiles
 	systemctl list-units --state=failed --plain --no-legend --no-pager 2>/dev/null | while read -r name _; do echo "unit $name"; done
 	[ ! -s "$D/log" ] || tail -n 20 "$D/log" | sed 's/^/log /'
 	echo end

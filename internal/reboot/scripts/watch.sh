@@ -26,8 +26,12 @@ watch() {
 	fi
 	lock
 	timeout 900 systemctl is-system-running --wait >/dev/null 2>&1 # the boot first
+	watch_why=
+	! beside_ours || watch_why=$(head -n 1 "$BESIDE/why" 2>/dev/null)
+	beside_left=
+	beside back || beside back || beside_left=1
 	tidy
-	finish "rolled-back 0" "the host booted the old system"
+	finish "rolled-back 0" "${watch_why:-the host booted the old system}"
 }
 
 # go_back REASON: the boot default is the old system already. What cannot be
@@ -35,6 +39,8 @@ watch() {
 go_back() {
 	say "$1: rebooting into $OLD"
 	put reason "$1"
+	systemctl stop "godwit-try-$ID.service" 2>/dev/null
+	! beside_ours || printf '%s\n' "$1" >"$BESIDE/why"
 	timeout -s KILL 60 /bin/sh "$0" tidied "$1" # who called may ignore SIGTERM, and so would it
 	systemctl reboot
 	trap - TERM # or the shutdown waits for us
@@ -48,7 +54,13 @@ tidied() {
 	[ "$LOADER_MAX" -le 45 ] || LOADER_MAX=45
 	"${LOADER}_clear"
 	profile_back && stc "$OLD" || exit 1
+	if beside_ours; then
+		# Where the old system runs: their programs may need it.
+		[ ! -e "$UNITS/godwit-watch.service" ] || exit 0
+		beside back || exit 1
+	fi
 	record "rolled-back 0" "$1"
+	beside end rolled-back
 	rm -f "$STATE/pending" "$GCROOTS/godwit-$ID-old"
 	watch_remove
 }

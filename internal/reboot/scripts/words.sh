@@ -27,6 +27,13 @@ decide() {
 	readlink "$D/decision"
 }
 
+# beside VERB [ARGUMENT]: profiles that go with the new system, if there are any
+# (internal/activate/scripts/beside.sh).
+beside() {
+	! beside_ours || sh "$BESIDE/run.sh" "beside-$1" ${2+"$2"} </dev/null
+}
+beside_ours() { grep -qsxF "ID='$ID'" "$BESIDE/env"; }
+
 # lock: other deployments see a pending one. Its pid is that of PID 1: nothing
 # of it may be taken over before the next boot.
 lock() {
@@ -65,7 +72,10 @@ tidy() {
 # finish RESULT REASON: the record, then no trace.
 finish() {
 	record "$1" "$2"
-	rm -f "$STATE/pending" "$GCROOTS/godwit-$ID-old"
+	# What could not be taken back stays noted: the guard's next deployment does it.
+	[ -n "${beside_left:-}" ] || rm -f "$STATE/pending"
+	rm -f "$GCROOTS/godwit-$ID-old"
+	beside end "$1"
 	pushed_done "$NEW"
 	watch_remove
 	systemctl daemon-reload
@@ -84,8 +94,9 @@ record() {
 	! tail -n 30 "$STATE/history.jsonl" 2>/dev/null | grep -qF "\"id\":\"$ID\"" || return 0
 	(
 		umask 022
-		printf '{"id":"%s","action":"%s","mode":"once","old":"%s","new":"%s","toplevel":"%s","result":"%s","exit":"","reason":"%s","started":%s,"ended":%s,"meta":%s}\n' \
+		profiles=$(beside record)
+		printf '{"id":"%s","action":"%s","mode":"once","old":"%s","new":"%s","toplevel":"%s","result":"%s","exit":"","reason":"%s","started":%s,"ended":%s,%s"meta":%s}\n' \
 			"$ID" "$ACTION" "$OLD" "$NEW" "$NEW" "$1" "$(printf '%s' "$2" | tr -cd 'A-Za-z0-9 ._,:;/()@+=-')" \
-			"$STARTED" "$(date +%s)" "$(printf '%s' "$META" | base64 -d)" >>"$STATE/history.jsonl"
+			"$STARTED" "$(date +%s)" "${profiles:+\"profiles\":[$profiles],}" "$(printf '%s' "$META" | base64 -d)" >>"$STATE/history.jsonl"
 	)
 }

@@ -20,4 +20,5 @@ const Name = "godwit-secrets"
 //	secrets             a link: what the next boot uses, by way of secrets-N-link
 //	godwit-secrets      a link: the program that the next boot runs
 //	uses                lines SYSTEM ID: which system of the host goes with which release
+//	once                the same of a system that is booted once, and not kept yet
 const State = "/var/lib/godwit/secrets"

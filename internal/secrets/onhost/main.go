@@ -44,6 +44,7 @@ const usage = `usage: godwit-secrets VERB
   settle             gives secrets to owners that came meanwhile
   restart            restarts the units whose secrets have changed
   keep RELEASE [SYSTEM...]   notes which system it goes with, and removes what nothing needs
+  once [RELEASE SYSTEM...]   notes that a boot of one of these systems delivers it; alone, forgets that
   leave              there is no release any more
   boot [SYSTEM]      delivers what goes with the running system, if nothing is there yet
 `
@@ -115,6 +116,11 @@ func (h *Host) run(args []string, in io.Reader, out io.Writer) error {
 			return errUsage
 		}
 		return h.Keep(args[0], args[1:])
+	case "once":
+		if len(args) == 1 {
+			return errUsage
+		}
+		return h.Once(args)
 	case "leave":
 		return h.Leave()
 	case "boot":

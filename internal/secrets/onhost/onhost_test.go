@@ -445,6 +445,55 @@ func TestBootAndKeep(t *testing.T) {
 	m.is("a", "3")
 }
 
+// TestOnce: a system that is booted once, and not kept yet, has its own release, and no other
+// system has; it is forgotten when something is kept.
+func TestOnce(t *testing.T) {
+	m := newMachine(t)
+	for _, s := range []string{"sys1", "sys2"} {
+		m.write(s, "")
+	}
+	old, tried := m.receive(entry("a", "1")), m.receive(entry("a", "2"))
+	m.must(m.Keep(old, []string{m.dir + "/sys1", m.dir + "/sys2"})) // sys2 was kept once, too
+	boots := func(system, want string) {
+		t.Helper()
+		m.must(m.Leave())
+		m.must(m.Boot(m.dir + "/" + system))
+		m.is("a", want)
+	}
+	m.must(m.run([]string{"once", tried, m.dir + "/sys2", ""}, nil, nil))
+	boots("sys2", "2")
+	boots("sys1", "1")
+	past := time.Now().Add(-2 * young)
+	m.must(os.Chtimes(tried, past, past))
+	m.prune()
+	boots("sys2", "2") // what is tried stays
+	m.must(m.run([]string{"once"}, nil, nil))
+	m.must(m.run([]string{"once"}, nil, nil))
+	boots("sys2", "1")
+	m.must(m.Once([]string{tried, m.dir + "/sys1"}))
+	m.must(m.Keep(old, []string{m.dir + "/sys1"}))
+	boots("sys1", "1")
+	if err := m.run([]string{"once", tried}, nil, nil); !errors.Is(err, errUsage) {
+		t.Error(err)
+	}
+	m.refuses(m.Once([]string{"/etc/passwd", m.dir + "/sys1"}), "is no release of secrets")
+}
+
+// TestProgramAnew: a release that is there already gets the program that came with it now.
+func TestProgramAnew(t *testing.T) {
+	m := newMachine(t)
+	text := m.seal(entry("a", "1"))
+	at, err := m.Receive(text)
+	m.must(err)
+	m.must(os.Remove(at + "/" + Name))
+	m.must(os.WriteFile(at+"/"+Name, []byte("an older one"), 0o500))
+	_, err = m.Receive(text)
+	m.must(err)
+	if text, err := os.ReadFile(at + "/" + Name); err != nil || len(text) < 100 {
+		t.Errorf("%q %v", text, err)
+	}
+}
+
 // TestUnits: written once, and found by systemd's own rules.
 func TestUnits(t *testing.T) {
 	m := newMachine(t)

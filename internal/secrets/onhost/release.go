@@ -72,7 +72,7 @@ func (h *Host) Receive(text []byte) (string, error) {
 	at := h.State + "/" + b.ID()
 	if _, err := h.open(at); err == nil {
 		now := time.Now()
-		return at, os.Chtimes(at, now, now) // for prune
+		return at, errors.Join(program(at), os.Chtimes(at, now, now)) // for prune
 	}
 	if err := os.RemoveAll(at); err != nil { // a disk damaged it
 		return "", err
@@ -89,18 +89,8 @@ func (h *Host) Receive(text []byte) (string, error) {
 	if err := writeSynced(dir+"/bundle.json", whole, 0o400); err != nil {
 		return "", err
 	}
-	self, err := os.Executable()
-	if err != nil {
+	if err := program(dir); err != nil {
 		return "", err
-	}
-	if err := os.Link(self, dir+"/"+Name); err != nil {
-		program, err := readSmall(self, maxProgram)
-		if err != nil {
-			return "", err
-		}
-		if err := writeSynced(dir+"/"+Name, program, 0o500); err != nil {
-			return "", err
-		}
 	}
 	if err := syncFolder(dir); err != nil {
 		return "", err
@@ -109,6 +99,33 @@ func (h *Host) Receive(text []byte) (string, error) {
 		return "", err
 	}
 	return at, syncFolder(h.State)
+}
+
+// program puts the program that runs into a release, also in place of an older one.
+func program(release string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	at, next := release+"/"+Name, release+"/."+Name
+	if a, err := os.Stat(self); err == nil {
+		if b, err := os.Lstat(at); err == nil && os.SameFile(a, b) {
+			return nil
+		}
+	}
+	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Link(self, next); err != nil {
+		text, err := readSmall(self, maxProgram)
+		if err != nil {
+			return err
+		}
+		if err := writeSynced(next, text, 0o500); err != nil {
+			return err
+		}
+	}
+	return errors.Join(os.Rename(next, at), syncFolder(release))
 }
 
 // maxProgram bounds the program, in bytes.
@@ -129,8 +146,11 @@ func leadsTo(link string) string {
 }
 
 // uses are lines of a system and the release that goes with it; the last one holds.
-func (h *Host) uses() [][2]string {
-	text, err := readSmall(h.State+"/uses", 4<<20)
+func (h *Host) uses() [][2]string { return h.lines("uses") }
+
+// lines reads such a file.
+func (h *Host) lines(name string) [][2]string {
+	text, err := readSmall(h.State+"/"+name, 4<<20)
 	if err != nil {
 		return nil
 	}
@@ -156,23 +176,59 @@ func (h *Host) Keep(release string, systems []string) error {
 			lines = append(lines, u)
 		}
 	}
-	for _, s := range systems {
-		if s != "" && !strings.ContainsAny(s, " \n") {
-			lines = append(lines, [2]string{s, id})
-		}
-	}
-	var text strings.Builder
-	for _, l := range lines {
-		fmt.Fprintln(&text, l[0], l[1])
-	}
-	if err := writeSynced(h.State+"/.uses", []byte(text.String()), 0o600); err != nil {
+	if err := h.writeLines("uses", append(lines, goWith(id, systems)...)); err != nil {
 		return err
 	}
-	if err := os.Rename(h.State+"/.uses", h.State+"/uses"); err != nil {
+	if err := h.Once(nil); err != nil { // what was to be tried by a boot is kept now, or never will be
 		return err
 	}
 	h.prune()
 	if err := h.units(release); err != nil { // it may never have been delivered, only kept for the next boot
+		return err
+	}
+	return syncFolder(h.State)
+}
+
+// goWith are the lines of systems that go with one release.
+func goWith(id string, systems []string) [][2]string {
+	var out [][2]string
+	for _, s := range systems {
+		if s != "" && !strings.ContainsAny(s, " \n") {
+			out = append(out, [2]string{s, id})
+		}
+	}
+	return out
+}
+
+func (h *Host) writeLines(name string, lines [][2]string) error {
+	var text strings.Builder
+	for _, l := range lines {
+		fmt.Fprintln(&text, l[0], l[1])
+	}
+	if err := writeSynced(h.State+"/."+name, []byte(text.String()), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(h.State+"/."+name, h.State+"/"+name)
+}
+
+// Once notes what a boot of a system delivers that is not kept yet: args are a release and
+// the systems. Nobody says so of other systems, so whatever else boots has its own release.
+// Without args it is forgotten.
+func (h *Host) Once(args []string) error {
+	if len(args) == 0 {
+		if err := os.Remove(h.State + "/once"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return syncFolder(h.State)
+	}
+	id := filepath.Base(args[0])
+	if !isID.MatchString(id) {
+		return fmt.Errorf("'%s' is no release of secrets", args[0])
+	}
+	if err := h.writeLines("once", goWith(id, args[1:])); err != nil {
+		return err
+	}
+	if err := h.units(args[0]); err != nil { // the first release of a host has none yet
 		return err
 	}
 	return syncFolder(h.State)
@@ -184,7 +240,7 @@ const young = time.Hour
 // prune removes what nothing needs. What cannot be removed is for the next time.
 func (h *Host) prune() {
 	need := map[string]bool{filepath.Base(h.kept()): true, filepath.Base(h.running()): true, filepath.Base(filepath.Dir(leadsTo(h.State + "/" + Name))): true}
-	for _, u := range h.uses() {
+	for _, u := range slices.Concat(h.uses(), h.lines("once")) {
 		need[u[1]] = true
 	}
 	links, _ := filepath.Glob(h.State + "/secrets-*-link")
@@ -225,9 +281,10 @@ func generation(link string) int {
 	return n
 }
 
-// releaseFor is what goes with a system: what it was last kept with, or else what is kept.
+// releaseFor is what goes with a system: what it is tried with, or was last kept with, or
+// else what is kept.
 func (h *Host) releaseFor(system string) string {
-	uses := h.uses()
+	uses := append(h.uses(), h.lines("once")...)
 	for _, u := range slices.Backward(uses) {
 		at := h.State + "/" + u[1]
 		if _, err := os.Stat(at); err == nil && u[0] == system {

@@ -20,6 +20,7 @@ user_answers() {
 }
 
 nixos_ended() { # RESULT
+	case $ACTION in dry-activate | boot) return 0 ;; esac
 	case $1 in
 	rolled-back*) remember "$D/parts-old" ;;
 	committed | done*) remember "$D/parts-new" "$D/parts-known" ;;
