@@ -26,10 +26,15 @@
       checks = each (pkgs: { package = build pkgs; });
 
       # The options deployment.* of a host (docs/flakes.md), for configurations that are
-      # built by others as well. godwit itself puts them in where they are used without.
-      nixosModules.default = import ./internal/source/common/deployment.nix { };
-      darwinModules.default = self.nixosModules.default;
-      # Units for secrets that rest on a host (docs/secrets-on-hosts.md).
+      # built by others as well: godwit itself puts them in where they are used without. And
+      # godwit.secrets, with its units where there are some.
+      nixosModules.default = { config, lib, ... }: {
+        imports = [ self.nixosModules.deployment self.nixosModules.secrets ];
+        godwit.secretUnits = lib.mkDefault (config.godwit.secrets != { });
+      };
+      nixosModules.deployment = import ./internal/source/common/deployment.nix { };
+      darwinModules.default = self.nixosModules.deployment;
+      # Secrets that rest on a host, and their units (docs/secrets-on-hosts.md).
       nixosModules.secrets = import ./internal/secrets/onhost/module.nix;
     };
 }

@@ -203,7 +203,7 @@ func (s *session) known(ctx context.Context, from Origin, d *deployment) error {
 			if d.Goal != deploy.GoalActivate {
 				return nil
 			}
-			if err := s.preflightResting(hosts); err != nil {
+			if err := s.preflightResting(ctx, hosts); err != nil {
 				return err
 			}
 			return preflightChecks(hosts, planOptions(d.Options))
@@ -287,7 +287,7 @@ func (s *session) runJobs(ctx context.Context, d deployment, hosts []fleet.Host,
 	rec := s.recordDeploy(ctx, d.Options, hosts)
 	run := s.run(&deploy.Run{Options: d.Options, Sink: s.View})
 	run.OnBuilt = s.showResult(ctx, resultLinks)
-	run.Secrets = s.secretsOf()
+	run.Secrets = s.resting
 	run.Settled = func(o deploy.Outcome) { remembered(rec, o) }
 	stopped, err := s.gate(ctx, d, run, jobs, outcomes)
 	if err != nil {

@@ -65,7 +65,7 @@ func (s *session) lookAtHost(ctx context.Context, p *plan.Plan, h fleet.Host, sy
 	t.Fleet = s.source.About().Names
 	t.Twin = s.twins(ctx, s.hosts)[h.Name]
 	var err error
-	if t.Rests, err = s.resting(h); err != nil {
+	if t.Rests, err = s.resting(ctx, h); err != nil {
 		return plan.Host{}, err
 	}
 	if brief {

@@ -74,7 +74,7 @@ func Plan(ctx context.Context, e *Env, r PlanRequest) (*plan.Plan, error) {
 			return err
 		}
 		return s.startEarly(ctx, &load, &deploy.Run{Options: d, Sink: quiet}, func(hosts []fleet.Host) error {
-			if err := s.preflightResting(hosts); err != nil {
+			if err := s.preflightResting(ctx, hosts); err != nil {
 				return err
 			}
 			return preflightChecks(hosts, r.Options)
@@ -86,7 +86,7 @@ func Plan(ctx context.Context, e *Env, r PlanRequest) (*plan.Plan, error) {
 	if err := preflightChecks(s.hosts, r.Options); err != nil {
 		return nil, err
 	}
-	if err := s.preflightResting(s.hosts); err != nil {
+	if err := s.preflightResting(ctx, s.hosts); err != nil {
 		return nil, err
 	}
 	if r.UploadSecrets {

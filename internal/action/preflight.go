@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 
 	"godwit/internal/activate"
 	"godwit/internal/deploy"
@@ -27,7 +28,7 @@ func (s *session) preflight(ctx context.Context, d deployment, hosts []fleet.Hos
 	if err := preflightChecks(hosts, planOptions(d.Options)); err != nil {
 		return err
 	}
-	if err := s.preflightResting(hosts); err != nil {
+	if err := s.preflightResting(ctx, hosts); err != nil {
 		return err
 	}
 	if err := keepable(hosts, d); err != nil {
@@ -130,31 +131,50 @@ func (s *session) oneAddressEach(ctx context.Context, hosts []fleet.Host, accept
 	return f
 }
 
-// secretsOf gives what of secrets rests on a machine, out of the repository that the
-// configuration is in; nil where that has none.
-func (s *session) secretsOf() func(machine string) (*bundle.Bundle, error) {
-	if s.at != nil {
-		s.restingOnce.Do(func() { s.restingFound = vault.Bundles(s.at.At.Dir()) })
+// resting are the secrets that are to rest on a host: those that the repository which the
+// configuration is in has for it, those that its configuration declares, and those that it
+// would push otherwise. nil when there are none to think of. A host is asked about once:
+// what a run looked at is what it brings.
+func (s *session) resting(ctx context.Context, h fleet.Host) (*bundle.Bundle, error) {
+	s.restingMu.Lock()
+	of, ok := s.restingOf[h.Name]
+	if !ok {
+		of = sync.OnceValues(func() (*bundle.Bundle, error) { return s.rests(ctx, h) })
+		if s.restingOf == nil {
+			s.restingOf = map[string]func() (*bundle.Bundle, error){}
+		}
+		s.restingOf[h.Name] = of
 	}
-	return s.restingFound
+	s.restingMu.Unlock()
+	return of()
 }
 
-// resting are the secrets that are to rest on a host; nil when there are none to think of.
-func (s *session) resting(h fleet.Host) (*bundle.Bundle, error) {
-	of := s.secretsOf()
-	if of == nil || h.BuildOnly {
+func (s *session) rests(ctx context.Context, h fleet.Host) (*bundle.Bundle, error) {
+	if s.at == nil || h.BuildOnly {
 		return nil, nil
 	}
-	return of(h.Name)
+	s.restingOnce.Do(func() { s.restingFound = vault.Bundles(s.at.At.Dir()) })
+	var b *bundle.Bundle
+	if s.restingFound != nil {
+		var err error
+		if b, err = s.restingFound(h.Name); err != nil {
+			return nil, err
+		}
+	}
+	b, err := vault.With(b, h.Name, h.Main().Declared)
+	if err != nil {
+		return nil, err
+	}
+	return vault.WithPushed(ctx, b, h)
 }
 
 // preflightResting says, before anything is built, which secrets of hosts cannot be
 // brought to them: such as one that was not encrypted for its machine yet.
-func (s *session) preflightResting(hosts []fleet.Host) error {
+func (s *session) preflightResting(ctx context.Context, hosts []fleet.Host) error {
 	var errs []error
 	for _, h := range hosts {
 		// What is wrong with the whole repository is the same error for each.
-		if _, err := s.resting(h); err != nil && !slices.Contains(errs, err) {
+		if _, err := s.resting(ctx, h); err != nil && !slices.Contains(errs, err) {
 			errs = append(errs, err)
 		}
 	}

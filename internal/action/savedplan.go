@@ -3,6 +3,7 @@ package action
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"godwit/internal/event"
@@ -54,7 +55,9 @@ func (f SavedPlan) open(ctx context.Context, s *session, d *deployment) (loadReq
 	if len(hosts) == 0 {
 		return l, anew(fault.New("the plan holds no host that can be deployed to"))
 	}
-	if o.UploadSecrets {
+	if o.UploadSecrets || slices.ContainsFunc(hosts, func(h fleet.Host) bool {
+		return slices.ContainsFunc(h.Secrets, func(s fleet.Secret) bool { return s.Rest })
+	}) {
 		if err := s.fetchSecrets(ctx, hosts); err != nil {
 			return l, anew(fault.New("%w", err))
 		}

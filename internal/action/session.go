@@ -42,7 +42,9 @@ type session struct {
 	keysOnce  sync.Once // vouchedKey (connect.go)
 	keysFound map[string]string
 
-	restingOnce  sync.Once // resting (preflight.go)
+	restingMu    sync.Mutex // resting (preflight.go)
+	restingOf    map[string]func() (*bundle.Bundle, error)
+	restingOnce  sync.Once
 	restingFound func(machine string) (*bundle.Bundle, error)
 
 	pool    *ssh.Pool

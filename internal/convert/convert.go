@@ -47,6 +47,7 @@ func (f Fleet) Text() string {
 	top.text("unreachable", s.Unreachable)
 	top.words("acceptRisks", s.AcceptRisks)
 	top.truth("together", s.Together)
+	top.truth("restSecrets", s.RestSecrets)
 	hosts := set{}
 	for _, h := range f.Hosts {
 		hosts[h.Name] = f.host(h)

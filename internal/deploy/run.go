@@ -128,9 +128,9 @@ type Run struct {
 	// it changes. It may wait: for a person's answer, for a batch's turn. An
 	// error keeps the host as it is. May be nil.
 	Admit func(ctx context.Context, a Admission) error
-	// Secrets gives what is to rest on the host of a name, for it to open itself; nil for
-	// a host of which nobody keeps such secrets. May be nil.
-	Secrets func(host string) (*bundle.Bundle, error)
+	// Secrets gives what is to rest on a host, for it to open itself; nil for one of which
+	// nobody keeps such secrets. May be nil.
+	Secrets func(ctx context.Context, h fleet.Host) (*bundle.Bundle, error)
 	// Settled is told how each host ended, as soon as it did. May be nil.
 	Settled func(Outcome)
 
@@ -230,7 +230,7 @@ func (r *Run) host(ctx context.Context, j Job, begun *early, built func(system s
 		event.On(r.Sink, h.Name, event.StepCopy).Note(buildOnlyNote(r.Goal, h.Name))
 		return Outcome{State: Skipped, System: system, Detail: "build-only host: built, not touched"}
 	}
-	resting, err := r.secretsOf(h)
+	resting, err := r.secretsOf(ctx, h)
 	if err != nil {
 		return Outcome{Err: err, System: system}
 	}

@@ -18,11 +18,11 @@ import (
 const secretsProfile = "secrets"
 
 // secretsOf are the secrets that are to rest on a host; nil when there are none to think of.
-func (r *Run) secretsOf(h fleet.Host) (*bundle.Bundle, error) {
+func (r *Run) secretsOf(ctx context.Context, h fleet.Host) (*bundle.Bundle, error) {
 	if r.Secrets == nil || r.Goal != GoalActivate || h.BuildOnly {
 		return nil, nil
 	}
-	return r.Secrets(h.Name)
+	return r.Secrets(ctx, h)
 }
 
 // shipSecrets brings the secrets of a host to it, as ciphertext that takes no effect, and

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -114,6 +115,27 @@ type Profile struct {
 	// Sealed are secrets that the machine decrypts when the profile is activated. Saved
 	// plans do not have them: they are looked at when the configuration is read.
 	Sealed []Sealed `json:"-"`
+	// Declared are secrets that are to rest on the machine, by godwit.secrets of its
+	// configuration, sorted by name.
+	Declared []Declared `json:"declared,omitempty"`
+}
+
+// Declared is a secret that rests on its machine because the configuration says so
+// (internal/secrets/onhost/module.nix).
+type Declared struct {
+	Name string `json:"name"`
+	// File is its ciphertext, on this machine; "": the repository's own secret of this name.
+	File string `json:"file,omitempty"`
+	// Path is where the machine has it; Mode is octal, Phase one of package bundle.
+	Path    string   `json:"path"`
+	Owner   string   `json:"owner"`
+	Group   string   `json:"group"`
+	Mode    string   `json:"mode"`
+	Phase   string   `json:"phase"`
+	Restart []string `json:"restart,omitempty"` // units
+	// KeyFile is the file on the machine that opens it; "": as the repository says, or else
+	// the ssh host key.
+	KeyFile string `json:"keyFile,omitempty"`
 }
 
 // Sealed is a secret that a tool in the configuration decrypts on the machine.
@@ -216,6 +238,34 @@ type Secret struct {
 	// here, where that is not deployment.secrets.NAME.SETTING: for hints.
 	Options  map[string]string `json:"-"`
 	UploadAt string            `json:"uploadAt,omitempty"` // "pre-activation" or "post-activation"
+	// Rest says that it is not pushed: it is encrypted for the machine and rests there, as
+	// part of its release of secrets (Settings.RestSecrets).
+	Rest bool `json:"rest,omitempty"`
+}
+
+// Restarts are the units that its action restarts; ok is false for an action that does
+// something else.
+func (s Secret) Restarts() (units []string, ok bool) {
+	words := s.Action
+	if len(words) > 0 && words[0] == "sudo" {
+		words = words[1:]
+	}
+	if len(words) == 0 {
+		return nil, len(s.Action) == 0
+	}
+	if len(words) < 3 || words[0] != "systemctl" || !slices.Contains([]string{"restart", "try-restart", "reload-or-restart", "try-reload-or-restart"}, words[1]) {
+		return nil, false
+	}
+	for _, u := range words[2:] {
+		if strings.HasPrefix(u, "-") {
+			return nil, false
+		}
+		if !strings.Contains(u, ".") {
+			u += ".service"
+		}
+		units = append(units, u)
+	}
+	return units, true
 }
 
 // Option is how the configuration spells a setting of the secret: "destination",

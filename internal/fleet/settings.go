@@ -22,6 +22,9 @@ type Settings struct {
 	Together    bool
 	Unreachable string
 	AcceptRisks []string
+	// RestSecrets makes the secrets that a configuration pushes rest on their hosts instead:
+	// encrypted for the machine, there after a reboot, and back with a rollback.
+	RestSecrets bool
 
 	HealthChecks    []FleetCheck
 	PreDeployChecks []FleetCheck
@@ -48,6 +51,7 @@ func ParseSettings(data []byte, dir string) (Settings, error) {
 		Together        bool       `json:"together"`
 		Unreachable     string     `json:"unreachable"`
 		AcceptRisks     []string   `json:"acceptRisks"`
+		RestSecrets     bool       `json:"restSecrets"`
 		HealthChecks    checkLists `json:"healthChecks"`
 		PreDeployChecks checkLists `json:"preDeployChecks"`
 	}
@@ -55,7 +59,7 @@ func ParseSettings(data []byte, dir string) (Settings, error) {
 		return s, err
 	}
 	s = Settings{Batch: string(in.Batch), MaxFailures: string(in.MaxFailures), OnFailure: in.OnFailure, Together: in.Together,
-		Unreachable: in.Unreachable, AcceptRisks: in.AcceptRisks}
+		Unreachable: in.Unreachable, AcceptRisks: in.AcceptRisks, RestSecrets: in.RestSecrets}
 	if _, err := ParseBatches(s.Batch); err != nil {
 		return s, fmt.Errorf("batch: %w", err)
 	}
@@ -92,10 +96,16 @@ func meant(word string, all []string) string {
 	return ""
 }
 
-// Apply gives a host the checks that the fleet has for it.
+// Apply gives a host the checks that the fleet has for it, and says which of its secrets rest.
 func (s Settings) Apply(h *Host) {
 	h.HealthChecks = h.HealthChecks.With(checksFor(h.Name, s.HealthChecks))
 	h.PreDeployChecks = h.PreDeployChecks.With(checksFor(h.Name, s.PreDeployChecks))
+	for i := range h.Secrets {
+		// What is to come after the activation, or runs a command of its own, is still pushed.
+		x := &h.Secrets[i]
+		_, ok := x.Restarts()
+		x.Rest = s.RestSecrets && ok && x.UploadAt != PostActivation
+	}
 }
 
 // Check refuses checks for hosts that the fleet does not have.

@@ -47,7 +47,7 @@ func TestSettings(t *testing.T) {
 
 func TestSettingsRefused(t *testing.T) {
 	for text, want := range map[string]string{
-		`{"bach":"1"}`:                                       "there is no bach: there is batch, maxFailures, onFailure, together, unreachable, acceptRisks, healthChecks, preDeployChecks (did you mean batch?)",
+		`{"bach":"1"}`:                                       "there is no bach: there is batch, maxFailures, onFailure, together, unreachable, acceptRisks, restSecrets, healthChecks, preDeployChecks (did you mean batch?)",
 		`{"batch":"1,rest,2"}`:                               "batch: rest must come last",
 		`{"batch":true}`:                                     "a bool is not what it takes",
 		`{"maxFailures":"x"}`:                                `maxFailures: "x" is neither`,

@@ -43,7 +43,7 @@ func Gather(ctx context.Context, o Options, src Source, t Target, brief bool) (H
 		beside.Go(func() { defer crash.Catch(); in.Secrets, in.SecretsErr = compareSecrets(ctx, t.Conn, t.Host) })
 	}
 	if t.Rests != nil {
-		beside.Go(func() { defer crash.Catch(); in.Rests = compareRests(ctx, t.Conn, t.Host.Name, t.Rests, o) })
+		beside.Go(func() { defer crash.Catch(); in.Rests = compareRests(ctx, t.Conn, t.Host, t.Rests, o) })
 	}
 	var loader reboot.Loader
 	var loaderErr error

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"godwit/internal/fleet"
 	"godwit/internal/host"
 	"godwit/internal/secrets"
 	"godwit/internal/secrets/bundle"
@@ -49,13 +50,50 @@ func (r *Rests) changes() bool {
 }
 
 // compareRests asks a host what rests on it and compares that with b.
-func compareRests(ctx context.Context, conn host.Conn, name string, b *bundle.Bundle, o Options) *Rests {
+func compareRests(ctx context.Context, conn host.Conn, h fleet.Host, b *bundle.Bundle, o Options) *Rests {
 	boot := o.Action == "boot"
-	is, err := ship.Rests(ctx, conn, name, b.ID(), boot)
+	is, err := ship.Rests(ctx, conn, h.Name, b.ID(), boot)
+	if err == nil && is.Bundle != nil {
+		b, err = sameContent(ctx, conn, h, b, is.Bundle)
+	}
 	if err != nil {
 		return &Rests{ID: b.ID(), Err: err}
 	}
 	return judgeRests(b, is, o)
+}
+
+// sameContent is b as the host will make it: where an entry was encrypted for this run alone,
+// and the host has the same content, it keeps what it has.
+func sameContent(ctx context.Context, conn host.Conn, h fleet.Host, b, was *bundle.Bundle) (*bundle.Bundle, error) {
+	asked := h
+	asked.Secrets = nil
+	for _, s := range h.Secrets {
+		i := slices.IndexFunc(b.Entries, func(e bundle.Entry) bool { return e.Name == s.Name && e.Fresh })
+		if i < 0 {
+			continue
+		}
+		s.Rest, s.Destination = false, bundle.Folder+"/"+s.Name
+		asked.Secrets = append(asked.Secrets, s)
+	}
+	found, err := secrets.Compare(ctx, conn, asked)
+	if err != nil {
+		return b, err
+	}
+	as := *b
+	as.Entries = slices.Clone(b.Entries)
+	for i := range as.Entries {
+		e := &as.Entries[i]
+		if !e.Fresh {
+			continue
+		}
+		e.Fresh = false
+		c := slices.IndexFunc(found, func(c secrets.Comparison) bool { return c.Name == e.Name })
+		old := slices.IndexFunc(was.Entries, func(o bundle.Entry) bool { return o.Name == e.Name })
+		if c >= 0 && old >= 0 && was.Recipient == b.Recipient && found[c].Result != secrets.New && !slices.Contains(found[c].Differs, secrets.Content) && !slices.Contains(found[c].Differs, secrets.Kind) {
+			e.Age = was.Entries[old].Age
+		}
+	}
+	return &as, nil
 }
 
 // judgeRests says what a deploy makes of the secrets that rest on a host.

@@ -35,6 +35,15 @@ func printedKey(host string, s fleet.Secret) string {
 	return fmt.Sprintf("%q %q %q", host, s.Name, s.From.Command)
 }
 
+// Plaintext is what a secret of a host holds; all output hides it from then on.
+func Plaintext(ctx context.Context, host string, s fleet.Secret) ([]byte, error) {
+	data, err := content(ctx, host, s)
+	if err != nil {
+		return nil, err.On(host)
+	}
+	return data, nil
+}
+
 // content is the plaintext of a secret; all output hides it from then on.
 func content(ctx context.Context, host string, s fleet.Secret) ([]byte, *fault.Error) {
 	data, err := plaintext(ctx, host, s)

@@ -116,7 +116,7 @@ func (r Report) String() string {
 	return s
 }
 
-// Select gives the secrets of a phase, sorted by name.
+// Select gives the secrets of a phase that are pushed, sorted by name.
 func Select(all []fleet.Secret, phase string) []fleet.Secret {
 	var out []fleet.Secret
 	for _, s := range all {
@@ -124,7 +124,7 @@ func Select(all []fleet.Secret, phase string) []fleet.Secret {
 		if at == "" {
 			at = fleet.PreActivation
 		}
-		if phase == "" || phase == at {
+		if !s.Rest && (phase == "" || phase == at) {
 			out = append(out, s)
 		}
 	}

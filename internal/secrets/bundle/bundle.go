@@ -46,6 +46,12 @@ type Entry struct {
 	// Age is the ciphertext: a binary age file that the machine's key opens (others may
 	// open it, too). It is the same bytes as long as nobody writes the secret anew.
 	Age []byte `json:"age"`
+	// Fresh says that it was encrypted for this deployment alone: a host that has the same
+	// content keeps the ciphertext that it has, and its release has no such mark.
+	Fresh bool `json:"fresh,omitempty"`
+	// Replace says that the destination may have a file that was pushed there; it comes back
+	// when the release is taken back.
+	Replace bool `json:"replace,omitempty"`
 }
 
 // Bundle is all secrets of one machine, sorted by name.

@@ -48,7 +48,7 @@ func (h *Host) deliver(release string, all []opened) (err error) {
 		if e.Path() == bundle.Folder+"/"+e.Name {
 			continue
 		}
-		made, err := h.place(e.Path(), h.path(e.Entry))
+		made, err := h.place(e.Path(), h.path(e.Entry), e.Replace)
 		if err != nil {
 			return fmt.Errorf("secret '%s': %w", e.Name, err)
 		}

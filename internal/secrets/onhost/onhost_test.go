@@ -132,6 +132,13 @@ func (m *machine) must(err error) {
 	}
 }
 
+func (m *machine) reads(at, want string) {
+	m.t.Helper()
+	if got, err := os.ReadFile(at); err != nil || string(got) != want {
+		m.t.Errorf("%s: %q (%v), want %q", at, got, err, want)
+	}
+}
+
 // is: a secret has a text, or "" is not there.
 func (m *machine) is(name, want string) {
 	m.t.Helper()
@@ -477,6 +484,74 @@ func TestOnce(t *testing.T) {
 		t.Error(err)
 	}
 	m.refuses(m.Once([]string{"/etc/passwd", m.dir + "/sys1"}), "is no release of secrets")
+}
+
+// TestFresh: what was encrypted for one deployment alone, and has the content that runs, is
+// the ciphertext that is there.
+func TestFresh(t *testing.T) {
+	m := newMachine(t)
+	one := entry("a", "1")
+	one.Fresh = true
+	first := m.receive(one, entry("b", "1"))
+	m.must(m.Deliver(first))
+	text, err := os.ReadFile(first + "/bundle.json")
+	m.must(err)
+	var was bundle.Bundle
+	m.must(json.Unmarshal(text, &was))
+	if was.Entries[0].Fresh {
+		t.Error("the mark stays")
+	}
+	again := func(a, b bundle.Entry) string {
+		t.Helper()
+		b.Age = was.Entries[1].Age
+		a.Fresh = true
+		var sealed bundle.Bundle
+		m.must(json.Unmarshal(m.seal(a), &sealed))
+		sealed.Entries = append(sealed.Entries, b)
+		text, err := json.Marshal(sealed)
+		m.must(err)
+		at, err := m.Receive(text)
+		m.must(err)
+		return at
+	}
+	if at := again(entry("a", "1"), was.Entries[1]); at != first {
+		t.Errorf("%s, not %s", at, first)
+	}
+	if at := again(entry("a", "2"), was.Entries[1]); at == first {
+		t.Error("another content is the same release")
+	}
+	other := entry("a", "1")
+	other.Mode = 0o440
+	if at := again(other, was.Entries[1]); at == first {
+		t.Error("another mode is the same release")
+	}
+}
+
+// TestReplace: a file that was pushed to a destination gives way to a release, comes back
+// when that is taken back, and is gone when it is kept.
+func TestReplace(t *testing.T) {
+	m := newMachine(t)
+	at := m.dir + "/keys/db"
+	m.must(os.Mkdir(m.dir+"/keys", 0o755))
+	e := entry("db", "1")
+	e.Destination = at
+	m.write("keys/db", "pushed")
+	m.refuses(m.Deliver(m.receive(e)), "that godwit did not put there")
+	e.Replace = true
+	release := m.receive(e)
+	m.must(m.Deliver(release))
+	m.reads(at, "1")
+	m.must(m.Deliver(release))
+	m.must(m.Leave())
+	m.reads(at, "pushed")
+	m.must(m.Deliver(release))
+	m.must(m.Keep(release, nil))
+	m.must(m.Leave())
+	if names, _ := filepath.Glob(m.dir + "/keys/*"); len(names) > 0 {
+		t.Error(names)
+	}
+	m.must(os.MkdirAll(at, 0o755))
+	m.refuses(m.Deliver(release), "that godwit did not put there")
 }
 
 // TestProgramAnew: a release that is there already gets the program that came with it now.

@@ -96,7 +96,7 @@ func steady(st unix.Stat_t) bool {
 // place makes a link at a destination, and tells whether there was none. What is there and
 // is no link of ours is left, with an error. Whoever owns the folder can put something
 // else there: that misleads who reads it, and nobody else.
-func (h *Host) place(at, to string) (made bool, err error) {
+func (h *Host) place(at, to string, replace bool) (made bool, err error) {
 	fd, err := enter(path.Dir(at))
 	if err != nil {
 		return false, err
@@ -111,6 +111,15 @@ func (h *Host) place(at, to string) (made bool, err error) {
 		return err == nil, err
 	}
 	is, ok := h.ours(fd, name)
+	if !ok && replace && isRegular(fd, name) {
+		if err := unix.Renameat(fd, name, fd, name+pushed); err != nil {
+			return false, err
+		}
+		if err := unix.Symlinkat(to, fd, name); err != nil {
+			return false, errors.Join(err, unix.Renameat(fd, name+pushed, fd, name))
+		}
+		return true, nil
+	}
 	if !ok {
 		return false, fmt.Errorf("there is something at %s that godwit did not put there: move it away", at)
 	}
@@ -144,9 +153,35 @@ func (h *Host) unlink(at string) {
 		return
 	}
 	defer unix.Close(fd)
-	if _, ok := h.ours(fd, path.Base(at)); ok {
-		_ = unix.Unlinkat(fd, path.Base(at), 0)
+	name := path.Base(at)
+	if _, ok := h.ours(fd, name); !ok {
+		return
 	}
+	if isRegular(fd, name+pushed) && unix.Renameat(fd, name+pushed, fd, name) == nil {
+		return
+	}
+	_ = unix.Unlinkat(fd, name, 0)
+}
+
+// pushed is behind the name of a file that was pushed to a destination, for as long as it
+// is not certain that a link to a secret of a release stays in its place.
+const pushed = ".godwit-pushed"
+
+// forgetPushed removes what a destination had before the release was kept.
+func (h *Host) forgetPushed(at string) {
+	fd, err := enter(path.Dir(at))
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	if name := path.Base(at) + pushed; isRegular(fd, name) {
+		_ = unix.Unlinkat(fd, name, 0)
+	}
+}
+
+func isRegular(fd int, name string) bool {
+	var st unix.Stat_t
+	return unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG
 }
 
 // inStore tells whether a folder lies in the Nix store.

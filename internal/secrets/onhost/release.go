@@ -3,6 +3,7 @@
 package onhost
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -63,9 +64,11 @@ func (h *Host) Receive(text []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, err := unseal(b); err != nil {
+	all, err := unseal(b)
+	if err != nil {
 		return "", err
 	}
+	h.settleFresh(b, all)
 	if err := ownFolder(h.State); err != nil {
 		return "", err
 	}
@@ -99,6 +102,38 @@ func (h *Host) Receive(text []byte) (string, error) {
 		return "", err
 	}
 	return at, syncFolder(h.State)
+}
+
+// settleFresh takes, for entries that were encrypted for this deployment alone, the ciphertext
+// that the host has of the same content: so what did not change is the same release.
+func (h *Host) settleFresh(b *bundle.Bundle, all []opened) {
+	var have *bundle.Bundle
+	var plain []opened
+	for i := range b.Entries {
+		e := &b.Entries[i]
+		if !e.Fresh {
+			continue
+		}
+		e.Fresh = false
+		if have == nil {
+			have = &bundle.Bundle{}
+			release := h.running()
+			if release == "" {
+				release = h.kept()
+			}
+			if text, err := readSmall(release+"/bundle.json", maxRelease); err == nil {
+				if old, err := decode(text, filepath.Base(release)); err == nil && old.Recipient == b.Recipient && old.KeyFile == b.KeyFile {
+					have = old
+					plain, _ = unseal(old)
+				}
+			}
+		}
+		was := slices.IndexFunc(plain, func(o opened) bool { return o.Name == e.Name })
+		is := slices.IndexFunc(all, func(o opened) bool { return o.Name == e.Name })
+		if was >= 0 && is >= 0 && bytes.Equal(plain[was].plain, all[is].plain) {
+			e.Age = plain[was].Age
+		}
+	}
 }
 
 // program puts the program that runs into a release, also in place of an older one.
@@ -181,6 +216,9 @@ func (h *Host) Keep(release string, systems []string) error {
 	}
 	if err := h.Once(nil); err != nil { // what was to be tried by a boot is kept now, or never will be
 		return err
+	}
+	for _, at := range h.destinations(release) {
+		h.forgetPushed(at)
 	}
 	h.prune()
 	if err := h.units(release); err != nil { // it may never have been delivered, only kept for the next boot

@@ -91,6 +91,21 @@ rec {
       })
       (attrNames sops);
 
+  # Secrets that rest on the machine, by the options of godwit's own module.
+  declared = config:
+    let all = config.godwit.secrets or { }; in
+    map
+      (name:
+        let s = all.${name}; in {
+          inherit name;
+          inherit (s) path owner group mode;
+          file = if s.file == null then "" else toString s.file;
+          restart = s.restartUnits ++ map (service: "${service}.service") s.credentialOf;
+          phase = if s.neededForUsers then "users" else "services";
+          keyFile = if config.godwit.secretsKey == null then "" else config.godwit.secretsKey;
+        })
+      (attrNames all);
+
   # The contract's host, of its metadata (`data', with platform and tags) and its
   # node. The system is not forced where the tags say that nobody wants it.
   host = { system ? true, wanted ? [ ], only ? null }: { node, data }:
@@ -105,7 +120,7 @@ rec {
         if data.platform.from == "fallback" && (node.pkgs or { }) ? stdenv && real != data.platform.system
         then { system = real; from = "pkgs"; }
         else data.platform;
-      profile = { name = "system"; kind = "nixos"; sealed = sealed node.config; } // output node.config.system.build.toplevel;
+      profile = { name = "system"; kind = "nixos"; sealed = sealed node.config; declared = declared node.config; } // output node.config.system.build.toplevel;
       asked = targets == null && (only == null || elem "system" only);
     in
     if ! system || ! selected || ! buildable then data // { inherit selected; }

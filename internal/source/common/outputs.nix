@@ -60,7 +60,7 @@ let
 
   keys = {
     # These are godwit's settings for the whole fleet (docs/rolling.md).
-    settings = [ "batch" "maxFailures" "onFailure" "together" "unreachable" "acceptRisks" "healthChecks" "preDeployChecks" ];
+    settings = [ "batch" "maxFailures" "onFailure" "together" "unreachable" "acceptRisks" "restSecrets" "healthChecks" "preDeployChecks" ];
     top = keys.settings ++ [ "description" "hosts" "defaults" "orderingTags" "nixConfig" ];
     defaults = [
       "user" "port" "sshOptions" "forwardAgent" "pinNixpkgs" "become" "askPassword" "local" "tags" "platform" "buildOn" "buildOnly" "substituteOnDestination" "secrets"

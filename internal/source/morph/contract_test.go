@@ -1,15 +1,23 @@
 package morph
 
 import (
+	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
+	"godwit/internal/fleet"
 	"godwit/internal/source"
 	"godwit/internal/source/sourcetest"
 )
 
 // The suite of all dialects, on morph's.
 func TestContract(t *testing.T) {
+	moduleOfSecrets, err := filepath.Abs("../../secrets/onhost/module.nix")
+	if err != nil {
+		t.Fatal(err)
+	}
 	sourcetest.Run(t, Dialect, []sourcetest.Case{
 		{
 			Name: "hosts, defaults and checks of the fleet", File: "network.nix",
@@ -40,6 +48,34 @@ func TestContract(t *testing.T) {
 			Check: func(t *testing.T, res *source.Result) {
 				if h := res.Fleet.Hosts; h[0].Main().Drv != h[1].Main().Drv {
 					t.Errorf("pinned %s, by hand %s", h[0].Main().Drv, h[1].Main().Drv)
+				}
+			},
+		},
+		{
+			Name: "secrets that rest on the host, by godwit's own module", File: "network.nix",
+			Files: map[string]string{"network.nix": `{ web = ./rests.nix; plain = { }; }`, "wifi.age": "x", "rests.nix": `{
+			  imports = [ ` + moduleOfSecrets + ` ];
+			  godwit.secretsKey = "/etc/key";
+			  godwit.secrets.wifi = { file = ./wifi.age; owner = "ana"; mode = "0440"; path = "/etc/wifi"; restartUnits = [ "net.service" ]; };
+			  godwit.secrets.pass.neededForUsers = true;
+			  godwit.secrets.db.credentialOf = [ "app" ];
+			}`},
+			Hosts: []sourcetest.Host{{Name: "plain"}, {Name: "web"}},
+			Check: func(t *testing.T, res *source.Result) {
+				if got := res.Fleet.Hosts[0].Main().Declared; len(got) != 0 {
+					t.Errorf("%+v", got)
+				}
+				got := slices.Clone(res.Fleet.Hosts[1].Main().Declared)
+				want := []fleet.Declared{
+					{Name: "db", Path: "/run/godwit/secrets/db", Owner: "root", Group: "root", Mode: "0400", Phase: "services", Restart: []string{"app.service"}, KeyFile: "/etc/key"},
+					{Name: "pass", Path: "/run/godwit/secrets/pass", Owner: "root", Group: "root", Mode: "0400", Phase: "users", Restart: []string{}, KeyFile: "/etc/key"},
+					{Name: "wifi", Path: "/etc/wifi", Owner: "ana", Group: "root", Mode: "0440", Phase: "services", Restart: []string{"net.service"}, KeyFile: "/etc/key"},
+				}
+				if len(got) == 3 && strings.HasSuffix(got[2].File, "/wifi.age") {
+					got[2].File = ""
+				}
+				if !reflect.DeepEqual(got, want) {
+					t.Errorf("got  %+v\nwant %+v", got, want)
 				}
 			},
 		},

@@ -100,6 +100,7 @@ type profileJSON struct {
 	Name, Kind, User, Link, Version string
 	Activate                        []string
 	Sealed                          []fleet.Sealed
+	Declared                        []fleet.Declared
 	drvJSON
 }
 
@@ -255,6 +256,7 @@ func (j hostJSON) profiles() []fleet.Profile {
 		out = append(out, fleet.Profile{
 			Name: p.Name, Kind: fleet.Kind(p.Kind), User: p.User, Link: p.Link, Drv: p.Drv, Path: p.Out,
 			Version: p.Version, Activate: p.Activate, Sealed: slices.Clip(append([]fleet.Sealed(nil), p.Sealed...)),
+			Declared: slices.Clip(append([]fleet.Declared(nil), p.Declared...)),
 		})
 		if last := &out[len(out)-1]; last.Version == "" && last.Kind == fleet.NixOS {
 			last.Version = j.Release
