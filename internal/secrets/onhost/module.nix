@@ -61,6 +61,8 @@ in
   options.godwit = {
     secrets = option (types.attrsOf secret) { } "Secrets of this host, which godwit brings to it with its system.";
     secretUnits = option types.bool true "Whether this configuration has the units that deliver secrets at a boot.";
+    restSecrets = option types.bool false
+      "Whether deployment.secrets, or deployment.keys, are encrypted for this host and rest there, instead of being pushed.";
     secretsKey = option (types.nullOr types.str) null
       "File on the host with the private key that opens them; null: as the repository says, or else the ssh host key.";
   };

@@ -281,6 +281,7 @@ let
       substituteOnDestination = d.substituteOnDestination or true;
       replaceUnknown = d.replaceUnknownProfiles or true;
       secrets = mapAttrs secret (d.keys or { });
+      restSecrets = node.config.godwit.restSecrets or false;
       # colmena has no checks: a module that the hive imports may declare them.
       healthChecks = if d ? healthChecks then shared.checks d.healthChecks else { };
       preDeployChecks = if d ? preDeployChecks then shared.checks d.preDeployChecks else { };

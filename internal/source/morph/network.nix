@@ -171,6 +171,7 @@ let
           group = s.owner.group;
         })
         d.secrets;
+      restSecrets = node.config.godwit.restSecrets or false;
       healthChecks = checks d.healthChecks;
       preDeployChecks = checks d.preDeployChecks;
       release = node.config.system.nixos.release or "";

@@ -61,6 +61,7 @@ type hostJSON struct {
 	Release                 string
 	ReplaceUnknown          *bool
 	Profiles                []profileJSON
+	RestSecrets             bool
 	Guard                   guardJSON
 	Targets                 map[string]drvJSON
 }
@@ -244,7 +245,9 @@ func (r *Reader) decode(value json.RawMessage) (h fleet.Host, targets []source.T
 		}
 		h.Secrets = append(h.Secrets, secret)
 	}
-	r.about.Settings.Apply(&h)
+	settings := r.about.Settings
+	settings.RestSecrets = settings.RestSecrets || j.RestSecrets
+	settings.Apply(&h)
 	return h, j.targets(), j.Selected, j.check()
 }
 
