@@ -9,8 +9,9 @@ D=$STATE/beside
 no() { # CODE WORDS...
 	code=$1
 	shift
-	[ ! -s "$D/run.sh" ] || sh "$D/run.sh" beside-end aborted
+	[ ! -s "$D/run.sh" ] || sh "$D/run.sh" beside-end aborted >/dev/null 2>&1
 	rm -rf "$D"
+	find "$GCROOTS" -maxdepth 1 -name "godwit-$ID-*" -exec rm -f {} +
 	echo "$*"
 	exit "$code"
 }
