@@ -193,6 +193,12 @@ func (t *Tx) RekeyMachine(name string, o *identity.Operator, p identity.Person) 
 			continue
 		}
 		plain, err := t.v.OpenMachineFile(name, file, o)
+		if errors.Is(err, fs.ErrNotExist) { // a person removed what nobody could open any more
+			delete(t.index.Files, at)
+			t.Changes = append(t.Changes, Change{File: at, Name: what, Gone: true, Removed: w.Recipients})
+			did = true
+			continue
+		}
 		if err != nil {
 			return did, err
 		}
