@@ -55,8 +55,8 @@ func check(ctx context.Context, conn host.Conn, h fleet.Host, c fleet.Checks, ti
 func (r *Run) uploadSecrets(ctx context.Context, h fleet.Host, conn host.Conn, phase string, only ...string) (late []string, err error) {
 	sc := event.On(r.Sink, h.Name, event.StepSecrets)
 	err = r.wet(sc, "upload "+phase+" secrets", func() error {
-		makes := r.Action == activate.Switch || r.Action == activate.Test
-		rep, err := UploadSecrets(ctx, conn, h, secrets.Options{Phase: phase, Only: only, Late: makes && !r.Reboot && only == nil}, sc)
+		makes := r.Action == activate.Switch || r.Action == activate.Test || r.Reboot
+		rep, err := UploadSecrets(ctx, conn, h, secrets.Options{Phase: phase, Only: only, Late: makes && only == nil}, sc)
 		late = rep.Late
 		return err
 	})

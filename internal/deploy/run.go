@@ -542,6 +542,13 @@ func (r *Run) activate(ctx context.Context, h fleet.Host, conn host.Conn, system
 
 	checked := 0
 	after := func(ctx context.Context) error {
+		if r.Reboot && r.UploadSecrets {
+			// What was in memory is gone with the boot, and owners may have come with it.
+			late = nil
+			for _, s := range secrets.Select(h.Secrets, fleet.PreActivation) {
+				late = append(late, s.Name)
+			}
+		}
 		if len(late) > 0 {
 			if _, err := r.uploadSecrets(ctx, h, conn, fleet.PreActivation, late...); err != nil {
 				return err

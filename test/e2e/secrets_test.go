@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"filippo.io/age"
 
 	"godwit/internal/identity"
 	"godwit/internal/vault"
@@ -306,13 +309,111 @@ func TestRestingSecretsReboot(t *testing.T) {
 	}
 	has("the same system", "three", "two")
 	w.run("rollback", "network.nix", "--on", h.Name).exits(0)
-	has("an earlier generation", "one", "one")
+	has("what was before", "two", "two")
 
 	// A loader that cannot boot once: kept first, and sent back.
 	on(t, h, "touch /boot/loader/loader.conf")
 	defer on(t, h, "rm -f /boot/loader/loader.conf")
 	set("four")
-	deploy(service("sick")+`deployment.healthChecks.cmd = [ { description = "only before a boot"; cmd = [ "sh" "-c" "[ $(cat /run/e2e) = one ] || [ $(cat /proc/sys/kernel/random/boot_id) = `+boot()+` ]" ]; period = 1; } ];`,
+	deploy(service("sick")+`deployment.healthChecks.cmd = [ { description = "only before a boot"; cmd = [ "sh" "-c" "[ $(cat /run/e2e) = two ] || [ $(cat /proc/sys/kernel/random/boot_id) = `+boot()+` ]" ]; period = 1; } ];`,
 		"--reboot", "--accept-risk=no-oneshot", "--timeout", "3").exits(3).says("rebooted into the system that ran before")
-	has("sent back", "one", "one")
+	has("sent back", "two", "two")
+}
+
+// TestDeclaredSecrets: what the configuration of a host declares by godwit's module rests on
+// it, and so does what it would push, on request: with the user that the same deployment
+// makes, as a credential, for the boot loader, after a power cut, and back with a rollback.
+func TestDeclaredSecrets(t *testing.T) {
+	h := host(t, "late")
+	w := newWorld(t, h)
+	r := newResting(w, h)
+	on(t, h, "rm -rf /var/lib/godwit/secrets /etc/systemd/system.attached /boot/loader/initrd-secrets; mkdir -p /run/keys /var/pushed && echo before >/var/pushed/key")
+	r.set(vault.Secret{Name: "token", For: []string{h.Name}}, "token-1")
+	to, err := identity.ParseRecipient(h.HostKey, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed := func(text string) {
+		t.Helper()
+		var out bytes.Buffer
+		a, err := age.Encrypt(&out, to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = a.Write([]byte(text))
+		if err := a.Close(); err != nil {
+			t.Fatal(err)
+		}
+		w.file("wifi.age", out.String())
+	}
+	sealed("wifi-1")
+	w.file("pushed", "pushed-1")
+	reader := func(name, file string) string {
+		return `systemd.services.` + name + ` = { wantedBy = [ "multi-user.target" ]; script = "cat ` + file + ` >/run/` + name + `-saw || exit 1; while :; do sleep 60; done"; };`
+	}
+	deploy := func(word string) result {
+		t.Helper()
+		net := w.fleetOf(service(word)+`imports = [ `+repo(t, "internal/secrets/onhost/module.nix")+` ];
+			users.users.decl = { isSystemUser = true; group = "decl"; }; users.groups.decl = { };
+			godwit.secrets.token = { owner = "decl"; group = "decl"; mode = "0440"; restartUnits = [ "own.service" ]; };
+			godwit.secrets.wifi = { file = ./wifi.age; path = "/etc/wifi/key"; restartUnits = [ "wifi.service" ]; };
+			boot.initrd.secrets."/key" = "/run/godwit/secrets/token";
+			godwit.restSecrets = true;
+			deployment.secrets.pushed = { source = "pushed"; destination = "/var/pushed/key"; action = [ "systemctl" "restart" "push" ]; };`+
+			reader("own", "/run/godwit/secrets/token")+reader("wifi", "/etc/wifi/key")+reader("push", "/var/pushed/key"), map[string]string{h.Name: amd64})
+		return w.run("deploy", net, "switch", "--upload-secrets", "--accept-risk=unknown-profile")
+	}
+	has := func(when, want string) {
+		t.Helper()
+		if got := on(t, h, "for f in /run/godwit/secrets/token /etc/wifi/key /var/pushed/key /run/own-saw /run/wifi-saw /run/push-saw; do cat $f; echo -n ' '; done; stat -Lc '%U:%G %a' /run/godwit/secrets/token"); got != want+" "+want+" decl:decl 440" {
+			t.Errorf("%s: %q, want %q", when, got, want)
+		}
+		if got := on(t, h, "ls -A /var/pushed; readlink /var/pushed/key; cat /boot/loader/initrd-secrets/key"); got != "key\n/run/godwit/secrets/pushed\n"+strings.Fields(want)[0] {
+			t.Errorf("%s: %q", when, got)
+		}
+		isSettled(t, h)
+	}
+	deploy("one").exits(0).says("the host can open its 3 secrets")
+	has("first", "token-1 wifi-1 pushed-1")
+	deploy("one").exits(0).says("already runs this system")
+	if out := w.run("plan", "network.nix").exits(0).stdout; strings.Contains(out, "pushed") {
+		t.Errorf("the plan of what is there says\n%s", out)
+	}
+
+	// Each changes alone: its unit restarts, and no other.
+	for _, c := range []struct{ change, want string }{
+		{"pushed", "token-1 wifi-1 pushed-2"}, {"wifi", "token-1 wifi-2 pushed-2"}, {"token", "token-2 wifi-2 pushed-2"},
+	} {
+		switch c.change {
+		case "pushed":
+			w.file("pushed", "pushed-2")
+			w.run("plan", "network.nix").exits(0).outs("pushed")
+		case "wifi":
+			sealed("wifi-2")
+		case "token":
+			r.set(vault.Secret{Name: "token", For: []string{h.Name}}, "token-2")
+		}
+		was := on(t, h, "systemctl show -p InvocationID --value own wifi push | grep .")
+		word := map[bool]string{true: "two", false: "one"}[c.change == "token"]
+		deploy(word).exits(0)
+		has(c.change, c.want)
+		now := on(t, h, "systemctl show -p InvocationID --value own wifi push | grep .")
+		a, b, restarted := strings.Fields(was), strings.Fields(now), ""
+		for i, name := range []string{"token", "wifi", "pushed"} {
+			if len(a) != 3 || len(b) != 3 || a[i] != b[i] {
+				restarted += name
+			}
+		}
+		if restarted != c.change {
+			t.Errorf("%s changed, and the units of %s restarted", c.change, restarted)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	if err := errors.Join(h.PowerCut(ctx), h.Boot(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	has("after a power cut", "token-2 wifi-2 pushed-2")
+	w.run("rollback", "network.nix", "--on", h.Name).exits(0)
+	has("rolled back", "token-1 wifi-2 pushed-2")
 }

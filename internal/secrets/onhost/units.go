@@ -250,6 +250,12 @@ func (h *Host) noUnits() {
 				_ = os.Remove(folder + "/" + w + "/" + name)
 			}
 		}
+		for _, in := range wanted { // those that are empty now
+			for _, w := range in {
+				_ = os.Remove(folder + "/" + w)
+			}
+		}
+		_ = os.Remove(folder)
 	}
 	_ = os.Remove(h.State + "/" + Name)
 	_, _ = h.Systemctl("daemon-reload")

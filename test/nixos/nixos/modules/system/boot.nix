@@ -76,6 +76,18 @@ in
         printf 'initrd for %s\nmodules: %s\n' "$kernel" "$modules" > "$out/initrd"
       '';
     };
+    # As the real one, which the boot loader's step calls with the initial ram disk: here that is a folder.
+    system.systemBuilderCommands = mkIf (config.boot.initrd.secrets != { }) ''
+      cat > "$out/append-initrd-secrets" <<'SECRETS'
+      #!/bin/sh
+      set -e
+      ${concatStrings (mapAttrsToList (to: from: ''
+        mkdir -p "$1"${lib.escapeShellArg (dirOf to)}
+        cp ${lib.escapeShellArg (if from == null then to else toString from)} "$1"${lib.escapeShellArg to}
+      '') config.boot.initrd.secrets)}
+      SECRETS
+      chmod 755 "$out/append-initrd-secrets"
+    '';
     environment.etc."sysctl.d/60-nixos.conf".text = concatStrings (mapAttrsToList
       (k: v: optionalString (v != null) "${k}=${if v == true then "1" else if v == false then "0" else toString v}\n") config.boot.kernel.sysctl);
     environment.etc."modules-load.d/nixos.conf".text = concatMapStrings (m: m + "\n") config.boot.kernelModules;

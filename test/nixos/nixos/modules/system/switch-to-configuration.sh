@@ -80,6 +80,9 @@ install_boot_loader() {
     g=${p##*/system-}
     printf '%s\n' "$(readlink -f "$p")" >"/boot/loader/entries/nixos-generation-${g%-link}" || return 1
   done
+  # The real one appends the secrets of the system that becomes the default to its initial ram disk.
+  rm -rf /boot/loader/initrd-secrets
+  [ ! -x "$TOPLEVEL/append-initrd-secrets" ] || "$TOPLEVEL/append-initrd-secrets" /boot/loader/initrd-secrets || return 1
   printf '%s\n' "$TOPLEVEL" >/boot/loader/default.new && mv -f /boot/loader/default.new /boot/loader/default
 }
 case $action in
