@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 
 	"godwit/internal/activate"
 	"godwit/internal/deploy"
@@ -131,41 +130,13 @@ func (s *session) oneAddressEach(ctx context.Context, hosts []fleet.Host, accept
 	return f
 }
 
-// resting are the secrets that are to rest on a host: those that the repository which the
-// configuration is in has for it, those that its configuration declares, and those that it
-// would push otherwise. nil when there are none to think of. A host is asked about once:
-// what a run looked at is what it brings.
+// resting are the secrets that are to rest on a host; nil when there are none to think of.
 func (s *session) resting(ctx context.Context, h fleet.Host) (*bundle.Bundle, error) {
-	s.restingMu.Lock()
-	of, ok := s.restingOf[h.Name]
-	if !ok {
-		of = sync.OnceValues(func() (*bundle.Bundle, error) { return s.rests(ctx, h) })
-		if s.restingOf == nil {
-			s.restingOf = map[string]func() (*bundle.Bundle, error){}
-		}
-		s.restingOf[h.Name] = of
-	}
-	s.restingMu.Unlock()
-	return of()
-}
-
-func (s *session) rests(ctx context.Context, h fleet.Host) (*bundle.Bundle, error) {
 	if s.at == nil || h.BuildOnly {
 		return nil, nil
 	}
-	s.restingOnce.Do(func() { s.restingFound = vault.Bundles(s.at.At.Dir()) })
-	var b *bundle.Bundle
-	if s.restingFound != nil {
-		var err error
-		if b, err = s.restingFound(h.Name); err != nil {
-			return nil, err
-		}
-	}
-	b, err := vault.With(b, h.Name, h.Main().Declared)
-	if err != nil {
-		return nil, err
-	}
-	return vault.WithPushed(ctx, b, h)
+	s.restingOnce.Do(func() { s.restingFound = vault.Resting(s.at.At.Dir()) })
+	return s.restingFound(ctx, h)
 }
 
 // preflightResting says, before anything is built, which secrets of hosts cannot be

@@ -1,6 +1,7 @@
 package action
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -42,10 +43,8 @@ type session struct {
 	keysOnce  sync.Once // vouchedKey (connect.go)
 	keysFound map[string]string
 
-	restingMu    sync.Mutex // resting (preflight.go)
-	restingOf    map[string]func() (*bundle.Bundle, error)
-	restingOnce  sync.Once
-	restingFound func(machine string) (*bundle.Bundle, error)
+	restingOnce  sync.Once // resting (preflight.go)
+	restingFound func(context.Context, fleet.Host) (*bundle.Bundle, error)
 
 	pool    *ssh.Pool
 	slow    *ssh.Pool // of connections that compress

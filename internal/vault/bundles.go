@@ -1,13 +1,46 @@
 package vault
 
 import (
+	"context"
 	"strings"
 	"sync"
 
+	"godwit/internal/fleet"
 	"godwit/internal/identity"
 	"godwit/internal/paths"
 	"godwit/internal/secrets/bundle"
 )
+
+// Resting gives what rests on a host: what the repository that dir lies in has for it, what
+// its configuration declares, and what that would push otherwise; nil when there is nothing to
+// think of. A host is looked at once: what a run looked at is what it brings. It may be called
+// from several goroutines.
+func Resting(dir string) func(context.Context, fleet.Host) (*bundle.Bundle, error) {
+	own := Bundles(dir)
+	var mu sync.Mutex
+	known := map[string]func() (*bundle.Bundle, error){}
+	return func(ctx context.Context, h fleet.Host) (*bundle.Bundle, error) {
+		mu.Lock()
+		of, ok := known[h.Name]
+		if !ok {
+			of = sync.OnceValues(func() (b *bundle.Bundle, err error) {
+				if own != nil {
+					b, err = own(h.Name)
+				}
+				if err == nil {
+					b, err = With(b, h.Name, h.Main().Declared)
+				}
+				if err == nil {
+					b, err = WithPushed(ctx, b, h)
+				}
+				return b, err
+			})
+			known[h.Name] = of
+		}
+		mu.Unlock()
+		return of()
+	}
+}
 
 // Bundles gives what rests on machines, out of the folder of secrets of the repository that
 // dir lies in; nil where there is none. A machine that it does not know has nil; one that
