@@ -233,7 +233,7 @@ var (
 			"Specialisation", // activate.State: the guard's
 		},
 		"hoststate": {
-			"nixos-rebuild is at work", // the same
+			"nixos-rebuild is running", // the same
 			"Specialisation", "specialisation ",
 		},
 	}

@@ -119,7 +119,7 @@ func ParseAction(word string) (activate.Action, error) {
 	if slices.Contains(Actions, word) {
 		return activate.Action(word), nil
 	}
-	f := fault.New("%q is not a switch action: there is dry-activate, test, switch and boot", word)
+	f := fault.New("%q is not a switch action: use dry-activate, test, switch or boot", word)
 	if near := fleet.Nearest(word, Actions); near != "" {
 		f.Hint("did you mean %s?", near)
 	}

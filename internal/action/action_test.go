@@ -76,7 +76,7 @@ func tested(t *testing.T) (*Env, *seen) {
 	}, v
 }
 
-// TestPanicWhileHeld: a fault of godwit's own ends the process, though what the action
+// TestPanicWhileHeld: an internal fault ends the process, though what the action
 // has opened never closes.
 func TestPanicWhileHeld(t *testing.T) {
 	if os.Getenv("GODWIT_TEST_HELD") != "" {
@@ -99,7 +99,7 @@ func TestPanicWhileHeld(t *testing.T) {
 	var errs strings.Builder
 	cmd.Stdout, cmd.Stderr = io.Discard, &errs
 	_ = cmd.Run()
-	if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(errs.String(), "a fault of godwit's own: assignment to entry in nil map") {
+	if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(errs.String(), "an internal fault: assignment to entry in nil map") {
 		t.Errorf("status %d: %s", code, errs.String())
 	}
 }

@@ -181,7 +181,7 @@ func (s *session) settled(h fleet.Host) (fleet.Host, error) {
 	switch {
 	case !s.here(h):
 	case !h.At.Local && s.LocalAllowed:
-		return h, fault.New("its configuration does not allow that it deploys itself").On(h.Name).
+		return h, fault.New("its configuration does not allow it to deploy itself").On(h.Name).
 			Hint("write deployment.allowLocalDeployment = true;")
 	case h.At.Local && h.At.Host == "":
 		h.BuildOnly = false

@@ -114,7 +114,7 @@ func TestLocal(t *testing.T) {
 		t.Errorf("%+v %v", s.hosts, err)
 	}
 	e.Local, e.LocalAllowed = "web", true
-	if err := e.open().load(t.Context(), loadRequest{selection: everyHost}); err == nil || !strings.Contains(err.Error(), "does not allow that it deploys itself") {
+	if err := e.open().load(t.Context(), loadRequest{selection: everyHost}); err == nil || !strings.Contains(err.Error(), "does not allow it to deploy itself") {
 		t.Error(err)
 	}
 	e.Local, e.LocalAllowed = ThisMachine, false

@@ -236,7 +236,7 @@ func (s *session) buildTargets(ctx context.Context, d deployment) (*Summary, err
 		}
 	}
 	if len(pseudo) == 0 && len(s.broken) == 0 {
-		return nil, fault.New("the target makes nothing of the selected hosts")
+		return nil, fault.New("the target builds nothing for the selected hosts")
 	}
 	names := make([]string, len(pseudo))
 	for i, p := range pseudo {

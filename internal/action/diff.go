@@ -42,7 +42,7 @@ func CheckSystemWord(word string) error {
 	if n, err := strconv.Atoi(word); err == nil && n > 0 || slices.Contains(SystemWords, word) {
 		return nil
 	}
-	f := fault.New("`%s' is neither the number of a generation nor one of %s", word, strings.Join(SystemWords, ", "))
+	f := fault.New("'%s' is neither the number of a generation nor one of %s", word, strings.Join(SystemWords, ", "))
 	if near := fleet.Nearest(word, SystemWords); near != "" {
 		f.Hint("did you mean %s?", near)
 	}
@@ -80,7 +80,7 @@ func Diff(ctx context.Context, e *Env, r DiffRequest) (*Difference, error) {
 	case len(s.broken) > 0:
 		return nil, s.broken[0].Err
 	case len(s.hosts) != 1:
-		return nil, fault.New("diff is about one host, and `%s' matches %d", strings.Join(append(r.Where.Hosts, s.at.Hosts...), " "), len(s.hosts))
+		return nil, fault.New("diff is about one host, and '%s' matches %d", strings.Join(append(r.Where.Hosts, s.at.Hosts...), " "), len(s.hosts))
 	case s.hosts[0].BuildOnly:
 		return nil, fault.New("a build-only host has no running system").On(s.hosts[0].Name)
 	}
@@ -152,7 +152,7 @@ func (s *session) side(ctx context.Context, h fleet.Host, conn host.Conn, f host
 		out.System = g.System
 	}
 	if out.System == "" {
-		return out, fault.New("cannot tell what is meant by `%s' on this host", word).On(h.Name)
+		return out, fault.New("cannot tell what is meant by '%s' on this host", word).On(h.Name)
 	}
 	infos, err := store.Closure(ctx, src, []string{out.System})
 	if err != nil {
@@ -166,7 +166,7 @@ func (s *session) side(ctx context.Context, h fleet.Host, conn host.Conn, f host
 func (s *session) buildOne(ctx context.Context, h fleet.Host, refuse bool) (store.Endpoint, error) {
 	var none store.Endpoint
 	if refuse || s.DryRun {
-		return none, fault.New("the host does not have the system of the configuration, and it is not to be built").On(h.Name).
+		return none, fault.New("the host does not have the system of the configuration, and nothing is built in this run").On(h.Name).
 			Hint("godwit push %s --on %s copies it there", s.at.At.Name(), h.Name)
 	}
 	link, err := s.rootLinks()

@@ -49,7 +49,7 @@ func (s *session) collect(ctx context.Context, h fleet.Host, conn host.Conn, rul
 	sc.Start("")
 	fail := func(err error) deploy.Outcome {
 		if cause := context.Cause(ctx); ctx.Err() == context.DeadlineExceeded && cause != nil {
-			err = fault.New("collecting garbage %s; what was deleted is deleted, the rest is as it was", cause).On(h.Name).Because(err)
+			err = fault.New("collecting garbage %s; what was deleted stays deleted, the rest is unchanged", cause).On(h.Name).Because(err)
 		}
 		sc.End("", err)
 		return deploy.Outcome{State: deploy.Failed, Err: err}

@@ -187,10 +187,10 @@ func (s *session) askHosts(ctx context.Context, r source.Request, res *source.Re
 		sc := event.On(s.View, h.Name, event.StepEvaluate)
 		switch {
 		case found[i] == "":
-			sc.Warn(fmt.Sprintf("the configuration does not say a platform and the host does not answer: taken for %s", h.Platform.Name),
+			sc.Warn(fmt.Sprintf("the configuration names no platform and the host does not answer: godwit assumes %s", h.Platform.Name),
 				fmt.Sprintf("nixpkgs.hostPlatform = \"%s\"; in the configuration of %s", h.Platform.Name, h.Name))
 		default:
-			sc.Note(fmt.Sprintf("the configuration does not say a platform; the host is %s (set nixpkgs.hostPlatform = \"%s\")", found[i], found[i]))
+			sc.Note(fmt.Sprintf("the configuration names no platform; the host is %s (set nixpkgs.hostPlatform = \"%s\")", found[i], found[i]))
 			if found[i] != h.Platform.Name {
 				systems[h.Name] = found[i]
 			}
@@ -243,11 +243,11 @@ func (s *session) mustChoose(r loadRequest) error {
 	if !r.change || !s.source.About().MustChoose || len(r.selection.On)+len(r.selection.Tagged) > 0 {
 		return nil
 	}
-	f := fault.New("no host is chosen, and the configuration does not allow to change all of them at once")
+	f := fault.New("no host is selected, and the configuration does not allow a change of all hosts at once")
 	if d, err := all.Named(s.source.About().At.Dialect); err == nil {
 		f.Detail(d.Word("applyAll") + " = false")
 	}
-	return f.Hint("choose with --on; --on '*' are all")
+	return f.Hint("select hosts with --on; --on '*' selects all")
 }
 
 // evalCache is the directory of what was evaluated before; "" where nobody wants it.

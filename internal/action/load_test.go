@@ -61,7 +61,7 @@ func TestFind(t *testing.T) {
 			t.Errorf("%+v: %q, want %q", w, got, want)
 		}
 	}
-	check(Where{Hosts: []string{"moved"}}, "error: there is no file `moved', and no host of that name was deployed from here")
+	check(Where{Hosts: []string{"moved"}}, "error: there is no file 'moved', and no host of that name was deployed from here")
 	check(Where{}, "error: there is no configuration in "+dir+" or above it")
 	if err := os.WriteFile("network.nix", nil, 0o644); err != nil {
 		t.Fatal(err)
@@ -123,7 +123,7 @@ func TestAskHosts(t *testing.T) {
 	if len(got) != 2 || got["nixos"] != "aarch64-linux" || got["mac"] != "aarch64-darwin" {
 		t.Errorf("%v", got)
 	}
-	for host, want := range map[string]string{"same": "the host is x86_64-linux", "db": "the host does not answer: taken for x86_64-linux", "odd": "does not answer"} {
+	for host, want := range map[string]string{"same": "the host is x86_64-linux", "db": "the host does not answer: godwit assumes x86_64-linux", "odd": "does not answer"} {
 		if said := v.said(host); !strings.Contains(said, want) {
 			t.Errorf("%s: %s", host, said)
 		}

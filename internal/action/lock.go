@@ -41,7 +41,7 @@ func Lock(ctx context.Context, e *Env, r LockRequest) (*Summary, error) {
 			case was != nil && was.User == l.User && was.Message == l.Message:
 				return deploy.Outcome{State: deploy.Unchanged, Detail: "locked by " + was.String()}
 			case was != nil:
-				return deploy.Outcome{State: deploy.Failed, Err: fault.New("locked already by %s", was).On(h.Name).Hint("--replace sets another lock in its place")}
+				return deploy.Outcome{State: deploy.Failed, Err: fault.New("already locked by %s", was).On(h.Name).Hint("--replace sets a new lock instead")}
 			}
 			return deploy.Outcome{State: deploy.Changed, Detail: "locked: " + r.Message}
 		})

@@ -36,7 +36,7 @@ func Login(ctx context.Context, e *Env, r LoginRequest) ([]string, error) {
 	case len(s.broken) > 0:
 		return nil, s.broken[0].Err
 	case len(s.hosts) != 1:
-		return nil, fault.New("%s are %d hosts, and ssh takes one", r.Where.Hosts[0], len(s.hosts)).Hint("godwit exec runs a command on several")
+		return nil, fault.New("%s selects %d hosts, and ssh takes one", r.Where.Hosts[0], len(s.hosts)).Hint("godwit exec runs a command on several")
 	}
 	if h := s.hosts[0]; len(h.At.Also) > 0 && !s.here(h) { // which address is it?
 		if err := s.conns.Conn(h).Connect(ctx); host.Retryable(err) {

@@ -75,7 +75,7 @@ func TestPlan(t *testing.T) {
 	if err := errors.Join(p.Save(file), os.WriteFile(p.File, []byte("{ web = 1; }"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Deploy(t.Context(), e, DeployRequest{Hosts: SavedPlan(file)}); err == nil || !strings.HasPrefix(err.Error(), "the configuration has moved since the plan was made") {
+	if _, err := Deploy(t.Context(), e, DeployRequest{Hosts: SavedPlan(file)}); err == nil || !strings.HasPrefix(err.Error(), "the configuration has changed since the plan was made") {
 		t.Error(err)
 	}
 	if _, err := Deploy(t.Context(), e, DeployRequest{Hosts: SavedPlan(p.File)}); err == nil {
@@ -92,7 +92,7 @@ func TestBuild(t *testing.T) {
 	if err != nil || !strings.HasPrefix(ends(sum), "image: built") {
 		t.Errorf("%v %v %s", ends(sum), err, v.said("image"))
 	}
-	if _, err := Build(t.Context(), e, BuildRequest{Configured: Configured{Selection: everyHost}, Target: "n: n.x"}); err == nil || err.Error() != "the target makes nothing of the selected hosts" {
+	if _, err := Build(t.Context(), e, BuildRequest{Configured: Configured{Selection: everyHost}, Target: "n: n.x"}); err == nil || err.Error() != "the target builds nothing for the selected hosts" {
 		t.Error(err)
 	}
 	if _, err := Build(t.Context(), e, BuildRequest{TargetFile: "/nowhere"}); err == nil {

@@ -125,7 +125,7 @@ func (s *session) oneAddressEach(ctx context.Context, hosts []fleet.Host, accept
 	f := fault.New("%s have the same address, and the last of them would win; no host was changed", text.And(names)).Detail(lines...).
 		Hint("give each its own deployment.targetHost or targetPort, or choose one of them with --on")
 	if risk {
-		f.Exit(plan.ExitStopped).Hint("--accept-risk=%s goes on, if they are different machines all the same", plan.SameAddress)
+		f.Exit(plan.ExitStopped).Hint("if they are different machines, --accept-risk=%s goes on", plan.SameAddress)
 	}
 	return f
 }

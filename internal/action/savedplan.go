@@ -45,15 +45,15 @@ func (f SavedPlan) open(ctx context.Context, s *session, d *deployment) (loadReq
 		return l, err
 	}
 	anew := func(e *fault.Error) *fault.Error {
-		return e.Hint("godwit plan %s %s -o %s makes the plan anew", saved.File, o.Action, file)
+		return e.Hint("godwit plan %s %s -o %s makes a new plan", saved.File, o.Action, file)
 	}
 	if how := saved.Source.Moved(s.planSource(ctx, true, file)); how != "" {
-		return l, anew(fault.New("the configuration has moved since the plan was made: %s", how).Exit(plan.ExitStopped).
+		return l, anew(fault.New("the configuration has changed since the plan was made: %s", how).Exit(plan.ExitStopped).
 			Detail("configuration  " + saved.File))
 	}
 	hosts, names, without := hostsOf(saved)
 	if len(hosts) == 0 {
-		return l, anew(fault.New("the plan holds no host that can be deployed to"))
+		return l, anew(fault.New("the plan has no host that can be deployed to"))
 	}
 	if o.UploadSecrets || slices.ContainsFunc(hosts, func(h fleet.Host) bool {
 		return slices.ContainsFunc(h.Secrets, func(s fleet.Secret) bool { return s.Rest })
@@ -134,7 +134,7 @@ func (s *session) fetchSecrets(ctx context.Context, hosts []fleet.Host) error {
 	if len(names) == 0 {
 		return nil
 	}
-	event.On(s.View, "", event.StepEvaluate).Note(fmt.Sprintf("%s from the configuration: a saved plan does not hold them",
+	event.On(s.View, "", event.StepEvaluate).Note(fmt.Sprintf("%s from the configuration: a saved plan does not contain them",
 		text.Count(len(secrets), "secret")))
 	if err := s.openSource(ctx, source.Options{}); err != nil {
 		return err

@@ -58,7 +58,7 @@ func TestEval(t *testing.T) {
 
 func TestLoginRefuses(t *testing.T) {
 	e, _ := fleetOf(t, web("web", "db"))
-	if _, err := Login(t.Context(), e, LoginRequest{Where: Where{Hosts: []string{"*"}}}); err == nil || err.Error() != "* are 2 hosts, and ssh takes one" {
+	if _, err := Login(t.Context(), e, LoginRequest{Where: Where{Hosts: []string{"*"}}}); err == nil || err.Error() != "* selects 2 hosts, and ssh takes one" {
 		t.Error(err)
 	}
 }
@@ -80,7 +80,7 @@ func TestDiff(t *testing.T) {
 		{DiffRequest{Where: one, From: "booted", To: "profile"}, ""},
 		{DiffRequest{Where: one, From: "7", To: "running"}, "web: there is no generation 7"},
 		{DiffRequest{Where: Where{Hosts: []string{"image"}}, From: "1", To: "2"}, "image: a build-only host has no running system"},
-		{DiffRequest{Where: Where{Hosts: []string{"*"}}, From: "1", To: "2"}, "diff is about one host, and `*' matches 3"},
+		{DiffRequest{Where: Where{Hosts: []string{"*"}}, From: "1", To: "2"}, "diff is about one host, and '*' matches 3"},
 	} {
 		e, _ := fleetOf(t, hosts, m.on(t, "web"))
 		d, err := Diff(t.Context(), e, c.r)
@@ -107,7 +107,7 @@ func TestDiff(t *testing.T) {
 	// What the configuration gives is not on the host, and not to be built.
 	other := systems(map[string]string{"web": sysC}, "web")
 	e, _ := fleetOf(t, other, m.on(t, "web"))
-	if _, err := Diff(t.Context(), e, DiffRequest{Where: one, From: "running", To: "config", NoBuild: true}); err == nil || !strings.Contains(err.Error(), "it is not to be built") {
+	if _, err := Diff(t.Context(), e, DiffRequest{Where: one, From: "running", To: "config", NoBuild: true}); err == nil || !strings.Contains(err.Error(), "nothing is built in this run") {
 		t.Error(err)
 	}
 }

@@ -50,7 +50,7 @@ func (s *session) find(ctx context.Context, f Where) error {
 	found, err := all.Find(ctx, func(ctx context.Context) (*nix.Tool, error) { err := s.findNix(ctx); return s.tool, err }, f.Wish, s.sourceOptions())
 	if err != nil {
 		if len(f.Hosts) > 0 && f.Wish.Empty() {
-			return fault.New("there is no file `%s', and no host of that name was deployed from here", f.Hosts[0]).Because(err).Hint("%s", fault.Raw("-f FILE or --flake REF name the configuration"))
+			return fault.New("there is no file '%s', and no host of that name was deployed from here", f.Hosts[0]).Because(err).Hint("%s", fault.Raw("-f FILE or --flake REF name the configuration"))
 		}
 		return err
 	}
@@ -110,7 +110,7 @@ func takesAbove(above map[string]any, dialect string) error {
 	if len(above) == 0 {
 		return nil
 	}
-	return fault.New("the configuration is one of %s, and %s can be set from the command line for %s alone", dialect,
+	return fault.New("the configuration is one of %s, and %s can be set from the command line for %s only", dialect,
 		strings.Join(slices.Sorted(maps.Keys(above)), ", "), strings.Join(takers, ", "))
 }
 

@@ -347,7 +347,7 @@ func (d *run) run(ctx context.Context) error {
 		return nil
 	}
 	if d.req.Action == Switch && d.state.bootOnly(d.req) {
-		d.sc.Note("it runs this system already, but boots " + d.state.BootsOther + " next time: that is put right")
+		d.sc.Note("it runs this system already, but boots " + d.state.BootsOther + " next time: that is corrected")
 		d.req.Action, d.res.BootOnly = Boot, true
 	}
 	if err := Locked(d.state, d.req); err != nil {
@@ -534,7 +534,7 @@ func (d *run) arm(ctx context.Context) error {
 		}
 		if !d.fr.has("gone") {
 			if !d.fr.has("waiting") && !d.fr.has("started") && d.fr.fact("final") == "" && d.fr.fact("phase") == "" {
-				_ = d.attach(ctx, "cancel", "arming was cut off", false)
+				_ = d.attach(ctx, "cancel", "arming was interrupted", false)
 			}
 			return nil
 		}
@@ -564,7 +564,7 @@ func (d *run) turnedDown(ctx context.Context, words string) error {
 		}
 	case "66":
 		f := fault.New("%s; nothing was changed", why).On(d.req.Host)
-		if folder, ok := strings.CutPrefix(why, "others than root can write to "); ok {
+		if folder, ok := strings.CutPrefix(why, "users other than root can write to "); ok {
 			return f.Hint("on the host, as root: ls -ld %s", shell.Join([]string{folder}))
 		}
 		return f.Hint("make room on the host: godwit gc %s", d.req.Host)
@@ -649,7 +649,7 @@ func (d *run) interrupted(ctx context.Context, armed bool) error {
 		return f
 	}
 	if !d.guarded() {
-		f.Msg = "interrupted; the activation goes on on the host, and nobody watches it"
+		f.Msg = "interrupted; the activation continues on the host, and no deployer watches it"
 		return f.Hint("godwit status %s", d.req.Host)
 	}
 	ctx = context.WithoutCancel(ctx)
@@ -682,7 +682,7 @@ func (d *run) interrupted(ctx context.Context, armed bool) error {
 			f.Msg, f.Lines, f.Hints = "interrupted; "+end.Msg, end.Lines, end.Hints
 		}
 	case d.fr.has("gone") && d.fr.fact("boot-id") == d.state.BootID:
-		f.Msg = fmt.Sprintf("interrupted before the host began; should it still begin, it goes back by itself within %ds", seconds(d.activate+d.stop+d.silence))
+		f.Msg = fmt.Sprintf("interrupted before the host began; if it begins later, it goes back by itself within %ds", seconds(d.activate+d.stop+d.silence))
 	case d.fr.has("gone"):
 		f.Msg = "interrupted, and the host has rebooted meanwhile"
 		f.Hint("godwit status %s", d.req.Host)
@@ -707,7 +707,7 @@ func (d *run) lost(err error) error {
 		d.lastLines(f)
 		return f.Hint("godwit status %s", d.req.Host).Hint("a reboot leads to the system that the host boots by default")
 	case d.asked:
-		f.Detail("it was asked to keep the new system, and nobody knows whether that arrived: it runs and boots either",
+		f.Detail("it was asked to keep the new system, and it is not known whether the request arrived: it runs and boots either",
 			"  "+d.req.NewSystem, "or, as before,", "  "+d.res.OldSystem)
 		d.lastLines(f)
 		return f.Hint("power-cycle the host: it boots one of them").Hint("godwit status %s", d.req.Host)

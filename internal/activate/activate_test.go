@@ -213,7 +213,7 @@ func TestRefusals(t *testing.T) {
 		{name: "nixos-rebuild", state: []string{"rebuild", "nixos-rebuild-switch-to-configuration.service"}, words: "right now", code: ExitBusy},
 		{name: "busy", armed: "::godwit refused 75 other\n", words: "another deployment is under way on this host (other)", code: ExitBusy},
 		{name: "who is busy", armed: "::godwit refused 75 other\n", words: "it is a switch by ana on laptop7, commit 4f2a91c, since ", code: ExitBusy},
-		{name: "until when", armed: "::godwit refused 75 other\n", words: "when nobody is heard, the host goes back in 41s", code: ExitBusy},
+		{name: "until when", armed: "::godwit refused 75 other\n", words: "if no deployer confirms, the host goes back in 41s", code: ExitBusy},
 		{name: "no room", armed: "::godwit refused 66 only 3 KiB are free in /run\n", words: "only 3 KiB are free in /run; nothing was changed"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -310,7 +310,7 @@ func TestInterrupted(t *testing.T) {
 		{name: "no end to the commit", words: "is going back", asked: []call{deaf, {want: `VERB='facts'`, out: facts("phase", "committing", "decision", "commit", "commit-failed", "1")}}},
 		{name: "cannot go back", words: "interrupted; the deployment was not confirmed, and three attempts to go back failed", asked: []call{{want: cancelled, out: facts("final", "rollback-failed")}}},
 		{name: "rebooted", words: "has rebooted", asked: []call{{want: cancelled, out: facts("gone", "1", "boot-id", "b2")}}},
-		{name: "not begun yet", words: "should it still begin", asked: []call{{want: cancelled, out: facts("gone", "1", "boot-id", "b1")}}},
+		{name: "not begun yet", words: "if it begins later", asked: []call{{want: cancelled, out: facts("gone", "1", "boot-id", "b1")}}},
 		{name: "deaf", words: "unless it was confirmed already", asked: []call{deaf, {want: `VERB='facts'`, err: dropped}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -338,7 +338,7 @@ func TestLost(t *testing.T) {
 		not   string
 	}{
 		{name: "never confirmed", words: []string{"no answer since", "must have gone back", "it boots " + oldSystem}, not: newSystem},
-		{name: "perhaps confirmed", run: run{asked: true}, words: []string{"nobody knows whether that arrived", newSystem, oldSystem}, not: "must have gone back"},
+		{name: "perhaps confirmed", run: run{asked: true}, words: []string{"it is not known whether the request arrived", newSystem, oldSystem}, not: "must have gone back"},
 		{name: "it answers", run: run{lastOK: awake.Now()}, words: []string{"the deployment has not ended in"}, not: "gone back"},
 	} {
 		d := c.run

@@ -81,7 +81,7 @@ func (d *run) waiting(b beat) {
 		}
 		text = fmt.Sprintf("for %s now; it is stopped after %s (--activate-timeout)", round(for_), round(d.activate))
 	case "committing":
-		text = fmt.Sprintf("the boot loader has been at work for %s; it is killed after %s", round(for_), round(d.commitMax))
+		text = fmt.Sprintf("the boot loader has been running for %s; it is killed after %s", round(for_), round(d.commitMax))
 	case "failed", "rolling-back":
 		text = fmt.Sprintf("going back for %s now; an attempt may take %s, and there are three", round(for_), round(d.rollbackMax))
 	default:

@@ -61,7 +61,7 @@ func (d *run) call(ctx context.Context, script string, c calling) error {
 	default:
 	}
 	if err == nil {
-		err = errors.New("the answer of the host was cut off")
+		err = errors.New("the host's answer was incomplete")
 	}
 	return err
 }

@@ -137,7 +137,7 @@ func (d *run) final(final string) error {
 		if by := d.fr.fact("held"); by != "" {
 			f.Msg = fmt.Sprintf("%s, and it could not go back: another switch-to-configuration was running all the time (process %s)", d.why(), by)
 		} else if d.res.Running == d.res.OldSystem {
-			f.Detail("it did not get as far as making the new system the running one, and the old one's switch-to-configuration failed, too: some of its units may be stopped")
+			f.Detail("the new system did not become the running one, and switch-to-configuration of the old one failed, too: some of its units may be stopped")
 		}
 		f.Detail("running now   "+d.res.Running, "should run    "+d.res.OldSystem, "the boot default is the old system, and its gc root is kept")
 		d.lastLines(f)
@@ -292,10 +292,10 @@ func (d *run) wentBack(f *fault.Error, status string) {
 		d.sc.Warn("the old system runs, though its switch-to-configuration had to be killed every time", string(d.r.Typed(nil, "systemctl", "--failed")))
 	}
 	if len(again) > 0 {
-		d.sc.Warn("on the way back, too, there failed: " + strings.Join(again, ", "))
+		d.sc.Warn("these failed on the way back, too: " + strings.Join(again, ", "))
 	}
 	if slices.ContainsFunc(d.fr.facts["parts-new"], func(part string) bool { return slices.Contains(again, part) }) {
-		f.Detail("that failed with the old system, too, so the next deploy takes it for known and goes on")
+		f.Detail("that failed with the old system, too, so the next deploy counts it as known and goes on")
 	}
 }
 

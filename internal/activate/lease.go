@@ -123,7 +123,7 @@ func (d *run) attendOnce(ctx context.Context, script string, stands func(beat)) 
 	}()
 	err := d.r.Run(ctx, host.Cmd{Script: script, Elevate: !d.req.AsUser, Fresh: true, Stdin: in, Stdout: &fr, Limit: host.NoLimit})
 	if !fr.ended && err == nil {
-		err = errors.New("the answer of the host was cut off")
+		err = errors.New("the host's answer was incomplete")
 	}
 	return fr, err
 }
@@ -184,9 +184,9 @@ func (d *run) refusedAgain(err error, left time.Duration) bool {
 func (d *run) retreat(ctx context.Context) {
 	reason := "not reached: " + cmp.Or(d.unheard, "no new connection")
 	if d.req.KeepUnconfirmed {
-		d.sc.Warn("the new system lets nobody in: it is kept all the same")
+		d.sc.Warn("the new system accepts no login: it is kept anyway")
 	} else {
-		d.sc.Warn("the new system lets nobody in: going back to the system that ran before")
+		d.sc.Warn("the new system accepts no login: going back to the system that ran before")
 	}
 	d.denied = refusals{}
 	if d.lifeline.say("back " + hostscript.Words(reason)) {

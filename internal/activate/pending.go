@@ -66,9 +66,9 @@ func busy(host, id string, h *Deployment) error {
 		f.Detail("it is a " + hostscript.Words(who))
 		switch {
 		case h.Left > 0 && h.Phase == "activated":
-			f.Detail(fmt.Sprintf("it waits for its confirmation; when nobody is heard, the host goes back in %s", h.Left))
+			f.Detail(fmt.Sprintf("it waits for its confirmation; if no deployer confirms, the host goes back in %s", h.Left))
 		case h.Left > 0:
-			f.Detail(fmt.Sprintf("its activation goes on; when nobody is heard after it, the host has gone back in %s at the latest", h.Left))
+			f.Detail(fmt.Sprintf("its activation continues; if no deployer confirms after it, the host has gone back in %s at the latest", h.Left))
 		case h.Phase == "rolling-back" || h.Phase == "failed":
 			f.Detail("the host is going back to the system it ran before")
 		case h.Phase == "committing":
@@ -290,7 +290,7 @@ func History(ctx context.Context, r host.Conn, name string, n int) ([]Record, er
 		last + hostPlaces.State + "/history.jsonl 2>/dev/null\ntrue")
 	read := func(elevate bool) (string, error) {
 		var out bytes.Buffer
-		err := r.Run(ctx, host.Cmd{Script: script, Elevate: elevate, Stdout: &out, Name: "the look at its history"})
+		err := r.Run(ctx, host.Cmd{Script: script, Elevate: elevate, Stdout: &out, Name: "the reading of its history"})
 		return out.String(), err
 	}
 	text, err := read(true)

@@ -165,7 +165,7 @@ func preflight(ctx context.Context, r host.Conn, req Request) (State, error) {
 	err = r.Run(ctx, host.Cmd{Script: script, Elevate: !req.AsUser, Stdout: &f, Name: "the preflight", Limit: preflightLimit})
 	if !f.ended {
 		if err == nil {
-			err = errors.New("the answer of the host was cut off")
+			err = errors.New("the host's answer was incomplete")
 		}
 		var fe *fault.Error
 		if errors.As(err, &fe) {
@@ -273,7 +273,7 @@ func (s State) allows(req Request) error {
 	for _, p := range s.Profiles {
 		switch {
 		case p.Absent:
-			return no("the host does not have what profile '%s' is to become", p.Name).Hint("godwit push first")
+			return no("the host does not have the store path for profile '%s'", p.Name).Hint("godwit push first")
 		case p.Unfit != "":
 			return no("profile '%s': %s", p.Name, p.Unfit)
 		}
@@ -293,8 +293,8 @@ func (s State) allows(req Request) error {
 
 // NoNixOS is the error for a machine that runs something else.
 func NoNixOS(host, name string) *fault.Error {
-	return fault.New("the machine runs no NixOS but %s, so no system can be activated there; nothing was copied", name).On(host).Exit(ExitFailed).
-		Hint("look whether targetHost is the machine that is meant; NixOS has to be installed there first (nixos-anywhere, or its installer)").
+	return fault.New("the machine runs %s and not NixOS, so no system can be activated there; nothing was copied", name).On(host).Exit(ExitFailed).
+		Hint("check that targetHost names the right machine; NixOS has to be installed there first (nixos-anywhere, or its installer)").
 		Hint("godwit push copies systems to any machine that has Nix")
 }
 
@@ -310,7 +310,7 @@ func held(host, by string) *fault.Error {
 func (s State) warnings(req Request) []string {
 	var w []string
 	if s.Interrupted != "" {
-		w = append(w, "an earlier deployment ("+s.Interrupted+") was cut off by a reboot; what it left is put right first")
+		w = append(w, "an earlier deployment ("+s.Interrupted+") was interrupted by a reboot; what it left is repaired first")
 	} else if s.Profile != "" && s.Profiled() != s.Current && req.Action != DryActivate && s.Specialisation == "" {
 		w = append(w, "the profile names another system than the one that runs: a reboot may lead to "+s.Profile)
 	}

@@ -22,7 +22,7 @@ func unitMeaning(result string, limit string) string {
 	case "success":
 		return "was stopped from outside"
 	case "resources":
-		return "could not be started for want of resources"
+		return "could not be started: resources were missing"
 	}
 	return "ended with " + strings.Join(f, " ")
 }

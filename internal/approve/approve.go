@@ -19,8 +19,8 @@ import (
 	"godwit/internal/store"
 )
 
-// ErrNobody is what Options.Ask gives where nobody is there to answer.
-var ErrNobody = errors.New("nobody is there to answer")
+// ErrNobody is what Options.Ask gives where there is no terminal to answer on.
+var ErrNobody = errors.New("there is no terminal to answer on")
 
 // Options are what a gate is made of.
 type Options struct {
@@ -256,7 +256,7 @@ func (g *Gate) whyNot(h *plan.Host) string {
 	var others []string
 	for _, m := range g.moves {
 		if m.Host == h.Name {
-			return "it has moved since the plan was made: " + m.How
+			return "it has changed since the plan was made: " + m.How
 		}
 		others = append(others, m.Host)
 	}
@@ -271,7 +271,7 @@ func (g *Gate) whyNot(h *plan.Host) string {
 		}
 	}
 	if len(others) > 0 {
-		return "the plan was turned down because of " + strings.Join(others, ", ")
+		return "the plan was rejected because of " + strings.Join(others, ", ")
 	}
 	return g.stopped.Msg
 }

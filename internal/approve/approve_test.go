@@ -115,15 +115,15 @@ func TestWhyNot(t *testing.T) {
 	g.arrive(ctx, change("a", "/old", plan.Risk{Name: plan.KernelChange}))
 	g.arrive(ctx, change("b", "/old", plan.Risk{Name: plan.DirtyTree}, plan.Risk{Name: plan.SSHChange}))
 	g.arrive(ctx, change("c", "/old"))
-	check(g, map[string]string{"a": "nobody accepted kernel-change", "b": "nobody accepted dirty-tree, ssh-change", "c": "turned down because of a, b"})
+	check(g, map[string]string{"a": "nobody accepted kernel-change", "b": "nobody accepted dirty-tree, ssh-change", "c": "rejected because of a, b"})
 
 	g = testGate(3, nil)
 	g.Saved = &plan.Plan{Hash: "h", Hosts: []plan.Host{change("a", "/old"), change("b", "/old"), change("c", "/old")}}
 	g.arrive(ctx, change("a", "/x"))
 	g.arrive(ctx, change("b", "/y"))
 	g.arrive(ctx, change("c", "/old"))
-	check(g, map[string]string{"a": "it runs /x, not /old", "b": "it runs /y, not /old", "c": "turned down because of a, b"})
-	if text := fault.Render(g.stopped); !strings.Contains(text, "2 hosts have moved") || !strings.Contains(text, "a  it runs /x") || !strings.Contains(text, "b  it runs /y") {
+	check(g, map[string]string{"a": "it runs /x, not /old", "b": "it runs /y, not /old", "c": "rejected because of a, b"})
+	if text := fault.Render(g.stopped); !strings.Contains(text, "2 hosts have changed") || !strings.Contains(text, "a  it runs /x") || !strings.Contains(text, "b  it runs /y") {
 		t.Error(text)
 	}
 }

@@ -27,7 +27,7 @@ func NewKeeper(ask func(context.Context, string) (string, error)) *Keeper {
 // Keep is deploy.Options.Keep.
 func (k *Keeper) Keep(ctx context.Context, host string, until time.Time) error {
 	late := func() error {
-		return fault.New("nobody said in time whether to keep it").On(host).Hint("--confirm-timeout SECONDS gives more time")
+		return fault.New("there was no answer in time whether to keep it").On(host).Hint("--confirm-timeout SECONDS gives more time")
 	}
 	select {
 	case <-k.turn:

@@ -67,7 +67,7 @@ func TestKeepInTime(t *testing.T) {
 			}()
 		}
 		for range 2 {
-			if err := <-errs; err == nil || !strings.Contains(err.Error(), "nobody said in time") {
+			if err := <-errs; err == nil || !strings.Contains(err.Error(), "there was no answer in time") {
 				t.Error(err)
 			}
 		}

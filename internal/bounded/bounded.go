@@ -25,7 +25,7 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	return e.What + " is longer than " + text.Size(e.Limit) + ", the most that is read of it"
+	return e.What + " is longer than " + text.Size(e.Limit) + ", the limit"
 }
 
 // Is tells whether err comes from a limit.

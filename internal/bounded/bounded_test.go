@@ -46,7 +46,7 @@ func TestBuffer(t *testing.T) {
 	if b.String() != "1234567890" || b.Len() != 10 || full != 1 {
 		t.Errorf("kept %q, told %d times", b.String(), full)
 	}
-	if got := b.Err().Error(); got != "the answer is longer than 10 B, the most that is read of it" {
+	if got := b.Err().Error(); got != "the answer is longer than 10 B, the limit" {
 		t.Error(got)
 	}
 }

@@ -53,7 +53,7 @@ $~ ssh * -- gone nix-daemon --stdio
 		{machines.Machine{URI: "ssh://pi"}, ""},
 		{machines.Machine{URI: "local?root=/x"}, ""},
 		{machines.Machine{URI: "ssh-ng://refuses"}, "Permission denied (publickey)"},
-		{machines.Machine{URI: "ssh-ng://talks"}, `something else than Nix answered: "Welcome to talks, have a nice day"`},
+		{machines.Machine{URI: "ssh-ng://talks"}, `something other than Nix answered: "Welcome to talks, have a nice day"`},
 		{machines.Machine{URI: "ssh://old"}, "it speaks protocol 3.1"},
 		{machines.Machine{URI: "ssh-ng://gone"}, "it said nothing: EOF"},
 		{machines.Machine{URI: "ssh-ng://x", Key: filepath.Join(dir, "none")}, "its key " + filepath.Join(dir, "none") + " cannot be read"},

@@ -89,7 +89,7 @@ func TestChoose(t *testing.T) {
 		{name: "max-jobs 0, and foreign", here: Capability{System: "aarch64-linux", MaxJobs: 0}, needs: []Need{x86}, engine: docker, kind: KindContainer,
 			reason: "router needs x86_64-linux, which this machine (aarch64-linux) cannot build: "},
 		{name: "max-jobs 0, local", here: Capability{System: "aarch64-linux", MaxJobs: 0}, needs: []Need{arm}, wanted: "local", engine: docker, code: 5,
-			err: []string{"router: needs aarch64-linux, and this machine builds nothing itself (max-jobs = 0), and `local' was chosen", "--option max-jobs auto"}},
+			err: []string{"router: needs aarch64-linux, and this machine builds nothing itself (max-jobs = 0), and 'local' was chosen", "--option max-jobs auto"}},
 		{name: "feature missing, configured builder", here: Capability{System: "aarch64-linux", MaxJobs: 4}, needs: []Need{kernel}, machines: []machines.Machine{lb}, engine: docker, kind: KindConfigured,
 			reason: "which this machine (aarch64-linux without big-parallel) cannot build"},
 
@@ -98,7 +98,7 @@ func TestChoose(t *testing.T) {
 		{name: "user's file", here: linux, needs: []Need{x86}, standard: "ssh-ng://x@y", kind: KindSSH, builder: "ssh-ng://x@y", reason: "configuration file"},
 		{name: "user@host", here: linux, needs: []Need{x86}, wanted: "x@y", kind: KindSSH, builder: "ssh-ng://x@y"},
 		{name: "another host", here: linux, needs: []Need{arm, x86}, wanted: "pi", kind: KindTarget, builder: "target pi", prepare: x86.Drvs},
-		{name: "local cannot", here: macHere, needs: []Need{arm}, wanted: "local", code: 5, err: []string{"which this machine (aarch64-darwin) cannot build, and `local' was chosen"}},
+		{name: "local cannot", here: macHere, needs: []Need{arm}, wanted: "local", code: 5, err: []string{"which this machine (aarch64-darwin) cannot build, and 'local' was chosen"}},
 		{name: "auto on the command line", here: linux, needs: []Need{x86}, wanted: "auto", buildOn: "target", kind: KindLocal},
 		{name: "unknown builder", here: linux, needs: []Need{x86}, wanted: "dokcer", err: []string{`there is no builder "dokcer"`}},
 		{name: "container without engine", here: macHere, needs: []Need{arm}, wanted: "container", engine: none, code: 5, err: []string{"Docker         not installed"}},

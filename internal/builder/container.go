@@ -294,7 +294,7 @@ func (c *container) hello(ctx context.Context) error {
 			return fault.New("the image of %s has no nix-daemon", c.ctr).Hint("use another image: --image docker.io/nixos/nix")
 		case strings.Contains(text, "is not running") && time.Until(deadline) < 55*time.Second, time.Now().After(deadline):
 			return fault.New("the builder %s does not answer: %s", c.ctr, text).Because(err).
-				Hint("look at it: %s logs %s", c.eng.Kind, c.ctr).Hint("make it anew: godwit builder rm %s", c.system)
+				Hint("look at it: %s logs %s", c.eng.Kind, c.ctr).Hint("make a new one: godwit builder rm %s", c.system)
 		}
 		select {
 		case <-ctx.Done():

@@ -102,7 +102,7 @@ func workerHello(rw io.ReadWriter) (Hello, error) {
 			return h, fmt.Errorf("unexpected message %#x", tag)
 		}
 	}
-	return h, errors.New("it does not stop talking")
+	return h, errors.New("it does not stop sending")
 }
 
 // opening writes our first words and reads the server's magic number. What is
@@ -141,7 +141,7 @@ func serveHello(rw io.ReadWriter) error {
 	return err
 }
 
-// notNix is the error when something else than Nix answered; most often a
+// notNix is the error when something other than Nix answered; most often a
 // shell's start file that prints.
 func notNix(first uint64, r *bufio.Reader) error {
 	b := binary.LittleEndian.AppendUint64(nil, first)
@@ -151,7 +151,7 @@ func notNix(first uint64, r *bufio.Reader) error {
 		b = append(b, rest[:n]...)
 	}
 	line, _, _ := strings.Cut(string(b), "\n")
-	return fmt.Errorf("something else than Nix answered: %q", text.Clean(line))
+	return fmt.Errorf("something other than Nix answered: %q", text.Clean(line))
 }
 
 func readUint(r io.Reader) (uint64, error) {
@@ -262,7 +262,7 @@ func answersNix(ctx context.Context, tool *nix.Tool, m machines.Machine) error {
 		return err
 	}
 	if err2 := probeThroughNix(ctx, tool, m); err2 != nil {
-		return fmt.Errorf("%w; and Nix itself does not get it to build", err)
+		return fmt.Errorf("%w; and Nix itself cannot build on it", err)
 	}
 	return nil
 }

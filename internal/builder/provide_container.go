@@ -71,7 +71,7 @@ func (p *containers) Why(ctx context.Context, q Question) (w Why) {
 	case !some:
 		w.Rows = [][2]string{{facts.Name, "no container builds " + whats(q.Foreign)}}
 	default:
-		w.Rows = [][2]string{{facts.Name, "no one container builds " + whats(q.Foreign)}}
+		w.Rows = [][2]string{{facts.Name, "no single container builds " + whats(q.Foreign)}}
 	}
 	return w
 }

@@ -28,7 +28,7 @@ func (p *thisMachine) Take(_ context.Context, q Question) (Offer, error) {
 	if len(q.Foreign) == 0 {
 		return Offer{Builder: p.builder(), Kind: KindLocal, Plain: true, Words: "local"}, nil
 	}
-	e := q.refused(fault.New("needs %s, %s, and `local' was chosen (%s)", whats(q.Foreign), p.can.cannotWords(q.Foreign), q.From))
+	e := q.refused(fault.New("needs %s, %s, and 'local' was chosen (%s)", whats(q.Foreign), p.can.cannotWords(q.Foreign), q.From))
 	if p.can.idle(q.Foreign) {
 		e.Hint("%s", fault.Raw(letBuild))
 	}

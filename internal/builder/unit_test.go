@@ -106,7 +106,7 @@ func TestHello(t *testing.T) {
 		"2.3":      {in: num(workerMagic2, 1<<8|21, stderrLast), want: Hello{Protocol: 21}},
 		"nothing":  {err: "it said nothing"},
 		"cut off":  {in: num(workerMagic2), err: "EOF"},
-		"a banner": {in: "Welcome to Debian!\n", err: `something else than Nix answered: "Welcome to Debian!"`},
+		"a banner": {in: "Welcome to Debian!\n", err: `something other than Nix answered: "Welcome to Debian!"`},
 		"long":     {in: num(workerMagic2, 1<<8|38, 1<<60), err: "a text of"},
 		"other":    {in: num(workerMagic2, 9<<8), err: "protocol 9.0"},
 		"refusal":  {in: num(workerMagic2, 1<<8|30, stderrError), err: "refused"},
@@ -117,7 +117,7 @@ func TestHello(t *testing.T) {
 		}
 	}
 	gone := writerFunc(func([]byte) (int, error) { return 0, syscall.EPIPE })
-	for said, want := range map[string]string{"": "it said nothing: broken pipe", "Goodbye, friend!\n": `something else than Nix answered: "Goodbye, friend!"`} {
+	for said, want := range map[string]string{"": "it said nothing: broken pipe", "Goodbye, friend!\n": `something other than Nix answered: "Goodbye, friend!"`} {
 		if _, err := workerHello(talk{strings.NewReader(said), gone}); err == nil || err.Error() != want {
 			t.Errorf("gone after %q: %v", said, err)
 		}

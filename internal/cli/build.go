@@ -296,7 +296,7 @@ func (a *app) actionArgs(c *cobra.Command, args []string) (action.Where, activat
 
 // notThere is what to say of a word that is neither a file nor an action.
 func notThere(word string) error {
-	f := fault.New("there is no file `%s'", word)
+	f := fault.New("there is no file '%s'", word)
 	if near := fleet.Nearest(word, action.Actions); near != "" {
 		return f.Hint("did you mean %s?", near)
 	}

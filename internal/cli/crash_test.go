@@ -69,7 +69,7 @@ func TestPanicInLiveView(t *testing.T) {
 		}
 		said := strings.TrimRight(screen.AllText(), "\n")
 		last := said[strings.LastIndexByte(said, '\n')+1:]
-		if last != "godwit: a fault of godwit's own: assignment to entry in nil map; the trace is in "+state+"/godwit/crash.log" || strings.Contains(said, "goroutine ") {
+		if last != "godwit: an internal fault: assignment to entry in nil map; the trace is in "+state+"/godwit/crash.log" || strings.Contains(said, "goroutine ") {
 			t.Errorf("%s: the screen is\n%s", how, said)
 		}
 		if b, err := os.ReadFile(state + "/godwit/crash.log"); err != nil || !strings.Contains(string(b), "crash_test.go") {

@@ -34,7 +34,7 @@ func acceptFailedFlag(c *cobra.Command, accept *[]string) {
 func acceptFailed(given []string) (fleet.UnitPatterns, error) {
 	p := fleet.UnitPatterns(given)
 	if err := p.Check(); err != nil {
-		return nil, fault.New("--accept-failed: %w", err).Hint("take the name that stands behind `newly failed' in the error of the deploy that went back")
+		return nil, fault.New("--accept-failed: %w", err).Hint("take the name that stands behind 'newly failed' in the error of the deploy that went back")
 	}
 	return p, nil
 }

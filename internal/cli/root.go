@@ -167,7 +167,7 @@ func unknownCommand(root, parent *cobra.Command, args []string) error {
 	if strings.HasPrefix(word, "__") { // how a shell asks for completions
 		return nil
 	}
-	e := fault.New("there is no command `%s %s'", c.CommandPath(), word)
+	e := fault.New("there is no command '%s %s'", c.CommandPath(), word)
 	c.SuggestionsMinimumDistance = 2
 	if near := c.SuggestionsFor(word); len(near) > 0 {
 		return e.Hint("did you mean %s %s?", fault.Raw(c.CommandPath()), near[0])

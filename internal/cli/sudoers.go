@@ -32,7 +32,7 @@ make it less, because activating a system is root's work in all its parts.` + "\
 				user = args[0]
 			}
 			if !accountName.MatchString(user) {
-				return fault.New("%q is no name of a user", user)
+				return fault.New("%q is not a user name", user)
 			}
 			return a.print(sudoers(user, asNix))
 		},

@@ -139,7 +139,7 @@ func TestSudoersVerb(t *testing.T) {
 	if out, _, code := runApp(t, "sudoers", "--nix", "ana"); code != 0 || !strings.Contains(out, `users = [ "ana" ]`) {
 		t.Error(code, out)
 	}
-	if _, errs, code := runApp(t, "sudoers", "a b"); code != ExitFailure || !strings.Contains(errs, "is no name of a user") {
+	if _, errs, code := runApp(t, "sudoers", "a b"); code != ExitFailure || !strings.Contains(errs, "is not a user name") {
 		t.Error(code, errs)
 	}
 }

@@ -1,4 +1,4 @@
-// Package crash is how a fault of godwit's own ends: with one line for the person,
+// Package crash is how an internal fault ends: with one line for the person,
 // the trace in a file, the terminal as it was and exit status 1, in place of a page
 // of goroutines over a half-drawn screen and a status that means something else.
 //
@@ -67,7 +67,7 @@ func Die(v any) {
 	} else {
 		where = "the trace is in " + text.Clean(file) + "\n"
 	}
-	fmt.Fprintf(os.Stderr, "godwit: a fault of godwit's own: %s; %s", short(v), where)
+	fmt.Fprintf(os.Stderr, "godwit: an internal fault: %s; %s", short(v), where)
 	exit(Exit)
 	select {}
 }

@@ -86,7 +86,7 @@ func TestCrash(t *testing.T) {
 			if code != Exit || first != "[terminal given back]" {
 				t.Errorf("status %d, said %q", code, first)
 			}
-			if !strings.HasPrefix(rest, "godwit: a fault of godwit's own: ") || !strings.Contains(rest, want) ||
+			if !strings.HasPrefix(rest, "godwit: an internal fault: ") || !strings.Contains(rest, want) ||
 				!strings.HasSuffix(rest, "; the trace is in "+file+"\n") || strings.Count(rest, "\n") != 1 || len(rest) > 1000 || strings.Contains(said, "\x1b") {
 				t.Errorf("said %q", said)
 			}

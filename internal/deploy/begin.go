@@ -94,7 +94,7 @@ func (c *copying) script(ctx context.Context, mode string) (b store.Begun, mende
 		case "damaged":
 			damaged = append(damaged, rest)
 		case "unverified":
-			return b, nil, fault.New("the host lost power during a copy, and what came to its store then cannot be verified there").On(c.conn.Name()).
+			return b, nil, fault.New("the host lost power during a copy, and what was copied then cannot be verified there").On(c.conn.Name()).
 				Hint("find with -cnewer, xargs and nix-store are needed there; or, on the host, as root: nix-store --verify --check-contents --repair && rm %s", copyMark)
 		}
 	}

@@ -183,7 +183,7 @@ func (n *NixCopy) from(src store.Endpoint, h fleet.Host) (string, *fault.Error) 
 		return "", nil
 	case uri == "":
 		return "", fault.New("nix copy cannot read %s: it has no address that Nix knows, since nothing listens there", src.Name).
-			Hint("leave out --copy-with nix: godwit's own way reads it")
+			Hint("leave out --copy-with nix: then godwit reads it")
 	}
 	u, err := machines.ParseStoreURI(uri)
 	if err != nil {
@@ -237,7 +237,7 @@ func copyFault(conn *ssh.Host, log *nixlog.Tracker, err error) *fault.Error {
 		if user == "" {
 			user = "the login user"
 		}
-		f.Hint("leave out --copy-with nix: godwit's own way becomes root on the host, and needs no trust there").
+		f.Hint("leave out --copy-with nix: then godwit becomes root on the host, and needs no trust there").
 			Hint("or log in as root, or add %s to trusted-users in the host's nix.conf", user)
 	case has("No space left on device", "database or disk is full", "Disk quota exceeded"):
 		f.Because(store.ErrDiskFull).Hint("free space there with `nix-collect-garbage -d`, then run the same again: what has arrived stays")
@@ -246,7 +246,7 @@ func copyFault(conn *ssh.Host, log *nixlog.Tracker, err error) *fault.Error {
 	case has("cannot connect to", "failed to start SSH", "Connection refused", "Connection closed", "Permission denied"):
 		f.Hint("the same connection worked for godwit; try: %s nix-daemon --version", fault.Raw(conn.CommandLine()))
 	default:
-		f.Hint("leave out --copy-with nix: godwit's own way does not depend on the Nix of this machine")
+		f.Hint("leave out --copy-with nix: then godwit copies, and the Nix of this machine does not matter")
 	}
 	return f
 }

@@ -189,7 +189,7 @@ func TestPipelineFailures(t *testing.T) {
 			s.run.Unreachable = WaitUnreachable
 			return s.add(hosttest.Call{Want: hosttest.Connect, Name: "connect", Err: fault.New("another host key").Because(&host.ConnectError{Kind: host.HostKeyChanged})})
 		}, "", Failed, "web1: another host key", "connect"},
-		"no NixOS": {(*stage).connects, "\n\nforeign Debian GNU/Linux 13", Failed, "web1: the machine runs no NixOS but Debian GNU/Linux 13", "connect"},
+		"no NixOS": {(*stage).connects, "\n\nforeign Debian GNU/Linux 13", Failed, "web1: the machine runs Debian GNU/Linux 13 and not NixOS", "connect"},
 		"no root for the copy": {func(s *stage) *stage {
 			return s.connects().add(hosttest.Call{Want: `^nix-store --serve --write$`, Name: "no store", Root: true, Err: root})
 		}, greetsOld, Failed, "web1: sudo needs a password", "connect no store"},

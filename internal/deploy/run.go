@@ -327,7 +327,7 @@ func (r *Run) runsAlready(ctx context.Context, conn host.Conn, system string) bo
 	// Only root may read what boots next. Who cannot become root finds that out when
 	// there is something to do.
 	other, err := conn.Output(ctx, host.Cmd{Script: hostscript.Compound(hostscript.BootDefault, `boot_differs "$(boot_default)" `+activate.DefaultProfile),
-		Elevate: true, Name: "the look at what boots next"})
+		Elevate: true, Name: "the question what boots next"})
 	return err != nil || strings.Trim(other, "?\n") == ""
 }
 
@@ -477,7 +477,7 @@ func (r *Run) build(ctx context.Context, j Job) (fleet.Host, []store.Endpoint, e
 		out := res.Outputs[p.Drv]
 		if err = res.Failed[p.Drv]; err == nil {
 			if err = storepath.Check(out.Path); err != nil {
-				err = fault.New("%s built something else than a system: %w", j.Builder.Name(), err).On(h.Name)
+				err = fault.New("%s built something other than a system: %w", j.Builder.Name(), err).On(h.Name)
 			}
 		}
 		if err != nil && len(h.Profiles) > 1 {

@@ -325,7 +325,7 @@ func Host(h fleet.Host, f hoststate.Facts, asked time.Time, loader *reboot.Loade
 	case f.Pending != "":
 		add("pending", Warn, "a deployment waits for its confirmation ("+f.Pending+")", fault.Hint("godwit confirm %s", name), fault.Hint("godwit rollback --pending %s", name))
 	case f.Interrupted != "":
-		add("pending", Warn, "a power cut interrupted a deployment ("+f.Interrupted+"); the next deploy puts it right")
+		add("pending", Warn, "a power cut interrupted a deployment ("+f.Interrupted+"); the next deploy repairs what it left")
 	}
 	if n := len(f.FailedUnits); n > 0 {
 		add("units", Warn, "failed: "+strings.Join(f.FailedUnits[:min(n, 6)], ", "), fault.Hint("godwit ssh %s systemctl --failed", name))

@@ -68,7 +68,7 @@ func ParseExpr(words, names []string) (*Expr, error) {
 		p := exprParser{rest: w, expr: e}
 		of, err := p.list()
 		if err == nil && p.rest != "" {
-			err = fmt.Errorf("nothing opens the `)' in it")
+			err = fmt.Errorf("nothing opens the ')' in it")
 		}
 		if err != nil {
 			return nil, &SelectionError{Msg: fmt.Sprintf("--on '%s' is not a pattern: %s", w, err), Hints: exprHints}
@@ -180,7 +180,7 @@ func (p *exprParser) term() (node, error) {
 	if p.take('(') {
 		items, err := p.list()
 		if err == nil && !p.take(')') {
-			err = fmt.Errorf("a `(' is not closed")
+			err = fmt.Errorf("a '(' is not closed")
 		}
 		return listOf(items), err
 	}
@@ -341,7 +341,7 @@ func (e *Expr) check(names []string) error {
 		}
 		f := &SelectionError{Msg: fmt.Sprintf("no host matches --on '%s'", t.text)}
 		if t.glob.literal {
-			f.Msg = fmt.Sprintf("there is no host `%s'", t.text)
+			f.Msg = fmt.Sprintf("there is no host '%s'", t.text)
 			if near := Nearest(t.text, names); near != "" {
 				f.Msg += fmt.Sprintf(" (did you mean %s?)", near)
 			}
@@ -370,7 +370,7 @@ func (e *Expr) nobody(hosts []Host) error {
 		if !t.tag || t.not || slices.ContainsFunc(known, t.glob.Match) {
 			continue
 		}
-		f.Msg = fmt.Sprintf("no host has the tag `%s'", t.text[1:])
+		f.Msg = fmt.Sprintf("no host has the tag '%s'", t.text[1:])
 		if !t.glob.literal {
 			f.Msg = fmt.Sprintf("no host has a tag that matches '%s'", t.text[1:])
 		}

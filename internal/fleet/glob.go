@@ -55,7 +55,7 @@ func CompileGlob(pattern string) (*Glob, error) {
 		}
 	}
 	if depth > 0 {
-		return nil, fmt.Errorf("a `{' is not closed")
+		return nil, fmt.Errorf("a '{' is not closed")
 	}
 	b.WriteString(`\z`)
 	re, err := regexp.Compile(b.String())
@@ -113,10 +113,10 @@ func class(rs []rune) (int, string, error) {
 		b.WriteString(member(lo))
 	}
 	if i >= len(rs) {
-		return 0, "", fmt.Errorf("a `[' is not closed")
+		return 0, "", fmt.Errorf("a '[' is not closed")
 	}
 	if empty {
-		return 0, "", fmt.Errorf("there is nothing between `[' and `]'")
+		return 0, "", fmt.Errorf("there is nothing between '[' and ']'")
 	}
 	b.WriteString("]")
 	return i + 1, b.String(), nil

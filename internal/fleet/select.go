@@ -51,7 +51,7 @@ func (s Selection) Check() error {
 		return &SelectionError{Msg: fmt.Sprintf("--every %d selects no host", s.Every), Hints: []string{"--every 1 takes every host, --every 2 every other one"}}
 	}
 	if s.Skip < 0 {
-		return &SelectionError{Msg: fmt.Sprintf("--skip=%d: cannot skip less than no host", s.Skip)}
+		return &SelectionError{Msg: fmt.Sprintf("--skip=%d: it cannot be negative", s.Skip)}
 	}
 	_, err := ParseExpr(s.On, nil)
 	return err

@@ -172,8 +172,8 @@ func TestSelectRefuses(t *testing.T) {
 		{Selection{Every: -1}, "--every -1"},
 		{Selection{Every: 1, Skip: -1}, "--skip=-1"},
 		{Selection{Every: 1, On: []string{"["}}, "--on '[' is not a pattern"},
-		{Selection{Every: 1, On: []string{"wbe01"}}, "there is no host `wbe01' (did you mean web01?)"},
-		{Selection{Every: 1, On: []string{"unrelated"}}, "there is no host `unrelated'"},
+		{Selection{Every: 1, On: []string{"wbe01"}}, "there is no host 'wbe01' (did you mean web01?)"},
+		{Selection{Every: 1, On: []string{"unrelated"}}, "there is no host 'unrelated'"},
 		{Selection{Every: 1, On: []string{"db", "x*"}}, "no host matches --on 'x*'"},
 	} {
 		_, _, err := Select(f, c.s)

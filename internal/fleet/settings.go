@@ -256,9 +256,9 @@ func decode(data []byte, into any) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &t) && t.Field != "":
-		return fmt.Errorf("%s: a %s is not what it takes", t.Field, t.Value)
+		return fmt.Errorf("%s: it does not take the type %s", t.Field, t.Value)
 	case errors.As(err, &t):
-		return fmt.Errorf("a %s is not what it takes", t.Value)
+		return fmt.Errorf("it does not take the type %s", t.Value)
 	}
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		name = strings.Trim(name, `"`)

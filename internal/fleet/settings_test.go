@@ -49,19 +49,19 @@ func TestSettingsRefused(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"bach":"1"}`:                                       "there is no bach: there is batch, maxFailures, onFailure, together, unreachable, acceptRisks, restSecrets, healthChecks, preDeployChecks (did you mean batch?)",
 		`{"batch":"1,rest,2"}`:                               "batch: rest must come last",
-		`{"batch":true}`:                                     "a bool is not what it takes",
+		`{"batch":true}`:                                     "it does not take the type bool",
 		`{"maxFailures":"x"}`:                                `maxFailures: "x" is neither`,
 		`{"onFailure":"halt"}`:                               `onFailure: there is no "halt"`,
 		`{"onFailure":"stopp"}`:                              "did you mean stop?",
 		`{"unreachable":"skipp"}`:                            "did you mean skip?",
-		`{"together":"yes"}`:                                 "together: a string is not what it takes",
+		`{"together":"yes"}`:                                 "together: it does not take the type string",
 		`{"healthChecks":{"tcpp":[]}}`:                       "healthChecks: there are no tcpp checks: there is cmd, http, tcp, unit, failedUnits, local (did you mean tcp?)",
 		`{"healthChecks":{"tcp":[{}]}}`:                      "healthChecks.tcp, number 1: it has no port",
 		`{"healthChecks":{"unit":[{}]}}`:                     "it has no unit",
 		`{"healthChecks":{"local":[{"cmd":[]}]}}`:            "it has no cmd",
 		`{"preDeployChecks":{"tcp":[{"prot":1}]}}`:           "preDeployChecks.tcp, number 1: there is no prot: there is on, description, period, timeout, host, port (did you mean port?)",
 		`{"healthChecks":{"unit":[{"unit":"a","on":"\\"}]}}`: "on: nothing follows the backslash",
-		`[]`: "a array is not what it takes",
+		`[]`: "it does not take the type array",
 	} {
 		if _, err := ParseSettings([]byte(text), ""); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v\nwant %s", text, err, want)

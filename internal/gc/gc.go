@@ -92,10 +92,10 @@ func MayCollect(f hoststate.Facts, host string) error {
 		return fault.New("a deployment is pending; nothing was collected").On(host).
 			Hint("godwit status shows it; godwit confirm or godwit rollback --pending ends it")
 	case f.Interrupted != "":
-		return fault.New("deployment %s was cut off by a reboot; nothing was collected", f.Interrupted).On(host).
-			Hint("deploy again first: that puts the profile right")
+		return fault.New("deployment %s was interrupted by a reboot; nothing was collected", f.Interrupted).On(host).
+			Hint("deploy again first: that corrects the profile")
 	case f.Rebuild != "":
-		return fault.New("nixos-rebuild is at work (%s); nothing was collected", f.Rebuild).On(host).Hint("wait until it has ended")
+		return fault.New("nixos-rebuild is running (%s); nothing was collected", f.Rebuild).On(host).Hint("wait until it has ended")
 	case f.Current == "" || f.Profile == "":
 		return fault.New("cannot tell which system it runs; nothing was collected").On(host)
 	}

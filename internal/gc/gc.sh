@@ -9,7 +9,7 @@ tell() { printf '::%s\n' "$*"; }
 
 # The lock under which deployments are armed: none begins while we look.
 { mkdir -p /run/godwit && own_folder /run/godwit && true >>/run/godwit/lock; } || {
-	tell busy "cannot write to /run/godwit, or others than root can"
+	tell busy "cannot write to /run/godwit, or users other than root can"
 	exit 0
 }
 exec 9>>/run/godwit/lock

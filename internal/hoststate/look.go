@@ -154,13 +154,13 @@ func look(ctx context.Context, r host.Conn, name string, k profile.Kind, link st
 		return Facts{}, fault.New("%w", err).On(name)
 	}
 	var out strings.Builder
-	err = r.Run(ctx, host.Cmd{Script: hostscript.Compound(v, k.Look.Report, lookScript), Elevate: true, Stdout: &out, Name: "the look at the host"})
+	err = r.Run(ctx, host.Cmd{Script: hostscript.Compound(v, k.Look.Report, lookScript), Elevate: true, Stdout: &out, Name: "the inspection of the host"})
 	f, ended := parse(out.String(), k)
 	if ended {
 		return f, nil
 	}
 	if err == nil {
-		err = errors.New("the answer of the host was cut off")
+		err = errors.New("the host's answer was incomplete")
 	}
 	var fe *fault.Error
 	if errors.As(err, &fe) {

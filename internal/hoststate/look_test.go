@@ -180,7 +180,7 @@ func TestAssess(t *testing.T) {
 			f.Deployment = &activate.Deployment{ID: "x", Phase: "committing", Final: "committed"}
 		}, true, "as in repository"},
 		{"a specialisation", func(f *Facts, _ *Wanted) { f.Current, f.Specialisation = sysC, "travel" }, true, "as in repository · specialisation travel"},
-		{"power cut", func(f *Facts, _ *Wanted) { f.Interrupted = "x" }, false, "deployment x was cut off by a reboot; the next deploy puts right what it left"},
+		{"power cut", func(f *Facts, _ *Wanted) { f.Interrupted = "x" }, false, "deployment x was interrupted by a reboot; the next deploy repairs what it left"},
 	} {
 		f, w := base(), Wanted{System: sysB}
 		c.change(&f, &w)

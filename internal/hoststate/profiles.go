@@ -82,7 +82,7 @@ func plain(profiles []activate.RecordProfile) bool {
 func GenerationsOf(ctx context.Context, r host.Conn, name, link string, asUser bool) ([]Generation, error) {
 	var out bytes.Buffer
 	script := hostscript.Compound(`find "${1%/*}/" -maxdepth 1 -name "${1##*/}-*-link" -printf '%f %T@ %l\n' 2>/dev/null` + "\ntrue")
-	if err := r.Run(ctx, host.Cmd{Script: script, Args: []string{link}, Elevate: !asUser, Stdout: &out, Name: "the look at its generations"}); err != nil {
+	if err := r.Run(ctx, host.Cmd{Script: script, Args: []string{link}, Elevate: !asUser, Stdout: &out, Name: "the reading of its generations"}); err != nil {
 		return nil, err
 	}
 	var all []Generation

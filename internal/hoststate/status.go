@@ -158,7 +158,7 @@ func Assess(host string, f Facts, want Wanted) Status {
 	s.Failed, s.Disks = f.FailedUnits, f.Disks
 	s.deployments(f, want)
 	if f.Rebuild != "" {
-		s.problem(Rebuild, "nixos-rebuild is at work (%s)", f.Rebuild)
+		s.problem(Rebuild, "nixos-rebuild is running (%s)", f.Rebuild)
 	}
 	s.drift(f, want)
 	if s.Pending == nil && f.Current != "" {
@@ -224,7 +224,7 @@ func (s *Status) deployments(f Facts, want Wanted) {
 		s.once(f, p)
 	}
 	if f.Interrupted != "" {
-		s.problem(CutOff, "deployment %s was cut off by a reboot; the next deploy puts right what it left", f.Interrupted)
+		s.problem(CutOff, "deployment %s was interrupted by a reboot; the next deploy repairs what it left", f.Interrupted)
 	}
 }
 

@@ -50,10 +50,10 @@ func (f Facts) Undoing(ctx context.Context, conn host.Conn, h fleet.Host, profil
 	case !ok && reports && profile == "":
 		return nil, nil
 	case !ok && profile != "":
-		return nil, fault.New("no deployment of godwit's that is recorded on the host changed profile '%s'", profile).On(h.Name).
+		return nil, fault.New("no deployment by godwit that is recorded on the host changed profile '%s'", profile).On(h.Name).
 			Hint("godwit history DEPLOYMENT %s shows what did", h.Name).Hint("--to GENERATION names one of its generations")
 	case !ok:
-		return nil, fault.New("no deployment of godwit's is recorded on the host, so it is not known what was before").On(h.Name).
+		return nil, fault.New("no deployment by godwit is recorded on the host, so it is not known what was before").On(h.Name).
 			Hint("deploy an earlier commit of the configuration")
 	case len(back) == 0:
 		return nil, fault.New("before deployment %s there was no profile %s, and a rollback removes none", rec.ID, strings.Join(first, ", ")).On(h.Name)
@@ -89,7 +89,7 @@ func (f Facts) toGeneration(ctx context.Context, conn host.Conn, h fleet.Host, k
 		c = known[i]
 	}
 	if c.Link == "" {
-		return nil, fault.New("where the generations of profile '%s' are is not known: no deployment of godwit's is recorded on the host", name).On(h.Name)
+		return nil, fault.New("where the generations of profile '%s' are is not known: no deployment by godwit is recorded on the host", name).On(h.Name)
 	}
 	all, err := GenerationsOf(ctx, conn, h.Name, c.Link, f.AsUser)
 	if err != nil {

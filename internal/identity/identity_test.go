@@ -195,7 +195,7 @@ func TestWrongPassphrase(t *testing.T) {
 		t.Error(err)
 	}
 	o, _ = Load([]string{write(t, "key", pem.EncodeToMemory(block))}, nil)
-	if _, err := o.Open("x.age", data); err == nil || !strings.Contains(err.Error(), "nobody to ask") {
+	if _, err := o.Open("x.age", data); err == nil || !strings.Contains(err.Error(), "no terminal to ask") {
 		t.Error(err)
 	}
 }
@@ -273,7 +273,7 @@ func TestRepo(t *testing.T) {
 	}
 	put(RecipientsFile, good)
 	put("machines/web2/ssh_host_ed25519.pub", k.Age)
-	if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "another sort of key") {
+	if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "another kind of key") {
 		t.Error(err)
 	}
 	put("machines/web2/ssh_host_ed25519.pub", sshPub)

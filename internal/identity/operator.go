@@ -161,14 +161,14 @@ func (o *Operator) add(file string, data []byte) error {
 		}
 		h, err := o.parse(line)
 		if err != nil {
-			return fmt.Errorf("line %d: it is not a private key of age: %w", i+1, hideKey(err))
+			return fmt.Errorf("line %d: it is not an age private key: %w", i+1, hideKey(err))
 		}
 		h.from = file
 		o.own = append(o.own, h)
 		n++
 	}
 	if n == 0 {
-		return fmt.Errorf("it holds no private key")
+		return fmt.Errorf("it contains no private key")
 	}
 	return nil
 }
@@ -274,7 +274,7 @@ func (t *token) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
 // secret asks for a passphrase.
 func (o *Operator) secret(prompt string) ([]byte, error) {
 	if o.person == nil {
-		return nil, fmt.Errorf("there is nobody to ask for a passphrase")
+		return nil, fmt.Errorf("there is no terminal to ask for a passphrase on")
 	}
 	s, err := o.person.Secret(prompt)
 	return []byte(s), err
@@ -306,7 +306,7 @@ func (s *sealed) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
 		}
 		plain, err := decrypt(bytes.NewReader(s.data), limit, id)
 		if err != nil { // not wrapped: no match here is an end, and no reason to try the next key
-			s.err = fmt.Errorf("%s: the passphrase is wrong, or it is no file of keys: %v", s.file, err)
+			s.err = fmt.Errorf("%s: the passphrase is wrong, or it is not a file of keys: %v", s.file, err)
 			return
 		}
 		in := &Operator{person: s.o.person}
@@ -353,11 +353,11 @@ func (o *Operator) addSSH(file string, pem []byte) error {
 			}
 		}
 	case err != nil:
-		return errors.New("it is not a private key of ssh")
+		return errors.New("it is not an ssh private key")
 	default:
 		s, err := ssh.NewSignerFromKey(raw)
 		if err != nil {
-			return errors.New("it is a sort of ssh key that age has no use for")
+			return errors.New("it is a kind of ssh key that age cannot use")
 		}
 		k.pub = s.PublicKey()
 		k.once.Do(func() {})
@@ -442,7 +442,7 @@ func sshIdentity(key any) (age.Identity, error) {
 	if k, ok := key.(*rsa.PrivateKey); ok {
 		return agessh.NewRSAIdentity(k)
 	}
-	return nil, fmt.Errorf("a sort of ssh key that age has no use for")
+	return nil, fmt.Errorf("a kind of ssh key that age cannot use")
 }
 
 // SSHIdentities are both ways in which an ssh private key without passphrase opens files:
@@ -450,7 +450,7 @@ func sshIdentity(key any) (age.Identity, error) {
 func SSHIdentities(pem []byte) ([]age.Identity, error) {
 	raw, err := ssh.ParseRawPrivateKey(pem)
 	if err != nil {
-		return nil, errors.New("it is not a private key of ssh")
+		return nil, errors.New("it is not an ssh private key")
 	}
 	id, err := sshIdentity(raw)
 	if err != nil {
@@ -516,7 +516,7 @@ func (o *Operator) Open(what string, data []byte, to ...string) ([]byte, error) 
 
 // none adds what to do when no key fits.
 func (o *Operator) none(f *fault.Error) *fault.Error {
-	f.Hint("--identity FILE names a private key of age or ssh")
+	f.Hint("--identity FILE names an age or ssh private key")
 	if os.Getenv("SSH_AUTH_SOCK") != "" {
 		f.Detail("an ssh agent can sign and cannot decrypt: the file of the key itself is needed")
 	}
@@ -546,7 +546,7 @@ func Dearmor(r io.Reader) io.Reader {
 // Encrypt makes a binary file of age for recipients.
 func Encrypt(plain []byte, to []string, person Person) ([]byte, error) {
 	if len(to) == 0 {
-		return nil, fmt.Errorf("there is nobody to encrypt it to")
+		return nil, fmt.Errorf("there are no recipients to encrypt it for")
 	}
 	ui := (&Operator{person: person}).ui()
 	var rs []age.Recipient

@@ -64,8 +64,8 @@ func x25519(s string) bool {
 // silent answers no plugin.
 var silent = &plugin.ClientUI{
 	DisplayMessage: func(string, string) error { return nil },
-	RequestValue:   func(string, string, bool) (string, error) { return "", fmt.Errorf("nobody to ask") },
-	Confirm:        func(string, string, string, string) (bool, error) { return false, fmt.Errorf("nobody to ask") },
+	RequestValue:   func(string, string, bool) (string, error) { return "", fmt.Errorf("no terminal to ask") },
+	Confirm:        func(string, string, string, string) (bool, error) { return false, fmt.Errorf("no terminal to ask") },
 }
 
 // Canonical is a recipient as it is compared and recorded: without the comment of an
@@ -101,7 +101,7 @@ func SSHToAge(authorized string) (string, error) {
 	}
 	point, err := new(edwards25519.Point).SetBytes(key)
 	if err != nil {
-		return "", fmt.Errorf("it is no point of the curve")
+		return "", fmt.Errorf("it is not a point of the curve")
 	}
 	return bech32("age", point.BytesMontgomery()), nil
 }

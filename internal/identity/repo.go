@@ -202,7 +202,7 @@ func (r *Repo) readMachine(name string) (Machine, error) {
 		}
 		*to = Canonical(string(data))
 		if strings.HasPrefix(*to, "ssh-") != (file == sshFile) {
-			return m, fault.New("%s holds another sort of key", filepath.Join(dir, file))
+			return m, fault.New("%s contains another kind of key", filepath.Join(dir, file))
 		}
 		if _, err := ParseRecipient(*to, nil); err != nil {
 			return m, fault.New("%s: %w", filepath.Join(dir, file), err)
@@ -210,7 +210,7 @@ func (r *Repo) readMachine(name string) (Machine, error) {
 	}
 	switch {
 	case m.Age == "" && m.SSHHost == "":
-		return m, fault.New("the machine '%s' has no key: %s holds neither %s nor %s", name, dir, ageFile, sshFile)
+		return m, fault.New("the machine '%s' has no key: %s contains neither %s nor %s", name, dir, ageFile, sshFile)
 	case PostQuantum(m.RecipientString()) != r.PostQuantum:
 		return m, fault.New("the machine '%s': %s says post-quantum = %t, and age mixes post-quantum keys with no others", name, RecipientsFile, r.PostQuantum).
 			Hint("godwit keys rotate %s", name)

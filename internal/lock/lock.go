@@ -76,7 +76,7 @@ func (l *Lock) String() string {
 func (l *Lock) Err(host string) *fault.Error {
 	return fault.New("the host is locked by %s; nothing was changed", l).On(host).Exit(exitLocked).
 		Hint("ask %s; godwit unlock %s takes the lock away", fault.Raw(l.User), host).
-		Hint("--override-lock goes on all the same, and the history says so")
+		Hint("--override-lock goes on anyway, and the history records that")
 }
 
 // exitLocked is no code of the command line's: a locked host is one that failed.
@@ -129,7 +129,7 @@ func Clear(ctx context.Context, conn host.Conn, name string) (*Lock, error) {
 
 // Of is the lock of a host; nil: none. It needs no root.
 func Of(ctx context.Context, conn host.Conn, name string) (*Lock, error) {
-	return run(ctx, conn, name, hostscript.Variables{}, read, "the look for a lock")
+	return run(ctx, conn, name, hostscript.Variables{}, read, "the search for a lock")
 }
 
 func run(ctx context.Context, conn host.Conn, name string, v hostscript.Variables, script, what string) (*Lock, error) {

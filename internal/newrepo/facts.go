@@ -62,7 +62,7 @@ var (
 
 // Read asks a running NixOS, over one command that changes nothing.
 func Read(ctx context.Context, conn host.Conn, at fleet.Destination) (*Facts, error) {
-	out, err := conn.Output(ctx, host.Cmd{Script: factsScript, Name: "the look at the machine", MaxOutput: 1 << 20})
+	out, err := conn.Output(ctx, host.Cmd{Script: factsScript, Name: "the inspection of the machine", MaxOutput: 1 << 20})
 	if err != nil {
 		return nil, fault.New("cannot read what the machine is: %w", fault.Reason(err)).On(at.Host).Because(err)
 	}
@@ -98,11 +98,11 @@ func parse(out string, at fleet.Destination) (*Facts, error) {
 		}
 	}
 	if !a.said("nixos", "yes") && !slices.ContainsFunc(a["os"], func(s string) bool { return strings.Trim(s, `ID="`) == "nixos" }) {
-		return nil, fault.New("it runs no NixOS").Hint("install NixOS on it first; init --from reads a machine that runs")
+		return nil, fault.New("it does not run NixOS").Hint("install NixOS on it first; init --from reads a machine that runs")
 	}
 	f := &Facts{At: at, Name: a.first("name", hostName), Version: strings.Fields(strings.Join(a["version"], " ") + " -")[0]}
 	if f.Name == "" {
-		return nil, fault.New("it does not say its name, or one that no host can have")
+		return nil, fault.New("it gives no host name, or one that a host cannot have")
 	}
 	if !version.MatchString(f.Version) {
 		f.Version = ""

@@ -107,7 +107,7 @@ func (p *parser) path() ([]string, error) {
 		if s, quoted := strings.CutPrefix(t, `"`); quoted {
 			t = s
 		} else if !identifier.MatchString(t) {
-			return nil, fmt.Errorf("%q is no name", t)
+			return nil, fmt.Errorf("%q is not a name", t)
 		}
 		out = append(out, t)
 		if p.peek() != "." {
@@ -164,7 +164,7 @@ func (p *parser) value() (any, error) {
 		return list, p.take("]")
 	case t == "(": // (modulesPath + "/profiles/x.nix")
 		if len(p.rest) < 5 || p.rest[1] != "modulesPath" || p.rest[2] != "+" || p.rest[4] != ")" || !strings.HasPrefix(p.rest[3], `"`) {
-			return nil, fmt.Errorf("this is no path of nixpkgs")
+			return nil, fmt.Errorf("this is not a path of nixpkgs")
 		}
 		s := p.rest[3][1:]
 		p.rest = p.rest[5:]

@@ -137,10 +137,10 @@ func TestRefuses(t *testing.T) {
 	for out, want := range map[string]string{
 		"":                                                   "cut off",
 		"::godwit facts\nnixos yes\nname web1\n":             "cut off",
-		says("os", "ID=debian", "name", "web1"):              "runs no NixOS",
-		says("nixos", "yes", "name", `x";y`):                 "no host can have",
+		says("os", "ID=debian", "name", "web1"):              "does not run NixOS",
+		says("nixos", "yes", "name", `x";y`):                 "a host cannot have",
 		says("nixos", "yes", "name", "web1"):                 "the user that it let in",
-		says("nixos", "yes", "name", "../../x"):              "no host can have",
+		says("nixos", "yes", "name", "../../x"):              "a host cannot have",
 		says("nixos", "yes", "name", "web1", "user", "a\"b"): "the user that it let in",
 	} {
 		_, err := Read(t.Context(), hosttest.Says("web1", []byte(out)), fleet.Destination{Host: "h"})
@@ -205,7 +205,7 @@ func TestScript(t *testing.T) {
 		}
 		at := fleet.Destination{Host: "here"}
 		if _, err := os.Stat("/etc/NIXOS"); err != nil {
-			if _, err := parse(string(out), at); err == nil || !strings.Contains(err.Error(), "runs no NixOS") {
+			if _, err := parse(string(out), at); err == nil || !strings.Contains(err.Error(), "does not run NixOS") {
 				t.Errorf("%s: %v", shell, err)
 			}
 		}

@@ -104,7 +104,7 @@ func TestEndless(t *testing.T) {
 					t.Errorf("took %d MiB", grew>>20)
 				}
 				if whole[name] {
-					if !bounded.Is(err) || !strings.Contains(err.Error(), "the most that is read of it") {
+					if !bounded.Is(err) || !strings.Contains(err.Error(), ", the limit") {
 						t.Errorf("the error names no limit: %v", err)
 					}
 				} else if err == nil {

@@ -332,7 +332,7 @@ var knownFailures = []known{
 			file = m[2]
 		}
 		path := splitOption(m[1])
-		msg := fmt.Sprintf("the option `%s' does not exist", m[1])
+		msg := fmt.Sprintf("the option '%s' does not exist", m[1])
 		s := nixosSuggestion(t.msg)
 		if s == "" {
 			s, _, _ = strings.Cut(strings.Trim(t.mean, "`'‘’"), "'")
@@ -351,7 +351,7 @@ var knownFailures = []known{
 		return wrongType(m[1], m[3], m[2], value)
 	}},
 	{firstLine(optionConflict), func(t *trace, m []string) *fault.Error {
-		f := fault.New("the option `%s' is given several values that do not go together", m[1])
+		f := fault.New("the option '%s' is given several values that do not go together", m[1])
 		for i, l := range t.msg {
 			if optionWhere.MatchString(l) {
 				file, value := definitions(t.msg[i:])
@@ -362,7 +362,7 @@ var knownFailures = []known{
 	}},
 	{firstLine(optionUndef), func(t *trace, m []string) *fault.Error {
 		name := listEntry.ReplaceAllString(m[1], "[$1]")
-		f := say(t.own(), "the option `%s' has no value", name)
+		f := say(t.own(), "the option '%s' has no value", name)
 		if name == m[1] {
 			f.Hint("set it: %s = ...;", name)
 		}
@@ -484,7 +484,7 @@ var knownFailures = []known{
 	}},
 	{firstLine(recursion), func(t *trace, _ []string) *fault.Error {
 		return say(t.own(), "infinite recursion: a value is needed to work out itself").
-			Hint("often a module's `imports', or which options it sets, depends on `config' or `pkgs'; --show-trace shows the circle")
+			Hint("often a module's 'imports', or which options it sets, depends on 'config' or 'pkgs'; --show-trace shows the circle")
 	}},
 	{firstLine(overflow), func(t *trace, _ []string) *fault.Error {
 		return say(t.own(), "stack overflow: a value is needed to work out itself, or is nested without end").
@@ -501,11 +501,11 @@ var knownFailures = []known{
 		}
 		switch len(failed) {
 		case 0:
-			return fault.New("an assertion of the configuration does not hold")
+			return fault.New("an assertion of the configuration failed")
 		case 1:
-			return fault.New("an assertion of the configuration does not hold: %s", failed[0])
+			return fault.New("an assertion of the configuration failed: %s", failed[0])
 		}
-		return fault.New("%d assertions of the configuration do not hold", len(failed)).Detail(failed...)
+		return fault.New("%d assertions of the configuration failed", len(failed)).Detail(failed...)
 	}},
 	{firstLine(noDaemon), func(t *trace, _ []string) *fault.Error {
 		return fault.New("the Nix daemon does not answer: %s", t.msg[0]).
@@ -543,7 +543,7 @@ func submodule(t *trace, path, name string) *fault.Error {
 
 // wrongType is an option whose value has another type than it takes.
 func wrongType(option, kind, file, value string) *fault.Error {
-	msg := fmt.Sprintf("the option `%s' takes a value of type %s", option, kind)
+	msg := fmt.Sprintf("the option '%s' takes a value of type %s", option, kind)
 	if value != "" {
 		msg += ", not " + value
 	}

@@ -35,7 +35,7 @@ func (t *Tool) ResultDir(ctx context.Context, links map[string]string) (string, 
 	for _, name := range slices.Sorted(maps.Keys(links)) {
 		link := filepath.Join(dir, filepath.FromSlash(name))
 		if !strings.HasPrefix(link, dir+string(filepath.Separator)) {
-			return "", fault.New("`%s' cannot be the name of a link", name)
+			return "", fault.New("'%s' cannot be the name of a link", name)
 		}
 		err := os.MkdirAll(filepath.Dir(link), 0o755)
 		if err == nil {

@@ -125,7 +125,7 @@ func Find(ctx context.Context, s Settings) (*Tool, error) {
 		}
 		p, err := exec.LookPath(r.cmd)
 		if err != nil {
-			return nil, fault.New("cannot run `%s', which is to replace %s", r.cmd, r.program).Because(err).
+			return nil, fault.New("cannot run '%s', which replaces %s", r.cmd, r.program).Because(err).
 				Hint("set %s to one program, a name on PATH or a path, or unset it", r.env)
 		}
 		t.programs[r.program] = p
@@ -137,10 +137,10 @@ func Find(ctx context.Context, s Settings) (*Tool, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, fault.New("`%s --version' failed: %s", path, failure(err)).Because(err)
+		return nil, fault.New("'%s --version' failed: %s", path, failure(err)).Because(err)
 	}
 	if t.Version, err = ParseVersion(string(out)); err != nil {
-		return nil, fault.New("cannot tell which Nix `%s' is: %s", path, err).Because(err)
+		return nil, fault.New("cannot tell which Nix '%s' is: %s", path, err).Because(err)
 	}
 	if !t.Version.AtLeast(oldest.Major, oldest.Minor) {
 		return nil, fault.New("%s is too old: godwit needs Nix %d.%d or later", t.Version, oldest.Major, oldest.Minor).
@@ -151,7 +151,7 @@ func Find(ctx context.Context, s Settings) (*Tool, error) {
 
 // missing is the error when there is no Nix at all.
 func missing(cause error) error {
-	f := fault.New("nix is not installed (there is no `nix' on PATH)").Because(cause)
+	f := fault.New("nix is not installed (there is no 'nix' on PATH)").Because(cause)
 	if runtime.GOOS == "darwin" { // what to type depends on the machine; nothing else does
 		return f.Hint("install it: curl -L https://nixos.org/nix/install | sh -s -- --daemon").
 			Hint("or, with an uninstaller: curl -fsSL https://install.determinate.systems/nix | sh -s -- install").

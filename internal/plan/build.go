@@ -179,7 +179,7 @@ func Fail(h *Host, err error) {
 func notes(h *Host, f *Facts) []Note {
 	var out []Note
 	if h.boots != "" {
-		out = append(out, Note{Text: "boots " + storepath.Short(h.boots) + " next time, not what it runs: that is put right", Warn: true})
+		out = append(out, Note{Text: "boots " + storepath.Short(h.boots) + " next time, not what it runs: that is corrected", Warn: true})
 	}
 	if n := len(h.FailedUnits); n > 0 {
 		out = append(out, Note{Text: fmt.Sprintf("failed before already: %s", listing(h.FailedUnits, 4))})
@@ -194,7 +194,7 @@ func notes(h *Host, f *Facts) []Note {
 		out = append(out, Note{Text: "deployed by deploy-rs before: the profile names its wrapper of the running system, and names the system itself from now on"})
 	}
 	if f.State.Interrupted != "" {
-		out = append(out, Note{Text: "an earlier deployment was cut off by a reboot; what it left is put right first", Warn: true})
+		out = append(out, Note{Text: "an earlier deployment was interrupted by a reboot; what it left is repaired first", Warn: true})
 	}
 	if l := h.Last; l != nil {
 		settled := strings.HasPrefix(l.Result, "committed") || strings.HasPrefix(l.Result, "done")

@@ -154,10 +154,10 @@ func (f *Facts) read(ctx context.Context, r host.Conn, a Ask, dry bool) error {
 		return fault.New("not a system: %w", err).On(a.Host)
 	}
 	var out bytes.Buffer
-	err = r.Run(ctx, host.Cmd{Script: script, Elevate: true, Stdout: &out, Name: "the look at the host", Limit: lookLimit})
+	err = r.Run(ctx, host.Cmd{Script: script, Elevate: true, Stdout: &out, Name: "the inspection of the host", Limit: lookLimit})
 	if !f.parse(out.String(), looks) {
 		if err == nil {
-			err = errors.New("the answer of the host was cut off")
+			err = errors.New("the host's answer was incomplete")
 		}
 		var fe *fault.Error
 		if errors.As(err, &fe) {

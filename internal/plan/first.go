@@ -17,7 +17,7 @@ func SameSystems(p *Plan, file string) error {
 		}
 		if d.OutPath() != h.System {
 			return fault.New("%s was changed after it was made: its derivation makes another system than it says", file).On(h.Name).
-				Hint("godwit plan -o %s makes it anew", file)
+				Hint("godwit plan -o %s makes it again", file)
 		}
 	}
 	return nil

@@ -70,14 +70,14 @@ type Move struct{ Host, How string }
 
 // ErrMoved is the refusal of a plan that the world has moved away from.
 func ErrMoved(config, file string, moves []Move) *fault.Error {
-	f := fault.New("%d hosts have moved since the plan was made; no host was changed", len(moves)).Exit(ExitStopped)
+	f := fault.New("%d hosts have changed since the plan was made; no host was changed", len(moves)).Exit(ExitStopped)
 	for _, m := range moves {
 		f.Detail(m.Host + "  " + m.How)
 	}
 	if len(moves) == 1 {
-		f = fault.New("the host has moved since the plan was made: %s; no host was changed", moves[0].How).On(moves[0].Host).Exit(ExitStopped)
+		f = fault.New("the host has changed since the plan was made: %s; no host was changed", moves[0].How).On(moves[0].Host).Exit(ExitStopped)
 	}
-	return f.Hint("godwit plan %s -o %s makes the plan anew", config, file)
+	return f.Hint("godwit plan %s -o %s makes a new plan", config, file)
 }
 
 // Moved says in what the configuration differs from the planned one.
@@ -104,7 +104,7 @@ func (p *Plan) ErrRisks() *fault.Error {
 	if len(open) == 0 {
 		return nil
 	}
-	f := fault.New("the plan holds %s that nobody accepted: %s; no host was changed", pluralWord(len(open), "a risk", "risks"), strings.Join(open, ", ")).Exit(ExitStopped)
+	f := fault.New("the plan has %s that nobody accepted: %s; no host was changed", pluralWord(len(open), "a risk", "risks"), strings.Join(open, ", ")).Exit(ExitStopped)
 	for _, h := range p.Hosts {
 		if h.Status != Change {
 			continue

@@ -440,7 +440,7 @@ func Load(file string) (*Plan, error) {
 	}
 	p := new(Plan)
 	anew := func(format string, args ...any) error {
-		return fault.New(format, args...).Hint("godwit plan -o %s makes it anew", file)
+		return fault.New(format, args...).Hint("godwit plan -o %s makes it again", file)
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	err = d.Decode(p)
@@ -467,7 +467,7 @@ func Load(file string) (*Plan, error) {
 	}
 	switch {
 	case p.Schema != Schema:
-		return nil, fault.New("%s is not a plan of godwit's", file)
+		return nil, fault.New("%s is not a godwit plan", file)
 	case p.Version > Version || p.Version < 1:
 		return nil, anew("%s was made by a newer godwit (version %d of plans); this one reads versions 1 to %d", file, p.Version, Version)
 	case !slices.ContainsFunc(p.Hosts, func(h Host) bool { return h.Config != nil }):

@@ -432,7 +432,7 @@ func TestSaveLoad(t *testing.T) {
 		"an option":        {sealed(func(q *Plan) { q.Hosts[0].System = "--option" }), "is not a store path"},
 		"another drv":      {sealed(func(q *Plan) { q.Hosts[0].Config.Profiles[0].Drv = sp('f', "evil.drv") }), "contradicts itself"},
 		"two parts":        {sealed(func(q *Plan) { q.Hosts = append(q.Hosts, q.Hosts[0]) }), "two parts about web1"},
-		"another":          {`{"schema": "x"}`, "not a plan"},
+		"another":          {`{"schema": "x"}`, "not a godwit plan"},
 		"config": {func() string {
 			return sealed(func(q *Plan) { q.Hosts[0].Config = nil })
 		}(), "too little about web1"},

@@ -111,7 +111,7 @@ func judgeRests(b *bundle.Bundle, is ship.Rest, o Options) *Rests {
 			r.Otherwise = "its secrets are the same, for another key of the host"
 		}
 	case o.Action == "switch" && is.Kept != r.ID:
-		r.Otherwise = "the next boot would have other secrets than it has now: that is put right"
+		r.Otherwise = "the next boot would have other secrets than it has now: that is corrected"
 	}
 	return r
 }

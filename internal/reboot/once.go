@@ -39,7 +39,7 @@ func Probe(ctx context.Context, r host.Conn, name string) (Loader, error) {
 		return Loader{}, err
 	}
 	var out strings.Builder
-	if err := r.Run(ctx, host.Cmd{Script: script, Elevate: true, Stdout: &out, Name: "the look at the boot loader"}); err != nil {
+	if err := r.Run(ctx, host.Cmd{Script: script, Elevate: true, Stdout: &out, Name: "the inspection of the boot loader"}); err != nil {
 		return Loader{}, fault.New("cannot look at its boot loader: %w", plain(err, name)).On(name).Because(err)
 	}
 	word := strings.TrimSpace(out.String())
@@ -275,7 +275,7 @@ func (d *once) ask(ctx context.Context, verb, reason string, limit time.Duration
 		return f, nil
 	}
 	if err == nil {
-		err = errors.New("the answer of the host was cut off")
+		err = errors.New("the host's answer was incomplete")
 	}
 	return f, err
 }
@@ -333,7 +333,7 @@ func (d *once) start(ctx context.Context) (facts, error) {
 			}
 			if strings.Contains(f.reason, "boot loader could not be set") {
 				e.Msg = fmt.Sprintf("not rebooted: %s; the old system still runs and stays the boot default", f.reason)
-				e.Hint("on the host, run %s/bin/switch-to-configuration boot and see what holds it up; then deploy again", d.req.Old)
+				e.Hint("on the host, run %s/bin/switch-to-configuration boot and see what delays it; then deploy again", d.req.Old)
 			}
 			return f, e
 		case f.boot != "" && f.boot != d.boot || f.going:
@@ -371,9 +371,9 @@ func pause(ctx context.Context, t time.Duration) error {
 func (d *once) interrupted(ctx context.Context) error {
 	f := d.fail("interrupted while it reboots into the new system").Because(context.Cause(ctx))
 	if d.watch {
-		f.Detail(fmt.Sprintf("nobody confirms that now: %s after its boot the host goes back to", d.req.Limit), "  "+d.req.Old)
+		f.Detail(fmt.Sprintf("no deployer confirms that now: %s after its boot the host goes back to", d.req.Limit), "  "+d.req.Old)
 	} else {
-		f.Detail("nobody confirms that now: the next reboot leads back to", "  "+d.req.Old)
+		f.Detail("no deployer confirms that now: the next reboot leads back to", "  "+d.req.Old)
 	}
 	return f.Hint("godwit status %s", d.req.Host)
 }
@@ -423,7 +423,7 @@ func (d *once) back(ctx context.Context, before string, deadman bool) (facts, er
 			}
 			last = err
 			if host.WrongKey(err) {
-				e := d.fail("rebooted, but something else than before answers: %w", plain(err, d.req.Host)).Because(err)
+				e := d.fail("rebooted, but something other than before answers: %w", plain(err, d.req.Host)).Because(err)
 				return f, d.hopeless(e)
 			}
 		}
@@ -445,7 +445,7 @@ func (d *once) back(ctx context.Context, before string, deadman bool) (facts, er
 	wait := d.opts.Timeout.Round(time.Second)
 	if !down {
 		return facts{}, d.hopeless(d.fail("was asked to reboot, but %s later it still runs the same boot", wait).
-			Hint("look for what holds it up: systemd-inhibit --list; systemctl list-jobs"))
+			Hint("look for what delays it: systemd-inhibit --list; systemctl list-jobs"))
 	}
 	e := d.fail("went down to reboot and did not come back within %s", wait).Because(last)
 	if last != nil {
@@ -644,7 +644,7 @@ func (d *once) wrong(ctx context.Context, f facts, reason string) error {
 	d.res.Reason = reason
 	e.Detail(fmt.Sprintf("running now   %s (as before the deploy)", f.current))
 	if f.pending {
-		e.Detail("its profile still names the new system; the next deploy puts that right")
+		e.Detail("its profile still names the new system; the next deploy corrects that")
 	}
 	return e.Exit(3).Hint("journalctl -b -1 on %s shows the boot of the new system", d.req.Host)
 }

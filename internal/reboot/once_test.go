@@ -159,7 +159,7 @@ func TestBootOnceGivenUp(t *testing.T) {
 	}{
 		{"in the checks", "back", up + "\ndecision back", "interrupted; the host is rebooting into the system that ran before"},
 		{"in the checks, and somebody confirmed", "back", up + "\ndecision keep", "the host is making it permanent"},
-		{"in the checks, no answer", "back", "", "nobody confirms that now"},
+		{"in the checks, no answer", "back", "", "no deployer confirms that now"},
 		{"confirmed", "keep", up + "\ndecision keep\nfinal done 0", "had been confirmed already"},
 		{"being confirmed", "keep", up + "\ndecision keep", "the host is making it permanent"},
 		{"the boot loader fails", "keep", up + "\ndecision keep\nreason exit 1", "is rebooting into the system that ran before"},

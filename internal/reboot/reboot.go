@@ -124,7 +124,7 @@ func Run(ctx context.Context, r host.Conn, name string, opts Options, scope even
 			}
 			last = err
 			if host.WrongKey(err) {
-				return res, fault.New("rebooted, but something else than before answers: %w", plain(err, name)).On(name).Because(err)
+				return res, fault.New("rebooted, but something other than before answers: %w", plain(err, name)).On(name).Because(err)
 			}
 		}
 		select {
@@ -142,7 +142,7 @@ func Run(ctx context.Context, r host.Conn, name string, opts Options, scope even
 	switch {
 	case !down:
 		return res, fault.New("was asked to reboot, but %s later it still runs the same boot", wait).On(name).
-			Hint("look for what holds it up: systemd-inhibit --list; systemctl list-jobs")
+			Hint("look for what delays it: systemd-inhibit --list; systemctl list-jobs")
 	case last == nil:
 		return res, fault.New("did not reboot: it was away for a while, and %s later it runs the same boot", wait).On(name).
 			Hint("systemctl list-jobs on the host")

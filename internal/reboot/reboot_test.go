@@ -64,7 +64,7 @@ func TestRun(t *testing.T) {
 		"never goes":      {[]string{"one"}, nil, "error: web1: was asked to reboot, but 0s later it still runs the same boot"},
 		"never returns":   {[]string{"one", ""}, nil, "error: web1: went down to reboot and did not come back within 0s\n  the last try said: no answer on h:22 within 10s"},
 		"same boot":       {[]string{"", "", "one"}, nil, "error: web1: did not reboot: it was away for a while"},
-		"other machine":   {[]string{"", "key"}, nil, "error: web1: rebooted, but something else than before answers: h:22 shows another host key"},
+		"other machine":   {[]string{"", "key"}, nil, "error: web1: rebooted, but something other than before answers: h:22 shows another host key"},
 		"refused":         {nil, &host.ExitError{Code: 1}, "error: web1: the host refused to reboot (status 1)\n  Operation inhibited by \"backup\"\n  it still runs its old boot"},
 		"no root":         {nil, fault.New("sudo needs a password").On("web1").Because(&host.ElevateError{}), "error: web1: not rebooted: sudo needs a password"},
 	} {

@@ -91,7 +91,7 @@ func check(host string, list []fleet.Sealed, keys []string) error {
 	} else {
 		f.Hint("add the host's key to .sops.yaml, then: sops updatekeys FILE")
 	}
-	return f.Hint("--accept-risk=closed-secret deploys all the same")
+	return f.Hint("--accept-risk=closed-secret deploys anyway")
 }
 
 // maxFile bounds what is read of a file of age, in bytes: its header stands in front.
@@ -115,7 +115,7 @@ func problem(s fleet.Sealed, keys []string) string {
 func ageProblem(data []byte, s fleet.Sealed, keys []string) string {
 	stanzas, err := header(data)
 	if err != nil {
-		return s.File + " is not a file of age"
+		return s.File + " is not an age file"
 	}
 	types, known := map[string]bool{}, false
 	for _, k := range keys {

@@ -44,7 +44,7 @@ func TestAge(t *testing.T) {
 		"its keys are not known":  {fleet.Sealed{File: file(other), Only: true}, nil, ""},
 		"a certificate authority": {fleet.Sealed{File: file(other), Only: true}, []string{"@cert-authority " + web}, ""},
 		"there is no file":        {fleet.Sealed{File: "/no/such", Only: true}, []string{web}, "no such file"},
-		"it is no file of age":    {fleet.Sealed{File: junk}, nil, "not a file of age"},
+		"it is no file of age":    {fleet.Sealed{File: junk}, nil, "not an age file"},
 	} {
 		c.s.Tool, c.s.Name = "agenix", "x"
 		if got := problem(c.s, c.keys); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
@@ -90,7 +90,7 @@ func TestPreflight(t *testing.T) {
 		t.Fatal(err, asked)
 	}
 	want := "error: bad: it cannot open 2 secrets of its configuration; nothing was copied\n  secret 'a': /no/a cannot be read: no such file or directory\n  secret 'b': /no/b cannot be read: no such file or directory\n" +
-		"hint: add the host's key to secrets.nix, then: agenix --rekey\nhint: --accept-risk=closed-secret deploys all the same\n"
+		"hint: add the host's key to secrets.nix, then: agenix --rekey\nhint: --accept-risk=closed-secret deploys anyway\n"
 	if got := fault.Render(err); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

@@ -79,7 +79,7 @@ func Compare(ctx context.Context, r host.Conn, name fleet.Host) ([]Comparison, e
 	found := strings.Split(out.String(), "\n")
 	if len(found) != len(list)+2 || found[len(list)] != "end" {
 		if err == nil {
-			err = errors.New("the answer of the host was cut off")
+			err = errors.New("the host's answer was incomplete")
 		}
 		return nil, fault.New("cannot compare the secrets: %s", strings.TrimPrefix(err.Error(), name.Name+": ")).On(name.Name).Because(err)
 	}

@@ -55,7 +55,7 @@ func plaintext(ctx context.Context, host string, s fleet.Secret) ([]byte, *fault
 	switch {
 	case s.From.Withheld != "":
 		// A saved plan holds no plaintext, and no command that may hold some.
-		return nil, fault.New("secret %q: it is a %s in the configuration, which a saved plan does not hold", s.Name, s.From.Withheld).
+		return nil, fault.New("secret %q: it is a %s in the configuration, which a saved plan does not contain", s.Name, s.From.Withheld).
 			Hint("deploy the configuration itself, or make the secret a file")
 	case s.From.File != "":
 		f, ferr := openSource(s)

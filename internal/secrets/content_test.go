@@ -73,7 +73,7 @@ func TestContents(t *testing.T) {
 		t.Error("a failed upload changed something")
 	}
 	saved := key("text", fleet.Content{Withheld: "text"})
-	if _, err := w.upload(Options{}, saved); err == nil || !strings.Contains(err.Error(), "a saved plan does not hold") {
+	if _, err := w.upload(Options{}, saved); err == nil || !strings.Contains(err.Error(), "a saved plan does not contain") {
 		t.Error(err)
 	}
 }

@@ -148,7 +148,7 @@ func TestWay(t *testing.T) {
 		{"/home/app/real/a", "/home/app/real/a", ""},
 		{"/srv/swept/a", "/srv/swept/a", ""},
 		{"/home/app/link/a", "", `secret "a": /home/app/link is a link of app`},
-		{"/home/app/rootlink/a", "", `secret "a": /home/app/rootlink is a link of root, or in a directory that others than root can change`},
+		{"/home/app/rootlink/a", "", `secret "a": /home/app/rootlink is a link of root, or in a directory that users other than root can change`},
 		{"/srv/store/a", "", `secret "a": /srv/store is in the Nix store of the host` + "|that is /nix/store"},
 		{"/srv/loop/a", "", `secret "a": /srv/loop is a link`},
 	} {

@@ -96,7 +96,7 @@ func refusal(s fleet.Secret, what, said string) *fault.Error {
 	case "link":
 		user, link, _ := strings.Cut(said, " ")
 		said = ""
-		f = fault.New("secret %q: %s is a link of %s, or in a directory that others than root can change, so it is not followed", s.Name, link, user).
+		f = fault.New("secret %q: %s is a link of %s, or in a directory that users other than root can change, so it is not followed", s.Name, link, user).
 			Hint("name the directory that it leads to in %s", fault.Raw(s.Option("destination")))
 	case "store":
 		f = fault.New("secret %q: %s is in the Nix store of the host, which everybody can read", s.Name, dir).
@@ -108,10 +108,10 @@ func refusal(s fleet.Secret, what, said string) *fault.Error {
 		}
 	case "moved":
 		f = fault.New("secret %q: somebody exchanges directories on the way to %s while it is being put there", s.Name, s.Destination).
-			Hint("choose a directory of root's in %s, or stop who does that", fault.Raw(s.Option("destination")))
+			Hint("choose a directory that belongs to root in %s, or stop the program that does that", fault.Raw(s.Option("destination")))
 	case "acl":
 		f = fault.New("secret %q: the access control list of %s gives new files to others, and the host has no setfacl to take that back", s.Name, said).
-			Hint("remove it there: setfacl -k DIRECTORY; or choose a directory of root's in %s", fault.Raw(s.Option("destination")))
+			Hint("remove it there: setfacl -k DIRECTORY; or choose a directory that belongs to root in %s", fault.Raw(s.Option("destination")))
 		said = ""
 	default:
 		f = fault.New("secret %q: cannot write it beside %s", s.Name, s.Destination)

@@ -118,7 +118,7 @@ func Parse(data []byte, format string) (*File, error) {
 		return nil, err
 	}
 	if f.meta.mac == "" {
-		return nil, errors.New("it is not a file of sops: it has no metadata of it")
+		return nil, errors.New("it is not a sops file: it has no sops metadata")
 	}
 	f.binary = format == "binary"
 	return f, nil
@@ -139,7 +139,7 @@ func (m Meta) NeedsSops() string {
 	case m.Groups > 1:
 		return "its key is split over several groups of keys"
 	case len(m.Age) == 0 && len(m.Others) > 0:
-		return "it has no key of age, only of " + strings.Join(m.Others, ", ")
+		return "it has no age key, only keys of " + strings.Join(m.Others, ", ")
 	case len(m.Age) == 0:
 		return "it has no key at all"
 	}
@@ -160,7 +160,7 @@ func (f *File) Decrypt(open Opener) error {
 			break
 		}
 		if err == nil {
-			err = errors.New("its data key has not 32 bytes")
+			err = errors.New("its data key does not have 32 bytes")
 		}
 		errs = append(errs, err)
 	}
@@ -189,7 +189,7 @@ func (f *File) Decrypt(open Opener) error {
 	}
 	want := strings.ToUpper(hex.EncodeToString(sum.Sum(nil)))
 	if subtle.ConstantTimeCompare([]byte(want), []byte(mac)) != 1 {
-		return errors.New("its MAC does not fit: somebody changed it without sops")
+		return errors.New("its MAC does not match: somebody changed it without sops")
 	}
 	return nil
 }
@@ -386,7 +386,7 @@ func (f *File) Plain() ([]byte, error) {
 	if f.binary {
 		v, err := f.Value("data")
 		if err != nil {
-			return nil, errors.New("it is no binary file of sops")
+			return nil, errors.New("it is not a binary sops file")
 		}
 		return v, nil
 	}

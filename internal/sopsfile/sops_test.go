@@ -158,7 +158,7 @@ func TestChanged(t *testing.T) {
 
 func TestNotForAge(t *testing.T) {
 	for text, want := range map[string]string{
-		"a: b\nsops:\n  mac: x\n  pgp:\n    - fp: x\n":                                       "only of pgp",
+		"a: b\nsops:\n  mac: x\n  pgp:\n    - fp: x\n":                                       "only keys of pgp",
 		"a: b\nsops:\n  mac: x\n  shamir_threshold: 2\n  key_groups: [{age: []}, {age: []}]": "several groups",
 		"a: b\nsops:\n  mac: x\n":                                                            "no key at all",
 	} {
@@ -170,7 +170,7 @@ func TestNotForAge(t *testing.T) {
 			t.Errorf("%q: %q", text, why)
 		}
 	}
-	for text, want := range map[string]string{"": "empty", "a: b": "not a file of sops", "- a": "not a map", "a: [": "not YAML", "a: &x b\nc: *x\nsops: {mac: x}": "aliases", "sops: 3": "metadata"} {
+	for text, want := range map[string]string{"": "empty", "a: b": "not a sops file", "- a": "not a map", "a: [": "not YAML", "a: &x b\nc: *x\nsops: {mac: x}": "aliases", "sops: 3": "metadata"} {
 		if _, err := Parse([]byte(text), "yaml"); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", text, err)
 		}

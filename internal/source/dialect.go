@@ -137,7 +137,7 @@ func TargetsIn(file string) (string, error) {
 		return "", nil
 	}
 	if err := regular.Check(file); err != nil {
-		return "", fault.New("cannot read the targets in `%s': %w", file, errors.Unwrap(err))
+		return "", fault.New("cannot read the targets in '%s': %w", file, errors.Unwrap(err))
 	}
 	path, err := filepath.Abs(file)
 	if err != nil {

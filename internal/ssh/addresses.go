@@ -148,7 +148,7 @@ func (h *Host) nowhere(tried []address, failed []error) error {
 // CheckUser refuses a --user that ssh would take for something else.
 func CheckUser(user string) error {
 	if strings.HasPrefix(user, "-") || strings.ContainsAny(user, " \t\n/'\"@") {
-		return fault.New("--user %q is no name of a user", user)
+		return fault.New("--user %q is not a user name", user)
 	}
 	return nil
 }

@@ -73,7 +73,7 @@ func (p *process) said() string {
 // check refuses what ssh would take for something else than an address.
 func (h *Host) check() error {
 	if strings.HasPrefix(h.target.Host, "-") {
-		return fault.New("%q is no address: it begins with a dash", h.target.Host).On(h.target.Name).
+		return fault.New("%q is not an address: it begins with a dash", h.target.Host).On(h.target.Name).
 			Because(&host.ConnectError{Kind: host.BadConfig}).Hint("look at deployment.targetHost")
 	}
 	if h.bad != nil {
@@ -121,7 +121,7 @@ func (h *Host) closedOutputs(p *process) error {
 // talks is a host that says so much that it is not listened to.
 func (h *Host) talks(p *process) *fault.Error {
 	said := p.said()
-	return fault.New("the host does not stop talking before it runs a command").On(h.target.Name).
+	return fault.New("the host does not stop sending before it runs a command").On(h.target.Name).
 		Detail(host.LastLines(said, 2)...).Because(&host.ConnectError{Kind: host.NoLogin, Stderr: said}).
 		Hint("%s", h.Typed(nil, "true")).
 		Hint("look at what the shell's startup files print there")
@@ -132,7 +132,7 @@ func (h *Host) inputEaten() error {
 	return fault.New("logged in, but something that the login shell starts reads from standard input, and so took the command").On(h.target.Name).
 		Because(&host.ConnectError{Kind: host.NoLogin}).
 		Hint("look in the shell's startup files there (~/.bashrc, /etc/profile.d, ~/.zshenv) for what asks a question; it belongs behind: case $- in *i*) ... esac").
-		Hint("it shows itself: echo swallowed | %s", h.Typed(nil, "cat"))
+		Hint("this shows it: echo swallowed | %s", h.Typed(nil, "cat"))
 }
 
 // cannotStart is a local ssh that could not be started.
@@ -254,7 +254,7 @@ func (h *Host) classify(said string) *fault.Error {
 		if m != nil {
 			why = strings.ToLower(clean(m[3]))
 		}
-		return make(host.Unreachable, "no way to %s: %s", at, why).Hint("%s", verbose)
+		return make(host.Unreachable, "cannot reach %s: %s", at, why).Hint("%s", verbose)
 	case has("timed out", "Timeout, server "):
 		return make(host.Timeout, "no answer on %s within %s", at, h.connectTimeout()).Hint("%s", verbose)
 	case has("Connection closed by", "Connection reset", "closed by remote host", "Broken pipe", "kex_exchange_identification",

@@ -550,7 +550,7 @@ func TestSessionsOfAConfiguration(t *testing.T) {
 		{`exec sleep 100`, "no shell came up within 6s"},
 		{`cat >/dev/null`, "no shell came up within 6s"},
 		{`read answer; exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"`, "reads from standard input"},
-		{`yes 'this is a tunnel'`, "does not stop talking"},
+		{`yes 'this is a tunnel'`, "does not stop sending"},
 	} {
 		t.Run(c.forced, func(t *testing.T) {
 			t.Parallel()

@@ -248,8 +248,8 @@ func TestClassify(t *testing.T) {
 		msg  string
 	}{
 		{"ssh: connect to host h port 2222: Connection refused", host.Refused, "web1: h:2222 refuses connections: no ssh server listens there"},
-		{"ssh: connect to host 10.0.0.9 port 22: No route to host\r\n", host.Unreachable, "web1: no way to 10.0.0.9:22: no route to host"},
-		{"ssh: connect to host h port 2222: Network is unreachable", host.Unreachable, "web1: no way to h:2222: network is unreachable"},
+		{"ssh: connect to host 10.0.0.9 port 22: No route to host\r\n", host.Unreachable, "web1: cannot reach 10.0.0.9:22: no route to host"},
+		{"ssh: connect to host h port 2222: Network is unreachable", host.Unreachable, "web1: cannot reach h:2222: network is unreachable"},
 		{"ssh: connect to host h port 2222: Connection timed out", host.Timeout, "web1: no answer on h:2222 within 10s"},
 		{"ssh: connect to host h port 2222: Operation timed out", host.Timeout, ""},
 		{"Connection timed out during banner exchange\nConnection to 127.0.0.1 port 2 timed out", host.Timeout, ""},

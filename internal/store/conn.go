@@ -213,7 +213,7 @@ func (c *conn) notNix(head []byte) error {
 		rest = rest[:max(0, i-len(head))]
 	}
 	text := cleanLines(string(head) + string(rest))
-	e := fault.New("%s: something else than Nix answered", c.name)
+	e := fault.New("%s: something other than Nix answered", c.name)
 	e.Lines = append(text, cleanLines(c.stderr())...)
 	return e.Hint("a start-up file of the shell there must print nothing when it is not interactive").
 		Hint("check that `nix-store --version` works there over the same connection")

@@ -43,10 +43,10 @@ func TestBanner(t *testing.T) {
 	top := src.closure(3, 10, 0, 0)
 	dst.banner = "\x1b[31mWelcome\x1b[0m to web1\nHave fun\n"
 	r := Copy(testCtx(t), src.endpoint("source"), []Dest{dest("web1", dst, top)}, Options{}, nil)[0]
-	wantError(t, r, "something else than Nix answered", "Welcome to web1\n", "hint: a start-up file")
+	wantError(t, r, "something other than Nix answered", "Welcome to web1\n", "hint: a start-up file")
 	dst.banner = "hi\n"
 	r = Copy(testCtx(t), src.endpoint("source"), []Dest{dest("web1", dst, top)}, Options{}, nil)[0]
-	wantError(t, r, "something else than Nix answered", "  hi\n")
+	wantError(t, r, "something other than Nix answered", "  hi\n")
 }
 
 // TestVersions: 2.5 is Nix 2.3, 2.8 is Nix 2.35, and Lix stays at 2.7.

@@ -140,13 +140,13 @@ func (t *transfer) run(ctx context.Context) error {
 // meanwhile, since it holds what it was asked about; a new one asks again.
 func (t *transfer) mend(ctx context.Context, c *conn, paths []string) (*conn, pathSet, error) {
 	_ = c.close() // and its process ends
-	t.scope.Progress(0, 0, event.Paths, "the host lost power during a copy: looks at what came")
+	t.scope.Progress(0, 0, event.Paths, "the host lost power during a copy: checks what was copied")
 	mended, err := t.d.Mend(ctx)
 	if err != nil {
 		return nil, pathSet{}, err
 	}
 	if len(mended) > 0 {
-		t.scope.Warn(fmt.Sprintf("the host lost power during an earlier copy, and %s came to harm: to be copied again", count(len(mended), "path")))
+		t.scope.Warn(fmt.Sprintf("the host lost power during an earlier copy, which damaged %s: to be copied again", count(len(mended), "path")))
 	}
 	fresh, err := dial(ctx, t.d.Endpoint, true, t.p.opt.Idle)
 	if err != nil {

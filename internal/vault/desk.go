@@ -78,7 +78,7 @@ func (d *Desk) writeAnyway(v *Vault, fn func(*Tx, *identity.Operator) error) err
 		return nil
 	}
 	for _, err := range tx.left {
-		d.Show([]string{"! " + err.Error() + ": left as it is"})
+		d.Show([]string{"! " + err.Error() + ": unchanged"})
 	}
 	d.Show(tx.describe())
 	if d.DryRun {
@@ -229,7 +229,7 @@ func (d *Desk) Edit(ctx context.Context, name string, plain []byte) error {
 			}
 		}
 		if len(plain) == 0 {
-			return fault.New("secret '%s' would be empty: it is as it was", name)
+			return fault.New("secret '%s' would be empty: it stays unchanged", name)
 		}
 		return tx.Set(s, plain, d.Person)
 	})
@@ -359,7 +359,7 @@ func (d *Desk) Grant(name string, add, drop []string) error {
 		return err
 	})
 	if err == nil && len(drop) > 0 && !d.DryRun && v.has(s) {
-		d.Show([]string{"who could open '" + name + "' so far may have kept it: give it a new value where that matters"})
+		d.Show([]string{"who could open '" + name + "' until now may have kept a copy: give it a new value where that matters"})
 	}
 	return err
 }
@@ -449,7 +449,7 @@ func (v *Vault) drift(w Written, want []string) string {
 	if len(parts) == 0 {
 		return ""
 	}
-	return "not encrypted anew since its readers changed: " + strings.Join(parts, " ")
+	return "not encrypted again since its readers changed: " + strings.Join(parts, " ")
 }
 
 // Problems are all that is wrong with the store; deep decrypts everything, with the
@@ -462,7 +462,7 @@ func (v *Vault) Problems(o *identity.Operator, deep bool) []error {
 	for _, r := range v.Rows() {
 		for _, p := range r.Problems {
 			f := fault.New("secret '%s': %s", r.Name, strings.TrimPrefix(p, "secret '"+r.Name+"' "))
-			if strings.HasPrefix(p, "not encrypted anew") {
+			if strings.HasPrefix(p, "not encrypted again") {
 				f.Hint("godwit secrets rekey %s", r.Name)
 			}
 			errs = append(errs, f)

@@ -51,7 +51,7 @@ func (e Editor) Edit(ctx context.Context, name string, plain []byte) ([]byte, er
 	if err := e.Run(cmd); err != nil {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {
-			return nil, fault.New("the editor %s ended with status %d: the secret is as it was", words[0], exit.ExitCode())
+			return nil, fault.New("the editor %s ended with status %d: the secret is unchanged", words[0], exit.ExitCode())
 		}
 		var told *fault.Error
 		if errors.As(err, &told) { // with a way out of its own

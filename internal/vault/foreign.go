@@ -43,7 +43,7 @@ func (d *Desk) RevealFile(ctx context.Context, file, key string) ([]byte, error)
 	}
 	f, err := sopsfile.Parse(data, sopsfile.Format(file))
 	if err != nil {
-		return nil, fault.New("%s is no file of age, and as one of sops: %w", file, err)
+		return nil, fault.New("%s is not an age file, and as a sops file: %w", file, err)
 	}
 	if why := f.Meta().NeedsSops(); why != "" {
 		return runSops(ctx, file, key, why)

@@ -42,8 +42,8 @@ func TestRevealFile(t *testing.T) {
 		{"../sopsfile/testdata/plain.enc.ini", "db/user", "admin", ""},
 		{"../sopsfile/testdata/plain.enc.yaml", "none", "", "it has no key 'none'"},
 		{"../sopsfile/testdata/ssh.enc.yaml", "", "", "cannot be opened"},
-		{pgp, "", "", "it has no key of age, only of pgp"},
-		{put("plain.yaml", "a: b"), "", "", "it is not a file of sops"},
+		{pgp, "", "", "it has no age key, only keys of pgp"},
+		{put("plain.yaml", "a: b"), "", "", "it is not a sops file"},
 	} {
 		got, err := d.RevealFile(t.Context(), c.file, c.key)
 		if string(got) != c.want || (err == nil) != (c.fail == "") || err != nil && !strings.Contains(err.Error(), c.fail) {

@@ -44,9 +44,9 @@ type Generator struct {
 // Kinds are the kinds of generators, with what each makes.
 var Kinds = [][2]string{
 	{"random", "random characters (length, charset)"},
-	{"ssh", "an ed25519 key of OpenSSH; the public half is NAME.pub"},
-	{"wireguard", "a private key of WireGuard; the public half is NAME.pub"},
-	{"age", "a private key of age; the public half is NAME.pub"},
+	{"ssh", "an OpenSSH ed25519 key; the public half is NAME.pub"},
+	{"wireguard", "a WireGuard private key; the public half is NAME.pub"},
+	{"age", "an age private key; the public half is NAME.pub"},
 	{"htpasswd", "a line USER:HASH for web servers (bcrypt), of the password in from"},
 	{"password-hash", "the hash of the password in from (bcrypt), as NixOS takes it for users"},
 	{"command", "what a command prints (command, from)"},
@@ -62,7 +62,7 @@ func (g *Generator) check() error {
 		for _, k := range Kinds {
 			all = append(all, k[0])
 		}
-		return fmt.Errorf("generator: the kind '%s' is none of %s", g.Kind, strings.Join(all, ", "))
+		return fmt.Errorf("generator: the kind '%s' is not one of %s", g.Kind, strings.Join(all, ", "))
 	}
 	hash := g.Kind == "htpasswd" || g.Kind == "password-hash"
 	switch {
@@ -77,7 +77,7 @@ func (g *Generator) check() error {
 	case g.Kind != "command" && len(g.Command) > 0:
 		return fmt.Errorf("generator: only the kind 'command' takes a command")
 	case !hash && g.Kind != "command" && len(g.From) > 0:
-		return fmt.Errorf("generator: %s is made of nothing else", g.Kind)
+		return fmt.Errorf("generator: %s is not made from another secret", g.Kind)
 	}
 	_, err := charset(g.Charset)
 	return err
@@ -96,7 +96,7 @@ func charset(name string) (string, error) {
 		return "", nil
 	}
 	if len(name) < 2 || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", fmt.Errorf("generator: the charset '%s' is none of alnum, hex, base64, digits, nor two or more printable characters", name)
+		return "", fmt.Errorf("generator: the charset '%s' is not one of alnum, hex, base64, digits, nor two or more printable characters", name)
 	}
 	return name, nil
 }

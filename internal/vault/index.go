@@ -150,7 +150,7 @@ func (v *Vault) trust() error {
 	}
 	key, err := verify(text, strings.Join(file.Signature, "\n"))
 	if err == nil && !slices.Contains(signers, key) {
-		err = errors.New("it is signed by a key that is none of the operators'")
+		err = errors.New("it is signed by a key that belongs to no operator")
 	}
 	if err != nil {
 		return fault.New("%s: %w", at, err).
@@ -196,8 +196,8 @@ func (v *Vault) remember(signers []string, key string) error {
 		return nil
 	case seen && !slices.Contains(before, key):
 		return fault.New("the index of %s is signed by a key that this machine has not seen there: %s", dir, key).
-			Detail("whoever can write to the repository can name a new signer in " + identity.RecipientsFile + "; ask its owner").
-			Hint("godwit secrets check --trust-signers believes the signers as they are now")
+			Detail("everybody who can write to the repository can name a new signer in " + identity.RecipientsFile + "; ask its owner").
+			Hint("godwit secrets check --trust-signers trusts the current signers")
 	}
 	return v.believe(signers)
 }
@@ -224,7 +224,7 @@ func (v *Vault) believe(signers []string) error {
 	return paths.Write(at, append(data, '\n'))
 }
 
-// TrustSigners believes the signers as they are now.
+// TrustSigners trusts the current signers.
 func (v *Vault) TrustSigners() error {
 	if err := v.believe(v.signers()); err != nil {
 		return err

@@ -24,7 +24,7 @@ const knownHosts = "known_hosts"
 // where a private key is made when there is none yet.
 func (d *Desk) Init(name string, postQuantum bool) error {
 	if !bundle.NamePattern.MatchString(name) {
-		return fault.New("'%s' is no name of an operator: letters, digits, '.', '_' and '-'", name)
+		return fault.New("'%s' is not an operator name: letters, digits, '.', '_' and '-'", name)
 	}
 	file := filepath.Join(d.Dir, identity.RecipientsFile)
 	if _, err := os.Lstat(file); err == nil {
@@ -97,7 +97,7 @@ func (d *Desk) NewMachine(name string, names []string) error {
 		return err
 	}
 	if !bundle.NamePattern.MatchString(name) {
-		return fault.New("'%s' is no name of a machine: letters, digits, '.', '_' and '-'", name)
+		return fault.New("'%s' is not a machine name: letters, digits, '.', '_' and '-'", name)
 	}
 	if _, ok := v.Repo.Machine(name); ok {
 		return fault.New("the machine '%s' has keys already", name).Hint("godwit keys rotate %s makes new ones", name)
@@ -121,7 +121,7 @@ func (d *Desk) Adopt(name, sshHost string, names []string) error {
 		return err
 	}
 	if !bundle.NamePattern.MatchString(name) {
-		return fault.New("'%s' is no name of a machine: letters, digits, '.', '_' and '-'", name)
+		return fault.New("'%s' is not a machine name: letters, digits, '.', '_' and '-'", name)
 	}
 	sshHost = identity.Canonical(sshHost)
 	if !strings.HasPrefix(sshHost, "ssh-ed25519 ") {
@@ -235,7 +235,7 @@ func (t *Tx) known(name, key string, names []string) error {
 	}
 	for _, n := range names {
 		if n == "" || strings.ContainsAny(n, " \t\n,|#") {
-			return fault.New("'%s' is no name of a host in ssh's known_hosts", n)
+			return fault.New("'%s' is not a host name for ssh's known_hosts", n)
 		}
 	}
 	fmt.Fprintf(&out, "%s %s %s\n", strings.Join(names, ","), key, mark)

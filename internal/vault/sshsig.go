@@ -91,7 +91,7 @@ func verify(text []byte, armored string) (string, error) {
 		return "", errors.New("the signature is made with SHA-1")
 	}
 	if err := pub.Verify(signedBytes(text), &sig); err != nil {
-		return "", errors.New("the signature does not fit the index")
+		return "", errors.New("the signature does not match the index")
 	}
 	return authorized(pub), nil
 }

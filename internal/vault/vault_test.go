@@ -195,7 +195,7 @@ func TestReplaced(t *testing.T) {
 		"no signature":   {func() { s.write("index.json", strings.Replace(good["index.json"], `"signature"`, `"sig"`, 1)) }, "is not signed"},
 		"a change of the index": {func() {
 			s.write("index.json", strings.Replace(good["index.json"], sum([]byte(good["store/a.age"])), sum(forged), 1))
-		}, "does not fit"},
+		}, "does not match"},
 		"a merge": {func() { s.write("index.json", "<<<<<<< HEAD\n"+good["index.json"]) }, "could not merge"},
 		"another signer": {func() {
 			s.write("recipients.toml", strings.Replace(good["recipients.toml"], s.alice.SigningKey(), mallory.SigningKey(), 1))

@@ -120,12 +120,12 @@ func TestBadHosts(t *testing.T) {
 		was := on(t, spare, "ls /nix/store; mv /etc/NIXOS /etc/was-NIXOS; mv /run/current-system /run/was-current")
 		defer on(t, spare, "mv /etc/was-NIXOS /etc/NIXOS; mv /run/was-current /run/current-system")
 		for _, action := range []string{"switch", "boot", "dry-activate"} {
-			w.run("deploy", changed("foreign"), action).exits(3).says("spare", "the machine runs no NixOS but Debian GNU/Linux", "targetHost").saysNot("spare | copying")
+			w.run("deploy", changed("foreign"), action).exits(3).says("spare", "the machine runs Debian GNU/Linux", "targetHost").saysNot("spare | copying")
 		}
 		if now := on(t, spare, "ls /nix/store"); now != was {
 			t.Errorf("the store was written to:\n%s\nbefore:\n%s", now, was)
 		}
-		w.run("plan", good, "switch", "--on", "spare").outs("runs no NixOS")
+		w.run("plan", good, "switch", "--on", "spare").outs("runs Debian GNU/Linux")
 	})
 	t.Run("unknown host key", func(t *testing.T) {
 		w.runEnv(config(fmt.Sprintf("  Port %d\n  IdentityFile %s\n  UserKnownHostsFile /dev/null\n", spare.Port, spare.Identity)),

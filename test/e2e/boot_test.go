@@ -24,18 +24,18 @@ func TestBootDefault(t *testing.T) {
 		if out := w.run("status", net).exits(2).stdout; !strings.Contains(out, "boots another system next time") {
 			t.Errorf("status:\n%s", out)
 		}
-		if out := w.run("plan", net).exits(0).stdout; !strings.Contains(strings.Join(strings.Fields(out), " "), "next time, not what it runs: that is put right") {
+		if out := w.run("plan", net).exits(0).stdout; !strings.Contains(strings.Join(strings.Fields(out), " "), "next time, not what it runs: that is corrected") {
 			t.Errorf("plan:\n%s", out)
 		}
 		w.run("deploy", net, "test").exits(0).says("already runs this system")
-		w.run("deploy", net, "switch").exits(0).says("that is put right", "boots it again, 1/1 checks")
+		w.run("deploy", net, "switch").exits(0).says("that is corrected", "boots it again, 1/1 checks")
 		if got := on(t, h, "cat /boot/loader/default"); got != system {
 			t.Errorf("mode %s: boots %s, not %s", mode, got, system)
 		}
 		if now := on(t, h, "systemctl show -p InvocationID e2e | cmp - /run/was && echo same"); now != "same" {
 			t.Error("the service was restarted")
 		}
-		w.run("deploy", net, "switch").exits(0).says("already runs this system").saysNot("put right")
+		w.run("deploy", net, "switch").exits(0).says("already runs this system").saysNot("corrected")
 		on(t, h, "echo "+other+" >/boot/loader/default")
 		w.run("deploy", net, "boot").exits(0).says("boots the new system")
 		if got := on(t, h, "cat /boot/loader/default"); got != system {

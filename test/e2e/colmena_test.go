@@ -50,7 +50,7 @@ func TestColmena(t *testing.T) {
 	}
 	accept := "--accept-risk=unknown-profile,wrong-host,ssh-change"
 
-	w.run("apply", accept).exits(1).says("no host is chosen", "--on")
+	w.run("apply", accept).exits(1).says("no host is selected", "--on")
 	w.run("apply", "--on", "@target", accept, "--keep-result").exits(0).says("3 of 3 hosts")
 	for name, want := range map[string]string{
 		"/run/keys/text":            "600 root root a text",

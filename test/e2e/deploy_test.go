@@ -159,8 +159,8 @@ func TestPlatformOfLiveHost(t *testing.T) {
 	// A system that nobody has built yet.
 	net := w.fleetOf(service(w.dir), map[string]string{"spare": "", "gone": `deployment.targetHost = "127.0.0.1"; deployment.targetPort = 1;`})
 	w.run("build", net, "--dry-run", "--option", "system", "aarch64-darwin", "--option", "extra-platforms", "").exits(0).
-		says("spare | the configuration does not say a platform; the host is x86_64-linux (set nixpkgs.hostPlatform = \"x86_64-linux\")",
-			"gone | warning: the configuration does not say a platform and the host does not answer: taken for aarch64-linux",
+		says("spare | the configuration names no platform; the host is x86_64-linux (set nixpkgs.hostPlatform = \"x86_64-linux\")",
+			"gone | warning: the configuration names no platform and the host does not answer: godwit assumes aarch64-linux",
 			"spare | needs x86_64-linux, which this machine (aarch64-darwin) cannot build",
 			"gone | needs aarch64-linux, which this machine (aarch64-darwin) cannot build")
 }

@@ -57,7 +57,7 @@ func clean(t *testing.T, what, out string, live bool) {
 			t.Errorf("%s: a line of %d bytes: %.200q", what, len(l), l)
 		}
 	}
-	if strings.Contains(out, "a fault of godwit's own") || strings.Contains(out, "goroutine ") {
+	if strings.Contains(out, "an internal fault") || strings.Contains(out, "goroutine ") {
 		t.Errorf("%s: a panic:\n%s", what, out)
 	}
 }

@@ -28,7 +28,7 @@ func TestLock(t *testing.T) {
 	}
 
 	bo := func(args ...string) result { return w.runEnv([]string{"USER=bo"}, args...) }
-	bo("lock", net, "spare", "--message", "mine").exits(3).says("locked already by ana", "--replace")
+	bo("lock", net, "spare", "--message", "mine").exits(3).says("already locked by ana", "--replace")
 	bo("status", net, "--no-eval").exits(0).shows("locked by ana", why)
 	bo("doctor", net, "spare").exits(0).shows("this machine", "✓ nix ", "✓ ssh ", "spare", "✓ login", "✓ root", "✓ systemd", "✓ clock", "free in /nix", "boot-loader", "locked by ana", "godwit unlock spare")
 	bo("doctor", net, "--json").exits(0).shows(`"check": "lock"`, `"level": "warn"`)

@@ -45,7 +45,7 @@ func TestPowerCutDuringCopy(t *testing.T) {
 	on(t, web, "rm -f /nix/var/nix/gcroots/godwit-pushed*; cp -p /tmp/mark "+mark)
 	bad := hollow("-blob-1")
 	hollow("-blob-2")
-	w.run(push...).exits(0).says("lost power during an earlier copy, and 2 paths came to harm")
+	w.run(push...).exits(0).says("lost power during an earlier copy, which damaged 2 paths:")
 	if got := valid(t, web, all); len(got) != len(all) {
 		t.Errorf("of %d paths these are whole: %s", len(all), got)
 	}
@@ -65,7 +65,7 @@ func TestPowerCutDuringCopy(t *testing.T) {
 		t.Errorf("the mark is %q", left)
 	}
 	on(t, web, "rm -f /nix/var/nix/gcroots/godwit-pushed* /tmp/mark")
-	w.run(push...).exits(0).says("1 path came to harm")
+	w.run(push...).exits(0).says("which damaged 1 path:")
 	if got := valid(t, web, all); len(got) != len(all) {
 		t.Errorf("of %d paths these are whole: %s", len(all), got)
 	}

@@ -208,7 +208,7 @@ func TestSavedPlan(t *testing.T) {
 
 	// The configuration moves.
 	w.file("other.nix", "{ }")
-	w.run("deploy", file).exits(4).says("the configuration has moved", "hint:")
+	w.run("deploy", file).exits(4).says("the configuration has changed", "hint:")
 	if err := os.Remove(filepath.Join(w.dir, "other.nix")); err != nil {
 		t.Fatal(err)
 	}
@@ -355,7 +355,7 @@ func TestQuestion(t *testing.T) {
 	}
 	wrote("ask-two")
 	screen, code = w.terminal([][2]string{{keep, ""}}, "deploy", net, "switch", "--yes", "--ask-keep", "--confirm-timeout", "8")
-	if code != 3 || !strings.Contains(screen, "nobody said in time whether to keep it") {
+	if code != 3 || !strings.Contains(screen, "there was no answer in time whether to keep it") {
 		t.Errorf("no answer: exit %d\n%s", code, screen)
 	}
 	wrote("ask-two")

@@ -19,8 +19,8 @@ func TestNoTmp(t *testing.T) {
 	on(t, h, "for d in /tmp /var/tmp /dev/shm; do mount -t tmpfs -o ro,mode=1777 none $d; done; ! touch /tmp/x 2>/dev/null")
 	// Nor does it work in a folder that somebody else has put in its way.
 	on(t, h, "install -d -o nobodyuser /run/godwit")
-	w.run("deploy", version("1", ""), "switch").exits(3).says("others than root can write to /run/godwit; nothing was changed", "hint: on the host, as root: ls -ld /run/godwit")
-	w.run("gc", version("1", "")).exits(3).says("others than root can")
+	w.run("deploy", version("1", ""), "switch").exits(3).says("users other than root can write to /run/godwit; nothing was changed", "hint: on the host, as root: ls -ld /run/godwit")
+	w.run("gc", version("1", "")).exits(3).says("users other than root can")
 	on(t, h, "rm -r /run/godwit")
 	w.run("deploy", version("1", ""), "switch", "--upload-secrets").exits(0)
 	// After a power cut during a copy, and with a system that fails its check.

@@ -329,7 +329,7 @@ var cases = []fcase{
 		}
 	}},
 	{name: "an interrupted run leaves what only the new system has", new: "leavelist", req: brief, outcome: "rolled-back", exit: rolledBack, end: "old", after: func(k *kase) {
-		if !perl(k.Suite) && k.l.warned("on the way back, too, there failed: start of fault-gone.service") != 1 {
+		if !perl(k.Suite) && k.l.warned("these failed on the way back, too: start of fault-gone.service") != 1 {
 			k.t.Errorf("warnings: %q", k.l.warnings)
 		}
 	}},

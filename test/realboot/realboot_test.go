@@ -207,7 +207,7 @@ systemd-run --quiet --collect --unit=watch-copy "$(command -v sh)" /run/watch-co
 	}
 	// settled, which runsNew asks for, verifies the whole store afterwards.
 	r = s.exits(s.deploy("six", "").wait(), 0)
-	harm := regexp.MustCompile(`lost power during an earlier copy, and \d+ paths? came to harm`).FindString(r.out)
+	harm := regexp.MustCompile(`lost power during an earlier copy, which damaged \d+ paths?:`).FindString(r.out)
 	if harm == "" {
 		s.t.Errorf("nothing came to harm, so this shows nothing of how it is mended:\n%s", r.out)
 	}

@@ -76,7 +76,7 @@ unconfirmed() {
 	elif [ -s "$D/failed-new" ]; then
 		start_rollback "units failed after the activation"
 	else
-		say "$1: kept all the same"
+		say "$1: kept anyway"
 		unit_commit 2>/dev/null
 	fi
 }

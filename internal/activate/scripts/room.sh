@@ -2,7 +2,7 @@
 # Room for what arming writes. Before arm.sh, whose refuse it uses.
 
 room() { # FOLDER KIB: free space, and that it can be written to
-	own_folder "$1" || refuse 66 "others than root can write to $1"
+	own_folder "$1" || refuse 66 "users other than root can write to $1"
 	free=$(room_of "$1")
 	[ "${free%% *}" -ge "$2" ] 2>/dev/null || refuse 66 "only ${free%% *} KiB are free in $1"
 	[ "${free#*-}" != "$free" ] || [ "${free#* }" -ge 64 ] || refuse 66 "only ${free#* } inodes are free in $1"

@@ -195,7 +195,7 @@ func ParseStoreURI(s string) (StoreURI, error) {
 	rest = strings.TrimSuffix(rest, "/")
 	d, err := fleet.ParseDestination(rest)
 	if err != nil {
-		return u, fmt.Errorf("%q is no ssh store: %w", s, err)
+		return u, fmt.Errorf("%q is not an ssh store: %w", s, err)
 	}
 	u.User, u.Host, u.Port = d.User, d.Host, d.Port
 	if query != "" {

@@ -6,7 +6,7 @@ secrets_now() { points "$RUN/secrets/.release"; }
 secrets_fits() {
 	for secrets_of in "$NEW" ${OLD:+"$OLD"}; do
 		[ -x "$secrets_of/godwit-secrets" ] || {
-			echo "$secrets_of is no release of secrets"
+			echo "$secrets_of is not a release of secrets"
 			return 1
 		}
 	done

@@ -14,7 +14,7 @@ refuse() {
 [ "$VERB" != go ] || [ "$(cat "$BOOTID")" = "$ASKED" ] || VERB=look
 case $VERB in
 go)
-	{ mkdir -p "$RUN" && own_folder "$RUN" && true >>"$RUN/lock"; } || refuse "66 cannot write to $RUN, or others than root can"
+	{ mkdir -p "$RUN" && own_folder "$RUN" && true >>"$RUN/lock"; } || refuse "66 cannot write to $RUN, or users other than root can"
 	exec 9>>"$RUN/lock"
 	flock -w 20 9 || refuse "75 another deployment is being armed"
 	if [ ! -e "$D" ]; then

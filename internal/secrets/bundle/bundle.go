@@ -112,7 +112,7 @@ func (e Entry) Check() error {
 	case e.Mode&^0o777 != 0:
 		return fmt.Errorf("the mode %04o is not one of permissions alone", e.Mode)
 	case !slices.Contains(Phases, e.Phase):
-		return fmt.Errorf("the phase '%s' is none of initrd, users, services", e.Phase)
+		return fmt.Errorf("the phase '%s' is not one of initrd, users, services", e.Phase)
 	}
 	for _, u := range e.Restart {
 		if !unitPattern.MatchString(u) {
@@ -130,7 +130,7 @@ func (b *Bundle) Check() error {
 			return fmt.Errorf("secret '%s': %w", e.Name, err)
 		}
 		if i > 0 && b.Entries[i-1].Name >= e.Name {
-			return fmt.Errorf("secret '%s' stands twice, or out of order", e.Name)
+			return fmt.Errorf("secret '%s' is listed twice, or out of order", e.Name)
 		}
 		d := e.Path()
 		if other, ok := at[d]; ok {

@@ -77,7 +77,7 @@ func (h *Host) fill(release string, all []opened) (gen string, err error) {
 		return "", err
 	}
 	if info, err := os.Lstat(h.Run); err != nil || !info.IsDir() || !mine(info) {
-		return "", fmt.Errorf("%s is not a folder of root's", h.Run)
+		return "", fmt.Errorf("%s is not a folder that belongs to root", h.Run)
 	}
 	if err := os.Chmod(h.Run, 0o711); err != nil { // the guard makes it root's alone
 		return "", err

@@ -256,7 +256,7 @@ func TestUndecryptable(t *testing.T) {
 	m.refuses(err, "the key of the machine cannot be read")
 	m.is("a", "1")
 	for _, no := range []string{"", "/etc", m.State + "/../x", first + "/.."} {
-		m.refuses(m.Deliver(no), "is no release")
+		m.refuses(m.Deliver(no), "is not a release")
 	}
 }
 

@@ -68,7 +68,7 @@ func enter(folder string) (fd int, err error) {
 			continue
 		}
 		if links++; links > 40 || st.Uid != 0 || !steady(in) {
-			return fd, fmt.Errorf("%s on the way to %s is a link that others than root can change, so it is not followed", part, folder)
+			return fd, fmt.Errorf("%s on the way to %s is a link that users other than root can change, so it is not followed", part, folder)
 		}
 		to := make([]byte, unix.PathMax)
 		n, err := unix.Readlinkat(fd, part, to)

@@ -45,7 +45,7 @@ func decode(text []byte, id string) (*bundle.Bundle, error) {
 // that does not open; what opens is given all the same.
 func (h *Host) open(release string) ([]opened, error) {
 	if filepath.Dir(release) != h.State || !isID.MatchString(filepath.Base(release)) {
-		return nil, fmt.Errorf("'%s' is no release of secrets", release)
+		return nil, fmt.Errorf("'%s' is not a release of secrets", release)
 	}
 	text, err := readSmall(release+"/bundle.json", maxRelease)
 	if err != nil {
@@ -203,7 +203,7 @@ func (h *Host) lines(name string) [][2]string {
 func (h *Host) Keep(release string, systems []string) error {
 	id := filepath.Base(release)
 	if !isID.MatchString(id) {
-		return fmt.Errorf("'%s' is no release of secrets", release)
+		return fmt.Errorf("'%s' is not a release of secrets", release)
 	}
 	var lines [][2]string
 	for _, u := range h.uses() {
@@ -342,7 +342,7 @@ func ownFolder(at string) error {
 		return err
 	}
 	if !info.IsDir() || !mine(info) {
-		return fmt.Errorf("%s is not a folder of root's", at)
+		return fmt.Errorf("%s is not a folder that belongs to root", at)
 	}
 	if info.Mode().Perm() != 0o700 {
 		return os.Chmod(at, 0o700)

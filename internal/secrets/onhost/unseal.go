@@ -77,7 +77,7 @@ func readSmall(at string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() || !mine(info) {
-		return nil, fmt.Errorf("%s is not a file of root's", at)
+		return nil, fmt.Errorf("%s is not a file that belongs to root", at)
 	}
 	return bounded.ReadAll(io.Reader(f), at, limit)
 }

@@ -51,7 +51,7 @@ func programFor(uname string) (program, error) {
 		self, err = filepath.EvalSymlinks(self)
 	}
 	if err != nil {
-		return program{}, fmt.Errorf("godwit does not find itself: %w", err)
+		return program{}, fmt.Errorf("godwit cannot find its own program: %w", err)
 	}
 	beside := filepath.Dir(self)
 	for _, at := range []string{filepath.Join(beside, name), filepath.Join(beside, "..", "libexec", "godwit", name)} {

@@ -42,7 +42,7 @@ func Rests(ctx context.Context, conn host.Conn, name, have string, kept bool) (R
 		which = "kept"
 	}
 	out, err := conn.Output(ctx, host.Cmd{Script: restsScript, Args: []string{onhost.State, have, which}, Elevate: true,
-		Name: "the look at the secrets that rest there", Limit: restLimit, MaxOutput: restMax})
+		Name: "the inspection of the secrets that rest there", Limit: restLimit, MaxOutput: restMax})
 	if err != nil {
 		return Rest{}, err
 	}
@@ -77,7 +77,7 @@ func parseRests(out string) (r Rest, err error) {
 		}
 	}
 	if !ended {
-		return r, errors.New("the answer of the host was cut off")
+		return r, errors.New("the host's answer was incomplete")
 	}
 	return r, nil
 }

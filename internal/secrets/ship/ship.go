@@ -38,13 +38,13 @@ var programScript string
 // secrets: there is nothing to take away.
 func Ship(ctx context.Context, conn host.Conn, name string, b *bundle.Bundle) (string, error) {
 	if err := b.Check(); err != nil {
-		return "", fault.New("the secrets of the host make no sense: %w", err).On(name)
+		return "", fault.New("the secrets of the host are inconsistent: %w", err).On(name)
 	}
 	release, err := json.Marshal(b)
 	if err != nil {
 		return "", err
 	}
-	out, err := conn.Output(ctx, host.Cmd{Script: lookScript, Args: []string{onhost.State}, Elevate: true, Name: "the look for secrets"})
+	out, err := conn.Output(ctx, host.Cmd{Script: lookScript, Args: []string{onhost.State}, Elevate: true, Name: "the search for secrets"})
 	if err != nil {
 		return "", err
 	}

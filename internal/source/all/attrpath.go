@@ -18,7 +18,7 @@ func split(path string) (parts []string, err error) {
 		if quoted, ok := strings.CutPrefix(rest, `"`); ok {
 			part, rest, ok = unquote(quoted)
 			if !ok {
-				return nil, errors.New("a quote is open")
+				return nil, errors.New("a quote is not closed")
 			}
 			if rest != "" && rest[0] != '.' {
 				return nil, fmt.Errorf("'%s' stands right behind a quote", rest)

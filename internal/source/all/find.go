@@ -92,7 +92,7 @@ func Find(ctx context.Context, findNix func(context.Context) (*nix.Tool, error),
 		}
 		found, err := f.in(w.Words[0])
 		if found == nil && err == nil {
-			err = nearby(fault.New("`%s' is a directory without a configuration that godwit knows", w.Words[0]).Hint("%s", fault.Raw(lookedFor)), w.Words[0])
+			err = nearby(fault.New("'%s' is a directory without a configuration that godwit knows", w.Words[0]).Hint("%s", fault.Raw(lookedFor)), w.Words[0])
 		}
 		return found, err
 	}

@@ -86,7 +86,7 @@ func setting(name string) string {
 // hive.nix's word; args are the names that a function wants.
 func notAHive(at source.Location, kind string, args []string) error {
 	is := func(what string) *fault.Error {
-		return fault.New("`%s' is %s, no hive of colmena's", at.Name(), what)
+		return fault.New("'%s' is %s, not a colmena hive", at.Name(), what)
 	}
 	module := func() *fault.Error {
 		return is("a NixOS module, the configuration of one machine").
@@ -94,11 +94,11 @@ func notAHive(at source.Location, kind string, args []string) error {
 	}
 	switch kind {
 	case "network":
-		return is("a network of morph's").Hint("--dialect morph reads it")
+		return is("a morph network").Hint("--dialect morph reads it")
 	case "flake":
 		return is("a flake").Hint("--flake %s reads its outputs", filepath.Dir(at.File))
 	case "nixops":
-		return is("a network of NixOps").Hint("leave out network.storage and network.enableRollback; deployment.targetHost and deployment.keys stay")
+		return is("a NixOps network").Hint("leave out network.storage and network.enableRollback; deployment.targetHost and deployment.keys stay")
 	case "module":
 		return module()
 	}

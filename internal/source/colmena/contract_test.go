@@ -46,7 +46,7 @@ var facts = []fact{
 	{is: "2.1 a flake", hive: `{ inputs = {}; outputs = { self }: { }; }`, ask: "h.summary.other.kind", want: `"flake"`},
 	{is: "2.1 a module", hive: `{ imports = [ ]; services.nginx.enable = true; }`, ask: "h.summary.other.kind", want: `"module"`},
 	{is: "2.1 network is meta", hive: `{ network.description = "d"; a = {}; }`, ask: "h.summary", want: `{"applyAll":true,"description":"d","names":["a"],"nixConfig":{}}`},
-	{is: "2.1 network and meta", hive: `{ network = {}; meta = {}; a = {}; }`, ask: "h.summary", err: []string{"has both `network' and `meta'"}},
+	{is: "2.1 network and meta", hive: `{ network = {}; meta = {}; a = {}; }`, ask: "h.summary", err: []string{"has both 'network' and 'meta'"}},
 	{is: "2.1 defaults, then the host", hive: `{ defaults = { lib, ... }: { networking.hostName = lib.mkDefault "d"; networking.domain = lib.mkDefault "d"; deployment.tags = [ "d" ]; };
 		a = { networking.hostName = "a"; deployment.tags = [ "a" ]; }; }`,
 		ask: `let c = h.nodes.a.config; in [ c.networking.hostName c.networking.domain (host "a").tags ]`, want: `["a","d",["d","a"]]`},
@@ -86,7 +86,7 @@ var facts = []fact{
 	{is: "2.2 an option that does not exist", hive: `{ meta.allowApplyAl = false; a = {}; }`, ask: `h.summary`, err: []string{"allowApplyAl", "does not exist"}},
 	{is: "2.2 of another type", hive: `{ meta.allowApplyAll = "no"; a = {}; }`, ask: `h.summary`, err: []string{"allowApplyAll", "takes a value of type"}},
 	{is: "2.2 with a priority", hive: `{ meta.allowApplyAll = (import <nixpkgs/lib>).mkForce false; a = {}; }`, ask: `h.summary.applyAll`, want: `false`},
-	{is: "2.2 a function is no meta", hive: `{ meta = { lib, ... }: { }; a = {}; }`, ask: `h.summary`, err: []string{"`meta' of", "is a lambda"}},
+	{is: "2.2 a function is no meta", hive: `{ meta = { lib, ... }: { }; a = {}; }`, ask: `h.summary`, err: []string{"'meta' of", "is a lambda"}},
 	{is: "2.2 nixpkgs: path, store path, function, set, set of a path, none", hive: `{ meta.nodeNixpkgs = rec { a = <nixpkgs>; b = { outPath = <nixpkgs>; }; c = import <nixpkgs>; d = import <nixpkgs> { }; e = ./instance.nix; g = toString <nixpkgs>; };
 		a = {}; b = {}; c = {}; d = {}; e = {}; f = {}; g = {}; }`, files: map[string]string{"instance.nix": `import <nixpkgs> { system = "aarch64-linux"; }`},
 		ask: `map (n: (host n).platform.from) h.names`, want: `["fallback","fallback","fallback","pkgs","fallback","fallback","fallback"]`},
@@ -115,7 +115,7 @@ var facts = []fact{
 		want: `{"action":[],"destination":"/x/n","from":{"command":["c","d"]},"group":"g","lateOwner":false,"mkDirs":true,"permissions":"0640","uploadAt":"post-activation","user":"u_1"}`},
 	{is: "2.4 a file is not copied to the store", hive: `{ a.deployment.keys = { p.keyFile = ./secret; q.keyFile = "/etc/secret"; }; }`, files: map[string]string{"secret": "s"},
 		ask: `let s = (host "a").secrets; in [ (builtins.match "/nix/store.*" s.p.from.file) (builtins.match ".*/secret" s.p.from.file) s.q.from.file ]`, want: `[null,[],"/etc/secret"]`},
-	{is: "2.4 no source", hive: `{ a.deployment.keys.k = { }; }`, ask: `host "a"`, err: []string{"deployment.keys.k: exactly one of `text', `keyCommand' and `keyFile' must be set; none is"}},
+	{is: "2.4 no source", hive: `{ a.deployment.keys.k = { }; }`, ask: `host "a"`, err: []string{"deployment.keys.k: exactly one of 'text', 'keyCommand' and 'keyFile' must be set; none is"}},
 	{is: "2.4 two sources", hive: `{ a.deployment.keys.k = { text = "hush"; keyFile = "/x"; }; }`, ask: `host "a"`, err: []string{"deployment.keys.k: exactly one of", "text and keyFile are"}},
 	{is: "2.4 a command is a list", hive: `{ a.deployment.keys.k.keyCommand = "pass show x"; }`, ask: `host "a"`, err: []string{"deployment.keys.k.keyCommand", "takes a value of type"}},
 	{is: "2.4 an option of keys that does not exist", hive: `{ a.deployment.keys.k = { text = ""; mode = "1"; }; }`, ask: `host "a"`, err: []string{"deployment.keys.k.mode", "does not exist"}},
@@ -151,7 +151,7 @@ var facts = []fact{
 				{ deployment = { targetHost = "h"; targetUser = null; tags = [ "t" ]; keys = { }; targetPort = null; }; boot.isContainer = true; } ]; }; }; }`,
 		ask:  `[ h.summary (host "a").at (host "a").tags (host "a").platform.system (h.introspect (x: x)) ]`,
 		want: `[{"applyAll":false,"description":"made","names":["a"],"nixConfig":{"builders":"@/m"}},{"also":[],"become":null,"forwardAgent":false,"host":"h","local":false,"options":[],"port":0,"user":""},["t"],"x86_64-linux",{"lib":1,"nodes":3,"pkgs":2}]`},
-	{is: "2.5 an evaluated hive of a kind that nobody knows", attr: Made, flake: `{ colmenaHive = { __schema = "v9"; }; }`, ask: `h.summary`, err: []string{"has the schema v9 of colmena's, without nodes and metaConfig"}},
+	{is: "2.5 an evaluated hive of a kind that nobody knows", attr: Made, flake: `{ colmenaHive = { __schema = "v9"; }; }`, ask: `h.summary`, err: []string{"has colmena's schema v9, without nodes and metaConfig"}},
 
 	// 1.6 eval -E
 	{is: "1.6 eval", hive: `{ a.networking.hostName = "x"; }`, ask: `h.introspect ({ nodes, pkgs, lib, ... }: [ (lib.attrNames nodes) nodes.a.config.networking.hostName pkgs.hello.pname ])`, want: `[["a"],"x","hello"]`},

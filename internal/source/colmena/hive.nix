@@ -70,17 +70,17 @@ let
   lacks = filter (name: ! hive ? ${name}) [ "nodes" "metaConfig" ];
   made =
     if lacks == [ ] then hive
-    else throw "${where} has the schema ${hive.__schema} of colmena's, without ${concatStringsSep " and " lacks}: no version of colmena that is known makes such a hive";
+    else throw "${where} has colmena's schema ${hive.__schema}, without ${concatStringsSep " and " lacks}: no known version of colmena makes such a hive";
 
   # ------------------------------------------------------------------- meta
 
   rawMeta =
-    if hive ? network && hive ? meta then throw "${where} has both `network' and `meta': they are two names of the same, so leave one out"
+    if hive ? network && hive ? meta then throw "${where} has both 'network' and 'meta': they are two names of the same, so leave one out"
     else hive.meta or (hive.network or { });
 
   userMeta =
     if isAttrs rawMeta then rawMeta
-    else throw "`meta' of ${where} is a ${typeOf rawMeta}; it must be an attribute set";
+    else throw "'meta' of ${where} is a ${typeOf rawMeta}; it must be an attribute set";
 
   metaDefaults = {
     name = "hive";
@@ -221,7 +221,7 @@ let
   wrong = name: key:
     let n = length (sources key); in
     if n == 1 then null
-    else "deployment.keys.${name}: exactly one of `text', `keyCommand' and `keyFile' must be set; ${if n == 0 then "none is" else concatStringsSep " and " (sources key) + " are"}";
+    else "deployment.keys.${name}: exactly one of 'text', 'keyCommand' and 'keyFile' must be set; ${if n == 0 then "none is" else concatStringsSep " and " (sources key) + " are"}";
 
   keyPath = key: key.path or "${key.destDir}/${key.name}";
 

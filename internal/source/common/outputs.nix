@@ -115,7 +115,7 @@ let
 
   nodeOf = name:
     if nixos ? ${name} && darwin ? ${name} then
-      throw "both nixosConfigurations.${name} and darwinConfigurations.${name} are there: which one the host runs is said by the output godwit (hosts.${name}.nixos or .darwin)"
+      throw "both nixosConfigurations.${name} and darwinConfigurations.${name} are there: the output godwit must say which one the host runs (hosts.${name}.nixos or .darwin)"
     else if nixos ? ${name} || darwin ? ${name} then node name
     else null;
 
@@ -195,7 +195,7 @@ let
         if l == [ ] then throw "${at}.address is an empty list" else l;
       pinned = p: if p.kind != "nixos" && p.kind != "darwin" || ! get "pinNixpkgs" t.bool false then p
         else if p.value ? extendModules then p // { value = p.value.extendModules { modules = [ (pin { inherit revision; }) ]; }; }
-        else throw "${at}.pinNixpkgs: the configuration is no value of nixosSystem, so nothing can be added to it";
+        else throw "${at}.pinNixpkgs: the configuration was not made by nixosSystem, so nothing can be added to it";
       asked = filter (k: e ? ${k}) kinds;
       # What is not said is what the flake has under the host's name.
       found = nodeOf name;
@@ -224,10 +224,10 @@ let
       order = get "order" t.strings [ ];
       byName = listToAttrs (map (p: { inherit (p) name; value = p; }) unordered);
       listed =
-        map (n: byName.${n} or (throw "${at}.order names ${n}, which is no profile: there is ${concatStringsSep ", " (attrNames byName)}")) order
+        map (n: byName.${n} or (throw "${at}.order names ${n}, which is not a profile: the profiles are ${concatStringsSep ", " (attrNames byName)}")) order
         ++ filter (p: ! elem p.name order) unordered;
       profiles =
-        if listed == [ ] then throw "nothing is there to deploy: the flake has no configuration ${name}, and ${at} names none" else listed;
+        if listed == [ ] then throw "there is nothing to deploy: the flake has no configuration ${name}, and ${at} names none" else listed;
       first = head profiles;
     in
     {

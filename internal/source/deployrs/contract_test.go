@@ -202,7 +202,7 @@ func TestRefused(t *testing.T) {
 		{"no profiles", `{ nodes.web.hostname = "w"; }`, "deploy.nodes.web has no 'profiles'"},
 		{"empty profiles", `one { } { }`, "deploy.nodes.web has no profiles"},
 		{"no path", `one { } { a.user = "root"; }`, "deploy.nodes.web.profiles.a has no 'path'"},
-		{"nobody's", `one { } { a.path = pkgs.hello; }`, "deploy.nodes.web.profiles.a says not whose it is"},
+		{"nobody's", `one { } { a.path = pkgs.hello; }`, "deploy.nodes.web.profiles.a does not say whose it is"},
 		{"no such profile in the order", `one { profilesOrder = [ "b" ]; } { a = hello; }`, "deploy.nodes.web.profilesOrder names 'b'"},
 		{"a text for words of ssh", `one { sshOpts = "-p 22"; } { a = hello; }`, "deploy.nodes.web.sshOpts is a string; it takes a list of strings"},
 		{"a text for a number", `one { } { a = hello // { confirmTimeout = "30"; }; }`, "deploy.nodes.web.profiles.a.confirmTimeout is a string; it takes whole seconds"},

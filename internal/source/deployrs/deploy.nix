@@ -104,7 +104,7 @@ let
     let
       settings = merge ([ above (read place self) ] ++ upper);
       user = cli.profileUser or settings.user or settings.sshUser
-        or (throw "${place} says not whose it is: set 'user' or 'sshUser', there, in the node or in 'deploy'");
+        or (throw "${place} does not say whose it is: set 'user' or 'sshUser', there, in the node or in 'deploy'");
     in
     {
       inherit name place settings user;

@@ -73,7 +73,7 @@ func noDeploy(l source.Location, kind string, args []string) error {
 	case "flake":
 		return f("the text of a flake").Hint("name its directory: --flake %s", fault.Raw(l.Dir()))
 	case "hive":
-		return f("a hive of colmena's").Hint("--dialect colmena reads it")
+		return f("a colmena hive").Hint("--dialect colmena reads it")
 	case "network":
 		return f("a morph network").Hint("--dialect morph reads it")
 	case "nothing":

@@ -106,7 +106,7 @@ func TestOther(t *testing.T) {
 	for text, want := range map[string]string{
 		`{ lib }: { deploy = { }; }`:                "is a function that wants lib",
 		`{ outputs = { self }: { }; }`:              "is the text of a flake",
-		`{ meta.nixpkgs = <nixpkgs>; web = { }; }`:  "is a hive of colmena's",
+		`{ meta.nixpkgs = <nixpkgs>; web = { }; }`:  "is a colmena hive",
 		`{ network.description = "x"; web = { }; }`: "is a morph network",
 		`{ }`:                     "is a set without 'deploy'",
 		`[ ]`:                     "is a list",

@@ -112,7 +112,7 @@ func TestContract(t *testing.T) {
 			Git:     true,
 			Request: source.Request{},
 			Hosts:   []sourcetest.Host{{Name: "good", Is: []string{"tag x"}}},
-			Failed:  map[string]string{"bad": "the option `deployment.targetHots' does not exist (did you mean deployment.targetHost?)", "worse": "no"},
+			Failed:  map[string]string{"bad": "the option 'deployment.targetHots' does not exist (did you mean deployment.targetHost?)", "worse": "no"},
 		},
 		{
 			Name:  "homeConfigurations of a host without a system are for their user",

@@ -333,18 +333,18 @@ func TestFailing(t *testing.T) {
 		"dmissing":    "D/network.nix:6:40: attribute 'helo' missing (did you mean hello?)",
 		"eloop":       "D/network.nix:7:45: infinite recursion: a value is needed to work out itself",
 		"ftype":       "D/network.nix:8:41: cannot add a string to an integer",
-		"goption":     "D/network.nix:10:5: the option `services.openshh' does not exist (did you mean services.openssh?)",
+		"goption":     "D/network.nix:10:5: the option 'services.openshh' does not exist (did you mean services.openssh?)",
 		"hsyntax":     "D/bad.nix:1:7: syntax error, unexpected ';'",
 		"inofile":     "there is no file D/none.nix",
 		"jundefined":  "D/undefined.nix:1:27: undefined variable 'foo'",
-		"kvalue":      "D/network.nix:15:14: the option `deployment.tags' takes a value of type list of string, not \"a\"",
-		"lassertions": "an assertion of the configuration does not hold: must not be",
-		"mconflict":   "the option `deployment.targetHost' is given several values that do not go together",
-		"nport":       "the option `deployment.healthChecks.http[1].port' has no value",
+		"kvalue":      "D/network.nix:15:14: the option 'deployment.tags' takes a value of type list of string, not \"a\"",
+		"lassertions": "an assertion of the configuration failed: must not be",
+		"mconflict":   "the option 'deployment.targetHost' is given several values that do not go together",
+		"nport":       "the option 'deployment.healthChecks.http[1].port' has no value",
 		"omac":        "a NixOS host cannot be aarch64-darwin",
 		"psearch":     "D/network.nix:20:27: <no-such-thing/x.nix> is not in Nix's search path",
 		"rmac":        "a NixOS host cannot be aarch64-darwin",
-		"qopt":        "D/network.nix:21:71: the option `deployment.secrets.x.onwer' does not exist",
+		"qopt":        "D/network.nix:21:71: the option 'deployment.secrets.x.onwer' does not exist",
 	}
 	for _, f := range res.Failed {
 		got := strings.ReplaceAll(f.Err.Error(), dir, "D")
@@ -391,16 +391,16 @@ func TestOpenErrors(t *testing.T) {
 	})
 	dir := filepath.Dir(file)
 	for name, want := range map[string]string{
-		"netwrok.nix":  "there is no file `D/netwrok.nix'",
-		".":            "`D' is a directory; name the deployment file in it",
+		"netwrok.nix":  "there is no file 'D/netwrok.nix'",
+		".":            "'D' is a directory; name the deployment file in it",
 		"list.nix":     "D/list.nix is a list; a morph network is an attribute set of machines",
-		"function.nix": "`D/function.nix' is a function; godwit takes",
-		"lambda.nix":   "`D/lambda.nix' is a function; godwit takes",
-		"module.nix":   "`D/module.nix' is a NixOS module, the configuration of one machine; godwit takes",
-		"config2.nix":  "`D/config2.nix' is a NixOS module",
-		"flake.nix":    "`D/flake.nix' is a flake; godwit takes",
-		"hive.nix":     "`D/hive.nix' is a hive of colmena's; godwit takes",
-		"ops.nix":      "`D/ops.nix' is a network of NixOps; godwit takes",
+		"function.nix": "'D/function.nix' is a function; godwit takes",
+		"lambda.nix":   "'D/lambda.nix' is a function; godwit takes",
+		"module.nix":   "'D/module.nix' is a NixOS module, the configuration of one machine; godwit takes",
+		"config2.nix":  "'D/config2.nix' is a NixOS module",
+		"flake.nix":    "'D/flake.nix' is a flake; godwit takes",
+		"hive.nix":     "'D/hive.nix' is a colmena hive; godwit takes",
+		"ops.nix":      "'D/ops.nix' is a NixOps network; godwit takes",
 		"syntax.nix":   "D/syntax.nix:",
 		"config.nix":   "nix option 'max-jobs' must have a string typed value",
 		"broken.nix":   "D/broken.nix:1:25: undefined variable 'nothing'",
@@ -544,7 +544,7 @@ func TestEval(t *testing.T) {
 		t.Error(err)
 	}
 	for attr, want := range map[string]string{
-		"": "name an attribute", "web": "a whole node has no end", `"h1.example.org"`: "a whole node has no end", `web.`: "a whole node has no end",
+		"": "name an attribute", "web": "a whole node cannot be printed", `"h1.example.org"`: "a whole node cannot be printed", `web.`: "a whole node cannot be printed",
 	} {
 		if _, err := n.Eval(ctx, attr, false); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", attr, err)

@@ -32,7 +32,7 @@ func foreign(option string) string {
 func notANetwork(at source.Location, kind string, args []string) error {
 	file := at.File
 	is := func(format string, a ...any) *fault.Error {
-		return fault.New("`%s' is %s; godwit takes a set of machines (morph's network or colmena's hive), or a flake", file, fmt.Sprintf(format, a...))
+		return fault.New("'%s' is %s; godwit takes a set of machines (morph's network or colmena's hive), or a flake", file, fmt.Sprintf(format, a...))
 	}
 	module := func(f *fault.Error) error {
 		return f.Hint("write a network.nix beside it: { HOST = { imports = [ ./%s ]; deployment.targetHost = \"ADDRESS\"; }; }", filepath.Base(file))
@@ -41,13 +41,13 @@ func notANetwork(at source.Location, kind string, args []string) error {
 	case "flake":
 		return is("a flake").Hint("name it as one: --flake %s", filepath.Dir(file))
 	case "hive":
-		return is("a hive of colmena's").Hint("--dialect colmena reads it")
+		return is("a colmena hive").Hint("--dialect colmena reads it")
 	case "nixops":
-		return is("a network of NixOps").
+		return is("a NixOps network").
 			Hint("leave out network.storage, network.enableRollback and network.nixpkgs (network.pkgs takes an instance of nixpkgs)").
 			Hint("deployment.targetHost stays; leave out deployment.targetEnv, and make deployment.secrets of deployment.keys")
 	case "deploy":
-		return is("a file of deploy-rs's").Hint("--dialect deploy-rs reads it as it is")
+		return is("a deploy-rs file").Hint("--dialect deploy-rs reads it as it is")
 	case "module":
 		return module(is("a NixOS module, the configuration of one machine"))
 	}

@@ -64,7 +64,7 @@ func TestContract(t *testing.T) {
 				hosts = { a.nixos = plain { }; b = { nixos = plain { }; pinNixpkgs = true; }; c.nixos = plain { nixpkgs.flake.source = nixpkgs.outPath; };
 				d = { nixos = self.nixosConfigurations.db.config.system.build.toplevel; pinNixpkgs = true; }; }; }`, two),
 			Hosts:  []sourcetest.Host{{Name: "a"}, {Name: "b"}, {Name: "c"}},
-			Failed: map[string]string{"d": "godwit.hosts.d.pinNixpkgs: the configuration is no value of nixosSystem"},
+			Failed: map[string]string{"d": "godwit.hosts.d.pinNixpkgs: the configuration was not made by nixosSystem"},
 			Check: func(t *testing.T, res *source.Result) {
 				a, b, c := res.Fleet.Hosts[0].Main().Drv, res.Fleet.Hosts[1].Main().Drv, res.Fleet.Hosts[2].Main().Drv
 				if a == b || b != c {
@@ -101,7 +101,7 @@ func TestContract(t *testing.T) {
 			Name: "a host that has nothing to deploy fails alone", Git: true,
 			Files:  repo(`{ hosts = { web = { }; wbe = { }; }; }`, two),
 			Hosts:  []sourcetest.Host{{Name: "web"}},
-			Failed: map[string]string{"wbe": "nothing is there to deploy"},
+			Failed: map[string]string{"wbe": "there is nothing to deploy"},
 		},
 		{
 			Name: "a word that nobody knows, of a host", Git: true,

@@ -31,7 +31,7 @@ var Dialect = &source.Dialect{
 		return "godwit.hosts.HOST." + name
 	},
 	Other: unknown,
-	Kept:  func(l source.Location) error { return fault.New("%s is godwit's own already", l.Name()) },
+	Kept:  func(l source.Location) error { return fault.New("%s is godwit's own format already", l.Name()) },
 	Empty: "each attribute of godwit.hosts is a host; without that, each configuration of the flake",
 }
 
@@ -39,7 +39,7 @@ var Dialect = &source.Dialect{
 // are where it is, the word, and the words that there are.
 func unknown(l source.Location, _ string, args []string) error {
 	if len(args) < 2 {
-		return fault.New("`%s' is nothing of godwit's", l.Key())
+		return fault.New("'%s' has nothing that godwit knows", l.Key())
 	}
 	where, key, known := args[0], args[1], args[2:]
 	f := fault.New("there is no %s.%s", where, key)

@@ -241,7 +241,7 @@ func (r *Reader) decode(value json.RawMessage) (h fleet.Host, targets []source.T
 				secret.From.File = filepath.Join(dir, secret.From.File)
 			}
 		default:
-			return h, nil, false, fmt.Errorf("nothing says what the secret %s holds", name)
+			return h, nil, false, fmt.Errorf("nothing says what the secret %s contains", name)
 		}
 		h.Secrets = append(h.Secrets, secret)
 	}

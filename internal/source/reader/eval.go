@@ -21,7 +21,7 @@ func (r *Reader) Eval(ctx context.Context, attribute string, asJSON bool) (strin
 		return "", fault.New("name an attribute").Hint("it begins with the name of a host, such as %s", fault.Raw(example(r.about.Names)))
 	}
 	if !slices.Contains(r.about.Names, host) {
-		f := fault.New("there is no host `%s'", host)
+		f := fault.New("there is no host '%s'", host)
 		if near := fleet.Nearest(host, r.about.Names); near != "" {
 			f.Msg += fmt.Sprintf(" (did you mean %s?)", near)
 		}
@@ -29,7 +29,7 @@ func (r *Reader) Eval(ctx context.Context, attribute string, asJSON bool) (strin
 	}
 	if strings.Trim(attribute, `". `) == firstWord(attribute) {
 		// A node refers to itself in many ways: Nix would be at it for ever.
-		return "", fault.New("a whole node has no end: name one of its attributes").Hint("for instance %s", fault.Raw(example([]string{firstWord(attribute)})))
+		return "", fault.New("a whole node cannot be printed, because it contains itself: name one of its attributes").Hint("for instance %s", fault.Raw(example([]string{firstWord(attribute)})))
 	}
 	out, err := r.eval(ctx, nix.Evaluation{
 		Expr: r.call(source.Request{}), Args: []string{"--attr", "nodes." + attribute}, Text: !asJSON, Scope: r.on(),

@@ -136,21 +136,21 @@ func settleFile(at source.Location) (source.Location, error) {
 	st, err := os.Stat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		f := fault.New("there is no file `%s'", given).Because(err)
+		f := fault.New("there is no file '%s'", given).Because(err)
 		if near := nearFile(path); near != "" {
 			f.Hint("did you mean %s?", near)
 		}
 		return at, f
 	case err != nil:
-		return at, fault.New("cannot read `%s': %s", given, err).Because(err)
+		return at, fault.New("cannot read '%s': %s", given, err).Because(err)
 	case st.IsDir():
-		f := fault.New("`%s' is a directory; name the deployment file in it", given)
+		f := fault.New("'%s' is a directory; name the deployment file in it", given)
 		if near := nearFile(filepath.Join(path, "network.nix")); near != "" {
 			f.Hint("for instance %s", near)
 		}
 		return at, f
 	case !st.Mode().IsRegular():
-		return at, fault.New("cannot read `%s': %w", given, fault.Reason(regular.Check(path))).
+		return at, fault.New("cannot read '%s': %w", given, fault.Reason(regular.Check(path))).
 			Hint("write it to a file first: it is read more than once, and paths in it begin where it is")
 	}
 	return at, nil
@@ -299,11 +299,11 @@ func (r *Reader) named() {
 func (r *Reader) describe(summary []byte) error {
 	s, err := decodeSummary(summary)
 	if err != nil {
-		return fault.New("cannot read what `%s' says of itself: %s", r.about.At.Key(), err).Because(err)
+		return fault.New("cannot read what '%s' says of itself: %s", r.about.At.Key(), err).Because(err)
 	}
 	at := r.about.At
 	if s.Other != nil {
-		err := error(fault.New("`%s' is a %s, and nothing of %s", at.Key(), s.Other.Kind, r.dialect.Name))
+		err := error(fault.New("'%s' is a %s, and not for %s", at.Key(), s.Other.Kind, r.dialect.Name))
 		if r.dialect.Other != nil {
 			err = r.dialect.Other(at, s.Other.Kind, s.Other.Args)
 		}
@@ -318,7 +318,7 @@ func (r *Reader) describe(summary []byte) error {
 		err = settings.Check(s.Names)
 	}
 	if err != nil {
-		return fault.New("%s in `%s': %w", r.dialect.Word("godwit"), at.Key(), err)
+		return fault.New("%s in '%s': %w", r.dialect.Word("godwit"), at.Key(), err)
 	}
 	r.notes, r.raw = s.Notes, summary
 	if at.Locked != nil {
