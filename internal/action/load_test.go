@@ -74,7 +74,7 @@ func TestFind(t *testing.T) {
 // TestAbove: settings of one tool's command line are for configurations of its dialect.
 func TestAbove(t *testing.T) {
 	above := map[string]any{"sudo": "x", "hostname": "y"}
-	if err := takesAbove(above, "morph"); err == nil || !strings.HasSuffix(err.Error(), "is one of morph, and hostname, sudo can be set from the command line for deploy-rs alone") {
+	if err := takesAbove(above, "morph"); err == nil || !strings.HasSuffix(err.Error(), "is one of morph, and hostname, sudo can be set from the command line for deploy-rs only") {
 		t.Error(err)
 	}
 	for dialect, above := range map[string]map[string]any{"morph": nil, "deploy-rs": above} {

@@ -74,7 +74,7 @@ func TestChoose(t *testing.T) {
 		{name: "configured builder is down", here: macHere, needs: []Need{arm}, machines: []machines.Machine{lb}, dead: errors.New("connection refused"), engine: docker, kind: KindContainer},
 		{name: "configured builder lacks a feature", here: macHere, needs: []Need{arm, kvm}, machines: []machines.Machine{lb}, stores: []SSHStore{big}, kind: KindSSH, builder: "ssh://me@big"},
 		{name: "named store", here: macHere, needs: []Need{arm, mac}, stores: []SSHStore{big}, machines: []machines.Machine{lb}, kind: KindSSH, prepare: mac.Drvs},
-		{name: "two systems, no one builder", here: macHere, needs: []Need{arm, x86}, engine: docker, err: []string{"router: needs aarch64-linux and x86_64-linux, and nothing here can build it", "no one container"}, code: 5},
+		{name: "two systems, no one builder", here: macHere, needs: []Need{arm, x86}, engine: docker, err: []string{"router: needs aarch64-linux and x86_64-linux, and nothing here can build it", "no single container"}, code: 5},
 		{name: "two systems, one here", here: linux, needs: []Need{arm, x86}, engine: EngineFacts{Usable: true, Name: "Podman", Arch: "x86_64"}, kind: KindContainer, prepare: x86.Drvs, reason: "emulated"},
 		{name: "nobody", here: linux, needs: []Need{arm}, engine: none, code: 5, err: []string{
 			"error: router: needs aarch64-linux, and nothing here can build it\n", "  this machine   x86_64-linux, i686-linux\n", "  Docker         not installed\n",

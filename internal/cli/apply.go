@@ -23,10 +23,10 @@ func newApply(a *app) *cobra.Command {
 	own := newDeploy(a)
 	c := &cobra.Command{
 		Use:   "apply [DEPLOYMENT] [build|push|switch|boot|test|dry-activate|upload-keys]",
-		Short: "deploy, as colmena's apply: with keys, and switch where nothing is said",
-		Long: `apply is deploy for who comes from colmena: without a word it is switch (with
---reboot: boot), and keys are uploaded unless --no-keys says otherwise. build, push and
-upload-keys are the verbs build, push and upload-secrets.` + "\n" + exitStatusHelp,
+		Short: "deploy, as colmena's apply: with keys; the default action is switch",
+		Long: `apply is deploy for people who know colmena. The default action is switch (with
+--reboot: boot), and keys are uploaded unless --no-keys is given. The actions build,
+push and upload-keys are the verbs build, push and upload-secrets.` + "\n" + exitStatusHelp,
 		Example: "  godwit apply --on @web\n  godwit apply boot --reboot --on 'db*'",
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -59,7 +59,7 @@ func applyWords(f *pflag.FlagSet, args []string) ([]string, error) {
 			for _, g := range goals {
 				words = append(words, g.Word)
 			}
-			e := fault.New("%q is no goal: there is %s", goal, strings.Join(words[:len(words)-1], ", "))
+			e := fault.New("%q is not an action: use one of %s", goal, strings.Join(words[:len(words)-1], ", "))
 			if near := fleet.Nearest(goal, words); near != "" {
 				e.Hint("did you mean %s?", near)
 			}
@@ -125,9 +125,9 @@ func newApplyLocal(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "apply-local [DEPLOYMENT] [switch|boot|test|dry-activate]",
 		Short: "deploy this machine, as colmena's apply-local",
-		Long: `apply-local is deploy --local for who comes from colmena: the host of this machine's
-name, or the one of --node, is deployed without ssh. Its configuration must allow that
-(deployment.allowLocalDeployment).` + "\n" + exitStatusHelp,
+		Long: `apply-local is deploy --local for people who know colmena. It deploys the host that has
+this machine's name, or the host of --node, without ssh. The configuration of the host
+must allow that (deployment.allowLocalDeployment).` + "\n" + exitStatusHelp,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			words, err := applyWords(c.Flags(), args)
@@ -135,7 +135,7 @@ name, or the one of --node, is deployed without ssh. Its configuration must allo
 				return err
 			}
 			if words[0] != "deploy" {
-				return fault.New("apply-local activates: switch, boot, test or dry-activate").Hint("godwit %s does the other", words[0])
+				return fault.New("apply-local takes the actions switch, boot, test and dry-activate").Hint("godwit %s does the rest", words[0])
 			}
 			local := "--local"
 			if node != "" {
@@ -145,7 +145,7 @@ name, or the one of --node, is deployed without ssh. Its configuration must allo
 		},
 	}
 	// Before deploy's flags, of which one is called so and takes a word.
-	c.Flags().BoolFunc("sudo", "become root with sudo: what --elevate finds out by itself", func(string) error { return nil })
+	c.Flags().BoolFunc("sudo", "become root with sudo; not needed, because --elevate finds that out by itself", func(string) error { return nil })
 	habitFlags(c)
 	c.Flags().AddFlagSet(own.Flags())
 	c.Flags().Bool("no-keys", false, "do not upload keys")
@@ -155,14 +155,14 @@ name, or the one of --node, is deployed without ssh. Its configuration must allo
 
 func newUploadKeys(a *app) *cobra.Command {
 	c := newUploadSecrets(a)
-	c.Use, c.Short = "upload-keys [DEPLOYMENT]", "upload keys, as colmena's upload-keys: upload-secrets"
+	c.Use, c.Short = "upload-keys [DEPLOYMENT]", "upload keys, as colmena's upload-keys; the same as upload-secrets"
 	return c
 }
 
 func newNixInfo(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "nix-info", Short: "print which Nix godwit uses here", Args: cobra.NoArgs,
-		Long: "nix-info prints the version of Nix, the platform that it builds for, and its settings that matter to a deploy." + "\n" + exitStatusHelp,
+		Long: "nix-info prints the version of Nix, the platform that it builds for, and the settings that matter for a deploy." + "\n" + exitStatusHelp,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.reporting(c.Context(), nil, func(ctx context.Context, e *action.Env, v *view) error {
 				tool, err := action.Nix(ctx, e)
@@ -184,10 +184,10 @@ func newNixInfo(a *app) *cobra.Command {
 // newRepl says what there is in place of colmena's repl.
 func newRepl() *cobra.Command {
 	return &cobra.Command{
-		Use: "repl", Short: "what there is in place of colmena's repl", Hidden: true, DisableFlagParsing: true,
+		Use: "repl", Short: "what to use instead of colmena's repl", Hidden: true, DisableFlagParsing: true,
 		RunE: func(*cobra.Command, []string) error {
 			return fault.New("godwit has no repl of its own").
-				Hint("nix repl, and in it :lf . for a flake or :l ./hive.nix for a file").
+				Hint("use nix repl, and type :lf . there for a flake or :l ./hive.nix for a file").
 				Hint("godwit eval -E '{ nodes, pkgs, lib }: …' for one value")
 		},
 	}

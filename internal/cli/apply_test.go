@@ -22,7 +22,7 @@ func TestApplyWords(t *testing.T) {
 		"apply --build-on-target --no-gzip --no-substitutes --force-replace-unknown-profiles": "deploy switch --upload-secrets=true --accept-risk=unknown-profile --builder=target --compress=off --no-substitute=true",
 		"apply --no-build-on-target --eval-node-limit 5 --evaluator streaming":                "deploy switch --upload-secrets=true --builder=auto --eval-node-limit=5 --evaluator=streaming",
 		"apply --nix-option max-jobs 3":                                                       "deploy switch --upload-secrets=true --option=max-jobs\x003",
-		"apply swich":                                                                         `!"swich" is no goal`,
+		"apply swich":                                                                         `!"swich" is not an action`,
 		"apply upload-keys --no-keys":                                                         "!--no-keys leaves nothing to upload",
 	} {
 		root := newRoot(&app{})

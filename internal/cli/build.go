@@ -33,9 +33,9 @@ func newBuild(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "build [DEPLOYMENT]",
 		Short: "build the systems of hosts",
-		Long: `build evaluates the deployment file and builds the systems of the selected hosts,
-each on something that can build it. No host is touched. The path of a directory
-with a link for each host goes to stdout.` + "\n" + whereHelp + exitStatusHelp,
+		Long: `build evaluates the configuration and builds the systems of the selected hosts, each on
+a machine that can build it. No host is changed. It prints the path of a directory that
+has a link per host.` + "\n" + whereHelp + exitStatusHelp,
 		Example: `  godwit build network.nix
   godwit build network.nix --on 'web*' --keep-result
   godwit build network.nix --target 'node: node.config.system.build.sdImage'`,
@@ -57,13 +57,13 @@ with a link for each host goes to stdout.` + "\n" + whereHelp + exitStatusHelp,
 	profileFlag(c, &o.Profiles)
 	buildFlags(c, &o)
 	habitFlags(c)
-	c.Flags().StringVar(&target, "target", "", "build what this Nix `LAMBDA` makes of each node, instead of its system")
-	c.Flags().StringVar(&targetFile, "target-file", "", "build what the functions in this `FILE` (a Nix attribute set) make of each node")
+	c.Flags().StringVar(&target, "target", "", "build what this Nix `LAMBDA` returns for each node, instead of its system")
+	c.Flags().StringVar(&targetFile, "target-file", "", "build what the functions in this `FILE` (a Nix attribute set) return for each node")
 	return c
 }
 
 func buildFlags(c *cobra.Command, o *buildOptions) {
-	c.Flags().StringArrayVar(&o.buildArgs, "build-arg", nil, "further `ARG` for Nix's build")
+	c.Flags().StringArrayVar(&o.buildArgs, "build-arg", nil, "an additional `ARG` for Nix's build")
 	// Not MarkDeprecated: its line would go to stdout, where scripts read the result.
 	_ = c.Flags().MarkHidden("build-arg")
 }
@@ -76,10 +76,11 @@ func newPush(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "push [DEPLOYMENT] | push --store-path PATH... --to HOST...",
 		Short: "build systems and copy them to their hosts",
-		Long: `push builds the systems of the selected hosts and copies them into the hosts'
-stores. Nothing is activated.
+		Long: `push builds the systems of the selected hosts and copies them to the stores of the
+hosts. Nothing is activated.
 
-With --store-path it copies what exists already, and needs no deployment file.` + "\n" + whereHelp + exitStatusHelp,
+With --store-path it copies a store path that exists already, and needs no deployment
+file.` + "\n" + whereHelp + exitStatusHelp,
 		Example: `  godwit push network.nix --on 'web*'
   godwit push --store-path ./result --to root@web1 --to root@web2
   godwit push --store-path "$(cat path)" --from ssh-ng://ci@builder --to '[2001:db8::1]:2222'`,
@@ -130,24 +131,24 @@ func newDeploy(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "deploy [DEPLOYMENT] [switch|boot|test|dry-activate] | deploy PLAN | deploy --store-path PATH --to HOST... {switch|...}",
 		Short: "build, copy, activate and check",
-		Long: `deploy builds the systems of the selected hosts, copies them, activates them and
-runs their health checks. A host that does not come back healthy goes back to
-the system that it ran before, even when this machine is gone.
+		Long: `deploy builds the systems of the selected hosts, copies them, activates them and runs
+their health checks. A host that does not come back healthy goes back to the system that
+it ran before, even if this machine is switched off by then.
 
-On a terminal it shows what would change and asks first. Without one it goes on,
-unless the plan holds a risk that was not accepted (godwit plan --help names
-them): then no host is changed. PLAN is a file that godwit plan -o saved; exactly
-that is applied. With --store-path a system that was built elsewhere is deployed,
-without a deployment file, and so without its secrets and checks.
+On a terminal, deploy shows what would change and asks first. Without a terminal it goes
+on, unless the plan has a risk that was not accepted (godwit plan --help lists the
+risks): then it changes no host. PLAN is a file that godwit plan -o saved; deploy applies
+exactly that plan. With --store-path it deploys a system that was built elsewhere. That
+needs no deployment file, so there are no secrets and no checks.
 
---message says why: it stays in the history of this machine and of each host.
+--message says why. The history of this machine and of each host keeps it.
 
   switch        run the system now and boot it from now on
   test          run the system until the next reboot
   boot          boot the system from the next reboot on
   dry-activate  show which units would change; changes nothing
 
-Without a word it is switch.` + "\n" + whereHelp + exitStatusHelp,
+The default is switch.` + "\n" + whereHelp + exitStatusHelp,
 		Example: `  godwit deploy network.nix switch
   godwit deploy network.nix switch --on 'web*' --upload-secrets
   godwit deploy network.nix boot --reboot --parallel activate=1
@@ -214,25 +215,25 @@ Without a word it is switch.` + "\n" + whereHelp + exitStatusHelp,
 	ready.flags(c)
 	copyFlags(c, &copying)
 	messageFlag(c, &message)
-	c.Flags().StringVar(&a.trace, "trace", "", "write into `FILE` what each host was busy with, and when, for a browser (chrome://tracing, ui.perfetto.dev)")
+	c.Flags().StringVar(&a.trace, "trace", "", "write to `FILE` what each host did, and when, for a browser (chrome://tracing, ui.perfetto.dev)")
 	overrideLockFlag(c, &r.OverrideLock)
 	f := c.Flags()
 	f.IntVar(&timeout, "timeout", 0, "`SECONDS` that all checks of a host may take (0: 120)")
 	f.IntVar(&activateTimeout, "activate-timeout", 0, "`SECONDS` that an activation may take (0: 300)")
-	f.IntVar(&confirmTimeout, "confirm-timeout", 0, "`SECONDS` between activation and confirmation, checks included (0: what the checks may take and 45, and no 45 in a row without a word from godwit)")
+	f.IntVar(&confirmTimeout, "confirm-timeout", 0, "`SECONDS` between activation and confirmation, checks included (0: the time limit of the checks and 45, but at most 45 without contact to godwit)")
 	f.IntVar(&rebootTimeout, "reboot-timeout", 0, "`SECONDS` to wait for a host that reboots (0: 600)")
 	f.BoolVar(&r.UploadSecrets, "upload-secrets", false, "upload secrets, too (a hive's keys are uploaded unless it is false)")
 	f.BoolVar(&r.SkipHealthChecks, "skip-health-checks", false, "do not run health checks")
 	f.BoolVar(&r.SkipPreChecks, "skip-pre-deploy-checks", false, "do not run pre-deploy checks")
 	f.BoolVar(&r.Reboot, "reboot", false, "boot the new system once, and keep it when the host is back and healthy")
 	f.StringVar(&rolling.batch, "batch", "", "change hosts in batches: `SIZES` such as 1,10%,rest; a batch waits for the one before to be healthy")
-	f.StringVar(&rolling.budget, "max-failures", "0", "`N` or N% hosts that may fail before the rest is left alone (with --batch or --on-failure)")
-	f.StringVar(&rolling.onFailure, "on-failure", "", "what to do when more failed, a `WORD`: stop, rollback (also take back what this run changed) or continue (default: stop with --batch, else continue)")
+	f.StringVar(&rolling.budget, "max-failures", "0", "`N` or N% hosts that may fail before the others are left unchanged (with --batch or --on-failure)")
+	f.StringVar(&rolling.onFailure, "on-failure", "", "what to do when more hosts failed, a `WORD`: stop, rollback (also take back what this run changed) or continue (default: stop with --batch, else continue)")
 	f.BoolVar(&rolling.together, "together", false, "confirm the hosts of a batch only when all of them are healthy")
 	f.StringVar(&rolling.unreachable, "unreachable", "fail", "what to do with hosts that do not answer, a `WORD`: fail, skip or wait")
 	f.IntVar(&waitTimeout, "unreachable-timeout", 0, "`SECONDS` that --unreachable=wait waits for a host (0: 600)")
-	f.BoolVar(&r.NoGuard, "no-guard", false, "activate without deadman, confirmation and rollback, as morph does")
-	f.BoolVar(&r.AskKeep, "ask-keep", false, "ask about each host whether to keep what runs there now; no, or no answer, takes it back (within --confirm-timeout, or 5 minutes)")
+	f.BoolVar(&r.NoGuard, "no-guard", false, "activate without a guard, a confirmation and a rollback, as morph does")
+	f.BoolVar(&r.AskKeep, "ask-keep", false, "ask about each host whether to keep what runs there now; it goes back if the answer is no, or if there is none (within --confirm-timeout, or 5 minutes)")
 	acceptFailedFlag(c, &mayFail)
 	others = habitFlags(c)
 	return c
@@ -240,7 +241,7 @@ Without a word it is switch.` + "\n" + whereHelp + exitStatusHelp,
 
 // messageFlag says why a run is started.
 func messageFlag(c *cobra.Command, to *string) {
-	c.Flags().StringVar(to, "message", "", "why, in one line of `TEXT`: it stays in the history here and on each host")
+	c.Flags().StringVar(to, "message", "", "the reason, one line of `TEXT`, for the history here and on each host")
 }
 
 // scheduleFlags are the flags of rolling deploys.

@@ -22,9 +22,9 @@ func newBuilder(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "builder",
 		Short: "container builders: list, start, stop, status, shell, rm",
-		Long: `builder looks after the containers that build for systems which this machine
-cannot build. Commands that build start them by themselves; these are for a person
-who wants to see or change what is there. A builder keeps its store in a volume.` + "\n" + exitStatusHelp,
+		Long: `builder manages the containers that build for platforms that this machine cannot build
+for. Commands that build start these containers by themselves. Use these verbs to look at
+the containers or to change them. A builder keeps its store in a volume.` + "\n" + exitStatusHelp,
 		Example: `  godwit builder list
   godwit builder start aarch64-linux
   godwit builder shell aarch64-linux -- nix-store --verify`,
@@ -49,7 +49,7 @@ who wants to see or change what is there. A builder keeps its store in a volume.
 				}
 				return []builder.Status{*s}, nil
 			}),
-		a.builderVerb("stop [BUILDER]", "stop builders; their stores stay", cobra.MaximumNArgs(1),
+		a.builderVerb("stop [BUILDER]", "stop builders and keep their stores", cobra.MaximumNArgs(1),
 			func(ctx context.Context, m *builder.Manager, args []string) ([]builder.Status, error) {
 				if a.globals.dryRun {
 					list, err := m.Status(ctx, first(args))
@@ -117,8 +117,9 @@ func newBuilderRemove(a *app) *cobra.Command {
 	var all bool
 	c := &cobra.Command{
 		Use: "rm BUILDER|--all", Aliases: []string{"remove"}, Short: "remove builders and their stores",
-		Long: `rm removes builders and the volumes that keep their stores. BUILDER is the name of
-a container or a system; with --image or --image-file only builders of that image.`,
+		Long: `rm removes builders and the volumes with their stores. BUILDER is the name of a
+container or a platform. With --image or --image-file it removes only builders of that
+image.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if all == (len(args) == 1) {
@@ -193,7 +194,7 @@ func (a *app) printBuilders(list []builder.Status) error {
 		return a.printJSON(list)
 	}
 	if len(list) == 0 {
-		fmt.Fprintln(a.stderr, "there is no container builder; what needs one starts it")
+		fmt.Fprintln(a.stderr, "there is no container builder; commands that need one start it")
 		return nil
 	}
 	rows := make([][]string, len(list))

@@ -13,13 +13,14 @@ func newConfirm(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "confirm [DEPLOYMENT] HOST...",
 		Short: "make a pending deployment permanent",
-		Long: `confirm makes the deployment that is pending on each host permanent: the system
-that it runs now becomes the profile's and the boot default. That may be one that
-deploy --reboot has booted once. It works from any machine that may log in, over a
-connection of its own; health checks are not run. Use it when the machine that
-deployed is gone and the hosts are fine. They wait 45 seconds without a word from it,
-and for as long as deploy's --confirm-timeout says where that was given; status tells
-what is left.` + "\n" + foundFileHelp + exitStatusHelp,
+		Long: `confirm makes the pending deployment of each host permanent: the system that the host
+runs now becomes the system of the profile and the boot default. It also confirms a
+system that deploy --reboot has booted once. It works from any machine that may log in,
+over a new connection, and runs no health checks.
+
+Use it when the machine that deployed is gone and the hosts are fine. A host waits 45
+seconds after it last heard from that machine, or as long as --confirm-timeout of the
+deploy said. godwit status shows how much time is left.` + "\n" + foundFileHelp + exitStatusHelp,
 		Example: `  godwit status network.nix
   godwit confirm network.nix web1`,
 		Args: cobra.ArbitraryArgs,

@@ -11,15 +11,15 @@ func newConvert(a *app) *cobra.Command {
 	var dir string
 	c := &cobra.Command{
 		Use:   "convert [DEPLOYMENT]",
-		Short: "write godwit's own flake output for a fleet of morph, colmena or deploy-rs",
-		Long: `convert reads a configuration and writes godwit.nix beside it: the flake output
-godwit with the same hosts. Before anything is written it reads what it would write,
-and compares: each host must get the same derivations, settings, secrets and checks.
-No host is contacted, nothing is built, and no file that exists is changed.
+		Short: "write godwit's own flake output for a morph, colmena or deploy-rs fleet",
+		Long: `convert reads a configuration and writes godwit.nix beside it: the flake output godwit
+with the same hosts. Before convert writes anything, it evaluates the new files and
+compares: each host must get the same derivations, settings, secrets and checks. It
+contacts no host, builds nothing and changes no existing file.
 
-Where the systems are in no output of a flake, as those of network.nix and hive.nix,
-it also writes godwit-fleet.nix, which says how they are made, and a flake.nix.
-Nobody has to convert: godwit deploys all of these as they are.` + "\n" + whereHelp + exitStatusHelp,
+If no flake output contains the systems, as with network.nix and hive.nix, convert also
+writes godwit-fleet.nix, which says how the systems are made, and a flake.nix. You do
+not have to convert: godwit deploys all these forms as they are.` + "\n" + whereHelp + exitStatusHelp,
 		Example: `  godwit convert                      # in a directory with a flake, network.nix or hive.nix
   godwit convert network.nix --dry-run`,
 		Args: cobra.ArbitraryArgs,

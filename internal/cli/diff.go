@@ -16,16 +16,16 @@ func newDiff(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "diff [DEPLOYMENT] HOST [FROM] [TO]",
 		Short: "show which packages differ between two systems of a host",
-		Long: `diff compares two systems of a host package by package: versions, packages that
-come and go, sizes. FROM and TO are numbers of generations, or words:
+		Long: `diff compares two systems of a host package by package: versions, added and removed
+packages, sizes. FROM and TO are numbers of generations, or words:
 
   running  what the host runs        booted   what it was booted with
   boot     what it boots next        profile  what its profile names
-  config   what the configuration gives now
+  config   what the configuration says now
 
-Without FROM and TO it compares running with config; with FROM alone, that with
-running. The system of the configuration is built if neither the host nor the
-builder has it. --verbose also shows what was only rebuilt.` + "\n" + foundFileHelp + exitStatusHelp,
+Without FROM and TO, diff compares running with config. With FROM only, it compares FROM
+with running. The system of the configuration is built if neither the host nor the
+builder has it. --verbose also shows packages that were only rebuilt.` + "\n" + foundFileHelp + exitStatusHelp,
 		Example: `  godwit diff network.nix web1
   godwit diff network.nix web1 41 42
   godwit diff network.nix web1 booted running --json`,
@@ -75,6 +75,6 @@ builder has it. --verbose also shows what was only rebuilt.` + "\n" + foundFileH
 	}
 	passwordFlags(c, &p)
 	c.Flags().StringVar(&r.Profile, "profile", "", "compare this `PROFILE` of the host instead of its system: running, profile (what is kept) and config")
-	c.Flags().BoolVar(&r.NoBuild, "no-build", false, "fail rather than build the system of the configuration")
+	c.Flags().BoolVar(&r.NoBuild, "no-build", false, "fail instead of building the system of the configuration")
 	return c
 }

@@ -50,13 +50,13 @@ func referencePages(root *cobra.Command) map[string][]byte {
 	}
 	walk(root)
 	index.WriteString("- [settings](settings.md)\n- [exit codes](exit-codes.md)\n")
-	pages["settings.md"] = []byte("# Settings\n\nThey stand in `$XDG_CONFIG_HOME/godwit/config.toml`; without that variable in `~/.config/godwit/config.toml`, on a Mac in\n" +
+	pages["settings.md"] = []byte("# Settings\n\nThis page lists what you can set in `$XDG_CONFIG_HOME/godwit/config.toml`. Without that variable the file is `~/.config/godwit/config.toml`, on a Mac\n" +
 		"`~/Library/Application Support/godwit/config.toml` when that is there. A table or a setting that is not listed here is an error.\n\n" +
 		strings.TrimRight(settings.Reference(), "\n") + "\n")
 	pages["README.md"] = index.Bytes()
-	pages["exit-codes.md"] = []byte("# Exit codes\n\nThey are part of godwit's interface; every command uses the same ones.\n\n```" + exitStatusHelp + "\n```\n\n" +
-		"With several reasons at once, 130 wins over all, then 5 when no host could be built because nothing can build for it, then 3.\n\n" +
-		"A fault of godwit's own ends with 1, too, and with one line that says so; its trace is in `crash.log` in the folder of godwit's\n" +
+	pages["exit-codes.md"] = []byte("# Exit codes\n\nThis page is for scripts that call godwit. The exit codes are part of its interface; every command uses the same ones.\n\n```" + exitStatusHelp + "\n```\n\n" +
+		"If several reasons apply, 130 goes first, then 5 if no host could be built because nothing can build for it, then 3.\n\n" +
+		"An internal fault of godwit also ends with 1, and with one line that says so. Its trace is in `crash.log` in the folder of godwit's\n" +
 		"state (`~/.local/state/godwit`, on a Mac `~/Library/Application Support/godwit`), which only you may read.\n")
 	return pages
 }

@@ -14,13 +14,14 @@ func newDoctor(a *app) *cobra.Command {
 	var p passwords
 	c := &cobra.Command{
 		Use:   "doctor [DEPLOYMENT] [HOST...]",
-		Short: "look for what would stop or hinder a deploy",
-		Long: `doctor looks at this machine: Nix and its settings, ssh and its keys, the container
-engine, emulation, free space. With a deployment file, hosts or --on it looks at hosts,
-too: login, becoming root, systemd, free space and inodes, boot loader, clock, locks and
-deployments that wait. Each finding has a remedy. Nothing is changed.
+		Short: "find what would stop or hinder a deploy",
+		Long: `doctor checks this machine: Nix and its settings, ssh and its keys, the container
+engine, emulation, free space. With a deployment file, hosts or --on it also checks
+hosts: login, becoming root, systemd, free space and inodes, boot loader, clock, locks
+and pending deployments. Each finding says what to do about it. Nothing is changed.
 
-The status is 3 when something would stop every deploy (to a host); warnings alone are 0.` + "\n" + foundFileHelp + exitStatusHelp,
+The exit status is 3 if something would stop every deploy (to a host). If there are only
+warnings it is 0.` + "\n" + foundFileHelp + exitStatusHelp,
 		Example: `  godwit doctor
   godwit doctor network.nix
   godwit doctor web1 --json`,

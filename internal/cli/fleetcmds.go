@@ -21,8 +21,8 @@ func newCheckHealth(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check-health [DEPLOYMENT]",
 		Short: "run the health checks of hosts",
-		Long: `check-health runs the health checks of the selected hosts, all hosts at once and
-all checks of a host at once, each until it passes or the time is over.` + "\n" + whereHelp + exitStatusHelp,
+		Long: `check-health runs the health checks of the selected hosts. It runs all checks of all
+hosts at the same time, and repeats each check until it passes or the time is over.` + "\n" + whereHelp + exitStatusHelp,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if timeout < 0 {
@@ -51,8 +51,8 @@ func newUploadSecrets(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "upload-secrets [DEPLOYMENT]",
 		Short: "upload the secrets of hosts",
-		Long: `upload-secrets uploads all secrets of the selected hosts, runs the actions of
-those that changed, and then the health checks.` + "\n" + whereHelp + exitStatusHelp,
+		Long: `upload-secrets uploads all secrets of the selected hosts, runs the actions of the
+secrets that changed, and then runs the health checks.` + "\n" + whereHelp + exitStatusHelp,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if timeout < 0 {
@@ -84,13 +84,17 @@ func newExec(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "exec [flags] [DEPLOYMENT] COMMAND...",
 		Short: "run a command on hosts",
-		Long: `exec runs a command on the selected hosts, all at once. The words are joined by
-blanks into one line for the login shell of the host; a first word sudo becomes
-root the way --elevate says. Flags of godwit's go before DEPLOYMENT; everything
-after it belongs to the command. Where DEPLOYMENT is left out, a command whose first
-word looks like a file goes behind --. Output comes line by line with the host's name,
-colours and other escape sequences taken out, lines of more than 4 KiB cut, to a
-terminal and to a pipe alike; --json has every line as it was, escaped.` + "\n" + whereHelp + exitStatusHelp,
+		Long: `exec runs a command on the selected hosts, on all at the same time. It joins the words
+with blanks into one line for the login shell of the host. If the first word is sudo,
+godwit becomes root the way that --elevate says.
+
+Flags of godwit go before DEPLOYMENT; everything after it belongs to the command. If you
+leave out DEPLOYMENT and the first word of the command looks like a file, write -- before
+the command.
+
+Each line of output begins with the name of the host. Colours and other escape sequences
+are removed, and lines of more than 4 KiB are cut, on a terminal and in a pipe. --json
+has each line unchanged, escaped.` + "\n" + whereHelp + exitStatusHelp,
 		Example: `  godwit exec network.nix uptime
   godwit exec --on 'web*' network.nix sudo systemctl restart nginx`,
 		Args: cobra.ArbitraryArgs,
@@ -160,7 +164,7 @@ func commandLine(f action.Where, args []string) (string, error) {
 		return "", fault.New("exec takes a deployment file and a command").Hint("godwit exec%s COMMAND...", fault.Raw(where))
 	case !explicit && strings.HasPrefix(words[0], "-"):
 		return "", fault.New("no command begins with %s: after the deployment file all words belong to the command", words[0]).
-			Hint("flags of godwit's go before it: godwit exec FLAGS%s COMMAND...", fault.Raw(where))
+			Hint("flags of godwit go before it: godwit exec FLAGS%s COMMAND...", fault.Raw(where))
 	}
 	return line, nil
 }
@@ -169,7 +173,7 @@ func newListSecrets(a *app) *cobra.Command {
 	var sel fleet.Selection
 	c := &cobra.Command{
 		Use: "list-secrets [DEPLOYMENT]", Short: "list the secrets of hosts",
-		Long: "list-secrets prints which secrets go where; --json gives it to scripts. No host is contacted." + "\n" + whereHelp + exitStatusHelp,
+		Long: "list-secrets prints which secrets go where; --json is for scripts. No host is contacted." + "\n" + whereHelp + exitStatusHelp,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			f, err := a.whereArgs(c, args)
@@ -192,7 +196,7 @@ func newHosts(a *app) *cobra.Command {
 	var sel fleet.Selection
 	c := &cobra.Command{
 		Use: "hosts [DEPLOYMENT]", Short: "list the hosts of a configuration",
-		Long: "hosts prints the selected hosts; --json gives them to scripts. No host is contacted." + "\n" + whereHelp + exitStatusHelp,
+		Long: "hosts prints the selected hosts; --json is for scripts. No host is contacted." + "\n" + whereHelp + exitStatusHelp,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			f, err := a.whereArgs(c, args)
@@ -237,9 +241,9 @@ func newEval(a *app) *cobra.Command {
 	var expr string
 	c := &cobra.Command{
 		Use: "eval [DEPLOYMENT] {ATTRIBUTE | -E FUNCTION}", Short: "evaluate an attribute of the nodes",
-		Long: `eval prints nodes.ATTRIBUTE in Nix syntax, or as JSON with --json. A host name
-with dots needs quotes: '"h1.example.org".config.networking.hostName'. With -E it
-prints as JSON what a function of { nodes, pkgs, lib } gives.` + "\n" + whereHelp + exitStatusHelp,
+		Long: `eval prints nodes.ATTRIBUTE in Nix syntax, or as JSON with --json. A host name with dots
+needs quotes: '"h1.example.org".config.networking.hostName'. With -E it prints what a
+function of { nodes, pkgs, lib } returns, as JSON.` + "\n" + whereHelp + exitStatusHelp,
 		Example: `  godwit eval network.nix web.config.networking.hostName
   godwit eval -E '{ nodes, lib, ... }: lib.attrNames nodes'`,
 		Args: cobra.ArbitraryArgs,
@@ -266,6 +270,6 @@ prints as JSON what a function of { nodes, pkgs, lib } gives.` + "\n" + whereHel
 			})
 		},
 	}
-	c.Flags().StringVarP(&expr, "expr", "E", "", "a `FUNCTION` of { nodes, pkgs, lib } in place of an attribute")
+	c.Flags().StringVarP(&expr, "expr", "E", "", "a `FUNCTION` of { nodes, pkgs, lib } instead of an attribute")
 	return c
 }

@@ -18,12 +18,12 @@ func newGC(a *app) *cobra.Command {
 	var olderThan string
 	c := &cobra.Command{
 		Use:   "gc [DEPLOYMENT] [HOST...]",
-		Short: "delete old systems of hosts, and what nothing needs any more",
+		Short: "delete old systems of hosts and collect garbage there",
 		Long: `gc deletes old generations of the system profile of each selected host, and then
-collects the garbage of its store. The systems that the host runs, was booted
-with and boots next stay, so does the one that a rollback would go to, and the
-newest --keep generations. Hosts with a pending deployment are left alone.
---dry-run shows which generations would go, and about how much that frees.` + "\n" + foundFileHelp + exitStatusHelp,
+collects the garbage in its store. It keeps the systems that the host runs, was booted
+with and boots next, the system that a rollback would go to, and the newest --keep
+generations. It does not change hosts that have a pending deployment. --dry-run shows
+which generations would be deleted, and about how much space that frees.` + "\n" + foundFileHelp + exitStatusHelp,
 		Example: `  godwit gc network.nix --dry-run
   godwit gc network.nix --keep 3 --older-than 30d
   godwit gc network.nix --on 'pi*' --keep 1`,

@@ -30,13 +30,13 @@ func newHistory(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "history [DEPLOYMENT] [HOST...]",
 		Short: "show what was deployed where, when and by whom",
-		Long: `history shows the deployments of hosts, newest first. With a deployment file it
-asks the hosts for the records that they keep themselves, so that it knows what
-other machines did, too, and how a deployment ended whose deployer died. Without
-one it shows what this machine remembers, and asks nobody.
+		Long: `history shows the deployments of hosts, newest first. With a deployment file it asks the
+hosts for the records that they keep. So it also shows what other machines did, and how a
+deployment ended if its deployer was interrupted. Without a deployment file it shows the
+history of this machine, and contacts no host.
 
 Deployments that changed nothing are left out; --verbose and --json show them.
---timeline draws when each host was deployed, and how that ended.` + "\n" + exitStatusHelp,
+--timeline draws when each host was deployed, and with which result.` + "\n" + exitStatusHelp,
 		Example: `  godwit history
   godwit history network.nix web1
   godwit history network.nix --tagged eu --last 5 --json
@@ -84,8 +84,8 @@ Deployments that changed nothing are left out; --verbose and --json show them.
 	f := c.Flags()
 	f.StringArrayVar(&hosts, "host", nil, "only this `HOST` (may be repeated); the same as naming it after the deployment file")
 	f.IntVarP(&show.last, "last", "n", 20, "at most the last `N` deployments (0: all)")
-	f.BoolVar(&r.Local, "local", false, "only what this machine remembers; ask no host")
-	f.BoolVar(&show.timeline, "timeline", false, "draw a line of time for each host, of all deployments (or the last ones, with --last)")
+	f.BoolVar(&r.Local, "local", false, "only the history of this machine; contact no host")
+	f.BoolVar(&show.timeline, "timeline", false, "draw a timeline of the deployments per host (of the last ones, with --last)")
 	f.StringVar(&show.profile, "profile", "", "only deployments of this `PROFILE` of a host")
 	f.StringVar(&id, "id", "", "everything about one deployment, by its `ID`, with the end of its log")
 	return c
@@ -109,7 +109,7 @@ func (v *view) history(entries []history.Entry, o historyView) error {
 		return v.app.printJSON(entries)
 	}
 	if len(entries) == 0 {
-		fmt.Fprintln(v.app.stderr, "nothing was deployed, as far as is known here")
+		fmt.Fprintln(v.app.stderr, "this machine knows of no deployment")
 		return nil
 	}
 	if o.timeline {

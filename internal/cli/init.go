@@ -16,18 +16,18 @@ func newInit(a *app) *cobra.Command {
 	var from []string
 	c := &cobra.Command{
 		Use:   "init [DIR]",
-		Short: "write a new repository, with an example or with running hosts in it",
-		Long: `init writes a small repository into DIR (default: this directory): hosts/, modules/
-that they share, users/, a health check, a README. It overwrites nothing.
+		Short: "write a new repository, with an example host or with running hosts",
+		Long: `init writes a small repository into DIR (default: this directory): hosts/, modules/ that
+the hosts share, users/, a health check and a README. It overwrites nothing.
 
 With --from it reads a running NixOS host: its hardware, boot loader, NixOS release,
-system.stateVersion, host keys, name and address, and the keys of the user that logs in.
-It may be given several times. No host is changed. Services, network settings and other
-users of the host are not read: write them into its file before the first deploy. What
-could not be read is said.
+system.stateVersion, host keys, name and address, and the keys of the login user. --from
+may be given several times. No host is changed. init does not read services, network
+settings and other users of the host: write them into the file of the host before the
+first deploy. init says what it could not read.
 
-A flake is written where Nix has flakes on, else a plain deployment file; a person at a
-terminal is asked. --dry-run lists the files.` + "\n" + exitStatusHelp,
+On a terminal, init asks whether to write a flake or a plain deployment file. Elsewhere it
+writes a flake if flakes are on in Nix. --dry-run lists the files.` + "\n" + exitStatusHelp,
 		Example: `  godwit init
   godwit init fleet --plain
   godwit init fleet --from root@192.0.2.7 --from admin@db.example.org:2222`,

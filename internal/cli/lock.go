@@ -12,7 +12,7 @@ import (
 
 // overrideLockFlag lets a verb change hosts that somebody locked.
 func overrideLockFlag(c *cobra.Command, to *bool) {
-	c.Flags().BoolVar(to, "override-lock", false, "go on although somebody locked the host; the history says so")
+	c.Flags().BoolVar(to, "override-lock", false, "go on although the host is locked; the history records that")
 }
 
 func newLock(a *app) *cobra.Command {
@@ -20,14 +20,14 @@ func newLock(a *app) *cobra.Command {
 	var p passwords
 	c := &cobra.Command{
 		Use:   "lock [DEPLOYMENT] HOST... --message TEXT",
-		Short: "keep hosts from being changed, and tell everybody why",
-		Long: `lock keeps hosts from being changed until unlock. The lock is on the host: deploy,
-rollback, upload-secrets and gc leave the host alone from any machine, and say who
-locked it, why and since when. So does plan. A deployment that waits for its
-confirmation still ends; push, exec and ssh go on.
+		Short: "prevent changes to hosts, and tell everybody why",
+		Long: `lock prevents changes to hosts until godwit unlock. The lock is on the host: from any
+machine, deploy, rollback, upload-secrets and gc do not change the host, and say who
+locked it, why and since when. plan shows it, too. A deployment that waits for its
+confirmation still ends; push, exec and ssh still work.
 
---override-lock, of the verbs that a lock stops, goes on all the same; the history
-here and on the host says so.` + "\n" + foundFileHelp + exitStatusHelp,
+With --override-lock, the verbs that a lock stops ignore it. The history here and on the
+host records that.` + "\n" + foundFileHelp + exitStatusHelp,
 		Example: `  godwit lock network.nix db1 --message 'disk is being replaced, OPS-412'
   godwit lock --on @eu --message 'freeze until Monday'
   godwit unlock network.nix db1`,
@@ -51,8 +51,8 @@ here and on the host says so.` + "\n" + foundFileHelp + exitStatusHelp,
 	}
 	selectFlags(c, &r.Selection)
 	passwordFlags(c, &p)
-	c.Flags().StringVar(&r.Message, "message", "", "why, in one line of `TEXT`: whoever tries to change the host is told")
-	c.Flags().BoolVar(&r.Replace, "replace", false, "set the lock also where there is one")
+	c.Flags().StringVar(&r.Message, "message", "", "the reason, one line of `TEXT`, which everybody sees who tries to change the host")
+	c.Flags().BoolVar(&r.Replace, "replace", false, "replace a lock that is there")
 	return c
 }
 
@@ -61,9 +61,9 @@ func newUnlock(a *app) *cobra.Command {
 	var p passwords
 	c := &cobra.Command{
 		Use:   "unlock [DEPLOYMENT] HOST...",
-		Short: "let hosts be changed again",
-		Long: `unlock takes away the locks that godwit lock set, whoever set them, and says whose
-they were.` + "\n" + foundFileHelp + exitStatusHelp,
+		Short: "allow changes to hosts again",
+		Long: `unlock removes the locks that godwit lock has set, of every person, and says whose they
+were.` + "\n" + foundFileHelp + exitStatusHelp,
 		Example: `  godwit unlock network.nix db1`,
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {

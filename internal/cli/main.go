@@ -39,13 +39,13 @@ var exits = []struct {
 	code  int
 	means string
 }{
-	{ExitOK, "everything went as asked"},
-	{ExitFailure, "the command could not start or go on as a whole (usage, configuration, Nix)"},
+	{ExitOK, "everything was done"},
+	{ExitFailure, "the command could not start or continue (usage, configuration, Nix)"},
 	{ExitDrift, "godwit status: a host differs from the configuration, is not well or does not answer;\ngodwit plan --detailed-exitcode: a host changes"},
-	{ExitHosts, "at least one host failed; the others went on"},
+	{ExitHosts, "at least one host failed; the others continued"},
 	{ExitRisk, "stopped at the plan, no host was changed: a risk was not accepted, the saved\nplan is out of date, or the answer was no"},
 	{ExitNoBuilder, "nothing here can build what a host needs"},
-	{ExitInterrupted, "interrupted, or nobody reads the output any more"},
+	{ExitInterrupted, "interrupted, or the reader of the output is gone"},
 }
 
 var exitStatusHelp = func() string {

@@ -14,7 +14,7 @@ import (
 // errUnread is the cause of a context that ended because nobody reads what the
 // run writes, as in `godwit exec network.nix uptime | head -1`. The run ends as
 // after Ctrl-C, with everything cleaned up, but without a word.
-var errUnread = fmt.Errorf("%w: nobody reads the output", errInterrupted)
+var errUnread = fmt.Errorf("%w: the reader of the output is gone", errInterrupted)
 
 // output is stdout or stderr. It keeps the first error of a write, since most of
 // what is written are events, and who emits them does not look at errors.

@@ -27,14 +27,14 @@ func acceptFlag(c *cobra.Command, accept *[]string) {
 
 // acceptFailedFlag says what may fail without taking a host back.
 func acceptFailedFlag(c *cobra.Command, accept *[]string) {
-	c.Flags().StringSliceVar(accept, "accept-failed", nil, "units that may fail, and parts of a switch, by the `NAME` that a deploy that went back gave them, or by a pattern (may be repeated): nginx, 'user activation for alice'")
+	c.Flags().StringSliceVar(accept, "accept-failed", nil, "units and parts of a switch that may fail, by the `NAME` in the error of the deploy that went back, or by a pattern (may be repeated): nginx, 'user activation for alice'")
 }
 
 // acceptFailed are the patterns of --accept-failed, when they are such.
 func acceptFailed(given []string) (fleet.UnitPatterns, error) {
 	p := fleet.UnitPatterns(given)
 	if err := p.Check(); err != nil {
-		return nil, fault.New("--accept-failed: %w", err).Hint("take the name that stands behind 'newly failed' in the error of the deploy that went back")
+		return nil, fault.New("--accept-failed: %w", err).Hint("take the name after 'newly failed' in the error of the deploy that went back")
 	}
 	return p, nil
 }
@@ -48,23 +48,23 @@ func newPlan(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "plan [DEPLOYMENT] [switch|boot|test]",
 		Short: "show what a deploy would change",
-		Long: `plan builds the systems of the selected hosts and shows what deploying them would
-change: packages, units, kernel, what is to be copied, and the risks. Hosts are
-read and not changed, and nothing is copied to them: which units restart is then
-told from the unit files of both systems. With --copy the systems are copied
-first and asked themselves.
+		Long: `plan builds the systems of the selected hosts and shows what a deploy would change:
+packages, units, kernel, what has to be copied, and the risks. It reads from hosts,
+changes nothing there and copies nothing to them. So it finds the units that would
+restart by comparing the unit files of both systems. With --copy it copies the systems
+first, and asks each new system which units it would restart.
 
--o saves the plan. godwit deploy FILE applies exactly that, without evaluating
-anything again, and refuses when a host or the configuration has moved since.
+-o saves the plan. godwit deploy FILE applies exactly that plan, without evaluating
+anything again, and refuses if a host or the configuration has changed since.
 
-The plan goes to stdout; --verbose shows all of it, --json gives it to scripts.
---markdown writes it as a comment for a pull request: the risks, a table of hosts,
-and the details folded. Names that others chose cannot be markup in it.
---html FILE writes a page with all of it, which loads nothing and has no script.
---dry-run only says what would be built, and where.
+The plan goes to stdout; --verbose shows all of it, --json is for scripts. --markdown
+writes it as a comment for a pull request: the risks, a table of hosts, and folded
+details. Names in it cannot become markup. --html FILE writes a page with the whole plan;
+the page loads nothing and has no script. --dry-run only says what would be built, and
+where.
 
-With --detailed-exitcode the status is 2 when a host changes, and 0 when there is
-nothing to do; 3 still says that a host is not ready.
+With --detailed-exitcode the exit status is 2 if a host changes, and 0 if there is
+nothing to do. It is still 3 if a host is not ready.
 
 Risks, each accepted with --accept-risk=NAME:
 ` + riskHelp() + whereHelp + exitStatusHelp,
@@ -132,7 +132,7 @@ Risks, each accepted with --accept-risk=NAME:
 	f.BoolVar(&show.detailed, "detailed-exitcode", false, "exit with 2 when a host changes")
 	f.BoolVar(&r.UploadSecrets, "upload-secrets", false, "secrets are uploaded, too (a hive's keys are uploaded unless it is false)")
 	f.BoolVar(&r.Reboot, "reboot", false, "hosts are rebooted after the activation")
-	f.BoolVar(&r.NoGuard, "no-guard", false, "activate without deadman, confirmation and rollback")
+	f.BoolVar(&r.NoGuard, "no-guard", false, "activate without a guard, a confirmation and a rollback")
 	f.BoolVar(&r.SkipHealthChecks, "skip-health-checks", false, "do not run health checks")
 	f.BoolVar(&r.SkipPreChecks, "skip-pre-deploy-checks", false, "do not run pre-deploy checks")
 	return c
@@ -193,11 +193,11 @@ func riskHelp() string {
 // noPlanFlags refuses what a saved plan has settled already.
 func noPlanFlags(c *cobra.Command, rest []string) error {
 	if len(rest) > 0 {
-		return fault.New("a saved plan says itself what to do: leave out %q", rest[0])
+		return fault.New("a saved plan already says what to do: leave out %q", rest[0])
 	}
 	for _, name := range []string{"on", "tagged", "every", "skip", "limit", "order-by-tags", "upload-secrets", "reboot", "no-guard", "skip-health-checks", "skip-pre-deploy-checks", "profile"} {
 		if c.Flags().Changed(name) {
-			return fault.New("a saved plan says itself what to do: --%s belongs to godwit plan", name)
+			return fault.New("a saved plan already says what to do: --%s belongs to godwit plan", name)
 		}
 	}
 	return nil

@@ -21,21 +21,22 @@ func newRollback(a *app) *cobra.Command {
 	var message string
 	c := &cobra.Command{
 		Use:   "rollback [DEPLOYMENT] HOST... [GENERATION]",
-		Short: "take hosts back to the system that they had before",
-		Long: `rollback activates the system of an earlier generation on each host: the one
-before the profile's (which undoes deploy boot and deploy test, too), or the one
-that --to (or, with one host, a number after it) names. A host of several
-profiles goes back to before its last deployment with all that this one changed,
-in one activation; --profile NAME takes a single one back, to before it was
-changed last or to its generation --to. It is guarded like a deploy: a host that
-does not come back goes to what it ran before the rollback.
-Nothing is evaluated or built, and health checks are not run, for they are those
-of another configuration. The profile gets a new generation with the old system;
-a second rollback therefore undoes the first.
+		Short: "take hosts back to an earlier system",
+		Long: `rollback activates the system of an earlier generation on each host. That is the
+generation before the one of the profile (so rollback also undoes deploy boot and deploy
+test), or the one that --to names (with one host: a number after the host). On a host
+with several profiles, all profiles that the last deployment changed go back, in one
+activation. --profile NAME takes only that profile back, to before its last change or to
+its generation --to.
 
---pending ends a deployment that waits for its confirmation, whoever began it:
-the host goes back to what it ran when that deployment began. When the new system
-was booted once, by deploy --reboot, that takes another reboot.` + "\n" + foundFileHelp + exitStatusHelp,
+A rollback is guarded like a deploy: a host that does not come back goes to what it ran
+before the rollback. Nothing is evaluated or built. Health checks are not run, because
+they belong to another configuration. The profile gets a new generation with the old
+system, so a second rollback undoes the first.
+
+--pending ends a deployment that waits for its confirmation, no matter who began it: the
+host goes back to what it ran when that deployment began. If deploy --reboot has booted
+the new system once, this takes another reboot.` + "\n" + foundFileHelp + exitStatusHelp,
 		Example: `  godwit rollback network.nix web1
   godwit rollback network.nix web1 --to 41
   godwit rollback fleet.nix web1 --profile app
@@ -85,7 +86,7 @@ was booted once, by deploy --reboot, that takes another reboot.` + "\n" + foundF
 	fl := c.Flags()
 	fl.IntVar(&r.To, "to", 0, "the `GENERATION` to go to (godwit diff shows them)")
 	fl.StringVar(&r.Profile, "profile", "", "only this `PROFILE` of a host")
-	fl.BoolVar(&pending, "pending", false, "end the deployment that is pending, whoever began it")
+	fl.BoolVar(&pending, "pending", false, "end the pending deployment, no matter who began it")
 	fl.IntVar(&activateTimeout, "activate-timeout", 0, "`SECONDS` that an activation may take (0: 300)")
 	acceptFailedFlag(c, &mayFail)
 	fl.IntVar(&confirmTimeout, "confirm-timeout", 0, "`SECONDS` between activation and confirmation (0: 45)")

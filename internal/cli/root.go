@@ -54,10 +54,10 @@ func newRoot(a *app) *cobra.Command {
 		Short: "deploy NixOS fleets from any laptop",
 		Long: `godwit deploys the NixOS machines that one repository describes, from any laptop.
 
-It evaluates the configuration, builds each system on something that can build
-it (this machine, a builder that it starts in a container, an ssh store, or the
-host itself), copies it over ssh, activates it, checks it, and takes it back when
-the host does not come back healthy.` + "\n" + exitStatusHelp,
+It evaluates the configuration and builds each system on a machine that can build it:
+this machine, a builder in a container that godwit starts, an ssh store, or the host
+itself. Then it copies the system over ssh, activates it and checks it. If the host does
+not come back healthy, it goes back to the system that it ran before.` + "\n" + exitStatusHelp,
 		Example: `  godwit build network.nix
   godwit deploy network.nix switch --on 'web*'
   godwit exec network.nix uptime
@@ -77,8 +77,8 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 	g := &a.globals
 	f.BoolVar(&g.dryRun, "dry-run", false, "evaluate and show what would be done; build nothing, change no host")
 	f.BoolVar(&g.keepResult, "keep-result", false, "keep what was built: a GC root per host in .gcroots beside the deployment file")
-	f.BoolVar(&g.allowBuildShell, "allow-build-shell", false, "allow network.buildShell to wrap the build")
-	f.BoolVar(&g.json, "json", false, "events as JSON, one object a line on stdout (list commands: the list as JSON)")
+	f.BoolVar(&g.allowBuildShell, "allow-build-shell", false, "allow network.buildShell to run the build in a shell")
+	f.BoolVar(&g.json, "json", false, "events as JSON on stdout, one object per line (list commands: the list as JSON)")
 	f.StringVar(&g.progress, "progress", "auto", "how to show progress, a `WORD`: auto, live, plain")
 	f.BoolVarP(&g.verbose, "verbose", "v", false, "show every log line")
 	f.BoolVar(&g.showTrace, "show-trace", false, "show Nix's whole trace when an evaluation fails")
@@ -88,21 +88,21 @@ the host does not come back healthy.` + "\n" + exitStatusHelp,
 	f.StringVar(&g.builder, "build-on", "", "the same as --builder `WHERE`")
 	f.StringVar(&g.engine, "engine", "", "container engine, a `WORD`: docker, podman or nerdctl (default: the first that answers)")
 	f.StringVar(&g.image, "image", "", "`IMAGE` of the container builder")
-	f.StringVar(&g.imageFile, "image-file", "", "image of the container builder, from a `FILE` that docker load takes")
-	f.StringVarP(&g.file, "file", "f", "", "the deployment file, in place of naming it as a word")
-	f.StringVar(&g.flake, "flake", "", "the flake that holds the hosts: `REF`, REF#OUTPUT or REF#HOST")
+	f.StringVar(&g.imageFile, "image-file", "", "image of the container builder, from a `FILE` for docker load")
+	f.StringVarP(&g.file, "file", "f", "", "the deployment file, instead of naming it as an argument")
+	f.StringVar(&g.flake, "flake", "", "the flake that has the hosts: `REF`, REF#OUTPUT or REF#HOST")
 	f.StringVar(&g.dialect, "dialect", "", "read the configuration as `NAME`: "+strings.Join(all.Names(), ", "))
 	f.BoolVar(&g.impure, "impure", false, "let a flake see this machine (environment, paths), as Nix's --impure does")
-	f.StringArrayVar((*[]string)(&g.targets), "target", nil, "reach a host at another address in this run: `HOST=ADDRESS`, or [user@]address[:port] alone for a single host; several with commas between them are tried in order; may be repeated")
+	f.StringArrayVar((*[]string)(&g.targets), "target", nil, "reach a host at another address in this run: `HOST=ADDRESS`, or only [user@]address[:port] for a single host; several addresses with commas between them are tried in order; may be repeated")
 	f.StringVar(&g.buildHost, "build-host", "", "build on this `HOST`, over ssh; the same as --builder ssh-ng://HOST")
-	f.BoolVar(&g.noEvalCache, "no-eval-cache", false, "evaluate, also what the same configuration gave before")
-	f.BoolVar(&g.explainCache, "explain-cache", false, "say whether what was evaluated is kept for the next run, and which line is to blame where it is not")
-	f.StringArrayVar(&g.inputs, "override-input", nil, "take another flake for an input, as Nix does: --override-input `INPUT REF`")
+	f.BoolVar(&g.noEvalCache, "no-eval-cache", false, "evaluate again, even if nothing has changed")
+	f.BoolVar(&g.explainCache, "explain-cache", false, "say whether results of the evaluation are kept for the next run, and which line prevents it")
+	f.StringArrayVar(&g.inputs, "override-input", nil, "use another flake for an input, as Nix does: --override-input `INPUT REF`")
 	f.StringVar(&g.elevate, "elevate", "auto", "how to become root on hosts, a `WORD`: auto, sudo, doas, none")
 
-	f.BoolVar(&g.forwardAgent, "forward-agent", false, "let sudo on hosts ask the agent of this machine (pam_ssh_agent_auth); who is root on a host can use the agent meanwhile")
+	f.BoolVar(&g.forwardAgent, "forward-agent", false, "let sudo on hosts ask the ssh agent of this machine (pam_ssh_agent_auth); meanwhile root on the host can use the agent")
 	f.StringVar(&g.user, "user", "", "log in as `USER` on the hosts of this run")
-	f.StringVar(&g.local, "local", "", "reach the host `HOST` without ssh, because it is this machine (default: the one with this machine's name), and no other unless --on says more")
+	f.StringVar(&g.local, "local", "", "reach the host `HOST` without ssh, because it is this machine (default: the host with this machine's name); select only this host, unless --on selects more")
 	f.Lookup("local").NoOptDefVal = action.ThisMachine
 	f.BoolVar(&g.localAllowed, "local-allowed", false, "refuse --local where the configuration does not allow it, as apply-local does")
 	_ = f.MarkHidden("local-allowed")
@@ -203,8 +203,8 @@ func exclusive(c *cobra.Command, one, other string) error {
 func newVersion(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use: "version", Short: "print godwit's version", GroupID: "tools", Args: cobra.NoArgs,
-		Long: `version prints which godwit this is: the release, or the commit that it was built
-from, and the platform that it runs on. --json gives the parts to scripts.` + "\n" + exitStatusHelp,
+		Long: `version prints which godwit this is: the release, or the commit that it was built from,
+and the platform that it runs on. --json is for scripts.` + "\n" + exitStatusHelp,
 		RunE: func(*cobra.Command, []string) error {
 			if a.globals.json {
 				return a.printJSON(about.Get())

@@ -10,7 +10,7 @@ import (
 func selectFlags(c *cobra.Command, s *fleet.Selection) {
 	f := c.Flags()
 	f.StringArrayVar(&s.On, "on", nil, "`HOSTS`: names, globs, @TAG, a,b any, a&b both, !a not (may be repeated): --on 'web*,!@canary'")
-	f.StringSliceVar(&s.Tagged, "tagged", nil, "`TAGS` with commas between them, which a host must all have")
+	f.StringSliceVar(&s.Tagged, "tagged", nil, "`TAGS` with commas between them; a host must have all of them")
 	f.IntVar(&s.Every, "every", 1, "keep each `N`th host")
 	f.IntVar(&s.Skip, "skip", 0, "skip the first `N` hosts")
 	f.IntVar(&s.Limit, "limit", 0, "at most `N` hosts (0: no limit)")

@@ -17,11 +17,11 @@ func newSSH(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "ssh [flags] [DEPLOYMENT] HOST [COMMAND...]",
 		Short: "a shell, or a command, on one host",
-		Long: `ssh connects to a host as a deploy does: to the address of the configuration, with its
-user, its port and its options, with --user, --target and the variables of the
-environment. It is the system's own ssh, with a terminal where there is one; the
-words of COMMAND are joined by blanks for the login shell there, as ssh does it.
-Flags of godwit's go before HOST. When ssh was started, the exit status is its own.` + "\n" + whereHelp + exitStatusHelp,
+		Long: `ssh connects to a host as a deploy does: to the address in the configuration, with the
+user, port and options from there, and with --user, --target and the environment
+variables. It runs the ssh of this machine, with a terminal if there is one. ssh joins
+the words of COMMAND with blanks for the login shell of the host. Flags of godwit go
+before HOST. The exit status is that of ssh.` + "\n" + whereHelp + exitStatusHelp,
 		Example: `  godwit ssh web1
   godwit ssh network.nix web1 journalctl -fu nginx`,
 		Args: cobra.ArbitraryArgs,
@@ -50,7 +50,7 @@ Flags of godwit's go before HOST. When ssh was started, the exit status is its o
 			return err
 		},
 	}
-	c.Flags().BoolVarP(&tty, "tty", "t", false, "a terminal for COMMAND, too")
+	c.Flags().BoolVarP(&tty, "tty", "t", false, "use a terminal for COMMAND, too")
 	c.Flags().SetInterspersed(false)
 	return c
 }

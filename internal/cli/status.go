@@ -18,12 +18,11 @@ func newStatus(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status [DEPLOYMENT] [HOST...]",
 		Short: "show what hosts run, and whether that is what the configuration says",
-		Long: `status asks the selected hosts, all at once, what they run, were booted with and
-boot next, who deployed that and from which commit, which units have failed, how
-much room is left, and whether a deployment waits for its confirmation. It
-evaluates the configuration and says which hosts run something else. Nothing is
-built or changed. --verbose shows everything of each host, --json gives it to
-scripts.` + "\n" + foundFileHelp + exitStatusHelp,
+		Long: `status asks all selected hosts at the same time what they run, were booted with and boot
+next, who deployed that and from which commit, which units have failed, how much space is
+left, and whether a deployment waits for its confirmation. It evaluates the configuration
+and says which hosts run something else. Nothing is built or changed. --verbose shows
+everything about each host; --json is for scripts.` + "\n" + foundFileHelp + exitStatusHelp,
 		Example: `  godwit status network.nix
   godwit status network.nix web1 --verbose
   godwit status network.nix --no-eval --json`,

@@ -14,11 +14,11 @@ import (
 // copyFlags are how closures travel.
 func copyFlags(c *cobra.Command, o *action.Copying) {
 	f := c.Flags()
-	f.StringVar(&o.With, "copy-with", "godwit", "what copies, a `WORD`: godwit, or nix (nix copy: slower; the login user must be root or trusted by Nix there)")
-	f.StringVar(&o.Direct, "direct", "auto", "let an ssh builder that has a key for a host send to it by itself, a `WORD`: auto, on (say where it cannot), or off")
+	f.StringVar(&o.With, "copy-with", "godwit", "which program copies, a `WORD`: godwit, or nix (nix copy: slower; Nix on the host must trust the login user)")
+	f.StringVar(&o.Direct, "direct", "auto", "let an ssh builder that has a key for a host send directly to the host, a `WORD`: auto, on (say where it cannot), or off")
 	f.Lookup("direct").NoOptDefVal = "on"
-	f.StringVar(&o.Compress, "compress", "auto", "let ssh compress, a `WORD`: on, off, auto (where much is to be copied over a link below 100 Mbit/s), or ssh (as ssh is configured)")
-	f.BoolVar(&o.NoSubstitute, "no-substitute", false, "let no host fetch what its own substituters have")
+	f.StringVar(&o.Compress, "compress", "auto", "let ssh compress, a `WORD`: on, off, auto (for large copies over a link below 100 Mbit/s), or ssh (as ssh is configured)")
+	f.BoolVar(&o.NoSubstitute, "no-substitute", false, "do not let hosts fetch from their own substituters")
 }
 
 // settleCopy takes what the command line leaves open from the user's file, table [copy].
@@ -53,13 +53,13 @@ func (a *app) settleCopy(c *cobra.Command, o *action.Copying) error {
 	// said, is for other runs.
 	if o.Direct == "on" {
 		if c.Flags().Changed("direct") {
-			return fault.New("--direct belongs to godwit's own way of copying").Hint("leave out --copy-with nix")
+			return fault.New("--direct works only when godwit copies").Hint("leave out --copy-with nix")
 		}
 		o.Direct = "off"
 	}
 	if o.Compress == "auto" {
 		if c.Flags().Changed("compress") {
-			return fault.New("--compress auto belongs to godwit's own way of copying").Hint("with --copy-with nix use --compress on, off or ssh")
+			return fault.New("--compress auto works only when godwit copies").Hint("with --copy-with nix use --compress on, off or ssh")
 		}
 		o.Compress = "ssh"
 	}
@@ -71,10 +71,10 @@ type readyFlags struct{ action.StorePaths }
 
 func (o *readyFlags) flags(c *cobra.Command) {
 	f := c.Flags()
-	f.StringArrayVar(&o.Paths, "store-path", nil, "take this store path (`PATH`, may be repeated) in place of a deployment file; nothing is evaluated or built")
+	f.StringArrayVar(&o.Paths, "store-path", nil, "use this store path (`PATH`, may be repeated) instead of a deployment file; nothing is evaluated or built")
 	f.StringArrayVar(&o.To, "to", nil, "with --store-path: `[USER@]HOST[:PORT]` to copy to (may be repeated)")
 	f.StringVar(&o.From, "from", "", "with --store-path: `STORE` that has it: local, ssh-ng://user@host, container, or a builder's name or system (default local)")
-	f.BoolVar(&o.Substitute, "substitute-on-destination", false, "with --store-path: the hosts fetch what their own caches have")
+	f.BoolVar(&o.Substitute, "substitute-on-destination", false, "with --store-path: let the hosts fetch what their own substituters have")
 }
 
 // given tells whether a run is without a deployment file.
@@ -93,7 +93,7 @@ func (o *readyFlags) given(c *cobra.Command) bool {
 func (o *readyFlags) settle(c *cobra.Command, args []string, acts bool) (word string, err error) {
 	for _, name := range []string{"on", "tagged", "every", "skip", "limit", "order-by-tags", "upload-secrets", "builder", "build-on", "keep-result", "build-arg"} {
 		if f := c.Flag(name); f != nil && f.Changed {
-			e := fault.New("--%s belongs to a deployment file, and --store-path takes none", name)
+			e := fault.New("--%s needs a deployment file, and --store-path has none", name)
 			if name == "builder" || name == "build-on" {
 				e.Hint("to copy from a builder: --from %s", f.Value)
 			}

@@ -16,13 +16,13 @@ func newSudoers(a *app) *cobra.Command {
 	var asNix bool
 	c := &cobra.Command{
 		Use:   "sudoers [USER]",
-		Short: "print what a login user may do with sudo on hosts, for godwit to work",
+		Short: "print the sudo rule that a login user needs on hosts",
 		Long: `sudoers prints the sudo rule that godwit needs on a host where it logs in as USER
-(default deploy): a file for /etc/sudoers.d, or with --nix the options of NixOS.
+(default: deploy): a file for /etc/sudoers.d, or with --nix options of NixOS.
 
-It is one command: root's /bin/sh, which gets what it is to do over its standard
-input. Nothing else is called through sudo. Who may do that is root; a rule cannot
-make it less, because activating a system is root's work in all its parts.` + "\n" + exitStatusHelp,
+The rule allows one command: /bin/sh as root, which reads its script from standard input.
+godwit calls nothing else through sudo. A user who may run that command has all rights of
+root. A smaller rule is not possible, because the activation of a system needs them.` + "\n" + exitStatusHelp,
 		Example: `  godwit sudoers deploy | ssh root@web1 'cat >/etc/sudoers.d/godwit && visudo -c'
   godwit sudoers --nix deploy`,
 		Args: cobra.MaximumNArgs(1),

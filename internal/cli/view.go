@@ -56,7 +56,7 @@ func (a *app) run(ctx context.Context, p *passwords, body func(ctx context.Conte
 	case a.globals.progress == "plain":
 		o.Mode = ui.Plain
 	default:
-		return fault.New("--progress %s: there is auto, live and plain", a.globals.progress)
+		return fault.New("--progress %s: use auto, live or plain", a.globals.progress)
 	}
 	v := a.open(o)
 	defer v.close()

@@ -110,7 +110,7 @@ func TestReports(t *testing.T) {
 	if err := v.history(slices.Clone(entries), historyView{}); err != nil || !strings.Contains(stdout.String(), "d1") || strings.Contains(stdout.String(), "same") {
 		t.Errorf("%v\n%s", err, stdout)
 	}
-	if err := v.history(nil, historyView{}); err != nil || !strings.Contains(stderr.String(), "nothing was deployed") {
+	if err := v.history(nil, historyView{}); err != nil || !strings.Contains(stderr.String(), "this machine knows of no deployment") {
 		t.Errorf("%v\n%s", err, stderr)
 	}
 	if err := v.deployment(entries[:1]); err != nil || !strings.Contains(stdout.String(), "  | b\n") {

@@ -15,15 +15,16 @@ import (
 )
 
 const whereHelp = `
-DEPLOYMENT is a file (network.nix, hive.nix, any other), a directory, or a flake:
-REF, REF#HOST, REF#HOST.PROFILE or REF#OUTPUT, where REF is . or such as
-github:me/fleet. Without it godwit takes what is in this directory or above it, and
-says in a line what that is. -f FILE, --flake REF and --dialect NAME say it, too.
+DEPLOYMENT is a file (network.nix, hive.nix or another one), a directory, or a flake:
+REF, REF#HOST, REF#HOST.PROFILE or REF#OUTPUT, where REF is . or for example
+github:me/fleet. Without it godwit uses the configuration in this directory or above it,
+and says in one line which one that is. -f FILE, --flake REF and --dialect NAME choose
+it, too.
 `
 
 const foundFileHelp = whereHelp + `
-When HOST alone is named, it is the one that HOST was last deployed with from this
-machine.
+If you name only HOST, godwit uses the configuration with which HOST was last deployed
+from this machine.
 `
 
 // wish is where the flags say that the configuration is.
@@ -83,7 +84,7 @@ func needHosts(f action.Where, c *cobra.Command, s fleet.Selection) error {
 	if len(f.Hosts) > 0 || len(s.On) > 0 || len(s.Tagged) > 0 || fragment(f) {
 		return nil
 	}
-	return fault.New("%s wants to know which hosts", c.CommandPath()).Hint("name them, or use --on '*' for all")
+	return fault.New("%s needs to know which hosts", c.CommandPath()).Hint("name them, or use --on '*' for all")
 }
 
 // fragment tells whether a flake was named with something behind "#": a host, most likely.

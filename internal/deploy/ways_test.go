@@ -73,7 +73,7 @@ func TestNixCopyFaults(t *testing.T) {
 		"error: No space left on device":                                "nix-collect-garbage -d",
 		"bash: line 1: nix-daemon: command not found":                   "not in the PATH",
 		"error: cannot connect to 'root@web1'":                          "ssh -F /dev/null -- deploy@web1 nix-daemon --version",
-		"error: something new":                                          "does not depend on the Nix",
+		"error: something new":                                          "the Nix of this machine does not matter",
 	} {
 		log := nixlog.Forward(strings.NewReader(said+"\n"), event.On(event.Discard, "web1", event.StepCopy), nil)
 		f := copyFault(h, log, errors.New("exit status 1"))

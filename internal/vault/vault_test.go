@@ -528,7 +528,7 @@ func TestEdit(t *testing.T) {
 	}
 	e.Command = "false"
 	e.Run = func(c *exec.Cmd) error { return c.Run() }
-	if _, err := e.Edit(context.Background(), "wifi", nil); err == nil || !strings.Contains(err.Error(), "as it was") {
+	if _, err := e.Edit(context.Background(), "wifi", nil); err == nil || !strings.Contains(err.Error(), "the secret is unchanged") {
 		t.Error(err)
 	}
 }

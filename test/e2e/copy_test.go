@@ -271,8 +271,8 @@ func TestPathErrors(t *testing.T) {
 		{"the same host twice", "push --store-path " + top + " --to web root@web", 1, []string{"--to names web twice"}},
 		{"bad host", "push --store-path " + top + " --to -oProxyCommand=x", 1, []string{"is not [USER@]HOST[:PORT]", "[2001:db8::1]"}},
 		{"bad port", "push --store-path " + top + " --to web:99999", 1, []string{"is not [USER@]HOST[:PORT]"}},
-		{"selection", "push --store-path " + top + " --to web --on web", 1, []string{"--on belongs to a deployment file"}},
-		{"builder", "push --store-path " + top + " --to web --builder container", 1, []string{"--builder belongs to a deployment file", "--from container"}},
+		{"selection", "push --store-path " + top + " --to web --on web", 1, []string{"--on needs a deployment file"}},
+		{"builder", "push --store-path " + top + " --to web --builder container", 1, []string{"--builder needs a deployment file", "--from container"}},
 		{"source down", "push --store-path " + top + " --to web --from ssh://root@127.0.0.1:1", 1, []string{"127.0.0.1", "hint:"}},
 		{"unknown builder", "push --store-path " + top + " --to web --from frob", 1, []string{"there is no builder frob", "hint:"}},
 		{"user instead of a store", "push --store-path " + top + " --to web --from me@big", 1, []string{"--from ssh-ng://me@big"}},
@@ -284,7 +284,7 @@ func TestPathErrors(t *testing.T) {
 		{"a file", "deploy --store-path " + file + " --to web switch", 1, []string{file + " is not a NixOS system"}},
 		{"a derivation", "deploy --store-path " + drv + " --to web switch", 1, []string{"it is a derivation", "nix-store --realise"}},
 		{"two systems", "deploy --store-path " + top + " " + file + " --to web switch", 1, []string{"one --store-path"}},
-		{"secrets", "deploy --store-path " + top + " --to web switch --upload-secrets", 1, []string{"--upload-secrets belongs to a deployment file"}},
+		{"secrets", "deploy --store-path " + top + " --to web switch --upload-secrets", 1, []string{"--upload-secrets needs a deployment file"}},
 		{"host down", "push --store-path " + top + " --to 127.0.0.1:1 root@web", 3, []string{"127.0.0.1:1 refuses connections", "web | ✓ pushed"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -94,7 +94,7 @@ func TestHistoryAndStatus(t *testing.T) {
 	w.ownState("ana")
 	w.repository()
 	hosts := map[string]string{"web": amd64, "db": amd64}
-	w.run("history").exits(0).says("nothing was deployed")
+	w.run("history").exits(0).says("this machine knows of no deployment")
 
 	net := w.fleetOf(service("memory-one"), hosts)
 	first := w.commit("one")

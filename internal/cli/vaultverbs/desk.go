@@ -66,7 +66,7 @@ type deskFlags struct {
 // register adds the flags; write: the verb writes to the repository.
 func (d *deskFlags) register(c *cobra.Command, write bool) {
 	c.Flags().StringVar(&d.dir, "secrets", "", "the folder `DIR` of secrets (default: the nearest 'secrets' with a recipients.toml, from here upwards)")
-	c.Flags().StringArrayVarP(&d.identities, "identity", "i", nil, "a `FILE` with your private key of age or ssh; may be repeated (default: godwit's own, those of sops, ~/.ssh/id_ed25519, ~/.ssh/id_rsa)")
+	c.Flags().StringArrayVarP(&d.identities, "identity", "i", nil, "a `FILE` with your age or ssh private key; may be repeated (default: godwit's own, those of sops, ~/.ssh/id_ed25519, ~/.ssh/id_rsa)")
 	if write {
 		c.Flags().BoolVar(&d.yes, "yes", false, "write without asking")
 	}
@@ -84,8 +84,8 @@ func (d *deskFlags) folder(a *Frame) (string, error) {
 	if at, ok := identity.Find(from); ok {
 		return at, nil
 	}
-	return "", fault.New("there is no folder of secrets here, nor above: no 'secrets/%s'", identity.RecipientsFile).
-		Hint("godwit keys init makes it; --secrets DIR names another")
+	return "", fault.New("there is no folder of secrets here or above: no 'secrets/%s'", identity.RecipientsFile).
+		Hint("godwit keys init makes it; --secrets DIR uses another one")
 }
 
 // desk runs a verb at a desk.

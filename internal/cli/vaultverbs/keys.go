@@ -18,10 +18,10 @@ import (
 func newKeys(a *Frame) *cobra.Command {
 	c := &cobra.Command{
 		Use: "keys", Short: "the identities of machines and operators",
-		Long: `keys makes and keeps the identities of machines in the folder 'secrets' of a
-repository: an age key, with which a machine opens its secrets, and its ssh host key.
-Public halves lie there in clear, private ones encrypted for the operators, the people
-who may write secrets. A machine can have its identity before it exists.` + "\n" + a.ExitHelp,
+		Long: `keys makes and manages the identities of machines in the folder 'secrets' of a
+repository. An identity is an age key, with which a machine opens its secrets, and an ssh
+host key. Public halves are plain text; private halves are encrypted for the operators,
+the people who may write secrets. A machine can have an identity before it exists.` + "\n" + a.ExitHelp,
 		Example: `  godwit keys init
   godwit keys new web1 --address web1.example.com
   godwit keys adopt db1`,
@@ -35,9 +35,9 @@ func newKeysInit(a *Frame) *cobra.Command {
 	var pq bool
 	c := &cobra.Command{
 		Use: "init [OPERATOR]", Short: "make the folder of secrets, with you as its operator",
-		Long: `init makes secrets/recipients.toml with one operator: you, by the name of this
-machine's user or OPERATOR. It takes the first age key that it finds, and makes one
-(identity.txt beside godwit's config.toml) when there is none.` + "\n" + a.ExitHelp,
+		Long: `init makes secrets/recipients.toml with one operator: you, with your user name on this
+machine or the name OPERATOR. It uses the first age key that it finds. If there is none,
+it makes one (identity.txt beside godwit's config.toml).` + "\n" + a.ExitHelp,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			name := ""
@@ -63,17 +63,16 @@ func newKeysNew(a *Frame) *cobra.Command {
 	var names []string
 	c := &cobra.Command{
 		Use: "new MACHINE...", Short: "make the identity of a machine before it exists",
-		Long: `new makes an age key and an ssh host key for each machine. Private halves are written
-encrypted for the operators alone. The public ssh key goes into secrets/known_hosts,
-from where 'godwit keys trust' tells it your ssh: the first contact needs no trust on
-first use.
+		Long: `new makes an age key and an ssh host key for each machine. It encrypts the private halves
+for the operators only. The public ssh key goes into secrets/known_hosts; 'godwit keys
+trust' copies it from there for your ssh, so that ssh need not ask on the first contact.
 
-'godwit keys export' gives the private halves to whatever installs the machine.` + "\n" + a.ExitHelp,
+'godwit keys export' writes the private halves for the installation of the machine.` + "\n" + a.ExitHelp,
 		Example: `  godwit keys new web1 --address web1.example.com,192.0.2.7`,
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(names) > 0 && len(args) > 1 {
-				return fault.New("--address is for one machine alone")
+				return fault.New("--address is for one machine only")
 			}
 			return a.desk(c.Context(), &d, func(_ context.Context, _ View, d *vault.Desk) error {
 				for _, m := range args {
@@ -98,10 +97,10 @@ func newKeysAdopt(a *Frame) *cobra.Command {
 	c := &cobra.Command{
 		Use: "adopt [DEPLOYMENT] [HOST...]", Short: "take the identity that running machines have",
 		Long: `adopt reads the ed25519 ssh host key of each selected host, over a connection that ssh
-has verified, and writes its public half into the repository. Secrets for such a machine
-are encrypted to that key, and the machine opens them with it.
+has verified, and writes its public half into the repository. godwit then encrypts the
+secrets of the machine for that key, and the machine opens them with it.
 
-With --key FILE (- is standard input) the key comes from there, and no host is asked.` + "\n" + a.FoundHelp + a.ExitHelp,
+With --key FILE (- is standard input) it reads the key from there, and contacts no host.` + "\n" + a.FoundHelp + a.ExitHelp,
 		Example: `  godwit keys adopt db1
   ssh db1 cat /etc/ssh/ssh_host_ed25519_key.pub | godwit keys adopt --key - db1`,
 		Args: cobra.ArbitraryArgs,
@@ -152,13 +151,13 @@ func newKeysRotate(a *Frame) *cobra.Command {
 	var ssh, lost bool
 	c := &cobra.Command{
 		Use: "rotate MACHINE", Short: "give a machine a new key",
-		Long: `rotate makes a new age key for a machine and encrypts its secrets for it. The old key
-stays behind the new one, so that the machine can still open what it has; the next
-rotation drops it. Then 'godwit keys install' brings the new key to the machine, before
-the next deploy. A machine that was adopted gets an age key of its own in this way.
+		Long: `rotate makes a new age key for a machine and encrypts its secrets for it. The machine
+also keeps the old key, so that it can still open what it has; the next rotation removes
+the old key. Run 'godwit keys install' before the next deploy: it brings the new key to
+the machine. A machine that was adopted gets its own age key in this way.
 
-With --lost somebody else may have the old key: it is dropped at once. Give the secrets
-of the machine new values then, too.` + "\n" + a.ExitHelp,
+Use --lost if somebody else may have the old key: rotate then removes the old key at
+once. Give the secrets of the machine new values, too.` + "\n" + a.ExitHelp,
 		Example: `  godwit keys rotate web1 && godwit keys install web1`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -166,7 +165,7 @@ of the machine new values then, too.` + "\n" + a.ExitHelp,
 		},
 	}
 	d.register(c, true)
-	c.Flags().BoolVar(&ssh, "ssh", false, "make a new ssh host key, too, for a machine that will be installed anew")
+	c.Flags().BoolVar(&ssh, "ssh", false, "also make a new ssh host key, for a machine that will be installed again")
 	c.Flags().BoolVar(&lost, "lost", false, "do not keep the old key: somebody else may have it")
 	return c
 }
@@ -174,9 +173,9 @@ of the machine new values then, too.` + "\n" + a.ExitHelp,
 func newKeysCheck(a *Frame) *cobra.Command {
 	var d deskFlags
 	c := &cobra.Command{
-		Use: "check", Short: "look whether all keys and secrets fit together",
-		Long: `check is 'godwit secrets check --open': it decrypts every private key of a machine with
-yours, and every secret with yours and with the machine's. Nothing is written.` + "\n" + a.ExitHelp,
+		Use: "check", Short: "check that all keys and secrets fit together",
+		Long: `check is 'godwit secrets check --open': it decrypts each private key of a machine with
+your key, and each secret with your key and with the machine's. Nothing is written.` + "\n" + a.ExitHelp,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.checkSecrets(c.Context(), &d, true, false) },
 	}
@@ -189,9 +188,9 @@ func newKeysExport(a *Frame) *cobra.Command {
 	var onDisk bool
 	c := &cobra.Command{
 		Use: "export MACHINE DIR", Short: "write the private keys of a machine for its installation",
-		Long: `export writes a tree of files as it goes to the root of the machine's file system: the
-age key and the ssh host key, readable by you alone. nixos-anywhere takes it with
---extra-files. DIR must be in memory, as below /dev/shm; remove it afterwards.` + "\n" + a.ExitHelp,
+		Long: `export writes the age key and the ssh host key as a tree of files for the root of the
+machine's file system. Only you can read them. Give the tree to nixos-anywhere with
+--extra-files. DIR must be in memory, for example below /dev/shm; remove it afterwards.` + "\n" + a.ExitHelp,
 		Example: `  godwit keys export web1 /dev/shm/web1
   nixos-anywhere --extra-files /dev/shm/web1 --flake .#web1 root@192.0.2.7
   rm -r /dev/shm/web1`,
@@ -201,7 +200,7 @@ age key and the ssh host key, readable by you alone. nixos-anywhere takes it wit
 		},
 	}
 	d.register(c, false)
-	c.Flags().BoolVar(&onDisk, "on-disk", false, "let DIR be on a disk")
+	c.Flags().BoolVar(&onDisk, "on-disk", false, "allow a DIR on a disk")
 	return c
 }
 
@@ -234,9 +233,9 @@ func newKeysTrust(a *Frame) *cobra.Command {
 	var d deskFlags
 	var file string
 	c := &cobra.Command{
-		Use: "trust", Short: "let your own ssh know the machines of the repository",
-		Long: `trust writes the ssh host keys of secrets/known_hosts into your ~/.ssh/known_hosts, which
-ssh and godwit's connections read. It takes out older keys of the same machines.` + "\n" + a.ExitHelp,
+		Use: "trust", Short: "add the machines of the repository to your known_hosts",
+		Long: `trust writes the ssh host keys of secrets/known_hosts to your ~/.ssh/known_hosts, which
+ssh and godwit read. It removes older keys of the same machines.` + "\n" + a.ExitHelp,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if file == "" {

@@ -23,12 +23,12 @@ func newSecrets(a *Frame) *cobra.Command {
 	c := &cobra.Command{
 		Use: "secrets", Short: "the secrets of a repository: which goes where, who can open it",
 		Long: `secrets prints a table of the secrets in the folder 'secrets' of a repository: where each
-goes, who can open it, how old its value is, and what is wrong with it. Nothing is
-decrypted, and no host is asked.
+secret goes, who can open it, how old its value is, and what is wrong with it. It
+decrypts nothing and contacts no host.
 
-The other commands write them. Each shows whose keys can open a file, before and
-after, and asks. Who may open a secret follows from its declaration (the machines that
-use it) and from secrets/recipients.toml (the operators).` + "\n" + a.ExitHelp,
+The other commands write secrets. Each shows whose keys can open a file, before and
+after, and asks. A secret can be opened by the machines that its declaration names, and
+by the operators in secrets/recipients.toml.` + "\n" + a.ExitHelp,
 		Example: `  godwit secrets
   godwit secrets new wifi --for laptop --restart NetworkManager.service
   godwit secrets new db-password --for db1,web1 --generate random
@@ -39,7 +39,7 @@ use it) and from secrets/recipients.toml (the operators).` + "\n" + a.ExitHelp,
 	}
 	d.register(c, false)
 	c.AddCommand(newSecretsNew(a), newSecretsEdit(a), newSecretsShow(a), newSecretsList(a), newSecretsCheck(a), newSecretsRekey(a),
-		newSecretsGrant(a, "grant", "let machines have a secret", true), newSecretsGrant(a, "revoke", "let machines have a secret no longer", false),
+		newSecretsGrant(a, "grant", "give a secret to more machines", true), newSecretsGrant(a, "revoke", "take a secret away from machines", false),
 		newSecretsGenerate(a), newSecretsRemove(a))
 	return c
 }
@@ -48,7 +48,7 @@ func newSecretsList(a *Frame) *cobra.Command {
 	var d deskFlags
 	c := &cobra.Command{
 		Use: "list", Short: "print the table of secrets", Args: cobra.NoArgs,
-		Long: "list is what 'godwit secrets' prints; --json gives it to scripts." + "\n" + a.ExitHelp,
+		Long: "list prints the same as 'godwit secrets'; --json is for scripts." + "\n" + a.ExitHelp,
 		RunE: func(c *cobra.Command, _ []string) error { return a.listOwn(c.Context(), &d) },
 	}
 	d.register(c, false)
@@ -108,9 +108,9 @@ func newSecretsNew(a *Frame) *cobra.Command {
 	var input inputFlags
 	c := &cobra.Command{
 		Use: "new NAME", Short: "make a secret",
-		Long: `new declares a secret (secrets/store/NAME.toml) and gives it a value: what you type into
-your editor, what comes over standard input, a file, or what a generator makes. The
-value is encrypted for the machines of --for and for all operators.
+		Long: `new declares a secret (secrets/store/NAME.toml) and gives it a value: from your editor,
+from standard input, from a file or from a generator. It encrypts the value for the
+machines of --for and for all operators.
 
 Generators (--generate):
 ` + generatorsHelp() + "\n" + a.ExitHelp,
@@ -144,14 +144,14 @@ Generators (--generate):
 	f.StringVar(&s.User, "owner", "", "the `USER` who owns it there (default: root)")
 	f.StringVar(&s.Group, "group", "", "its `GROUP` there (default: root)")
 	f.StringVar(&s.Mode, "mode", "", "its `MODE` there (default: 0400)")
-	f.StringVar(&s.Phase, "phase", "", "what it must be there before, a `WORD`: initrd, users, services (default: services)")
+	f.StringVar(&s.Phase, "phase", "", "before what it must be there, a `WORD`: initrd, users, services (default: services)")
 	f.StringSliceVar(&s.Restart, "restart", nil, "`UNITS` that are restarted when it changes, with commas")
-	f.StringVar(&s.Note, "note", "", "a `TEXT` for people: what it is")
+	f.StringVar(&s.Note, "note", "", "a `TEXT` that says what it is")
 	f.StringVar(&g.Kind, "generate", "", "make the value with a generator of this `KIND`")
 	f.IntVar(&g.Length, "length", 0, "characters that the generator random makes (0: 32)")
 	f.StringVar(&g.Charset, "charset", "", "characters of the generator random, a `WORD`: alnum, hex, base64, digits, or the characters")
 	f.StringVar(&g.User, "htpasswd-user", "", "the `USER` in a line of htpasswd")
-	f.StringSliceVar(&g.From, "from", nil, "`SECRETS` that the value is made of, with commas")
+	f.StringSliceVar(&g.From, "from", nil, "`SECRETS` that the value is made from, with commas")
 	f.StringArrayVar(&g.Command, "command", nil, "a `WORD` of the generator command; once for each word")
 	return c
 }
@@ -206,9 +206,9 @@ func newSecretsEdit(a *Frame) *cobra.Command {
 	c := &cobra.Command{
 		Use: "edit NAME", Short: "change the value of a secret",
 		Long: `edit opens the value of a secret in your editor ($VISUAL, $EDITOR, vi), and encrypts what
-you leave. The text lies meanwhile in a file system in memory that only you can read,
-and the editors vim, nvim, nano and emacs are told to keep no copies. macOS has no such
-file system: there it is a private folder, which is overwritten afterwards.` + "\n" + a.ExitHelp,
+you save. Meanwhile the text is in a file system in memory that only you can read, and
+godwit tells the editors vim, nvim, nano and emacs to keep no copies. macOS has no such
+file system: there the text is in a private folder, which godwit overwrites afterwards.` + "\n" + a.ExitHelp,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			plain, err := input.read(a)
@@ -228,11 +228,11 @@ func newSecretsShow(a *Frame) *cobra.Command {
 	var file, key string
 	c := &cobra.Command{
 		Use: "show NAME", Short: "print a secret",
-		Long: `show decrypts a secret and prints it on standard output, as it is.
+		Long: `show decrypts a secret and prints it to standard output, unchanged.
 
-With --encrypted it decrypts a file that another tool made, with your keys: one of age, as
-agenix has them, or one of sops, whose MAC is verified. A file of sops for which there
-is no key of age (PGP, clouds) is opened by the sops program.` + "\n" + a.ExitHelp,
+With --encrypted it decrypts a file of another tool with your keys: an age file, as agenix
+has them, or a sops file, of which it verifies the MAC. If a sops file has no age key
+(PGP, clouds), show runs the sops program.` + "\n" + a.ExitHelp,
 		Example: `  godwit secrets show wifi
   godwit secrets show --encrypted secrets/web1.yaml --key db/password`,
 		Args: cobra.MaximumNArgs(1),
@@ -262,8 +262,8 @@ is no key of age (PGP, clouds) is opened by the sops program.` + "\n" + a.ExitHe
 		},
 	}
 	d.register(c, false)
-	c.Flags().StringVar(&file, "encrypted", "", "decrypt this `FILE` of age or sops, in place of a secret of godwit's")
-	c.Flags().StringVar(&key, "key", "", "of a file of sops, the value of this `KEY`; / goes down a level (default: all of it)")
+	c.Flags().StringVar(&file, "encrypted", "", "decrypt this age or sops `FILE`, instead of a secret of the repository")
+	c.Flags().StringVar(&key, "key", "", "print only the value of this `KEY` of a sops file; / goes down a level (default: the whole file)")
 	return c
 }
 
@@ -271,16 +271,17 @@ func newSecretsCheck(a *Frame) *cobra.Command {
 	var d deskFlags
 	var open, signers bool
 	c := &cobra.Command{
-		Use: "check", Short: "look whether every secret can be delivered",
-		Long: `check looks whether each secret has a value, is the one that the signed index names, and
-is encrypted for exactly those who should read it. --open decrypts each with your key
-and with its machines' as well. It ends with status 1 when something is wrong.` + "\n" + a.ExitHelp,
+		Use: "check", Short: "check that every secret can be delivered",
+		Long: `check finds out whether each secret has a value, is the one that the signed index names,
+and is encrypted for exactly those who may read it. --open also decrypts each secret,
+with your key and with the keys of its machines. The exit status is 1 if something is
+wrong.` + "\n" + a.ExitHelp,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.checkSecrets(c.Context(), &d, open, signers) },
 	}
 	d.register(c, false)
 	c.Flags().BoolVar(&open, "open", false, "decrypt every secret")
-	c.Flags().BoolVar(&signers, "trust-signers", false, "believe the signers of recipients.toml as they are now")
+	c.Flags().BoolVar(&signers, "trust-signers", false, "trust the current signers in recipients.toml")
 	return c
 }
 
@@ -299,18 +300,19 @@ func newSecretsRekey(a *Frame) *cobra.Command {
 	var d deskFlags
 	var all, trust bool
 	c := &cobra.Command{
-		Use: "rekey [NAME...]", Short: "encrypt anew what other people or machines are to read",
-		Long: `rekey encrypts every secret, and every private key of a machine, of which the readers
-changed: an operator came or left, a group has other machines, a machine has a new key.
-Files whose readers are the same stay as they are. A file that cannot be opened is left
-and named; the others are written. A run that is killed leaves all files old or all new.` + "\n" + a.ExitHelp,
+		Use: "rekey [NAME...]", Short: "encrypt again where people or machines have changed",
+		Long: `rekey encrypts again each secret, and each private key of a machine, whose readers have
+changed: an operator joined or left, a group has other machines, a machine has a new key.
+It does not change files whose readers are the same. If it cannot open a file, it names
+the file, leaves it unchanged and writes the others. If it is killed, either all files
+are old or all are new.` + "\n" + a.ExitHelp,
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.desk(c.Context(), &d, func(_ context.Context, _ View, d *vault.Desk) error { return d.Rekey(args, all, trust) })
 		},
 	}
 	d.register(c, true)
-	c.Flags().BoolVar(&all, "all", false, "encrypt files whose readers are the same, too")
-	c.Flags().BoolVar(&trust, "trust-files", false, "take the files as they are, also those that the index does not know (after a merge)")
+	c.Flags().BoolVar(&all, "all", false, "also encrypt files whose readers are the same")
+	c.Flags().BoolVar(&trust, "trust-files", false, "trust the files as they are now, also those that the index does not know (after a merge)")
 	return c
 }
 
@@ -318,7 +320,7 @@ func newSecretsGrant(a *Frame, verb, short string, grant bool) *cobra.Command {
 	var d deskFlags
 	c := &cobra.Command{
 		Use: verb + " NAME MACHINE...", Short: short,
-		Long: verb + ` changes which machines, or @GROUPs, use a secret, and encrypts it anew.` + "\n" + a.ExitHelp,
+		Long: verb + ` changes which machines, or @GROUPs, use a secret, and encrypts it again.` + "\n" + a.ExitHelp,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.desk(c.Context(), &d, func(_ context.Context, _ View, d *vault.Desk) error {
@@ -338,8 +340,9 @@ func newSecretsGenerate(a *Frame) *cobra.Command {
 	var again bool
 	c := &cobra.Command{
 		Use: "generate [NAME...]", Short: "make the values of secrets that have a generator",
-		Long: `generate makes the values that are missing, of the named secrets or of all, and of what
-they are made of first. --again makes the named ones anew, and what is made of them.` + "\n" + a.ExitHelp,
+		Long: `generate makes the missing values of the named secrets, or of all secrets. It first makes
+the secrets that they are made from. --again makes new values for the named secrets, and
+for the secrets that are made from them.` + "\n" + a.ExitHelp,
 		RunE: func(c *cobra.Command, args []string) error {
 			if again && len(args) == 0 {
 				return fault.New("--again needs the names of the secrets")
@@ -348,15 +351,15 @@ they are made of first. --again makes the named ones anew, and what is made of t
 		},
 	}
 	d.register(c, true)
-	c.Flags().BoolVar(&again, "again", false, "make values anew that are there")
+	c.Flags().BoolVar(&again, "again", false, "make new values, also where there is one")
 	return c
 }
 
 func newSecretsRemove(a *Frame) *cobra.Command {
 	var d deskFlags
 	c := &cobra.Command{
-		Use: "remove NAME...", Short: "take secrets away",
-		Long: "remove deletes the files of secrets. The next deploy takes them from the machines." + "\n" + a.ExitHelp,
+		Use: "remove NAME...", Short: "remove secrets",
+		Long: "remove deletes the files of secrets. The next deploy removes the secrets from the machines." + "\n" + a.ExitHelp,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.desk(c.Context(), &d, func(_ context.Context, _ View, d *vault.Desk) error { return d.Remove(args) })

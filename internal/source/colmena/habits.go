@@ -21,7 +21,7 @@ var habits = source.Habits{
 	},
 }
 
-const sized = "of colmena's: processes are sized by memory and processors"
+const sized = "a flag of colmena without effect: godwit chooses the number of processes by memory and processors"
 
 // word is one of colmena's for a flag of godwit's with a value.
 func word(name, flag, value string) source.Habit {
