@@ -78,7 +78,7 @@ func TestSaved(t *testing.T) {
 		stopped string
 	}{
 		{"/nix/store/old", ""},
-		{"/nix/store/other", "has moved"},
+		{"/nix/store/other", "has changed"},
 	} {
 		g := testGate(1, nil)
 		g.Saved = &plan.Plan{Hash: "h", Hosts: []plan.Host{{Name: "a", Status: plan.Change, System: "/nix/store/new", Running: "/nix/store/old",
