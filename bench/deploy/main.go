@@ -4,6 +4,9 @@
 // switch-to-configuration over ssh, one host after another).
 //
 //	go run ./bench/deploy [-hosts 10] [-runs 3] [-services 60] [-options 2000]
+//	go run ./bench/deploy -than FILE
+//
+// With -than, godwit is measured against another godwit, such as one of another commit.
 //
 // It does so with two fleets that have the same systems: a light one, whose hosts
 // take less than 0.1 s each to evaluate, and one of the weight that was measured
@@ -41,8 +44,9 @@ func main() {
 	services := flag.Int("services", 60, "systemd services in each host's configuration, for an evaluation of some weight")
 	options := flag.Int("options", 2000, "submodules that each host of the weight of the real NixOS evaluates besides; 0 leaves that fleet out")
 	ssh := flag.String("ssh", "", "a further `LINE` of ssh's configuration, for both sides")
+	than := flag.String("than", "", "measure against the godwit that this `FILE` is, in place of the tools")
 	flag.Parse()
-	if err := run(*hosts, *runs, *services, *options, *ssh); err != nil {
+	if err := run(*hosts, *runs, *services, *options, *ssh, *than); err != nil {
 		fmt.Fprintln(os.Stderr, "bench/deploy:", err)
 		os.Exit(1)
 	}
@@ -57,7 +61,7 @@ type bench struct {
 	godwit   string
 }
 
-func run(n, runs, services, options int, ssh string) error {
+func run(n, runs, services, options int, ssh, than string) error {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "godwit-bench-")
 	if err != nil {
@@ -137,10 +141,25 @@ func run(n, runs, services, options int, ssh string) error {
 		return err
 	}
 
-	// The two ways make different systems of the same configuration, so each of
+	// The two ways may make different systems of the same configuration, so each of
 	// them goes first once by itself: a no-op is one after its own.
+	loop := func() (sample, error) { return b.timed("sh", "-c", b.loop()) }
+	evaluate := func() (sample, error) { return b.timed("sh", "-c", b.instantiate()+" >/dev/null") }
+	if than != "" {
+		before := *b
+		// What a godwit remembers is its own.
+		before.godwit, before.env = than, append(slices.Clone(b.env), "XDG_STATE_HOME="+filepath.Join(dir, "state-of-other"), "XDG_CACHE_HOME="+filepath.Join(dir, "cache-of-other"))
+		loop = func() (sample, error) { return before.deploy() }
+		evaluate = func() (sample, error) {
+			s, err := before.deploy()
+			s.wall = s.evaluation
+			return s, err
+		}
+		if _, err := loop(); err != nil {
+			return err
+		}
+	}
 	measure := func(prepare func(again func() error) error) (own, other []sample, err error) {
-		loop := func() (sample, error) { return b.timed("sh", "-c", b.loop()) }
 		var pair [2][]sample
 		for range runs {
 			for side, run := range []func() (sample, error){func() (sample, error) { return b.deploy() }, loop} {
@@ -165,7 +184,7 @@ func run(n, runs, services, options int, ssh string) error {
 		fmt.Fprintln(os.Stderr, what+": evaluation")
 		var plain, own, outside []sample
 		for range runs {
-			s, err := b.timed("sh", "-c", b.instantiate()+" >/dev/null")
+			s, err := evaluate()
 			if err != nil {
 				return err
 			}
@@ -176,14 +195,18 @@ func run(n, runs, services, options int, ssh string) error {
 			own = append(own, sample{wall: s.evaluation, rss: s.rss})
 		}
 		fmt.Fprintln(os.Stderr, what+": no-op")
-		noop, loop, err := measure(func(again func() error) error { return again() })
+		noop, other, err := measure(func(again func() error) error { return again() })
 		if err != nil {
 			return err
 		}
-		for _, s := range noop {
+		var beside []sample
+		for i, s := range noop {
 			outside = append(outside, sample{wall: s.wall - s.evaluation})
+			if than != "" {
+				beside = append(beside, sample{wall: other[i].wall - other[i].evaluation})
+			}
 		}
-		rows = append(rows, row{what + ": evaluation", own, plain}, row{what + ": no-op", noop, loop}, row{"  of it outside evaluation", outside, nil})
+		rows = append(rows, row{what + ": evaluation", own, plain}, row{what + ": no-op", noop, other}, row{"  of it outside evaluation", outside, beside})
 		return nil
 	}
 	if err := fleet("light hosts"); err != nil {
@@ -211,7 +234,11 @@ func run(n, runs, services, options int, ssh string) error {
 	}
 	rows = append(rows, row{"light hosts: one line changed", own, other})
 
-	fmt.Printf("%d hosts, %d runs, medians; evaluation against one nix-instantiate, the rest against a shell loop\n\n", n, runs)
+	against := "evaluation against one nix-instantiate, the rest against a shell loop"
+	if than != "" {
+		against = "against " + than
+	}
+	fmt.Printf("%d hosts, %d runs, medians; %s\n\n", n, runs, against)
 	fmt.Printf("%-34s %10s %10s %8s %18s\n", "", "godwit", "other", "ratio", "largest process")
 	for _, r := range rows {
 		if r.other == nil {

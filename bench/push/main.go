@@ -6,6 +6,9 @@
 //	go run ./bench/push -rtt 50ms -from builder -tools godwit,ssh-ng
 //	go run ./bench/push -rate 10 -small 0 -big 1 -tools godwit,ssh-ng
 //	go run ./bench/push -small 0 -big 4 -big-size 256 -tools godwit,ssh-ng
+//	go run ./bench/push -repeat 5 -tools godwit,godwit=/tmp/push-before
+//
+// godwit=FILE is this program as another commit has it (go build -o FILE ./bench/push).
 //
 // Every host is an sshd of its own on the loopback with a store of its own under
 // a temporary folder. It needs root, sshd, ssh and Nix.
@@ -317,8 +320,8 @@ func (b *bench) measure(tool string, compress bool) result {
 	}
 	count(-1)
 	var r result
-	if tool == "godwit" {
-		r = b.godwit(compress)
+	if name, other, _ := strings.Cut(tool, "="); name == "godwit" {
+		r = b.godwit(other, compress)
 	} else {
 		r = b.nix(tool)
 	}
@@ -339,7 +342,8 @@ func (h *host) cpu() float64 {
 	return cpuBelow(h.keeper)
 }
 
-func (b *bench) godwit(compress bool) result {
+// godwit copies with this program, or with other.
+func (b *bench) godwit(other string, compress bool) result {
 	t0 := time.Now()
 	j := job{Src: b.src, Top: b.top}
 	if b.from != nil {
@@ -349,9 +353,12 @@ func (b *bench) godwit(compress bool) result {
 		j.Hosts = append(j.Hosts, b.words(h, compress))
 	}
 	in, _ := json.Marshal(j)
-	self, err := os.Executable()
+	program, err := os.Executable()
 	check(err)
-	cmd := exec.Command(self, "-child", string(in))
+	if other != "" {
+		program = other
+	}
+	cmd := exec.Command(program, "-child", string(in))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	check(err)

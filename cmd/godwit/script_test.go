@@ -12,20 +12,21 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"godwit/internal/cli"
+	"godwit/internal/nix/nixtest"
 	"godwit/test/schemas"
 )
 
 // The program as its users see it: what it is called with, its words and its exit
 // code, in testdata/script. Beneath it are strict stand-ins for Nix and OpenSSH
-// (fake_test.go), so that no case needs more than Go.
+// (internal/nix/nixtest, fake_test.go), so that no case needs more than Go.
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"godwit":          func() { os.Exit(cli.Main(os.Args[1:])) },
-		"nix":             fake(nixTool),
-		"nix-instantiate": fake(nixInstantiate),
-		"nix-store":       fake(nixStore),
-		"ssh":             fake(ssh),
+		"nix":             nixtest.Program(nixtest.Nix),
+		"nix-instantiate": nixtest.Program(nixtest.Instantiate),
+		"nix-store":       nixtest.Program(nixtest.Store),
+		"ssh":             nixtest.Program(ssh),
 		"age-plugin-pin":  pinPlugin,
 	})
 }
@@ -42,8 +43,8 @@ func TestScripts(t *testing.T) {
 			env.Setenv("XDG_RUNTIME_DIR", "")
 			env.Setenv("CI", "1") // nobody is asked
 			env.Setenv("LC_ALL", "C.UTF-8")
-			env.Setenv(fleetEnv, filepath.Join(env.WorkDir, "fleet.json"))
-			env.Setenv(unknownEnv, filepath.Join(env.WorkDir, ".unknown"))
+			env.Setenv(nixtest.FleetEnv, filepath.Join(env.WorkDir, "fleet.json"))
+			env.Setenv(nixtest.UnknownEnv, filepath.Join(env.WorkDir, ".unknown"))
 			return os.MkdirAll(env.Getenv("HOME"), 0o700)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
@@ -69,7 +70,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if code != want {
 		ts.Fatalf("godwit ended with %d, want %d", code, want)
 	}
-	if b, err := os.ReadFile(ts.Getenv(unknownEnv)); err == nil {
+	if b, err := os.ReadFile(ts.Getenv(nixtest.UnknownEnv)); err == nil {
 		ts.Fatalf("asked beneath godwit, and not known there:\n%s", b)
 	}
 	ts.Check(schemas.Check("../../docs/schemas", args[1:], ts.ReadFile("stdout")))

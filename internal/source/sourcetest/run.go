@@ -142,8 +142,12 @@ func Run(t *testing.T, d *source.Dialect, cases []Case) {
 }
 
 func (c Case) run(t *testing.T, d *source.Dialect) {
-	tl := Tool(t, c.System)
 	dir := t.TempDir()
+	recorded := c.recorded(t, dir)
+	var tl *nix.Tool
+	if !testing.Short() || recorded == nil {
+		tl = Tool(t, c.System)
+	}
 	files := map[string]string{}
 	for name, text := range c.Files {
 		files[name] = strings.NewReplacer("NIXPKGS", Nixpkgs(t), "DIR", dir).Replace(text)
@@ -161,6 +165,10 @@ func (c Case) run(t *testing.T, d *source.Dialect) {
 	}
 	c.Request.Outputs = true
 	ctx := context.Background()
+	if tl == nil {
+		c.is(t, dir)(c.replay(ctx, t, recorded, d, at, dir))
+		return
+	}
 	res, about, err := openAndLoad(ctx, tl, d, at, source.Options{}, c.Request)
 	if err != nil || c.Error != "" {
 		if text := fault.Render(err); err == nil || c.Error == "" || !strings.Contains(text, c.Error) {
@@ -168,14 +176,29 @@ func (c Case) run(t *testing.T, d *source.Dialect) {
 		}
 		return
 	}
-	if c.About != nil {
-		c.About(t, about)
-	}
-	c.compare(t, res, dir)
-	if c.Check != nil {
-		c.Check(t, res)
-	}
+	c.is(t, dir)(res, about)
 	c.contract(t, tl, d, at, res)
+	switch {
+	case *recordFlag && c.recordable():
+		c.record(ctx, t, tl, d, at, dir)
+	case recorded != nil:
+		c.holds(ctx, t, recorded, d, at, dir, res)
+	}
+}
+
+// is looks at a result.
+func (c Case) is(t *testing.T, dir string) func(*source.Result, source.About) {
+	t.Helper()
+	return func(res *source.Result, about source.About) {
+		t.Helper()
+		if c.About != nil {
+			c.About(t, about)
+		}
+		c.compare(t, res, dir)
+		if c.Check != nil {
+			c.Check(t, res)
+		}
+	}
 }
 
 func openAndLoad(ctx context.Context, tl *nix.Tool, d *source.Dialect, at source.Location, o source.Options, r source.Request) (*source.Result, source.About, error) {
