@@ -108,7 +108,7 @@ func notAHive(at source.Location, kind string, args []string) error {
 		return module()
 	}
 	return is("a function of "+strings.Join(args, ", ")).
-		Hint("colmena calls a hive without arguments: give them defaults, or write a file that calls it: import ./%s { %s = …; }", filepath.Base(at.File), strings.Join(args, " = …; "))
+		Hint("colmena calls a hive without arguments: give them defaults, or write a file that calls it: import ./%s { %s = …; }", filepath.Base(at.File), fault.Raw(strings.Join(args, " = …; ")))
 }
 
 // foreign are options of NixOps and of morph that hives still have.

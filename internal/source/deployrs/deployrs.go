@@ -6,6 +6,7 @@ package deployrs
 
 import (
 	_ "embed" // deploy.nix
+	"path/filepath"
 	"strings"
 
 	"godwit/internal/fault"
@@ -69,7 +70,7 @@ func noDeploy(l source.Location, kind string, args []string) error {
 	switch kind {
 	case "function":
 		return f("a function that wants "+strings.Join(args, ", ")).
-			Hint("write a file that calls it: import %s { %s = …; }", l.Name(), strings.Join(args, " = …; "))
+			Hint("write a file that calls it: import ./%s { %s = …; }", filepath.Base(l.File), fault.Raw(strings.Join(args, " = …; ")))
 	case "flake":
 		return f("the text of a flake").Hint("name its directory: --flake %s", fault.Raw(l.Dir()))
 	case "hive":

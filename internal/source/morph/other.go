@@ -60,5 +60,5 @@ func notANetwork(at source.Location, kind string, args []string) error {
 	if len(args) > 0 {
 		call = "{ " + strings.Join(args, " = …; ") + " = …; }"
 	}
-	return is("a function").Hint("write a file that calls it: import ./%s %s", filepath.Base(file), call)
+	return is("a function").Hint("write a file that calls it: import ./%s %s", filepath.Base(file), fault.Raw(call))
 }
