@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"godwit/test/canary"
 	"godwit/test/lab"
 )
 
@@ -247,7 +248,7 @@ func TestInterrupt(t *testing.T) {
 	spare := host(t, "spare")
 	w := newWorld(t, spare)
 	only := func(body string) string { return w.fleetOf(body, map[string]string{"spare": amd64}) }
-	w.file("k", "secret\n")
+	w.file("k", canary.Value("interrupted")+"\n")
 	blob := make([]byte, 192<<20) // long enough to be interrupted on the way
 	rand.New(rand.NewSource(1)).Read(blob)
 	w.file("blob", string(blob))

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"godwit/test/canary"
 	"godwit/test/lab"
 )
 
@@ -300,13 +301,14 @@ func TestSecrets(t *testing.T) {
 	w := newWorld(t, web, spare)
 	temporary := t.TempDir()
 	w.env = append(w.env, "TMPDIR="+temporary)
-	w.file("keys/a", "first\n")
+	first, second := canary.Value("first"), canary.Value("second")
+	w.file("keys/a", first+"\n")
 	body := amd64 + `deployment.secrets.a = { source = "keys/a"; destination = "/var/keys/sub/a"; owner.user = "deploy"; owner.group = "deploy"; permissions = "0440"; action = [ "sudo" "touch" "/run/secret-action" ]; };`
 	net := w.fleetOf("", map[string]string{"web": body, "spare": body})
 
-	w.run("upload-secrets", net).exits(0).says("a (6 bytes)").saysNot("first")
+	w.run("upload-secrets", net).exits(0).says(fmt.Sprintf("a (%d bytes)", len(first)+1))
 	for _, h := range []*lab.Host{web, spare} {
-		if got := on(t, h, "cat /var/keys/sub/a; stat -c '%U:%G %a' /var/keys/sub/a; ls -A /var/keys/sub | wc -l; test -e /run/secret-action && echo acted"); got != "first\ndeploy:deploy 440\n1\nacted" {
+		if got := on(t, h, "cat /var/keys/sub/a; stat -c '%U:%G %a' /var/keys/sub/a; ls -A /var/keys/sub | wc -l; test -e /run/secret-action && echo acted"); got != first+"\ndeploy:deploy 440\n1\nacted" {
 			t.Errorf("%s has %q", h.Name, got)
 		}
 	}
@@ -325,9 +327,9 @@ func TestSecrets(t *testing.T) {
 	}
 	w.run("list-secrets", net).exits(0).says("Selected 2/2 hosts (name filter:-0, limits:-0):\n\t  0: spare (secrets: 1, health checks: 0, tags: )\n")
 
-	w.file("keys/a", "second\n")
+	w.file("keys/a", second+"\n")
 	w.run("deploy", net, "switch", "--upload-secrets").exits(0)
-	if got := on(t, web, "cat /var/keys/sub/a"); got != "second" {
+	if got := on(t, web, "cat /var/keys/sub/a"); got != second {
 		t.Errorf("after the change the secret is %q", got)
 	}
 	left, err := os.ReadDir(temporary)

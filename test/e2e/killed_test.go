@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"godwit/test/canary"
 )
 
 // TestKilled kills godwit itself in every stage of a deploy, and runs it again:
@@ -16,7 +18,7 @@ import (
 func TestKilled(t *testing.T) {
 	h := host(t, "calm")
 	w := newWorld(t, h)
-	w.file("k", "secret\n")
+	w.file("k", canary.Value("killed")+"\n")
 	// Its temporary folders, and the one for sockets, whose path is to be short.
 	runtime, err := os.MkdirTemp("/tmp", "kill")
 	if err != nil {

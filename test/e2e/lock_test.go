@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"godwit/test/canary"
 )
 
 // TestLock: a person keeps a host from being changed, and another one tries.
@@ -34,7 +36,7 @@ func TestLock(t *testing.T) {
 	bo("doctor", net, "--json").exits(0).shows(`"check": "lock"`, `"level": "warn"`)
 	bo("deploy", net, "switch").exits(0) // it runs that already: nothing to keep it from
 	w.fleetOf(service("locked-out"), map[string]string{"spare": amd64 + `deployment.secrets.a = { source = "key"; destination = "/var/keys/lock"; owner.user = "root"; owner.group = "root"; };`})
-	w.file("key", "sesame\n")
+	w.file("key", canary.Value("sesame")+"\n")
 	bo("plan", net).exits(3).outs("1 host blocked", "locked by ana", "OPS-412")
 	for _, args := range [][]string{{"deploy", net, "switch"}, {"deploy", net, "boot"}, {"deploy", net, "switch", "--upload-secrets"}, {"rollback", net, "spare"}, {"upload-secrets", net}, {"gc", net, "spare"}} {
 		bo(args...).exits(3).says("locked by ana on ", why, "godwit unlock spare", "--override-lock")

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"godwit/test/canary"
 	"godwit/test/images"
 	"godwit/test/lab"
 )
@@ -24,6 +25,7 @@ import (
 // shared is what all tests of a run use: the program and hosts that are started when first asked for.
 var shared struct {
 	dir    string // removed at the end
+	began  time.Time
 	godwit string
 	images sync.Map // files that builders were made from
 }
@@ -51,7 +53,7 @@ func run(m *testing.M) (int, error) {
 		return 1, err
 	}
 	defer os.RemoveAll(dir)
-	shared.dir = dir
+	shared.dir, shared.began = dir, time.Now()
 	shared.godwit = filepath.Join(dir, "godwit")
 	for _, name := range []string{"godwit", "godwit-secrets"} {
 		out := filepath.Join(dir, name)
@@ -76,7 +78,13 @@ func run(m *testing.M) (int, error) {
 		}
 		removeHosts(ctx)
 	}()
-	return m.Run(), nil
+	watcher := canary.Watch()
+	code := m.Run()
+	if err := nowhereInClear(watcher); err != nil {
+		fmt.Fprintf(os.Stderr, "e2e: a secret is in clear where it must not be:\n%v\n", err)
+		code = max(code, 1)
+	}
+	return code, nil
 }
 
 // stateEnv is where godwit keeps its memory.
@@ -100,6 +108,10 @@ type world struct {
 	env []string
 	// in runs godwit in another place than this machine: a deployer.
 	in *lab.Deployer
+	// stdin is what godwit reads, unless it is empty.
+	stdin string
+	// reveals says that godwit is to show a secret.
+	reveals bool
 }
 
 // newWorld makes a world whose hosts can be reached by their names.
@@ -196,6 +208,24 @@ func (w *world) runEnv(env []string, args ...string) result {
 	return p.wait()
 }
 
+// feed is run with standard input.
+func (w *world) feed(stdin string, args ...string) result {
+	w.t.Helper()
+	fed := *w
+	fed.stdin = stdin
+	return fed.run(args...)
+}
+
+// reveal is run that shows a secret, and has to.
+func (w *world) reveal(value string, args ...string) {
+	w.t.Helper()
+	open := *w
+	open.reveals = true
+	if r := open.run(args...).exits(0); strings.TrimSuffix(r.stdout, "\n") != value {
+		w.t.Errorf("godwit %s shows %q", strings.Join(args, " "), r.stdout)
+	}
+}
+
 // process is a running godwit.
 type process struct {
 	w              *world
@@ -218,6 +248,9 @@ func (w *world) start(ctx context.Context, env []string, args ...string) *proces
 		p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	}
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
+	if w.stdin != "" {
+		p.cmd.Stdin = strings.NewReader(w.stdin)
+	}
 	if err := p.cmd.Start(); err != nil {
 		w.t.Fatal(err)
 	}
@@ -242,6 +275,9 @@ func (p *process) wait() result {
 		r.code = exit.ExitCode()
 	default:
 		p.w.t.Fatalf("godwit %s: %v\n%s", strings.Join(p.args, " "), err, r.stderr)
+	}
+	if !p.w.reveals && canary.Has([]byte(r.stdout+r.stderr)) {
+		p.w.t.Errorf("godwit %s shows a secret:\n%s\n%s", strings.Join(p.args, " "), r.stdout, r.stderr)
 	}
 	if r.code >= 0 { // else it was killed, maybe in the middle of a line
 		r.keepsSchema()

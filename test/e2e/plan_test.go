@@ -12,12 +12,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/creack/pty"
-
+	"godwit/test/canary"
 	"godwit/test/lab"
 )
 
@@ -72,48 +70,14 @@ func (w *world) terminal(dialog [][2]string, args ...string) (screen string, cod
 	cmd := exec.CommandContext(ctx, shared.godwit, args...)
 	cmd.Dir = w.dir
 	cmd.Env = append(append(os.Environ(), w.env...), "CI=", "TERM=xterm", "USER=ana")
-	tty, err := pty.StartWithAttrs(cmd, &pty.Winsize{Rows: 40, Cols: 100}, &syscall.SysProcAttr{Setsid: true, Setctty: true})
+	screen, err := lab.Terminal(ctx, cmd, dialog)
 	if err != nil {
-		w.t.Fatal(err)
+		w.t.Fatalf("%v:\n%s", err, screen)
 	}
-	defer tty.Close()
-	var out lab.Buffer
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		b := make([]byte, 4096)
-		for {
-			n, err := tty.Read(b)
-			_, _ = out.Write(b[:n])
-			if err != nil {
-				return
-			}
-		}
-	}()
-	from := 0
-	for _, d := range dialog {
-		for {
-			if i := strings.Index(out.String()[from:], d[0]); i >= 0 {
-				from += i + len(d[0])
-				break
-			}
-			select {
-			case <-done:
-			case <-ctx.Done():
-			case <-time.After(20 * time.Millisecond):
-				continue
-			}
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
-			w.t.Fatalf("godwit %s never showed %q:\n%s", strings.Join(args, " "), d[0], out.String())
-		}
-		if _, err := tty.WriteString(d[1]); err != nil {
-			w.t.Fatal(err)
-		}
+	if canary.Has([]byte(screen)) {
+		w.t.Errorf("godwit %s shows a secret:\n%s", strings.Join(args, " "), screen)
 	}
-	_ = cmd.Wait()
-	<-done
-	return out.String(), cmd.ProcessState.ExitCode()
+	return screen, cmd.ProcessState.ExitCode()
 }
 
 // kernel chooses one of the small NixOS's kernels.
@@ -400,7 +364,7 @@ func TestPlanSecrets(t *testing.T) {
 		t.Errorf("without secrets: %+v", p.Hosts[0])
 	}
 
-	contents := map[string]string{"kept": "kept-7261", "text": "text-7262", "open": "open-7263"}
+	contents := map[string]string{"kept": canary.Value("kept"), "text": canary.Value("text"), "open": canary.Value("open")}
 	for name, content := range contents {
 		w.file("keys/"+name, content)
 	}
@@ -417,7 +381,8 @@ func TestPlanSecrets(t *testing.T) {
 	w.run("plan", net, "--upload-secrets").exits(0).outs("1 host unchanged").saysNot("secrets:")
 
 	// One is changed, one gets another mode, one is new.
-	contents["text"], contents["more"] = "text-7264", "more-7265"
+	was := contents["text"]
+	contents["text"], contents["more"] = canary.Value("text2"), canary.Value("more")
 	w.file("keys/text", contents["text"])
 	w.file("keys/more", contents["more"])
 	w.fleetOf("", map[string]string{"spare": body + secret("kept", "0400") + secret("text", "0400") + secret("open", "0440") + secret("more", "0400")})
@@ -448,18 +413,18 @@ func TestPlanSecrets(t *testing.T) {
 	}
 
 	// What was to stay as it is has changed since.
-	w.file("keys/kept", "kept-7266")
+	w.file("keys/kept", canary.Value("kept2"))
 	w.run("deploy", file).exits(4).says("its secret kept was to stay as it is", "no host was changed")
 	w.file("keys/kept", contents["kept"])
 	// On a terminal the question is about these secrets, too.
 	if screen, code := w.terminal([][2]string{{"secrets: new more", ""}, {"Deploy to spare? [y/N", "n\r"}}, "deploy", net, "switch", "--upload-secrets"); code != 4 {
 		t.Errorf("no: exit %d\n%s", code, screen)
 	}
-	if got := on(t, spare, "cat /var/plan-keys/text; ls /var/plan-keys"); got != "text-7262kept\nopen\ntext" {
+	if got := on(t, spare, "cat /var/plan-keys/text; ls /var/plan-keys"); got != was+"kept\nopen\ntext" {
 		t.Errorf("the answer was no, and the host has %q", got)
 	}
 	w.run("deploy", file).exits(0)
-	if got := on(t, spare, "cat /var/plan-keys/text /var/plan-keys/more; stat -c %a /var/plan-keys/open"); got != "text-7264more-7265440" {
+	if got := on(t, spare, "cat /var/plan-keys/text /var/plan-keys/more; stat -c %a /var/plan-keys/open"); got != contents["text"]+contents["more"]+"440" {
 		t.Errorf("the host has %q", got)
 	}
 	w.run("deploy", file).exits(0).says("already runs this system") // once more

@@ -15,6 +15,7 @@ import (
 
 	"godwit/internal/identity"
 	"godwit/internal/vault"
+	"godwit/test/canary"
 	"godwit/test/lab"
 )
 
@@ -72,12 +73,11 @@ func TestRestingSecrets(t *testing.T) {
 	h := host(t, "spare")
 	w := newWorld(t, h)
 	r := newResting(w, h)
-	const canary = "kanarienvogel-"
 	on(t, h, "rm -rf /var/lib/godwit/secrets /etc/systemd/system.attached")
 	token := vault.Secret{Name: "token", For: []string{h.Name}, User: "app", Group: "app", Mode: "0440", Restart: []string{"reader.service"}}
 	conf := vault.Secret{Name: "conf", For: []string{h.Name}, Path: "/etc/app/conf", Restart: []string{"other.service"}}
-	r.set(token, canary+"1")
-	r.set(conf, canary+"conf")
+	r.set(token, canary.Mark+"1")
+	r.set(conf, canary.Mark+"conf")
 
 	// The reader is the user's whom this deployment makes; what it does not find at once, it does not look for again.
 	system := func(word string) string {
@@ -103,11 +103,11 @@ func TestRestingSecrets(t *testing.T) {
 	sum := func() string { return on(t, h, "cat /run/reader/saw") }
 
 	deploy("one").exits(0).says("the host can open its 2 secrets")
-	has("first", canary+"1")
-	if got := on(t, h, "cat /etc/app/conf; stat -Lc ' %U %a' /etc/app/conf; readlink /etc/app/conf; stat -f -c %T /run/godwit/secrets/"); got != canary+"conf root 400\n/run/godwit/secrets/conf\nramfs" {
+	has("first", canary.Mark+"1")
+	if got := on(t, h, "cat /etc/app/conf; stat -Lc ' %U %a' /etc/app/conf; readlink /etc/app/conf; stat -f -c %T /run/godwit/secrets/"); got != canary.Mark+"conf root 400\n/run/godwit/secrets/conf\nramfs" {
 		t.Errorf("conf: %q", got)
 	}
-	if got := on(t, h, "systemctl show -p NRestarts --value reader; cat /run/reader/saw"); got != fmt.Sprintf("0\n%d", len(canary)+1) {
+	if got := on(t, h, "systemctl show -p NRestarts --value reader; cat /run/reader/saw"); got != fmt.Sprintf("0\n%d", len(canary.Mark)+1) {
 		t.Errorf("the reader: %q", got)
 	}
 	isSettled(t, h)
@@ -116,9 +116,9 @@ func TestRestingSecrets(t *testing.T) {
 	// A secret changes: who uses it is restarted, and nobody else.
 	on(t, h, "systemctl show -p InvocationID other >/run/was")
 	before := sum()
-	r.set(token, canary+"22")
+	r.set(token, canary.Mark+"22")
 	deploy("one").exits(0)
-	has("changed", canary+"22")
+	has("changed", canary.Mark+"22")
 	if now := on(t, h, "systemctl show -p InvocationID other | cmp - /run/was && echo same"); now != "same" {
 		t.Error("a service whose secret is the same was restarted")
 	}
@@ -129,22 +129,22 @@ func TestRestingSecrets(t *testing.T) {
 
 	// What fails is taken back, with the secret that was before.
 	before = sum()
-	r.set(token, canary+"333")
+	r.set(token, canary.Mark+"333")
 	deploy("bad").exits(3).says("bad.service failed")
-	has("rolled back", canary+"22")
+	has("rolled back", canary.Mark+"22")
 	if sum() != before {
 		t.Error("the service has the secret of the deployment that failed")
 	}
 	isSettled(t, h)
 
 	// An earlier generation comes with its secrets, and the next one with its own.
-	r.set(token, canary+"55555")
+	r.set(token, canary.Mark+"55555")
 	deploy("other").exits(0)
-	has("another system", canary+"55555")
+	has("another system", canary.Mark+"55555")
 	w.run("rollback", "network.nix", "--on", h.Name).exits(0)
-	has("an earlier generation", canary+"22")
+	has("an earlier generation", canary.Mark+"22")
 	isSettled(t, h)
-	r.set(token, canary+"22")
+	r.set(token, canary.Mark+"22")
 
 	// Without anybody: the power fails.
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
@@ -152,7 +152,7 @@ func TestRestingSecrets(t *testing.T) {
 	if err := errors.Join(h.PowerCut(ctx), h.Boot(ctx)); err != nil {
 		t.Fatal(err)
 	}
-	has("after the power cut", canary+"22")
+	has("after the power cut", canary.Mark+"22")
 	if got := on(t, h, "systemctl is-active reader other; systemctl show -p NRestarts --value reader"); got != "active\nactive\n0" {
 		t.Errorf("after the power cut: %q", got)
 	}
@@ -166,16 +166,16 @@ func TestRestingSecrets(t *testing.T) {
 	}
 	right, _ := os.ReadFile(filepath.Join(r.dir, "machines", h.Name, "ssh_host_ed25519.pub"))
 	w.file("secrets/machines/"+h.Name+"/ssh_host_ed25519.pub", other.SSHHost+"\n")
-	r.set(token, canary+"4444")
-	r.set(conf, canary+"conf")
+	r.set(token, canary.Mark+"4444")
+	r.set(conf, canary.Mark+"conf")
 	deploy("two").exits(3).says("the host cannot open its secrets", "secret 'token' does not open with the key of this machine")
 	if now := on(t, h, state); now != was {
 		t.Error("something changed on a host that cannot open a secret")
 	}
-	has("refused", canary+"22")
+	has("refused", canary.Mark+"22")
 	w.file("secrets/machines/"+h.Name+"/ssh_host_ed25519.pub", string(right))
-	r.set(token, canary+"22")
-	r.set(conf, canary+"conf")
+	r.set(token, canary.Mark+"22")
+	r.set(conf, canary.Mark+"conf")
 
 	// A file that nobody wrote with godwit: the index does not match.
 	at := filepath.Join(r.dir, "store", "token.age")
@@ -195,32 +195,17 @@ func TestRestingSecrets(t *testing.T) {
 	if err := errors.Join(h.PowerCut(ctx), h.Boot(ctx)); err != nil {
 		t.Fatal(err)
 	}
-	has("with the module, after a power cut", canary+"22")
+	has("with the module, after a power cut", canary.Mark+"22")
 	if got := on(t, h, "systemctl show -p FragmentPath --value godwit-secrets godwit-secrets-users; systemctl is-active reader"); got != "/etc/systemd/system/godwit-secrets.service\n\n/etc/systemd/system/godwit-secrets-users.service\nactive" {
 		t.Errorf("with the module: %q", got)
 	}
 	isSettled(t, h)
 
-	// Nowhere in clear, but in memory.
-	for _, place := range []string{"/nix", "/var", "/etc", "/tmp", "/root", "/home", "/boot", "/run --exclude-dir=secrets.d"} {
-		if got := on(t, h, "grep -rlsIF --devices=skip "+canary+" "+place+" | head -n 5; true"); got != "" {
-			t.Errorf("the host has a secret in clear: %s", got)
-		}
-	}
-	// What looks for it has it in no line of its own but the shell's, which names journalctl.
-	if got := on(t, h, "journalctl --no-pager -q 2>/dev/null | grep -cF "+canary+"; all=$(cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -vF journalctl); case $all in *"+canary+"*) echo 1 ;; *) echo 0 ;; esac"); got != "0\n0" {
-		t.Errorf("journal, environments and command lines: %q", got)
-	}
-	for _, dir := range []string{shared.dir, w.dir} { // its memory, its history, the repository
-		_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-			if err != nil || !d.Type().IsRegular() {
-				return nil
-			}
-			if text, err := os.ReadFile(path); err == nil && strings.Contains(string(text), canary) {
-				t.Errorf("this machine has a secret in clear: %s", path)
-			}
-			return nil
-		})
+	// Nowhere in clear, but in memory; nor here: in godwit's memory, its history, the repository.
+	nothingInClear(t, h)
+	found, err := canary.Files(time.Time{}, []string{shared.dir, w.dir}, nil)
+	if err != nil || len(found) > 0 {
+		t.Errorf("this machine has a secret in clear: %q %v", found, err)
 	}
 }
 
@@ -233,7 +218,7 @@ func TestRestingSecretsReboot(t *testing.T) {
 	on(t, h, "rm -rf /var/lib/godwit/secrets /etc/systemd/system.attached")
 	set := func(text string) {
 		t.Helper()
-		r.set(vault.Secret{Name: "token", For: []string{h.Name}, Restart: []string{"e2e.service"}}, text)
+		r.set(vault.Secret{Name: "token", For: []string{h.Name}, Restart: []string{"e2e.service"}}, canary.Value(text))
 	}
 	deploy := func(body string, args ...string) result {
 		t.Helper()
@@ -242,8 +227,8 @@ func TestRestingSecretsReboot(t *testing.T) {
 	}
 	has := func(when, text, system string) {
 		t.Helper()
-		if got := on(t, h, "cat /run/godwit/secrets/token; ls /var/lib/godwit/secrets/once /var/lib/godwit/beside 2>/dev/null; true"); got != text {
-			t.Errorf("%s: the token is %q, want %q", when, got, text)
+		if got := on(t, h, "cat /run/godwit/secrets/token; ls /var/lib/godwit/secrets/once /var/lib/godwit/beside 2>/dev/null; true"); got != canary.Value(text) {
+			t.Errorf("%s: the token is %q, want %q", when, got, canary.Value(text))
 		}
 		wrote(t, h, system)
 		noTrace(t, h)
@@ -281,7 +266,7 @@ func TestRestingSecretsReboot(t *testing.T) {
 	// In the boot that is to be judged the new secret is there; nobody confirms it.
 	p := w.start(t.Context(), nil, "deploy", w.fleetOf(service("cut")+sick, map[string]string{h.Name: amd64}), "switch", "--reboot", "--timeout", "600")
 	p.until("never: Failed", 2*time.Minute)
-	if got := on(t, h, "cat /run/godwit/secrets/token /run/e2e"); got != "two"+"cut" {
+	if got := on(t, h, "cat /run/godwit/secrets/token /run/e2e"); got != canary.Value("two")+"cut" {
 		t.Errorf("in the boot of the new system: %q", got)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
@@ -328,7 +313,7 @@ func TestDeclaredSecrets(t *testing.T) {
 	w := newWorld(t, h)
 	r := newResting(w, h)
 	on(t, h, "rm -rf /var/lib/godwit/secrets /etc/systemd/system.attached /boot/loader/initrd-secrets; mkdir -p /run/keys /var/pushed && echo before >/var/pushed/key")
-	r.set(vault.Secret{Name: "token", For: []string{h.Name}}, "token-1")
+	r.set(vault.Secret{Name: "token", For: []string{h.Name}}, canary.Value("token-1"))
 	to, err := identity.ParseRecipient(h.HostKey, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -340,14 +325,14 @@ func TestDeclaredSecrets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, _ = a.Write([]byte(text))
+		_, _ = a.Write([]byte(canary.Value(text)))
 		if err := a.Close(); err != nil {
 			t.Fatal(err)
 		}
 		w.file("wifi.age", out.String())
 	}
 	sealed("wifi-1")
-	w.file("pushed", "pushed-1")
+	w.file("pushed", canary.Value("pushed-1"))
 	reader := func(name, file string) string {
 		return `systemd.services.` + name + ` = { wantedBy = [ "multi-user.target" ]; script = "cat ` + file + ` >/run/` + name + `-saw || exit 1; while :; do sleep 60; done"; };`
 	}
@@ -365,6 +350,7 @@ func TestDeclaredSecrets(t *testing.T) {
 	}
 	has := func(when, want string) {
 		t.Helper()
+		want = canary.Mark + strings.ReplaceAll(want, " ", " "+canary.Mark)
 		if got := on(t, h, "for f in /run/godwit/secrets/token /etc/wifi/key /var/pushed/key /run/own-saw /run/wifi-saw /run/push-saw; do cat $f; echo -n ' '; done; stat -Lc '%U:%G %a' /run/godwit/secrets/token"); got != want+" "+want+" decl:decl 440" {
 			t.Errorf("%s: %q, want %q", when, got, want)
 		}
@@ -386,12 +372,12 @@ func TestDeclaredSecrets(t *testing.T) {
 	} {
 		switch c.change {
 		case "pushed":
-			w.file("pushed", "pushed-2")
+			w.file("pushed", canary.Value("pushed-2"))
 			w.run("plan", "network.nix").exits(0).outs("pushed")
 		case "wifi":
 			sealed("wifi-2")
 		case "token":
-			r.set(vault.Secret{Name: "token", For: []string{h.Name}}, "token-2")
+			r.set(vault.Secret{Name: "token", For: []string{h.Name}}, canary.Value("token-2"))
 		}
 		was := on(t, h, "systemctl show -p InvocationID --value own wifi push | grep .")
 		word := map[bool]string{true: "two", false: "one"}[c.change == "token"]

@@ -3,6 +3,7 @@ package e2e
 import (
 	"testing"
 
+	"godwit/test/canary"
 	"godwit/test/lab"
 )
 
@@ -12,7 +13,7 @@ func TestNoTmp(t *testing.T) {
 	turn(t)
 	h := lab.New(t, lab.Spec{Name: "notmp", Suite: "trixie"})
 	w := newWorld(t, h)
-	w.file("k", "secret\n")
+	w.file("k", canary.Value("tmp")+"\n")
 	version := func(n, more string) string {
 		return w.fleetOf(`environment.etc.version.text = "`+n+`"; deployment.secrets.k = { source = "k"; destination = "/var/keys/k"; };`+more, map[string]string{h.Name: amd64})
 	}
@@ -25,7 +26,7 @@ func TestNoTmp(t *testing.T) {
 	w.run("deploy", version("1", ""), "switch", "--upload-secrets").exits(0)
 	// After a power cut during a copy, and with a system that fails its check.
 	on(t, h, "echo another-boot 0 >/nix/var/nix/godwit-copying")
-	w.file("k", "another\n")
+	w.file("k", canary.Value("another")+"\n")
 	w.run("deploy", version("2", ""), "switch", "--upload-secrets").exits(0)
 	w.run("deploy", version("3", `deployment.healthChecks.cmd = [ { description = "no"; cmd = [ "false" ]; timeout = 1; } ];`), "switch", "--timeout", "3").exits(3).says("rolled back")
 	net := version("2", "")
