@@ -18,7 +18,11 @@ func (v *Vault) OpenMachineFile(name, file string, o *identity.Operator) ([]byte
 	full := filepath.Join(v.Repo.Dir, at)
 	data, err := regular.Read(full, limit)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.New("the machine '%s' has no %s in this repository: it was adopted, and keeps its private key to itself", name, file).Because(err)
+		f := fault.New("the machine '%s' has no %s in this repository: it was adopted, and keeps its private key to itself", name, file).Because(err)
+		if file == "age.key.age" {
+			f.Hint("godwit keys rotate %s gives it an age key", name)
+		}
+		return nil, f
 	}
 	if err != nil {
 		return nil, fault.New("cannot read %s: %s", full, fault.Reason(err)).Because(err)

@@ -190,7 +190,7 @@ func TestAdopt(t *testing.T) {
 	deploy("adopt")
 	w.run("keys", "adopt", net, h.Name, "--yes").exits(0).says("nothing to do")
 	// It has no age key that could be brought there, until it is given one.
-	w.run("keys", "install", net, h.Name).exits(1).says("age key")
+	w.run("keys", "install", net, h.Name).exits(1).says("it was adopted, and keeps its private key to itself", "hint: godwit keys rotate "+h.Name)
 	w.run("keys", "rotate", h.Name, "--yes").exits(0)
 	w.run("keys", "install", net, h.Name).exits(0)
 	if got := on(t, h, "stat -c '%U %a' /var/lib/godwit/identity/age.key; head -c 15 /var/lib/godwit/identity/age.key"); got != "root 600\nAGE-SECRET-KEY-" {
