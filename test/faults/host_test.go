@@ -123,6 +123,7 @@ systemctl stop 'godwit-*.timer' 'godwit-*.service' 2>/dev/null
 mountpoint -q /nix/var/nix/gcroots/auto && umount /nix/var/nix/gcroots/auto
 mount -o remount,size=50% /run 2>/dev/null
 systemctl stop 'fault-*' 2>/dev/null; rm -f /run/nixos/*-list
+umount /run/godwit/secrets.d 2>/dev/null; rm -rf /etc/systemd/system.attached
 rm -rf /run/godwit /var/lib/fault/* /var/lib/godwit /nix/var/nix/gcroots/auto/godwit-* /run/fault-* /run/filler /var/log/stc-runs /etc/systemd/system.control/*godwit* /etc/systemd/system.control/*/godwit*
 nix-env -p /nix/var/nix/profiles/system --set ` + h.systems[old] + ` && nix-env -p /nix/var/nix/profiles/system --delete-generations old 2>/dev/null
 ln -sfn ` + h.systems[old] + ` /run/current-system; ` + h.systems[old] + `/bin/switch-to-configuration switch >/dev/null 2>&1
@@ -193,7 +194,7 @@ for f in /nix/var/nix/gcroots/auto/godwit-*; do [ ! -L "$f" ] || { [ ! -e "$f" ]
 [ ! -e /var/lib/godwit/pending ] || echo "note of an unfinished commit"
 find /etc/systemd/system.control /var/lib/godwit/recover 2>/dev/null | grep godwit
 find /run/godwit -name reserve -o -name 'spare-*' 2>/dev/null; ls -A /nix/var/nix/profiles | grep godwit; ls -A /nix/var/nix/gcroots/auto | grep '^\.'
-for d in /run/godwit/*/; do [ ! -d "$d" ] || [ -e "$d/final" ] || echo "unfinished $d"; done; true`)
+for d in /run/godwit/*/; do case $d in */secrets/ | */secrets.d/) continue ;; esac; [ ! -d "$d" ] || [ -e "$d/final" ] || echo "unfinished $d"; done; true`)
 		var left []string
 		for line := range strings.Lines(r.Stdout) {
 			left = append(left, strings.TrimSpace(line))

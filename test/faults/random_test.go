@@ -18,6 +18,7 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/host"
+	"godwit/internal/secrets/bundle"
 	"godwit/test/lab"
 )
 
@@ -99,9 +100,14 @@ func TestRandom(t *testing.T) {
 							asleep: time.Second + time.Duration(rnd.Int64N(int64(20*time.Second))),
 							three:  rnd.IntN(3) == 0,
 						}
+						// Every other round, whatever the numbers were: the rest is as in older runs.
+						c.secrets = i%2 == 1
 						profiles := ""
 						if c.three {
 							profiles = " of three profiles"
+						}
+						if c.secrets {
+							profiles += " with secrets"
 						}
 						t.Run(fmt.Sprintf("%d %s%s on %s, %s after %dms", i, c.system, profiles, c.old, c.fault, c.at.Milliseconds()), func(t *testing.T) { h.round(t, c) })
 					}
@@ -118,6 +124,7 @@ type round struct {
 	slow               bool          // the boot loader takes a second
 	asleep             time.Duration // how long whoever sleeps does so
 	three              bool          // a custom profile before the system, and one after it
+	secrets            bool          // a release of secrets before all that
 }
 
 func pick(r *rand.Rand, of ...string) string { return of[r.IntN(len(of))] }
@@ -141,6 +148,16 @@ func (h *machine) round(t *testing.T, c round) {
 	req.ActivateTimeout, req.ConfirmTimeout = 8*time.Second, 5*time.Second
 	if c.three {
 		h.three(&req, "new")
+	}
+	var k *keeper
+	began := time.Now()
+	if c.secrets {
+		k = newKeeper(h)
+		k.deployed(k.release(bundle.Entry{}, "old"), c.old)
+		if len(req.Profiles) == 0 {
+			req.Profiles = []activate.Change{{Name: "system", Kind: "nixos", New: req.NewSystem}}
+		}
+		req.Profiles = append([]activate.Change{{Name: "secrets", Kind: "secrets", New: k.release(bundle.Entry{}, "new")}}, req.Profiles...)
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -201,9 +218,9 @@ func (h *machine) round(t *testing.T, c round) {
 		}
 		h.must("rm -f /var/lib/fault/*; mount -o remount,size=50% /run")
 		again := h.request("fail2")
-		if c.three {
+		if len(req.Profiles) > 0 {
 			again.Profiles = slices.Clone(req.Profiles)
-			again.Profiles[1].New = again.NewSystem
+			again.Profiles[slices.IndexFunc(again.Profiles, func(p activate.Change) bool { return p.Kind == "nixos" })].New = again.NewSystem
 		}
 		if _, err := activate.Run(ctx, h.r, again, event.Discard); err == nil {
 			t.Error("fail2 was deployed")
@@ -216,6 +233,12 @@ func (h *machine) round(t *testing.T, c round) {
 	}
 	if are := map[string]string{old: "old", new: "new"}[s.current]; c.three && h.customAre() != are {
 		t.Errorf("the system is the %s one, the other profiles are %s", are, h.customAre())
+	}
+	if are := map[string]string{old: "old", new: "new"}[s.current]; c.secrets && k.word() != are {
+		t.Errorf("the system is the %s one, the secret the %q one", are, k.word())
+	}
+	if c.secrets {
+		k.nothingInClear(began)
 	}
 	if len(left) > 0 {
 		t.Errorf("left over: %q", left)
