@@ -31,7 +31,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -76,33 +75,14 @@ func run(n, runs, services, options int, ssh, than string) error {
 	}
 
 	fmt.Fprintf(os.Stderr, "starting %d hosts\n", n)
-	list := make([]*lab.Host, n)
-	errs := make([]error, n)
-	var wg sync.WaitGroup
-	gate := make(chan struct{}, 3)
 	for i := range n {
 		b.names = append(b.names, fmt.Sprintf("node%02d", i))
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			gate <- struct{}{}
-			defer func() { <-gate }()
-			list[i], errs[i] = lab.Start(ctx, lab.Spec{Name: b.names[i], Suite: "trixie", Arch: "amd64", Dir: filepath.Join(dir, "lab")})
-		}()
 	}
-	wg.Wait()
-	defer func() {
-		for _, h := range list {
-			if h != nil {
-				_ = h.Remove(ctx)
-			}
-		}
-	}()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
+	list, remove, err := lab.StartFleet(ctx, filepath.Join(dir, "lab"), b.names)
+	if err != nil {
+		return err
 	}
+	defer remove()
 	config := filepath.Join(dir, "ssh_config")
 	if err := lab.WriteSSHConfig(config, list...); err != nil {
 		return err
