@@ -3,7 +3,6 @@ package cli
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -52,8 +51,7 @@ func (v *view) password(ctx context.Context, p *passwords) (string, error) {
 	}
 	var pw string
 	v.Suspend(func() {
-		fmt.Fprint(tty, "Please enter remote sudo password: ")
-		pw, err = ui.ReadSecret(ctx, tty)
+		pw, err = ui.ReadSecret(ctx, tty, "Please enter remote sudo password: ")
 	})
 	redact.Know([]byte(pw))
 	return pw, err

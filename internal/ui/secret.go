@@ -5,18 +5,28 @@ import (
 	"fmt"
 	"os"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"godwit/internal/crash"
 )
 
-// ReadSecret reads a line from a terminal without showing it, and closes the
-// terminal. When ctx ends first it does not wait for the line, and the terminal
-// shows again what is typed.
-func ReadSecret(ctx context.Context, tty *os.File) (string, error) {
+// ReadSecret writes a prompt to a terminal, reads a line without showing it, and closes the
+// terminal. When ctx ends first it does not wait for the line, and the terminal shows again
+// what is typed.
+func ReadSecret(ctx context.Context, tty *os.File, prompt string) (string, error) {
 	fd := int(tty.Fd())
 	before, err := term.GetState(fd)
 	if err != nil {
+		tty.Close()
+		return "", err
+	}
+	// Before the prompt: somebody who types at once, or pastes, is not to see it.
+	if err = hide(fd); err == nil {
+		_, err = tty.WriteString(prompt)
+	}
+	if err != nil {
+		_ = term.Restore(fd, before)
 		tty.Close()
 		return "", err
 	}
@@ -29,7 +39,8 @@ func ReadSecret(ctx context.Context, tty *os.File) (string, error) {
 	go func() {
 		defer crash.Catch()
 		defer tty.Close()
-		text, err := term.ReadPassword(fd)
+		text, err := term.ReadPassword(fd) // leaves the terminal as it found it: hiding
+		_ = term.Restore(fd, before)
 		fmt.Fprintln(tty)
 		read <- line{text, err}
 	}()
@@ -43,4 +54,14 @@ func ReadSecret(ctx context.Context, tty *os.File) (string, error) {
 		fmt.Fprintln(tty)
 		return "", ctx.Err()
 	}
+}
+
+// hide lets a terminal not show what is typed.
+func hide(fd int) error {
+	t, err := unix.IoctlGetTermios(fd, getTermios)
+	if err != nil {
+		return err
+	}
+	t.Lflag &^= unix.ECHO
+	return unix.IoctlSetTermios(fd, setTermios, t)
 }

@@ -16,6 +16,7 @@ import (
 	"godwit/internal/fault"
 	"godwit/internal/identity"
 	"godwit/internal/paths"
+	"godwit/internal/redact"
 	"godwit/internal/ui"
 	"godwit/internal/ui/text"
 	"godwit/internal/vault"
@@ -163,13 +164,8 @@ func (p person) Secret(prompt string) (answer string, err error) {
 	if err != nil {
 		return "", fault.New("there is no terminal to ask for it on (%s)", prompt)
 	}
-	p.v.Suspend(func() {
-		if _, err = tty.WriteString(text.Clean(prompt) + ": "); err != nil {
-			tty.Close()
-			return
-		}
-		answer, err = ui.ReadSecret(p.ctx, tty)
-	})
+	p.v.Suspend(func() { answer, err = ui.ReadSecret(p.ctx, tty, text.Clean(prompt)+": ") })
+	redact.Know([]byte(answer))
 	return answer, err
 }
 
