@@ -153,7 +153,7 @@ func TestPackages(t *testing.T) {
 	env := append(stamp(), "ARCH=amd64", "SOURCE_DATE_EPOCH=1764367800")
 	out := t.TempDir()
 	nfpm := filepath.Join(out, "nfpm")
-	run(t, ctx, "../..", nil, "go", "build", "-modfile=packaging/nfpm.mod", "-o", nfpm, "github.com/goreleaser/nfpm/v2/cmd/nfpm")
+	run(t, ctx, "../..", nil, "go", "build", "-modfile=packaging/release.mod", "-o", nfpm, "github.com/goreleaser/nfpm/v2/cmd/nfpm")
 	for _, kind := range []string{"deb", "rpm", "apk"} {
 		for _, n := range []string{"1", "2"} {
 			run(t, ctx, tree, env, nfpm, "package", "-f", "packaging/nfpm.yaml", "-p", kind, "-t", filepath.Join(out, n+"."+kind))
