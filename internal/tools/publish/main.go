@@ -76,6 +76,7 @@ homebrew_casks:
     homepage: `+url+`
     description: deploys NixOS fleets from any laptop
     license: Apache-2.0
+    url: { template: "`+downloads(host, url)+`" }
     repository: { owner: `+owner+`, name: homebrew-tap }
     manpages: [man/godwit.1.gz]
     completions: { bash: completions/godwit.bash, zsh: completions/godwit.zsh, fish: completions/godwit.fish }
@@ -107,6 +108,14 @@ func flakeref(host, owner, name, url string) string {
 		return "gitlab:" + owner + "/" + name
 	}
 	return "git+" + url
+}
+
+// downloads is where a forge has the files of a release, for goreleaser.
+func downloads(host, url string) string {
+	if strings.Contains(host, "gitlab") {
+		return url + "/-/releases/{{ .Tag }}/downloads/{{ .ArtifactName }}"
+	}
+	return url + "/releases/download/{{ .Tag }}/{{ .ArtifactName }}"
 }
 
 // rename gives the module another path, wherever an import or a build names it.
