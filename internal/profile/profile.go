@@ -30,7 +30,7 @@ const (
 //
 // And, where a kind has a use for them:
 //
-//	armed    before anything is changed
+//	armed    before anything is changed; with MODE once, before a reboot that tries the system
 //	tried    when all profiles were tried: what had to wait for the others. As try
 //	ended    RESULT: after everything
 //	cut      did a deployment of it end between keep's link and its end?

@@ -215,7 +215,7 @@ func TestRestingSecretsReboot(t *testing.T) {
 	h := host(t, "late")
 	w := newWorld(t, h)
 	r := newResting(w, h)
-	on(t, h, "rm -rf /var/lib/godwit/secrets /etc/systemd/system.attached")
+	forgets(t, h)
 	set := func(text string) {
 		t.Helper()
 		r.set(vault.Secret{Name: "token", For: []string{h.Name}, Restart: []string{"e2e.service"}}, canary.Value(text))
@@ -312,7 +312,8 @@ func TestDeclaredSecrets(t *testing.T) {
 	h := host(t, "late")
 	w := newWorld(t, h)
 	r := newResting(w, h)
-	on(t, h, "rm -rf /var/lib/godwit/secrets /etc/systemd/system.attached /boot/loader/initrd-secrets; mkdir -p /run/keys /var/pushed && echo before >/var/pushed/key")
+	forgets(t, h)
+	on(t, h, "mkdir -p /var/pushed && echo before >/var/pushed/key")
 	r.set(vault.Secret{Name: "token", For: []string{h.Name}}, canary.Value("token-1"))
 	to, err := identity.ParseRecipient(h.HostKey, nil)
 	if err != nil {
@@ -402,4 +403,12 @@ func TestDeclaredSecrets(t *testing.T) {
 	has("after a power cut", "token-2 wifi-2 pushed-2")
 	w.run("rollback", "network.nix", "--on", h.Name).exits(0)
 	has("rolled back", "token-1 wifi-2 pushed-2")
+}
+
+// forgets takes all secrets that rest on a host away, now and at the end of the test.
+func forgets(t *testing.T, h *lab.Host) {
+	t.Helper()
+	const all = "[ ! -x /var/lib/godwit/secrets/godwit-secrets ] || /var/lib/godwit/secrets/godwit-secrets leave; rm -rf /var/lib/godwit/secrets /etc/systemd/system.attached /boot/loader/initrd-secrets /var/pushed /etc/wifi"
+	on(t, h, all)
+	t.Cleanup(func() { on(t, h, all) })
 }

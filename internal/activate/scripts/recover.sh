@@ -42,9 +42,10 @@ at_boot() {
 	return 0
 }
 
-# pend_end: the note, and the unit.
+# pend_end: the note, what a reboot left that nobody ended (beside.sh), and the unit.
 pend_end() {
 	rm -f "$STATE/pending"
+	rm -rf "$STATE/beside"
 	pend_boot_end
 }
 pend_boot_end() {
