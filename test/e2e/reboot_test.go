@@ -169,9 +169,15 @@ func TestRebootedOnce(t *testing.T) {
 		w.run("status", net).exits(0)
 	})
 	t.Run("well", func(t *testing.T) {
-		set(service("well") + `deployment.healthChecks.unit = [ { unit = "e2e"; } ];`)
-		w.run("deploy", net, "switch", "--reboot").exits(0).says("rebooted into the new system, confirmed, 1/1 checks")
+		// A pushed secret in memory is gone with the boot, and the user that it is for comes with it.
+		w.file("pushed", "pushed")
+		set(service("well") + `deployment.healthChecks.unit = [ { unit = "e2e"; } ]; users.users.well = { isSystemUser = true; group = "well"; }; users.groups.well = { };
+			deployment.secrets.pushed = { source = "pushed"; destination = "/run/e2e-pushed/key"; owner.user = "well"; };`)
+		w.run("deploy", net, "switch", "--reboot", "--upload-secrets").exits(0).says("rebooted into the new system, confirmed, 1/1 checks")
 		wrote(t, h, "well")
+		if got := on(t, h, "cat /run/e2e-pushed/key; stat -c ' %U' /run/e2e-pushed/key"); got != "pushed well" {
+			t.Errorf("the pushed secret is %q", got)
+		}
 		noTrace(t, h)
 		if record := on(t, h, "tail -n 1 /var/lib/godwit/history.jsonl"); !strings.Contains(record, `"result":"done 0"`) {
 			t.Errorf("the record says %s", record)
