@@ -126,7 +126,6 @@ rec {
     if ! system || ! selected || ! buildable then data // { inherit selected; }
     else data // {
       inherit selected platform;
-      restSecrets = node.config.godwit.restSecrets or false;
       profiles = if asked then [ profile ] else [ ];
       targets = if targets == null then { } else mapAttrs (name: f: output (target name f node)) targets;
     };

@@ -178,6 +178,7 @@ let
             group = s.owner.group;
           })
           (d.secrets or { });
+        restSecrets = if d ? secrets then value.config.godwit.restSecrets or false else false;
         healthChecks = if d ? healthChecks then c.checks d.healthChecks else null;
         preDeployChecks = if d ? preDeployChecks then c.checks d.preDeployChecks else null;
         release = if kind == "nixos" && value != null then value.config.system.nixos.release or "" else "";
@@ -303,7 +304,7 @@ let
       else {
         inherit (m) platform;
         profiles = map (p: removeAttrs p [ "value" ] // c.output (made.${p.kind} p.value)
-          // (if p.kind == "nixos" && ! isDrv p.value then { sealed = c.sealed p.value.config; } else { })) (filter isAsked m.profiles);
+          // (if p.kind == "nixos" && ! isDrv p.value then { sealed = c.sealed p.value.config; declared = c.declared p.value.config; } else { })) (filter isAsked m.profiles);
         targets = if targets == null then { } else mapAttrs (name: f: c.output (c.target name f m.node)) targets;
       });
 in

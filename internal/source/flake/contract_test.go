@@ -1,6 +1,7 @@
 package flake
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -41,6 +42,22 @@ func TestContract(t *testing.T) {
 			Hosts: []sourcetest.Host{
 				{Name: "db.example.org", Is: []string{"at db.example.org", "platform aarch64-linux from hostPlatform", "profile system"}},
 				{Name: "web", Is: []string{"at web", "platform x86_64-linux from hostPlatform", "release 26.05"}, Not: []string{"build only"}},
+			},
+		},
+		{
+			Name: "secrets that rest on the host, by godwit's own module",
+			Files: with(with(repo(`nixosConfigurations.web = nixos [ ./module.nix { godwit.secrets.wifi.file = ./flake.nix; godwit.restSecrets = true;
+				deployment.secrets.key = { source = "keys/web"; destination = "/run/key"; }; } ];`), "module.nix", moduleOfSecrets(t)), "keys/web", "x"),
+			Git:   true,
+			Hosts: []sourcetest.Host{{Name: "web"}},
+			Check: func(t *testing.T, res *source.Result) {
+				h := res.Fleet.Hosts[0]
+				if got := h.Main().Declared; len(got) != 1 || got[0].Name != "wifi" || got[0].Path != "/run/godwit/secrets/wifi" || !strings.HasSuffix(got[0].File, "/flake.nix") {
+					t.Errorf("%+v", got)
+				}
+				if len(h.Secrets) != 1 || !h.Secrets[0].Rest {
+					t.Errorf("%+v", h.Secrets)
+				}
 			},
 		},
 		{
@@ -172,4 +189,14 @@ func TestSameDerivation(t *testing.T) {
 	if hosts[0].Profiles[0].Drv != hosts[1].Profiles[0].Drv {
 		t.Errorf("%s, %s", hosts[0].Profiles[0].Drv, hosts[1].Profiles[0].Drv)
 	}
+}
+
+// moduleOfSecrets is the text of godwit's module for hosts.
+func moduleOfSecrets(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../../secrets/onhost/module.nix")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }

@@ -59,6 +59,8 @@ func TestContract(t *testing.T) {
 			  godwit.secrets.wifi = { file = ./wifi.age; owner = "ana"; mode = "0440"; path = "/etc/wifi"; restartUnits = [ "net.service" ]; };
 			  godwit.secrets.pass.neededForUsers = true;
 			  godwit.secrets.db.credentialOf = [ "app" ];
+			  godwit.restSecrets = true;
+			  deployment.secrets.key = { source = "./key"; destination = "/run/key"; };
 			}`},
 			Hosts: []sourcetest.Host{{Name: "plain"}, {Name: "web"}},
 			Check: func(t *testing.T, res *source.Result) {
@@ -76,6 +78,9 @@ func TestContract(t *testing.T) {
 				}
 				if !reflect.DeepEqual(got, want) {
 					t.Errorf("got  %+v\nwant %+v", got, want)
+				}
+				if s := res.Fleet.Hosts[1].Secrets; len(s) != 1 || !s[0].Rest {
+					t.Errorf("%+v", s)
 				}
 			},
 		},
