@@ -115,6 +115,8 @@ var facts = []fact{
 		want: `{"action":[],"destination":"/x/n","from":{"command":["c","d"]},"group":"g","lateOwner":false,"mkDirs":true,"permissions":"0640","uploadAt":"post-activation","user":"u_1"}`},
 	{is: "2.4 a file is not copied to the store", hive: `{ a.deployment.keys = { p.keyFile = ./secret; q.keyFile = "/etc/secret"; }; }`, files: map[string]string{"secret": "s"},
 		ask: `let s = (host "a").secrets; in [ (builtins.match "/nix/store.*" s.p.from.file) (builtins.match ".*/secret" s.p.from.file) s.q.from.file ]`, want: `[null,[],"/etc/secret"]`},
+	{is: "2.4 godwit's module lets keys rest", hive: `{ a = { lib, ... }: { options.godwit.restSecrets = lib.mkOption { default = true; }; config.deployment.keys.k.text = "t"; }; }`, ask: `(host "a").restSecrets`, want: `true`},
+	{is: "2.4 keys are pushed", hive: `{ a.deployment.keys.k.text = "t"; }`, ask: `(host "a").restSecrets`, want: `false`},
 	{is: "2.4 no source", hive: `{ a.deployment.keys.k = { }; }`, ask: `host "a"`, err: []string{"deployment.keys.k: exactly one of 'text', 'keyCommand' and 'keyFile' must be set; none is"}},
 	{is: "2.4 two sources", hive: `{ a.deployment.keys.k = { text = "hush"; keyFile = "/x"; }; }`, ask: `host "a"`, err: []string{"deployment.keys.k: exactly one of", "text and keyFile are"}},
 	{is: "2.4 a command is a list", hive: `{ a.deployment.keys.k.keyCommand = "pass show x"; }`, ask: `host "a"`, err: []string{"deployment.keys.k.keyCommand", "takes a value of type"}},
