@@ -3,6 +3,9 @@
 package docs
 
 import (
+	goast "go/ast"
+	"go/parser"
+	"go/token"
 	"io/fs"
 	"net/url"
 	"os"
@@ -10,8 +13,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/yuin/goldmark"
 	"github.com/yuin/goldmark/ast"
@@ -173,24 +178,103 @@ func TestSite(t *testing.T) {
 // refused are phrases that docs/style.md advises against. Each stands for what a reader had to
 // read twice.
 var refused = []string{
-	"takes nobody with it", "behind its back", "a line a host", "one line a host", "a host each", "in the event that", "with regard to", "in excess of", "utilise",
+	"takes nobody with it", "behind its back", "a line a host", "one line a host", "a host each", "object a line", "in the event that", "with regard to", "in excess of", "utilise",
 	"everything that was asked for holds", "has no end", "for want of", "whoever comes", "beside the point", "is nobody's business", "wherefore", "thereof", "hitherto",
-	"as the case may be", "so to speak", "thither", "whence",
+	"as the case may be", "so to speak", "thither", "whence", "lest", "upon", "herein", "of its own accord", "that which",
+	"all the same", "came to harm", "comes to harm", "turned down", "lets nobody in", "is no goal", "others than root", "else than", "put right", "puts that right",
+	"nobody is heard", "of use to nobody", "for ever", "is of no help", "stop talking",
 }
 
-// TestStyle: pages, help and messages do without them.
-func TestStyle(t *testing.T) {
-	check := func(name, s string) {
-		s = strings.ToLower(strings.Join(strings.Fields(s), " "))
-		for _, phrase := range refused {
-			if strings.Contains(s, phrase) {
-				t.Errorf("%s says %q: docs/style.md has better words", name, phrase)
-			}
+// inPages are refused in pages alone.
+var inPages = []string{"whoever", "anew", "a fault of godwit's own"}
+
+// morphs are marks that morph puts around names. Only its own lines, and those of Nix, have them.
+var morphs = regexp.MustCompile("`(%[a-z]|[A-Za-z0-9_./-]{1,30})'")
+
+// saysRefused names the phrases that s has, as whole words without punctuation between them.
+func saysRefused(s string, phrases []string) (found []string) {
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case r == '\'' || r == '-' || r >= 'a' && r <= 'z' || r >= '0' && r <= '9':
+			return r
+		case unicode.IsSpace(r):
+			return ' '
+		}
+		return '|'
+	}, strings.ToLower(s))
+	s = " " + strings.Join(strings.Fields(strings.ReplaceAll(s, "|", " | ")), " ") + " "
+	for _, phrase := range phrases {
+		if strings.Contains(s, " "+phrase+" ") {
+			found = append(found, phrase)
 		}
 	}
-	for name, page := range pages(t) {
-		if name != "docs/style.md" && name != "CHANGELOG.md" {
-			check(name, page)
+	return found
+}
+
+// texts are the strings of the program's own Go code that have more than one word, by where
+// they are. Programs for developers (internal/tools) and what only tests link have none.
+func texts(t *testing.T) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for _, root := range []string{"internal", "cmd"} {
+		err := filepath.WalkDir(filepath.Join(top, root), func(path string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			if d.IsDir() && (d.Name() == "testdata" || d.Name() == "tools" || strings.HasSuffix(d.Name(), "test")) {
+				return fs.SkipDir
+			}
+			if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return nil
+			}
+			files := token.NewFileSet()
+			file, err := parser.ParseFile(files, path, nil, parser.SkipObjectResolution)
+			if err != nil {
+				return err
+			}
+			goast.Inspect(file, func(n goast.Node) bool {
+				lit, ok := n.(*goast.BasicLit)
+				if !ok || lit.Kind != token.STRING {
+					return true
+				}
+				s, err := strconv.Unquote(lit.Value)
+				if err == nil && strings.Contains(strings.TrimSpace(s), " ") {
+					out[strings.TrimPrefix(files.Position(lit.Pos()).String(), top+"/")] = s
+				}
+				return true
+			})
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
+	}
+	if len(out) < 2000 {
+		t.Fatalf("%d texts", len(out))
+	}
+	return out
+}
+
+// TestStyle: pages, help, messages and hints do without the refused phrases, and messages quote
+// with 'x'.
+func TestStyle(t *testing.T) {
+	for name, page := range pages(t) {
+		if name == "docs/style.md" || strings.HasPrefix(name, "CHANGELOG") || strings.HasPrefix(name, "changelog/") {
+			continue
+		}
+		for _, phrase := range append(saysRefused(page, refused), saysRefused(page, inPages)...) {
+			t.Errorf("%s says %q: docs/style.md has better words", name, phrase)
+		}
+	}
+	for at, s := range texts(t) {
+		for _, phrase := range saysRefused(s, refused) {
+			t.Errorf("%s says %q: docs/style.md has better words", at, phrase)
+		}
+		if m := morphs.FindString(s); m != "" {
+			t.Errorf("%s quotes as morph does: %s. Write '%s'", at, m, strings.Trim(m, "`'"))
+		}
+	}
+	if got := saysRefused("It goes on all\nthe same. Hence, lest of a host, each", refused); !slices.Equal(got, []string{"lest", "all the same"}) || len(saysRefused("the latest host", refused)) > 0 {
+		t.Errorf("finds %q", got)
 	}
 }
