@@ -29,6 +29,7 @@
       # built by others as well: godwit itself puts them in where they are used without. And
       # godwit.secrets, with its units where there are some.
       nixosModules.default = { config, lib, ... }: {
+        key = "godwit/default"; # imported twice, it is there once
         imports = [ self.nixosModules.deployment self.nixosModules.secrets ];
         godwit.secretUnits = lib.mkDefault (config.godwit.secrets != { });
       };
