@@ -18,9 +18,9 @@ func TestNotAHive(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{"network", nil, []string{"is a network of morph's", "--dialect morph"}},
+		{"network", nil, []string{"is a morph network", "--dialect morph"}},
 		{"flake", nil, []string{"is a flake", "--flake /fleet"}},
-		{"nixops", nil, []string{"a network of NixOps", "leave out network.storage"}},
+		{"nixops", nil, []string{"a NixOps network", "leave out network.storage"}},
 		{"module", nil, []string{"a NixOS module", "HOST = ./hive.nix;"}},
 		{"function", []string{"config", "pkgs"}, []string{"a NixOS module"}},
 		{"function", []string{"inputs", "system"}, []string{"a function of inputs, system", "import ./hive.nix { inputs = …; system = …; }"}},

@@ -20,7 +20,7 @@ func TestNoDeploy(t *testing.T) {
 	}{
 		{"function", []string{"self", "pkgs"}, []string{"a function that wants self, pkgs", "import ./deploy.nix { self = …; pkgs = …; }"}},
 		{"flake", nil, []string{"the text of a flake", "--flake /fleet"}},
-		{"hive", nil, []string{"a hive of colmena's", "--dialect colmena"}},
+		{"hive", nil, []string{"a colmena hive", "--dialect colmena"}},
 		{"network", nil, []string{"a morph network", "--dialect morph"}},
 		{"nothing", nil, []string{"a set without 'deploy'"}},
 		{"something", nil, []string{"deploy.nix"}},

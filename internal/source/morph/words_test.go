@@ -20,9 +20,9 @@ func TestNotANetwork(t *testing.T) {
 		want []string
 	}{
 		{"flake", nil, []string{"is a flake", "--flake /fleet"}},
-		{"hive", nil, []string{"a hive of colmena's", "--dialect colmena"}},
+		{"hive", nil, []string{"a colmena hive", "--dialect colmena"}},
 		{"deploy", nil, []string{"deploy-rs", "--dialect deploy-rs"}},
-		{"nixops", nil, []string{"a network of NixOps", "deployment.targetHost stays"}},
+		{"nixops", nil, []string{"a NixOps network", "deployment.targetHost stays"}},
 		{"module", nil, []string{"a NixOS module", "imports = [ ./network.nix ]"}},
 		{"function", []string{"modulesPath"}, []string{"a NixOS module"}},
 		{"function", []string{"pins", "env"}, []string{"is a function", "import ./network.nix { pins = …; env = …; }"}},

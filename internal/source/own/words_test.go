@@ -14,7 +14,7 @@ func TestUnknown(t *testing.T) {
 	for want, args := range map[string][]string{
 		"there is no godwit.hosts.web.adress (did you mean address?)": {"godwit.hosts.web", "adress", "address", "user"},
 		"godwit.hosts.web takes address, user":                        {"godwit.hosts.web", "xyzzy", "address", "user"},
-		"/fleet#godwit' is nothing of godwit's":                       nil,
+		"/fleet#godwit' has nothing that godwit knows":                nil,
 	} {
 		if text := fault.Render(unknown(at, "unknown", args)); !strings.Contains(text, want) {
 			t.Errorf("%v: %s, want %s", args, text, want)
@@ -28,7 +28,7 @@ func TestSettings(t *testing.T) {
 			t.Errorf("%s is spelt %s, want %s", name, got, want)
 		}
 	}
-	if err := Dialect.Kept(source.Location{Flake: "/fleet", Attr: "godwit", Given: "."}); err == nil || !strings.Contains(err.Error(), "is godwit's own already") {
+	if err := Dialect.Kept(source.Location{Flake: "/fleet", Attr: "godwit", Given: "."}); err == nil || !strings.Contains(err.Error(), "is godwit's own format already") {
 		t.Error(err)
 	}
 }

@@ -151,7 +151,7 @@ func TestToldError(t *testing.T) {
 func TestToldNonsense(t *testing.T) {
 	for name, c := range map[string]struct{ more, want string }{
 		"a path out of the store":  {`,"profiles":[{"name":"system","kind":"nixos","drv":"/etc/x.drv","out":"/etc/x"}]`, "web1: cannot read its metadata"},
-		"a secret without content": {`,"secrets":{"k":{"destination":"/k"}}`, "nothing says what the secret k holds"},
+		"a secret without content": {`,"secrets":{"k":{"destination":"/k"}}`, "nothing says what the secret k contains"},
 		"no JSON of a host":        {`,"tags":{"a":1}`, "cannot read its metadata"},
 		"two ports":                {`,"at":{"host":"a:22","port":23}`, "name two ports"},
 	} {
@@ -303,8 +303,8 @@ func TestToldRoots(t *testing.T) {
 func TestEvalRefused(t *testing.T) {
 	r := mustOpen(t, three(), source.Options{})
 	for attr, want := range map[string]string{
-		"": "name an attribute", "wbe1.config.x": "there is no host `wbe1' (did you mean web1?)", "web1": "a whole node has no end", `"web1"`: "a whole node has no end",
-		`"we.b".config`: "there is no host `we.b'",
+		"": "name an attribute", "wbe1.config.x": "there is no host 'wbe1' (did you mean web1?)", "web1": "a whole node cannot be printed", `"web1"`: "a whole node cannot be printed",
+		`"we.b".config`: "there is no host 'we.b'",
 	} {
 		if _, err := r.Eval(t.Context(), attr, false); err == nil || !strings.Contains(fault.Render(err), want) {
 			t.Errorf("%s: %v, want %s", attr, err, want)
