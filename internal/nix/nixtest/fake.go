@@ -79,9 +79,9 @@ func Nix(_ Fleet, args []string) (string, int) {
 
 var (
 	asksEval = regexp.MustCompile(`^--eval --strict --read-write-mode --log-format internal-json --show-trace --json ` +
-		`(-v --option restrict-eval true --option allowed-uris [a-z:/+ ]* -I godwit-store=\S*( -I godwit-\d+-?=\S+)* )?-$`)
+		`(-v --option restrict-eval true --option allowed-uris [a-z:/+ ]* -I godwit-store=\S*( -I godwit-\d+-?=\S+)* |--option restrict-eval true -I flake=\S+ )?-$`)
 	asksFile  = regexp.MustCompile(`\(\{ file = ("(?:[^"\\]|\\.)*"); [^\n]*`)
-	asksFlake = regexp.MustCompile(`\(\{ flake = flake; `)
+	asksFlake = regexp.MustCompile(`\{ flake = flake; `)
 	asksToken = regexp.MustCompile(`builtins\.trace \("(godwit-[0-9a-f]{16})" \+ " begin " \+ name\)`)
 	asksNames = regexp.MustCompile(`builtins\.foldl' step 0 \(builtins\.fromJSON ("(?:[^"\\]|\\.)*")\)\)?\s*$`)
 	// The host and the path in front of the option.
