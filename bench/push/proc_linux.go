@@ -68,10 +68,19 @@ func keeper(conf string) {
 	}
 }
 
-// reap waits for all processes that this one has started.
+// reap waits for all processes that this one has started, but the one that watches over them
+// until this one ends (internal/leash).
 func reap() {
 	for {
-		if _, err := syscall.Wait4(-1, nil, 0, nil); err != nil && err != syscall.EINTR {
+		left := 0
+		for _, pid := range children(os.Getpid()) {
+			if name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); err == nil && strings.TrimSpace(string(name)) == "sh" {
+				continue
+			}
+			left++
+			_, _ = syscall.Wait4(pid, nil, 0, nil)
+		}
+		if left == 0 {
 			return
 		}
 	}
