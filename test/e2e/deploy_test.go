@@ -118,7 +118,7 @@ func isSettled(t *testing.T, h *lab.Host) {
 		t.Fatal(err)
 	}
 	if len(left) > 0 {
-		t.Errorf("%s: left over: %s", h.Name, strings.Join(left, ", "))
+		t.Errorf("%s: left over: %s\n%s", h.Name, strings.Join(left, ", "), on(t, h, "systemctl --no-pager status 'godwit*' 2>&1 || :"))
 	}
 }
 

@@ -73,7 +73,7 @@ func TestRestingSecrets(t *testing.T) {
 	h := host(t, "spare")
 	w := newWorld(t, h)
 	r := newResting(w, h)
-	on(t, h, "rm -rf /var/lib/godwit/secrets /etc/systemd/system.attached")
+	forgets(t, h)
 	token := vault.Secret{Name: "token", For: []string{h.Name}, User: "app", Group: "app", Mode: "0440", Restart: []string{"reader.service"}}
 	conf := vault.Secret{Name: "conf", For: []string{h.Name}, Path: "/etc/app/conf", Restart: []string{"other.service"}}
 	r.set(token, canary.Mark+"1")
@@ -410,7 +410,7 @@ func TestDeclaredSecrets(t *testing.T) {
 // forgets takes all secrets that rest on a host away, now and at the end of the test.
 func forgets(t *testing.T, h *lab.Host) {
 	t.Helper()
-	const all = "[ ! -x /var/lib/godwit/secrets/godwit-secrets ] || /var/lib/godwit/secrets/godwit-secrets leave; rm -rf /var/lib/godwit/secrets /etc/systemd/system.attached /boot/loader/initrd-secrets /var/pushed /etc/wifi /run/*-saw"
+	const all = "[ ! -x /var/lib/godwit/secrets/godwit-secrets ] || /var/lib/godwit/secrets/godwit-secrets leave; rm -rf /var/lib/godwit/secrets /etc/systemd/system.attached /boot/loader/initrd-secrets /var/pushed /etc/wifi /run/*-saw; systemctl daemon-reload; systemctl reset-failed 'godwit-secrets*' 2>/dev/null || :"
 	on(t, h, all)
 	t.Cleanup(func() { on(t, h, all) })
 }

@@ -188,7 +188,7 @@ func (h *machine) settled(wait time.Duration) []string {
 	end := time.Now().Add(wait)
 	for { // systemd forgets a unit whose file is gone when it is next reloaded
 		r := h.Exec(ctx, `
-systemctl list-units --all --plain --no-legend --no-pager 'godwit*' | awk '$3 == "inactive" && $1 ~ /^godwit-(recover|secrets|secrets-users).service$/ {next} {print "unit " $1}'
+systemctl list-units --all --plain --no-legend --no-pager 'godwit*' | awk '$3 == "inactive" && $1 ~ /^godwit-(recover|secrets|secrets-users).service$/ {next} {print "unit " $1 " (" $3 ")"}'
 for f in /nix/var/nix/gcroots/auto/godwit-*; do [ ! -L "$f" ] || { [ ! -e "$f" ] && [ ! -d /run/godwit ]; } || echo "gc root $f"; done
 [ ! -L /run/godwit/current ] || echo "lock"
 [ ! -e /var/lib/godwit/pending ] || echo "note of an unfinished commit"

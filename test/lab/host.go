@@ -617,7 +617,7 @@ func (h *Host) FailedUnits(ctx context.Context) ([]string, error) {
 // files of unfinished deployments, processes.
 func (h *Host) GodwitLeftovers(ctx context.Context) ([]string, error) {
 	out, err := h.ask(ctx, `
-systemctl list-units --all --plain --no-legend --no-pager 'godwit*' | awk '$3 == "inactive" && $1 ~ /^godwit-(recover|secrets|secrets-users).service$/ {next} {print "unit " $1}'
+systemctl list-units --all --plain --no-legend --no-pager 'godwit*' | awk '$3 == "inactive" && $1 ~ /^godwit-(recover|secrets|secrets-users).service$/ {next} {print "unit " $1 " (" $3 ")"}'
 find /nix/var/nix/gcroots /nix/var/nix/temproots -name 'godwit*' -printf 'gc root %p\n'
 [ ! -L /run/godwit/current ] || echo "lock /run/godwit/current -> $(readlink /run/godwit/current)"
 find /run/godwit /tmp /root /var/tmp -maxdepth 1 -name 'godwit*' ! -path /run/godwit -printf 'file %p\n' 2>/dev/null
