@@ -156,7 +156,7 @@ func TestAsleep(t *testing.T) {
 		{name: "the deployer, for a moment", who: "deployer", when: "test -e /run/godwit/current/heard", how: 25 * time.Second, want: "changed"},
 		{name: "ssh, while it activates", who: "ssh", when: started, how: long, want: "changed"},
 		{name: "ssh, during the checks", who: "ssh", when: "test -e /run/godwit/current/heard", how: long, want: "changed"},
-		{name: "all, while the boot default is set", who: "all", when: "test -e /run/fault-boot-reached", how: long, want: "changed"},
+		{name: "all, while the boot default is set", who: "all", when: heldBoot, how: long, want: "changed"},
 	}
 	queue := make(chan int, len(cases))
 	for i := range cases {
@@ -173,13 +173,19 @@ func TestAsleep(t *testing.T) {
 					t.Run(c.name, func(t *testing.T) {
 						h.t = t
 						h.reset("old")
-						h.must("echo 2 >/var/lib/fault/good-slow; echo 3 >/var/lib/fault/boot-slow")
+						held := map[string]string{started: "good", heldBoot: "boot"}[c.when]
+						if held != "" {
+							h.must("touch /run/fault-hold-" + held)
+						}
 						req := h.request("good")
 						withChecks(&req)
 						begin := time.Now()
 						d := h.deployer(req, 20*time.Second)
 						k := &kase{machine: h, t: t, ctx: t.Context()}
 						k.waitFor(c.when, c.when)
+						if held != "" { // goes on while they sleep
+							go func() { time.Sleep(time.Second); k.do("rm /run/fault-hold-" + held) }()
+						}
 						d.sleep(t, c.who, c.how)
 						e := d.wait(t)
 						t.Logf("%s after %.1fs: %s\n%s", e.Outcome, time.Since(begin).Seconds(), e.Error, e.Notes)

@@ -133,6 +133,7 @@ func (k *kase) do(script string) {
 
 const (
 	started   = `test -e /run/godwit/current/started`
+	heldBoot  = `test -e /run/fault-held-boot`
 	activated = `grep -q activated /run/godwit/current/phase`
 )
 

@@ -245,10 +245,10 @@ var cases = []fcase{
 	{name: "out of memory", new: "oom", outcome: "rolled-back", exit: rolledBack, end: "old", within: 15 * time.Second, words: "killed"},
 	{name: "main process gets SIGTERM", ages: true, new: "term", outcome: "rolled-back", exit: rolledBack, end: "old", within: 15 * time.Second},
 	{name: "main process gets SIGHUP", new: "hup", outcome: "rolled-back", exit: rolledBack, end: "old", within: 15 * time.Second},
-	{name: "unit stopped by somebody", before: "echo 5 >/var/lib/fault/good-slow", outcome: "rolled-back", exit: rolledBack, end: "old", running: func(k *kase) {
-		k.do("systemctl stop 'godwit-apply-*.service'")
+	{name: "unit stopped by somebody", before: "touch /run/fault-hold-good", outcome: "rolled-back", exit: rolledBack, end: "old", running: func(k *kase) {
+		k.do("systemctl stop 'godwit-apply-*.service'; rm /run/fault-hold-good")
 	}},
-	{name: "rollback asked for during the activation", before: "echo 5 >/var/lib/fault/good-slow", outcome: "rolled-back", exit: rolledBack, end: "old", running: func(k *kase) {
+	{name: "rollback asked for during the activation", before: "touch /run/fault-hold-good", outcome: "rolled-back", exit: rolledBack, end: "old", running: func(k *kase) {
 		if res, err := activate.Rollback(k.ctx, k.client(k.t, lab.Root), k.Name, "", "", event.Discard); err != nil || res.Outcome != "rolled-back" {
 			k.t.Errorf("%+v %v", res, err)
 		}
@@ -309,13 +309,13 @@ var cases = []fcase{
 			replug(k)
 			return nil
 		}},
-	{name: "the rollback unit is killed", ages: true, new: "fail2", before: "echo 2 >/var/lib/fault/old-slow", outcome: "rolled-back", exit: rolledBack, end: "old", running: func(k *kase) {
-		k.waitFor("the rollback", "grep -q rolling-back /run/godwit/current/phase && sleep 0.5")
-		k.do("systemctl kill -s KILL 'godwit-rollback-*.service'")
+	{name: "the rollback unit is killed", ages: true, new: "fail2", before: "touch /run/fault-hold-old", outcome: "rolled-back", exit: rolledBack, end: "old", running: func(k *kase) {
+		k.waitFor("the rollback", "test -e /run/fault-held-old")
+		k.do("systemctl kill -s KILL 'godwit-rollback-*.service'; rm /run/fault-hold-old")
 	}},
-	{name: "the rollback unit is stopped", ages: true, new: "fail2", before: "echo 2 >/var/lib/fault/old-slow", outcome: "rolled-back", exit: rolledBack, end: "old", running: func(k *kase) {
-		k.waitFor("the rollback", "grep -q rolling-back /run/godwit/current/phase && sleep 0.5")
-		k.do("systemctl stop 'godwit-rollback-*.service'")
+	{name: "the rollback unit is stopped", ages: true, new: "fail2", before: "touch /run/fault-hold-old", outcome: "rolled-back", exit: rolledBack, end: "old", running: func(k *kase) {
+		k.waitFor("the rollback", "test -e /run/fault-held-old")
+		k.do("systemctl stop 'godwit-rollback-*.service'; rm /run/fault-hold-old")
 	}},
 
 	{name: "the old system does its work and ends with 1", old: "rbone", new: "fail2", outcome: "rolled-back", exit: rolledBack, end: "old", words: "as before the deploy", after: func(k *kase) {
@@ -432,18 +432,18 @@ var cases = []fcase{
 		}},
 	{name: "boot hangs", req: func(r *activate.Request) { boot(r); brief(r) }, before: "echo 1000 >/var/lib/fault/boot-slow", outcome: "failed", exit: 1, end: "old", within: 2 * time.Minute,
 		words: "the boot loader could not be set again"},
-	{name: "the commit is killed", ages: true, before: "echo 1 >/var/lib/fault/boot-slow", outcome: "changed", end: "new", running: func(k *kase) {
-		k.waitFor("the boot loader", "test -e /run/fault-boot-reached")
-		k.do("systemctl kill -s KILL 'godwit-commit-*.service'")
+	{name: "the commit is killed", ages: true, before: "touch /run/fault-hold-boot", outcome: "changed", end: "new", running: func(k *kase) {
+		k.waitFor("the boot loader", heldBoot)
+		k.do("systemctl kill -s KILL 'godwit-commit-*.service'; rm /run/fault-hold-boot")
 	}},
-	{name: "the commit is stopped", ages: true, before: "echo 1 >/var/lib/fault/boot-slow", outcome: "changed", end: "new", running: func(k *kase) {
-		k.waitFor("the boot loader", "test -e /run/fault-boot-reached")
-		k.do("systemctl stop 'godwit-commit-*.service'")
+	{name: "the commit is stopped", ages: true, before: "touch /run/fault-hold-boot", outcome: "changed", end: "new", running: func(k *kase) {
+		k.waitFor("the boot loader", heldBoot)
+		k.do("systemctl stop 'godwit-commit-*.service'; rm /run/fault-hold-boot")
 	}},
-	{name: "the commit and its watcher are killed", before: "echo 1 >/var/lib/fault/boot-slow", req: brief, outcome: "changed", end: "new", running: func(k *kase) {
-		k.waitFor("the boot loader", "test -e /run/fault-boot-reached")
+	{name: "the commit and its watcher are killed", before: "touch /run/fault-hold-boot", req: brief, outcome: "changed", end: "new", running: func(k *kase) {
+		k.waitFor("the boot loader", heldBoot)
 		k.do(`sed -i 's/^commit_ended() {/& sleep 100/' /run/godwit/*/run.sh
-for i in 1 2 3; do systemctl kill -s KILL 'godwit-commit-*.service'; systemctl stop --no-block 'godwit-commit-*.service'; sleep 0.2; done; true`)
+for i in 1 2 3; do systemctl kill -s KILL 'godwit-commit-*.service'; systemctl stop --no-block 'godwit-commit-*.service'; sleep 0.2; done; rm /run/fault-hold-boot`)
 	}},
 	{name: "the profile cannot be written", outcome: "rolled-back", exit: rolledBack, end: "old", checks: func(k *kase) error {
 		k.do("mount --bind /nix/var/nix/profiles /nix/var/nix/profiles && mount -o remount,bind,ro /nix/var/nix/profiles")
@@ -451,9 +451,9 @@ for i in 1 2 3; do systemctl kill -s KILL 'godwit-commit-*.service'; systemctl s
 	}, after: func(k *kase) { k.do("umount /nix/var/nix/profiles") }},
 	{name: "boot fails", req: boot, before: "touch /var/lib/fault/boot-broken", outcome: "failed", exit: 1, end: "old", words: "the profile was put back"},
 	{name: "boot fails half way", req: boot, before: "touch /var/lib/fault/boot-half", outcome: "failed", exit: 1, end: "old"},
-	{name: "boot is killed", req: boot, before: "echo 5 >/var/lib/fault/boot-slow", outcome: "failed", exit: 1, end: "old", running: func(k *kase) {
-		k.waitFor("the boot loader", "test -e /run/fault-boot-reached")
-		k.do("rm /var/lib/fault/boot-slow; systemctl kill -s KILL 'godwit-apply-*.service'")
+	{name: "boot is killed", req: boot, before: "touch /run/fault-hold-boot", outcome: "failed", exit: 1, end: "old", running: func(k *kase) {
+		k.waitFor("the boot loader", heldBoot)
+		k.do("systemctl kill -s KILL 'godwit-apply-*.service'; rm /run/fault-hold-boot")
 	}},
 
 	// Refused before anything is touched.
@@ -506,11 +506,12 @@ cat /dev/zero >/run/filler 2>/dev/null; put phase committing`)}
 	}},
 
 	// Other people.
-	{name: "second deployer", before: "echo 2 >/var/lib/fault/good-slow", outcome: "changed", end: "new", running: func(k *kase) {
+	{name: "second deployer", before: "touch /run/fault-hold-good", outcome: "changed", end: "new", running: func(k *kase) {
 		res, err := activate.Run(k.ctx, k.client(k.t, lab.Root), k.machine.request("sshrestart"), event.Discard)
 		if err == nil || !strings.Contains(err.Error(), "another deployment") || res.Outcome != "failed" {
 			k.t.Errorf("%+v %v", res, err)
 		}
+		k.do("rm /run/fault-hold-good")
 	}},
 	{name: "another admin switches meanwhile", outcome: "failed", exit: 1, words: "somebody else", checks: func(k *kase) error {
 		k.do(k.systems["instant"] + "/bin/switch-to-configuration switch")
@@ -547,7 +548,7 @@ cat /dev/zero >/run/filler 2>/dev/null; put phase committing`)}
 	}, words: "I said so"},
 
 	// Power.
-	{name: "power cut during the activation", before: "echo 4 >/var/lib/fault/good-slow", outcome: "rolled-back", exit: rolledBack, end: "old", running: powerCut, words: "rebooted"},
+	{name: "power cut during the activation", before: "touch /run/fault-hold-good", outcome: "rolled-back", exit: rolledBack, end: "old", running: powerCut, words: "rebooted"},
 	{name: "power cut while waiting", ages: true, outcome: "rolled-back", exit: rolledBack, end: "old", checks: func(k *kase) error { powerCut(k); return nil }, words: "rebooted"},
 	{name: "power cut while checks go on", req: func(r *activate.Request) { r.ConfirmTimeout = 5 * time.Minute }, outcome: "rolled-back", exit: rolledBack, end: "old", within: 90 * time.Second,
 		waits: func(k *kase, ctx context.Context) error {
@@ -560,13 +561,13 @@ cat /dev/zero >/run/filler 2>/dev/null; put phase committing`)}
 		}, words: "the host rebooted before the new system was confirmed; it booted the system that it ran before"},
 	{name: "orderly reboot while waiting", outcome: "rolled-back", exit: rolledBack, end: "old", checks: func(k *kase) error { return k.Restart(k.ctx) }, words: "rebooted"},
 	{name: "orderly reboot during the commit", ages: true, before: "echo 2 >/var/lib/fault/boot-slow", outcome: "changed", end: "new", running: func(k *kase) {
-		k.waitFor("the boot loader", "test -e /run/fault-boot-reached")
+		k.waitFor("the boot loader", heldBoot)
 		if err := k.Restart(k.ctx); err != nil {
 			k.t.Error(err)
 		}
 	}},
-	{name: "power cut between profile and boot default", before: "echo 5 >/var/lib/fault/boot-slow", outcome: "rolled-back", exit: rolledBack, running: func(k *kase) {
-		k.waitFor("the boot loader", "test -e /run/fault-boot-reached")
+	{name: "power cut between profile and boot default", before: "touch /run/fault-hold-boot", outcome: "rolled-back", exit: rolledBack, running: func(k *kase) {
+		k.waitFor("the boot loader", heldBoot)
 		powerCut(k)
 	}, after: func(k *kase) {
 		s := k.look()
@@ -578,7 +579,6 @@ cat /dev/zero >/run/filler 2>/dev/null; put phase committing`)}
 			k.t.Errorf("the status does not tell: %+v %v", state, err)
 		}
 		// The next deployment puts it right, even one that fails.
-		k.do("rm -f /var/lib/fault/boot-slow")
 		if res, err := activate.Run(k.ctx, k.r, k.machine.request("fail2"), k.l); err == nil || res.Outcome != "rolled-back" {
 			k.t.Errorf("%+v %v", res, err)
 		}
@@ -594,12 +594,12 @@ cat /dev/zero >/run/filler 2>/dev/null; put phase committing`)}
 			k.t.Error(err)
 		}
 	}, after: goneBack},
-	{name: "three profiles, power cut between profile and boot default", three: "new", before: "echo 5 >/var/lib/fault/boot-slow", outcome: "rolled-back", exit: rolledBack, end: "old", running: func(k *kase) {
-		k.waitFor("the boot loader", "test -e /run/fault-boot-reached")
+	{name: "three profiles, power cut between profile and boot default", three: "new", before: "touch /run/fault-hold-boot", outcome: "rolled-back", exit: rolledBack, end: "old", running: func(k *kase) {
+		k.waitFor("the boot loader", heldBoot)
 		powerCut(k)
 	}, after: goneBack},
 	{name: "three profiles, orderly reboot during the commit", three: "new", before: "echo 2 >/var/lib/fault/boot-slow", outcome: "changed", end: "new", running: func(k *kase) {
-		k.waitFor("the boot loader", "test -e /run/fault-boot-reached")
+		k.waitFor("the boot loader", heldBoot)
 		if err := k.Restart(k.ctx); err != nil {
 			k.t.Error(err)
 		}

@@ -295,7 +295,8 @@ wait`)
 	runners := []host.Conn{h.r, h.client(t, lab.Root)}
 	for range 3 {
 		h.reset("old")
-		h.must("echo 2 >/var/lib/fault/good-slow")
+		h.must("touch /run/fault-hold-good") // until one of them has ended
+		release := sync.OnceFunc(func() { h.Exec(context.Background(), "rm /run/fault-hold-good") })
 		errs := make([]error, len(runners))
 		var wg sync.WaitGroup
 		for i, r := range runners {
@@ -303,6 +304,7 @@ wait`)
 				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 				defer cancel()
 				_, errs[i] = activate.Run(ctx, r, h.request("good"), event.Discard)
+				release()
 			})
 		}
 		wg.Wait()
@@ -333,7 +335,10 @@ func TestKilledDeployer(t *testing.T) {
 		t.Run(stage, func(t *testing.T) {
 			h.t = t
 			h.reset("old")
-			h.must("echo 3 >/var/lib/fault/boot-slow; echo 3 >/var/lib/fault/good-slow")
+			h.must("echo 3 >/var/lib/fault/boot-slow")
+			if stage == "activating" {
+				h.must("touch /run/fault-hold-good")
+			}
 			child := exec.Command(os.Args[0], "-test.run", "^TestKilledDeployer$")
 			child.Env = append(os.Environ(), "GODWIT_FAULT_CHILD="+stage, "GODWIT_FAULT_CHILD_HOST="+strings.Join([]string{h.Name, strconv.Itoa(h.Port), h.Identity, h.KnownHosts, h.systems["good"]}, "|"))
 			out, _ := child.CombinedOutput()
@@ -344,6 +349,7 @@ func TestKilledDeployer(t *testing.T) {
 				if _, err := activate.Run(context.Background(), h.r, h.request("good"), event.Discard); err == nil || !strings.Contains(err.Error(), "another deployment") {
 					t.Errorf("want busy: %v", err)
 				}
+				h.must("rm /run/fault-hold-good")
 			}
 			left := h.settled(busy)
 			s := h.look()

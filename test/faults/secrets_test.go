@@ -170,9 +170,9 @@ func TestSecrets(t *testing.T) {
 		{name: "the power fails when it is tried", at: `[ "$(readlink /run/godwit/secrets/.release)" = NEW ]`, is: "old"},
 		{name: "the power fails when it runs", at: activated, is: "old"},
 		{name: "the power fails when its units restart", before: "touch /run/fault-uses-slow", at: `[ "$(systemctl show -p ActiveState --value fault-uses)" != active ]`, is: "old"},
-		{name: "the power fails when it is taken back", checks: errors.New("no"), before: "echo 3 >/var/lib/fault/old-slow", at: `grep -qs rolling-back /run/godwit/current/phase`, is: "old"},
+		{name: "the power fails when it is taken back", checks: errors.New("no"), before: "touch /run/fault-hold-old", at: `[ -e /run/fault-held-old ]`, is: "old"},
 		{name: "the power fails when it was taken back", checks: errors.New("no"), before: "echo 3 >/var/lib/fault/old-slow", at: `grep -qs rolling-back /run/godwit/current/phase && [ "$(readlink /run/godwit/secrets/.release)" != NEW ]`, is: "old"},
-		{name: "the power fails when it is kept", before: "echo 5 >/var/lib/fault/boot-slow", at: `[ "$(readlink -f /var/lib/godwit/secrets/secrets)" = NEW ]`, is: "old"},
+		{name: "the power fails when it is kept", before: "touch /run/fault-hold-boot", at: `[ -e /run/fault-held-boot ] && [ "$(readlink -f /var/lib/godwit/secrets/secrets)" = NEW ]`, is: "old"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			k.t = t

@@ -23,6 +23,21 @@ heal() { # what the old system is known for: reachable, with sudo
 	[ -e /etc/sudoers.d/deploy ] || { install -m 0440 "$factory/etc/sudoers.d/deploy" /run/sudoers-deploy && mv /run/sudoers-deploy /etc/sudoers.d/deploy; }
 	systemctl is-active --quiet ssh.service || systemctl start ssh.service
 }
+slow() { # part, seconds: waits while somebody holds the part, or for as long as it is to take
+	if [ -e "/run/fault-hold-$1" ]; then
+		touch "/run/fault-held-$1"
+		tries=0
+		while [ -e "/run/fault-hold-$1" ] && [ "$tries" -lt 1200 ]; do
+			sleep 0.05
+			tries=$((tries + 1))
+		done
+	elif [ -e "/var/lib/fault/$1-slow" ]; then
+		touch "/run/fault-held-$1"
+		sleep "$(cat "/var/lib/fault/$1-slow")"
+	else
+		sleep "$2"
+	fi
+}
 
 mkdir -p /run/nixos
 exec 9>>/run/nixos/switch-to-configuration.lock
@@ -43,7 +58,7 @@ echo "$action ${system#*-}" >>/var/log/stc-runs
 if [ "$action" = switch ] || [ "$action" = boot ]; then
 	[ ! -e /var/lib/fault/boot-broken ] || { echo "no space left on /boot" >&2; exit 1; }
 	[ ! -e /var/lib/fault/boot-half ] || { rm -f /var/lib/fault/boot-half; set_boot; echo "the boot loader died half way" >&2; exit 1; }
-	[ ! -e /var/lib/fault/boot-slow ] || { touch /run/fault-boot-reached; sleep "$(cat /var/lib/fault/boot-slow)"; }
+	slow boot 0
 	set_boot || exit 1
 	[ "$action" != boot ] || exit 0
 fi

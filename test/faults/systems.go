@@ -17,8 +17,8 @@ var switchScript string
 // behaviours run in the middle of `switch` and `test`, before the system is
 // made the current one. $status is what the script exits with.
 var behaviours = map[string]string{
-	"old":        `heal; [ ! -e /var/lib/fault/old-slow ] || sleep "$(cat /var/lib/fault/old-slow)"`,
-	"good":       `heal; echo "setting up /etc..." >&2; sleep "$(cat /var/lib/fault/good-slow 2>/dev/null || echo 1)"`,
+	"old":        `heal; slow old 0`,
+	"good":       `heal; echo "setting up /etc..." >&2; slow good 1`,
 	"instant":    `:`,
 	"sshrestart": `sleep 0.5; systemctl restart ssh.service; sleep 0.5`,
 	"reexec":     `systemctl daemon-reexec; sleep 1`,
