@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"runtime"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"godwit/test/canary"
 	"godwit/test/lab"
 )
 
@@ -47,11 +49,13 @@ type kind struct {
 // make each other slower, up to where what they wait for is no longer in its time.
 var working = 3 * runtime.NumCPU()
 
-// place is a host, started when a test first has it.
+// place is where a host is, started when a test has it, and removed when the test ends: what
+// one test leaves is not there for the next. Only an emulated host stays, since it takes too
+// long to start.
 type place struct {
-	kind  *kind
-	n     int // 0 for the first of its kind
-	start func() (*lab.Host, error)
+	kind *kind
+	spec lab.Spec
+	host *lab.Host // nil while no test has it
 }
 
 // want is a test that asks for hosts.
@@ -65,9 +69,10 @@ type want struct {
 // housing gives hosts to tests, in the order in which they are written.
 var housing struct {
 	sync.Mutex
-	wants []*want
-	work  int         // tests with hosts that do not mostly wait
-	hosts []*lab.Host // those that were started
+	wants  []*want
+	work   int      // tests with hosts that do not mostly wait
+	places []*place // all that were made
+	ended  int      // hosts that were removed
 }
 
 // serve gives free hosts to those who wait. Who needs several gets all at once, and
@@ -103,24 +108,42 @@ func serve() {
 }
 
 func newPlace(name string, k *kind) *place {
-	p := &place{kind: k, n: k.made}
-	k.made++
 	spec := k.spec
 	spec.Name = name
-	spec.Dir = filepath.Join(shared.dir, fmt.Sprint("lab", p.n))
+	spec.Dir = filepath.Join(shared.dir, fmt.Sprint("lab", k.made))
 	spec.Keys = filepath.Join(shared.dir, "keys") // one for all: a host may be told to log in to another
-	p.start = sync.OnceValues(func() (*lab.Host, error) {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
-		defer cancel()
-		h, err := lab.Start(ctx, spec)
-		housing.Lock()
-		defer housing.Unlock()
-		if err == nil {
-			housing.hosts = append(housing.hosts, h)
-		}
-		return h, err
-	})
+	k.made++
+	p := &place{kind: k, spec: spec}
+	housing.places = append(housing.places, p)
 	return p
+}
+
+// start starts the host, unless it is there.
+func (p *place) start() (*lab.Host, error) {
+	if p.host != nil {
+		return p.host, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
+	defer cancel()
+	h, err := lab.Start(ctx, p.spec)
+	p.host = h
+	return h, err
+}
+
+// end looks for secrets in clear on the host, and removes it.
+func (p *place) end(ctx context.Context) error {
+	if p.host == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	found, err := canary.Host(ctx, p.host, shared.began, mayBe...)
+	for _, line := range found {
+		err = errors.Join(err, errors.New("a secret is in clear on "+line))
+	}
+	err = errors.Join(err, p.host.Remove(ctx))
+	p.host = nil
+	return err
 }
 
 // host is hosts for one.
@@ -135,9 +158,9 @@ func turn(t *testing.T) {
 	hosts(t)
 }
 
-// hosts gives a test hosts of those names, for itself until it ends: not as they were
-// made, but as the test before has left them. A test calls it once, before anything
-// else; tests run beside each other as far as there are hosts.
+// hosts gives a test hosts of those names, for itself until it ends, as they are made.
+// Emulated ones are as the test before has left them. A test calls it once, before
+// anything else; tests run beside each other as far as there are hosts.
 func hosts(t *testing.T, names ...string) []*lab.Host {
 	t.Helper()
 	needLab(t)
@@ -158,8 +181,19 @@ func hosts(t *testing.T, names ...string) []*lab.Host {
 	housing.Unlock()
 	t.Cleanup(func() {
 		<-w.ready
+		ended := 0
+		for _, p := range w.got {
+			if p.spec.Arch != "amd64" {
+				continue
+			}
+			if err := p.end(context.Background()); err != nil {
+				t.Errorf("%s: %v", p.spec.Name, err)
+			}
+			ended++
+		}
 		housing.Lock()
 		defer housing.Unlock()
+		housing.ended += ended
 		for _, p := range w.got {
 			p.kind.free = append(p.kind.free, p)
 		}
@@ -192,11 +226,17 @@ func hosts(t *testing.T, names ...string) []*lab.Host {
 	return list
 }
 
-// removeHosts ends all that were started.
-func removeHosts(ctx context.Context) {
+// endHosts ends all that are still there, after a search for secrets, and says how many
+// hosts there were.
+func endHosts(ctx context.Context) (int, error) {
+	errs := make([]error, len(housing.places))
 	var wg sync.WaitGroup
-	for _, h := range housing.hosts {
-		wg.Go(func() { _ = h.Remove(ctx) })
+	for i, p := range housing.places {
+		if p.host != nil {
+			housing.ended++
+			wg.Go(func() { errs[i] = p.end(ctx) })
+		}
 	}
 	wg.Wait()
+	return housing.ended, errors.Join(errs...)
 }

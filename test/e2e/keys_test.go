@@ -77,7 +77,6 @@ func (w *world) wipe(h *lab.Host) {
 func TestMachineIdentity(t *testing.T) {
 	h := host(t, "spare")
 	w := newWorld(t, h)
-	forgets(t, h)
 	keepHostKeys(t, h)
 	// Nobody's ssh knows the host.
 	config := filepath.Join(w.dir, "ssh_config")
@@ -170,7 +169,6 @@ func TestMachineIdentity(t *testing.T) {
 func TestAdopt(t *testing.T) {
 	h := host(t, "spare")
 	w := newWorld(t, h)
-	forgets(t, h)
 	w.wipe(h)
 	t.Cleanup(func() { on(t, h, "rm -rf /var/lib/godwit/identity") })
 	w = w.operator("ana")

@@ -76,7 +76,6 @@ func run(m *testing.M) (int, error) {
 				fmt.Fprintf(os.Stderr, "e2e: cannot remove the builders: %v\n%s", err, out)
 			}
 		}
-		removeHosts(ctx)
 	}()
 	watcher := canary.Watch()
 	code := m.Run()

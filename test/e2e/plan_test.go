@@ -208,7 +208,7 @@ func TestSavedPlan(t *testing.T) {
 
 	// The host has moved: it runs something else than was planned.
 	on(t, spare, p.Hosts[0].Running+"/bin/switch-to-configuration test >/dev/null 2>&1")
-	w.run("deploy", file).exits(4).says("has moved", "would boot", "no host was changed")
+	w.run("deploy", file).exits(4).says("has changed since the plan was made", "would boot", "no host was changed")
 	on(t, spare, p.Hosts[0].System+"/bin/switch-to-configuration test >/dev/null 2>&1")
 	isSettled(t, spare)
 }

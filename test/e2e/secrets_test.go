@@ -73,7 +73,6 @@ func TestRestingSecrets(t *testing.T) {
 	h := host(t, "spare")
 	w := newWorld(t, h)
 	r := newResting(w, h)
-	forgets(t, h)
 	token := vault.Secret{Name: "token", For: []string{h.Name}, User: "app", Group: "app", Mode: "0440", Restart: []string{"reader.service"}}
 	conf := vault.Secret{Name: "conf", For: []string{h.Name}, Path: "/etc/app/conf", Restart: []string{"other.service"}}
 	r.set(token, canary.Mark+"1")
@@ -215,7 +214,6 @@ func TestRestingSecretsReboot(t *testing.T) {
 	h := host(t, "late")
 	w := newWorld(t, h)
 	r := newResting(w, h)
-	forgets(t, h)
 	set := func(text string) {
 		t.Helper()
 		r.set(vault.Secret{Name: "token", For: []string{h.Name}, Restart: []string{"e2e.service"}}, canary.Value(text))
@@ -312,7 +310,6 @@ func TestDeclaredSecrets(t *testing.T) {
 	h := host(t, "late")
 	w := newWorld(t, h)
 	r := newResting(w, h)
-	forgets(t, h)
 	on(t, h, "mkdir -p /var/pushed && echo before >/var/pushed/key")
 	r.set(vault.Secret{Name: "token", For: []string{h.Name}}, canary.Value("token-1"))
 	to, err := identity.ParseRecipient(h.HostKey, nil)
@@ -403,14 +400,4 @@ func TestDeclaredSecrets(t *testing.T) {
 	has("after a power cut", "token-2 wifi-2 pushed-2")
 	w.run("rollback", "network.nix", "--on", h.Name).exits(0)
 	has("rolled back", "token-1 wifi-2 pushed-2")
-	// No system whose boot loader wants a secret stays behind.
-	w.run("deploy", w.fleetOf(service("done"), map[string]string{h.Name: amd64}), "switch", "--accept-risk=unknown-profile").exits(0)
-}
-
-// forgets takes all secrets that rest on a host away, now and at the end of the test.
-func forgets(t *testing.T, h *lab.Host) {
-	t.Helper()
-	const all = "[ ! -x /var/lib/godwit/secrets/godwit-secrets ] || /var/lib/godwit/secrets/godwit-secrets leave; rm -rf /var/lib/godwit/secrets /etc/systemd/system.attached /boot/loader/initrd-secrets /var/pushed /etc/wifi /run/*-saw; systemctl daemon-reload; systemctl reset-failed 'godwit-secrets*' 2>/dev/null || :"
-	on(t, h, all)
-	t.Cleanup(func() { on(t, h, all) })
 }
