@@ -21,6 +21,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -256,6 +257,10 @@ func (h *Host) create(ctx context.Context, spec Spec, key string) error {
 			"--publish", fmt.Sprintf("127.0.0.1:%d:22", port)}
 		if !spec.Keep {
 			args = append(args, "--label", labelOwner+"="+owner())
+		}
+		if spec.Arch != runtime.GOARCH {
+			// What is emulated needs ten times as much, and everybody waits for it.
+			args = append(args, "--cpu-shares", "16384")
 		}
 		if spec.NixSize != "" {
 			args = append(args, "--env", "LAB_NIX_SIZE="+spec.NixSize)

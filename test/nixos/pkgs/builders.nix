@@ -115,7 +115,7 @@ in
     raw {
       inherit name;
       script = "mkdir -p \"$out\"\n" + lib.concatMapStrings (e: ''
-        t="$out"/${escapeShellArg e.name}; mkdir -p "''${t%/*}"; ln -s ${escapeShellArg e.path} "$t"
+        t="$out"/${escapeShellArg e.name}; [ -d "''${t%/*}" ] || mkdir -p "''${t%/*}"; ln -s ${escapeShellArg e.path} "$t"
       '') list;
     };
   linkFarmFromDrvs = name: drvs: final.linkFarm name (map (d: { inherit (d) name; path = d; }) drvs);
@@ -126,14 +126,15 @@ in
     env.pathsToLink = pathsToLink;
     env.paths = map toString (lib.unique (map (p: "${lib.getBin p}") (lib.flatten paths)));
     script = ''
-      join() { # FROM TO
-        mkdir -p "$2"
+      join() { # FROM TO; what is to be linked is added to them, for one process: each is slow under emulation
+        [ -d "$2" ] || mkdir -p "$2"
         for f in "$1"/* "$1"/.[!.]*; do
           [ -e "$f" ] || [ -L "$f" ] || continue
-          t="$2/''${f##*/}"
+          t=$2/''${f##*/}
           if [ -d "$f" ] && { [ ! -L "$f" ] || [ -d "$t" ]; }; then join "$f" "$t"
-          elif [ ! -e "$t" ] && [ ! -L "$t" ]; then ln -s "$f" "$t"; fi
+          elif [ ! -e "$t" ] && [ ! -L "$t" ]; then set -- "$@" "$f"; fi
         done
+        [ "$#" = 2 ] || { t=$2; shift 2; ln -s -t "$t" "$@"; }
       }
       mkdir -p "$out"
       for p in $paths; do

@@ -9,7 +9,7 @@ let
     inherit pname version;
     buildCommand = "mkdir -p \"$out\"\n" + concatMapStrings
       (f: ''
-        t="$out"/${escapeShellArg f}; mkdir -p "''${t%/*}"; printf '%s' ${escapeShellArg files.${f}} > "$t"
+        t="$out"/${escapeShellArg f}; [ -d "''${t%/*}" ] || mkdir -p "''${t%/*}"; printf '%s' ${escapeShellArg files.${f}} > "$t"
         case ${escapeShellArg f} in */bin/* | bin/*) chmod 755 "$t" ;; esac
       '')
       (builtins.attrNames files) + attrs.extra or "";
@@ -19,9 +19,7 @@ let
   # Links to what Debian has: usr/bin or usr/sbin.
   tool = pname: version: bins: attrs: stdenv.mkDerivation {
     inherit pname version;
-    buildCommand = "mkdir -p \"$out/bin\"\n" + concatMapStrings
-      (b: let n = baseNameOf b; in "ln -s ${if lib.hasPrefix "/" b then b else "/usr/bin/${b}"} \"$out/bin/${n}\"\n")
-      bins;
+    buildCommand = "mkdir -p \"$out/bin\"\nln -s -t \"$out/bin\" ${toString (map (b: if lib.hasPrefix "/" b then b else "/usr/bin/${b}") bins)}\n";
     meta = { mainProgram = pname; platforms = lib.platforms.unix; } // attrs.meta or { };
     passthru = { labBins = bins; } // attrs.passthru or { };
   };

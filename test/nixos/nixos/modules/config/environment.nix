@@ -15,7 +15,7 @@ let
     script = ''
       put() { # SOURCE TARGET MODE OWNER
         t="$out/etc/$2"
-        mkdir -p "''${t%/*}"
+        [ -d "''${t%/*}" ] || mkdir -p "''${t%/*}"
         if [ -e "$t" ] || [ -L "$t" ]; then
           [ "$(readlink "$t")" = "$1" ] || { echo "duplicate entry $2 in environment.etc" >&2; exit 1; }
           return 0
