@@ -30,8 +30,8 @@ var kinds = map[string]*kind{
 	// without one stumble over.
 	"nixd": {spec: lab.Spec{Suite: "trixie", Arch: "amd64"}, most: 1},
 	// What takes part where the emulated host does: nobody else waits for that.
-	"pi":  {spec: lab.Spec{Suite: "bookworm", Arch: "arm64"}, most: 3, first: true},
-	"www": {spec: lab.Spec{Suite: "trixie", Arch: "amd64"}, most: 2},
+	"pi":  {spec: lab.Spec{Suite: "bookworm", Arch: "arm64"}, most: 2, first: true},
+	"www": {spec: lab.Spec{Suite: "trixie", Arch: "amd64"}, most: 1},
 	"sql": {spec: lab.Spec{Suite: "bookworm", Arch: "amd64"}, most: 1},
 }
 

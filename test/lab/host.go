@@ -259,8 +259,8 @@ func (h *Host) create(ctx context.Context, spec Spec, key string) error {
 			args = append(args, "--label", labelOwner+"="+owner())
 		}
 		if spec.Arch != runtime.GOARCH {
-			// What is emulated needs ten times as much, and everybody waits for it.
-			args = append(args, "--cpu-shares", "16384")
+			// What is emulated needs ten times as much. Not all of that: it also waits more often in the same time.
+			args = append(args, "--cpu-shares", "4096")
 		}
 		if spec.NixSize != "" {
 			args = append(args, "--env", "LAB_NIX_SIZE="+spec.NixSize)

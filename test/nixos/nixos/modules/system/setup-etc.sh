@@ -8,12 +8,16 @@ status=0
 mkdir -p "$state"
 touch "$state/links" "$state/copies"
 
-old=$(readlink /etc/static 2>/dev/null || :)
 ln -sfn "$new" /etc/static.new && mv -T /etc/static.new /etc/static || exit 1
 
-# Every entry of etc that is not a plain directory, relative to it.
-(cd "$new" && find . ! -type d) | sed 's,^\./,,' | LC_ALL=C sort >"$state/wanted"
-: >"$state/links.new"
+# Every entry of etc that is not a plain directory, relative to it. Links that are right already are left out, all at
+# once: a process for each takes seconds where the processor is emulated.
+find -L "$copies" -type f -printf '%f\n' 2>/dev/null | tr % / >"$state/copied"
+find /etc -xdev -type l -lname '/etc/static/*' -printf '%P /etc/static/%P %l\n' |
+  awk 'NF == 3 && $2 == $3 { print $1 }' | grep -vxFf "$state/copied" >"$state/right"
+(cd "$new" && find . ! -type d -printf '%P\n') | LC_ALL=C sort >"$state/all"
+grep -xFf "$state/right" "$state/all" >"$state/links.new"
+grep -vxFf "$state/right" "$state/all" >"$state/wanted"
 : >"$state/copies.new"
 
 make_parent() { # PATH: directories above it, replacing links of ours
@@ -62,19 +66,20 @@ while IFS= read -r name; do
 done <"$state/wanted"
 
 # What the last generation had and this one has not.
+LC_ALL=C sort -o "$state/links.new" "$state/links.new"
+LC_ALL=C sort "$state/links" | LC_ALL=C comm -23 - "$state/links.new" >"$state/gone"
 while IFS= read -r name; do
-  grep -qxF "$name" "$state/links.new" && continue
   [ "$(readlink "/etc/$name" 2>/dev/null)" = "/etc/static/$name" ] || continue
   case $name in systemd/*) ;; *) echo "removing obsolete symlink ‘/etc/$name’..." >&2 ;; esac
   rm -f "/etc/$name"
   rmdir -p "$(dirname "/etc/$name")" 2>/dev/null || :
-done <"$state/links"
+done <"$state/gone"
 while IFS= read -r name; do
   grep -qxF "$name" "$state/copies.new" && continue
   [ -L "/etc/$name" ] || rm -f "/etc/$name"
 done <"$state/copies"
 mv -f "$state/links.new" "$state/links"
 mv -f "$state/copies.new" "$state/copies"
+rm -f "$state/copied" "$state/right" "$state/all" "$state/wanted" "$state/gone"
 [ -e /etc/NIXOS ] || : >/etc/NIXOS
-: "$old"
 exit $status
