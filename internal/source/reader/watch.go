@@ -46,9 +46,13 @@ type watched struct {
 	tree  string
 	store string
 	roots []string // what may be read, beside the search path
-	env   map[string]string
-	sum   string // of the content of all that may be read
-	again func() (string, error)
+	// allowed are roots, the store and the search path, with what symbolic links among them
+	// lead to; above are the directories on the way there, of which no more may be read.
+	allowed []string
+	above   map[string]bool
+	env     map[string]string
+	sum     string // of the content of all that may be read
+	again   func() (string, error)
 
 	mu    sync.Mutex
 	seen  seen
@@ -175,11 +179,8 @@ func (r *Reader) prepare(ctx context.Context) (*watched, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Since 2.19 restrict-eval does not refuse a directory above what may be read: it leaves
-	// entries out of it, silently (AllowListSourceAccessor). What copies such a directory
-	// would get another store path than without it.
-	if v := r.tool.Version; v.AtLeast(2, 19) || v.IsLix() {
-		return nil, fmt.Errorf("what a file reads cannot be told with %s", v)
+	if err := r.tells(ctx); err != nil {
+		return nil, err
 	}
 	for _, name := range []string{"restrict-eval", "allow-unsafe-native-code-during-evaluation"} {
 		if v, _ := c.Get(name); v == "true" {
@@ -226,11 +227,14 @@ func (r *Reader) prepare(ctx context.Context) (*watched, error) {
 		}
 	}
 	w.roots = append(w.roots, w.known.More...)
+	allowed := append([]string{w.store}, w.roots...)
 	for _, e := range search {
 		if strings.Contains(e.Path, ":") {
 			return nil, fmt.Errorf("the search path names %s", e.Path)
 		}
+		allowed = append(allowed, e.Path)
 	}
+	w.allow(allowed)
 	w.again = func() (string, error) {
 		within := append([]string{w.store}, w.roots...)
 		for _, e := range search {
@@ -294,17 +298,13 @@ func (w *watched) each(e nix.Each, cancel func()) (nix.Each, error) {
 		return e, err
 	}
 	e.Expr = fmt.Sprintf(`(let godwit = (%s) { aside = %s; env = %s; files = %s; }; in let
-		inherit (godwit) builtins import scopedImport fetchTarball fetchGit fetchMercurial __nixPath __getEnv __pathExists __currentTime; in %s)`,
+		inherit (godwit) builtins import scopedImport fetchTarball fetchGit fetchMercurial __findFile __nixPath __getEnv __pathExists __readDir __currentTime; in %s)`,
 		watchNix, nix.Quote(aside), values, list, e.Expr)
-	e.Args = append(slices.Clone(e.Args), "--option", "restrict-eval", "true", "--option", "allowed-uris", "http:/ https:/ ssh:/ git+ssh:/ git+https:/ git:/",
-		"-I", "godwit-store="+w.store)
-	for i, root := range w.roots {
-		e.Args = append(e.Args, "-I", fmt.Sprintf("godwit-%d=%s", i, root))
-		if end, err := filepath.EvalSymlinks(root); err == nil && end != root {
-			e.Args = append(e.Args, "-I", fmt.Sprintf("godwit-%d-=%s", i, end))
-		}
+	e.Args = append(slices.Clone(e.Args), "--option", "restrict-eval", "true", "--option", "allowed-uris", "http:/ https:/ ssh:/ git+ssh:/ git+https:/ git:/")
+	for i, path := range w.allowed {
+		e.Args = append(e.Args, "-I", fmt.Sprintf("godwit-%d=%s", i, path))
 	}
-	e.Aside, e.File = aside, w.evaluated
+	e.Aside, e.File, e.Began = aside, w.evaluated, w.began
 	e.Saw = func(line string) error { return w.saw(line, env) }
 	e.Again = func(name, said string) bool {
 		if w.refused(said) {
@@ -349,11 +349,25 @@ func (w *watched) saw(line string, env map[string]string) error {
 		}
 		// It is not there for who may not read it: Nix would have said that it is.
 		if e.Is != exists(e.Path) {
+			if w.above[filepath.Clean(e.Path)] {
+				return w.partly(filepath.Clean(e.Path))
+			}
 			w.blame = w.find("pathExists", fmt.Sprintf("asks whether %s is there, which is outside of %s", e.Path, w.tree))
 			w.more(e.Path)
 			return errUnwatched
 		}
 		w.seen.Exists[e.Path] = e.Is
+	case "names":
+		var dir string
+		if json.Unmarshal([]byte(value), &dir) != nil || !filepath.IsAbs(dir) {
+			w.blame = w.find("readDir", "reads the names in a directory that is not in its shortest form")
+			return errUnwatched
+		}
+		dir = filepath.Clean(dir)
+		end, err := filepath.EvalSymlinks(dir)
+		if err == nil && end == w.store || w.above[dir] || w.above[end] {
+			return w.partly(dir)
+		}
 	case "blame":
 		var b struct{ Word, What string }
 		_ = json.Unmarshal([]byte(value), &b)
@@ -394,6 +408,9 @@ func (w *watched) refused(said string) bool {
 	m := forbidden.FindStringSubmatch(said)
 	if m == nil && w.blame == nil {
 		return false
+	}
+	if w.blame == nil && w.above[m[1]] {
+		_ = w.partly(m[1])
 	}
 	if w.blame == nil {
 		w.blame = &blame{What: "reads " + m[1]}

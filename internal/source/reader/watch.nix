@@ -25,7 +25,13 @@ let
     scopedImport = more: p: b.scopedImport (scope // more) p;
     getEnv = name: say "env" name (env.${name} or "");
     pathExists = p: let is = b.pathExists p; in say "exists" { path = text p; inherit is; } is;
-    readDir = p: if text p == b.storeDir then refuse "readDir" "the names of all store paths" else b.readDir p;
+    readDir = p: if text p == b.storeDir then refuse "readDir" "the names of all store paths" else say "names" (text p) (b.readDir p);
+    # Of a list of its own, Nix asks for itself which of the directories are there.
+    findFile = paths: name:
+      let asks = _: e:
+        if b.isString e.path && b.substring 0 1 e.path != "/" then refuse "findFile" "a search path that is not of absolute paths"
+        else b.seq (own.pathExists e.path) (say "names" (text e.path) null);
+      in b.seq (if paths == own.nixPath then null else b.foldl' asks null paths) (b.findFile paths name);
     nixPath = b.filter (e: b.substring 0 7 e.prefix != "godwit-") b.nixPath;
     currentTime = refuse "currentTime" "the current time";
     fetchTarball = pinned "sha256" "fetchTarball" b.fetchTarball;

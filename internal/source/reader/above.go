@@ -1,0 +1,215 @@
+package reader
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"godwit/internal/evalcache"
+	"godwit/internal/event"
+	"godwit/internal/nix"
+	"godwit/internal/regular"
+	"godwit/internal/scratch"
+)
+
+// Since 2.19 restrict-eval does not refuse a directory above what may be read: it leaves
+// out of it, silently, what may not (AllowListSourceAccessor). Who copies such a directory
+// to the store gets another store path than without restrict-eval, and who lists it
+// gets other names. Both can be told: watch.nix says which directories are listed, and Nix's
+// log names all that it copies before the value that comes of it. tells finds out whether
+// the log does.
+
+// allow says what an evaluation may read.
+func (w *watched) allow(paths []string) {
+	w.above = map[string]bool{}
+	for _, path := range paths {
+		for _, p := range []string{path, resolved(path)} {
+			if !slices.Contains(w.allowed, p) {
+				w.allowed = append(w.allowed, p)
+			}
+		}
+	}
+	// Nix 2.26 follows each link as it comes to it: what it leads to must be allowed by then.
+	slices.SortStableFunc(w.allowed, func(a, b string) int { return hops(a) - hops(b) })
+	for _, p := range w.allowed {
+		for dir := filepath.Dir(p); ; dir = filepath.Dir(dir) {
+			if !slices.ContainsFunc(w.allowed, func(a string) bool { return evalcache.In(dir, a) }) {
+				w.above[dir], w.above[resolved(dir)] = true, true
+			}
+			if dir == filepath.Dir(dir) {
+				break
+			}
+		}
+	}
+}
+
+// hops is over how many symbolic links a path leads that is one itself.
+func hops(path string) int {
+	for n := 0; ; n++ {
+		to, err := os.Readlink(path)
+		if err != nil || n > 40 {
+			return n
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(path), to)
+		}
+		path = to
+	}
+}
+
+// resolved is a path without symbolic links; the path itself where nothing is there.
+func resolved(path string) string {
+	if end, err := filepath.EvalSymlinks(path); err == nil {
+		return end
+	}
+	return path
+}
+
+// began takes the text of an activity: a copy of what may not be read in whole ends the
+// evaluation.
+func (w *watched) began(text string) error {
+	if !strings.Contains(text, "'/") {
+		return nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for dir := range w.above {
+		if strings.Contains(text, "'"+dir+"'") {
+			return w.partly(dir)
+		}
+	}
+	return nil
+}
+
+// partly ends an evaluation that reads a directory of which it may read a part.
+func (w *watched) partly(dir string) error {
+	w.blame = w.findPath(dir, "reads the directory "+dir+", and not all of it is watched")
+	w.more(dir)
+	return errUnwatched
+}
+
+// pathLiteral is a path of the Nix language that begins where its file is.
+var pathLiteral = regexp.MustCompile(`\.\.?/[A-Za-z0-9._/+-]*`)
+
+// findPath is the blame of the first line of the configuration's own files that names a path.
+func (w *watched) findPath(path, what string) *blame {
+	for _, f := range slices.Sorted(maps.Keys(w.files)) {
+		if !evalcache.In(f, w.tree) {
+			continue
+		}
+		b, err := regular.Read(f, 16<<20)
+		if err != nil {
+			continue
+		}
+		for i, l := range strings.Split(string(b), "\n") {
+			if slices.ContainsFunc(pathLiteral.FindAllString(l, -1), func(p string) bool { return filepath.Join(filepath.Dir(f), p) == path }) {
+				return &blame{What: what, File: f, Line: i + 1, Text: strings.TrimSpace(l)}
+			}
+		}
+	}
+	return w.find(path, what)
+}
+
+// copies are the ways of the Nix language to copy a directory to the store, as expressions
+// of one in PLACE.
+var copies = []string{`"${PLACE}"`, `builtins.toJSON PLACE`, `builtins.path { name = "path"; path = PLACE; }`,
+	`builtins.path { name = "filter"; path = PLACE; filter = _: _: true; }`, `builtins.filterSource (_: _: true) PLACE`,
+	`(derivation { name = "d"; system = "s"; builder = "b"; src = PLACE; }).drvPath`}
+
+// tells is nil where Nix refuses to read a directory of which it may read a part, or
+// tells of each copy of one. It is asked once of each Nix, by two processes: what one
+// keeps, the other may find.
+func (r *Reader) tells(ctx context.Context) error {
+	v := r.tool.Version
+	if v.IsLix() {
+		return fmt.Errorf("what a file reads cannot be told with %s", v)
+	}
+	if !v.AtLeast(2, 19) {
+		return nil
+	}
+	c, err := r.tool.Config(ctx)
+	if err != nil {
+		return err
+	}
+	key := evalcache.Key("tells", v.String(), c.Fingerprint(), strings.Join(copies, "\x00"))
+	known := r.cache().Get(key)["tells"]
+	if known == nil {
+		told, err := r.probe(ctx)
+		if err != nil {
+			return err
+		}
+		if known, err = json.Marshal(told); err != nil {
+			return err
+		}
+		r.cache().Put(key, map[string]json.RawMessage{"tells": known})
+	}
+	if string(known) != "true" {
+		return fmt.Errorf("what a file reads cannot be told with %s", v)
+	}
+	return nil
+}
+
+// probe copies a directory in each way and tells whether each was refused or told of.
+func (r *Reader) probe(ctx context.Context) (bool, error) {
+	tmp, err := scratch.New("watch-")
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = tmp.Remove() }()
+	each := nix.Each{Workers: 1, Sink: event.Discard, Args: []string{"--option", "restrict-eval", "true"}, Expr: "name: {"}
+	dirs := map[string]string{}
+	for i, way := range copies {
+		name := fmt.Sprintf("way%d", i)
+		dir := filepath.Join(resolved(tmp.Path), name)
+		for _, sub := range []string{"seen", "unseen"} {
+			if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+				return false, err
+			}
+			if err := os.WriteFile(filepath.Join(dir, sub, "file"), []byte(sub), 0o644); err != nil {
+				return false, err
+			}
+		}
+		dirs[name] = dir
+		each.Names = append(each.Names, name)
+		each.Expr += fmt.Sprintf(" %s = %s;", name, strings.ReplaceAll(way, "PLACE", nix.QuotePath(dir)))
+		each.Args = append(each.Args, "-I", fmt.Sprintf("%s=%s", name, filepath.Join(dir, "seen")))
+	}
+	each.Expr += " }.${name}"
+	for range 2 {
+		told := map[string]bool{}
+		each.Began = func(text string) error {
+			for name, dir := range dirs {
+				if strings.Contains(text, "'"+dir+"'") {
+					told[name] = true
+				}
+			}
+			return nil
+		}
+		good := 0
+		each.Got = func(name string, _ json.RawMessage) error {
+			if told[name] {
+				good++
+			}
+			return nil
+		}
+		each.Again = func(_, said string) bool {
+			if forbidden.MatchString(said) {
+				good++
+			}
+			return true
+		}
+		if err := r.tool.EvalEach(ctx, each); err != nil {
+			return false, err
+		}
+		if good != len(copies) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
