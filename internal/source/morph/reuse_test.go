@@ -57,10 +57,16 @@ func TestReuse(t *testing.T) {
 		{name: "search path", tag: `import <more>`, change: func(w reuse) { w.sameTime("more/default.nix", `"2"`) }},
 		{name: "other search path", tag: `import <more>`, change: func(w reuse) {
 			w.write("other/default.nix", `"2"`)
-			w.Setenv("NIX_PATH", "nixpkgs="+nixpkgs+":more="+w.path("other"))
+			w.Setenv("NIX_PATH", "nixpkgs="+nixpkgs+":more="+w.path("other")+":linked="+w.path("c-link/inner"))
 		}},
 		{name: "the search path itself", tag: `toString (map (e: e.prefix) builtins.nixPath)`, change: func(w reuse) {
 			w.Setenv("NIX_PATH", "nixpkgs="+nixpkgs+":more="+w.path("more")+":new="+w.path("out"))
+		}},
+
+		{name: "search path over links", tag: `import <linked/sub>`, change: func(w reuse) { w.sameTime("out/sub/default.nix", `"2"`) }},
+		{name: "link of the search path", tag: `"${builtins.path { name = "n"; path = (builtins.head (builtins.filter (e: e.prefix == "linked") builtins.nixPath)).path + "/sub"; }}"`, change: func(w reuse) {
+			w.must(os.Remove(w.path("b-link")), os.Symlink("more", w.path("b-link")))
+			w.write("more/sub/default.nix", "3")
 		}},
 
 		{name: "variable", tag: `builtins.getEnv "ZED"`, change: func(w reuse) { w.Setenv("ZED", "2") }},
@@ -94,7 +100,7 @@ func TestReuse(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := reuse{t, t.TempDir()}
-			t.Setenv("NIX_PATH", "nixpkgs="+nixpkgs+":more="+w.path("more"))
+			t.Setenv("NIX_PATH", "nixpkgs="+nixpkgs+":more="+w.path("more")+":linked="+w.path("c-link/inner"))
 			t.Setenv("SET", "1")
 			tag := strings.NewReplacer("OUTDIR", w.path("out"), "OUT", "(/. + "+nix.Quote(w.path("out"))+")").Replace(c.tag)
 			for name, text := range map[string]string{
@@ -104,7 +110,8 @@ func TestReuse(t *testing.T) {
 			} {
 				w.write(name, text)
 			}
-			w.must(os.Symlink("x", w.path("repo/link")), os.Symlink("link", w.path("repo/a-link")), os.Symlink("../out/x", w.path("repo/link2")))
+			w.must(os.Symlink("x", w.path("repo/link")), os.Symlink("link", w.path("repo/a-link")), os.Symlink("out", w.path("b-link")), os.Mkdir(w.path("dir"), 0o755),
+				os.Symlink("../b-link", w.path("dir/inner")), os.Symlink("dir", w.path("c-link")), os.Symlink("../out/x", w.path("repo/link2")))
 			w.write("repo/y", "why")
 			if strings.Contains(c.tag, "y") && !strings.Contains(c.tag, "link") || strings.Contains(c.tag, "scoped") {
 				w.must(os.Remove(w.path("repo/y")))

@@ -29,14 +29,14 @@ import (
 func (w *watched) allow(paths []string) {
 	w.above = map[string]bool{}
 	for _, path := range paths {
-		for _, p := range []string{path, resolved(path)} {
+		for _, p := range append(append([]string{resolved(path)}, links(path)...), path) {
 			if !slices.Contains(w.allowed, p) {
 				w.allowed = append(w.allowed, p)
 			}
 		}
 	}
 	// Nix 2.26 follows each link as it comes to it: what it leads to must be allowed by then.
-	slices.SortStableFunc(w.allowed, func(a, b string) int { return hops(a) - hops(b) })
+	slices.SortStableFunc(w.allowed, func(a, b string) int { return len(links(a)) - len(links(b)) })
 	for _, p := range w.allowed {
 		for dir := filepath.Dir(p); ; dir = filepath.Dir(dir) {
 			if !slices.ContainsFunc(w.allowed, func(a string) bool { return evalcache.In(dir, a) }) {
@@ -49,18 +49,27 @@ func (w *watched) allow(paths []string) {
 	}
 }
 
-// hops is over how many symbolic links a path leads that is one itself.
-func hops(path string) int {
-	for n := 0; ; n++ {
-		to, err := os.Readlink(path)
-		if err != nil || n > 40 {
-			return n
+// links are the symbolic links on the way to what an absolute path names, as they are met.
+func links(path string) []string {
+	var met []string
+	at, rest := "/", strings.Split(strings.Trim(filepath.Clean(path), "/"), "/")
+	for len(rest) > 0 {
+		next := filepath.Join(at, rest[0])
+		rest = rest[1:]
+		to, err := os.Readlink(next)
+		if err != nil {
+			at = next
+			continue
+		}
+		if met = append(met, next); len(met) > 40 {
+			break // as the kernel does
 		}
 		if !filepath.IsAbs(to) {
-			to = filepath.Join(filepath.Dir(path), to)
+			to = filepath.Join(at, to)
 		}
-		path = to
+		at, rest = "/", append(strings.Split(strings.Trim(filepath.Clean(to), "/"), "/"), rest...)
 	}
+	return met
 }
 
 // resolved is a path without symbolic links; the path itself where nothing is there.

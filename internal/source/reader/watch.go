@@ -244,6 +244,10 @@ func (r *Reader) prepare(ctx context.Context) (*watched, error) {
 		add := func(path string) error {
 			end, err := filepath.EvalSymlinks(path)
 			p.Note(path, end)
+			for _, l := range links(path) {
+				to, _ := os.Readlink(l)
+				p.Note(l, to)
+			}
 			if err != nil || evalcache.In(end, w.store) {
 				return nil // nothing is there; or it stands for itself
 			}

@@ -1,0 +1,46 @@
+package reader
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestAllow: what links lead to is allowed before the links are, and directories above are
+// those of which not all may be read.
+func TestAllow(t *testing.T) {
+	dir := resolved(t.TempDir())
+	at := func(name string) string { return filepath.Join(dir, name) }
+	for _, name := range []string{"real/in", "tree/a"} {
+		if err := os.MkdirAll(at(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, to := range map[string]string{"one": "real", "two": at("one"), "real/back": "../two", "loop": "loop"} {
+		if err := os.Symlink(to, at(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := links(at("two/back/in")); !slices.Equal(got, []string{at("two"), at("one"), at("real/back"), at("two"), at("one")}) {
+		t.Errorf("links: %v", got)
+	}
+	if got := len(links(at("loop"))); got != 41 {
+		t.Errorf("a loop has %d links", got)
+	}
+	w := &watched{}
+	w.allow([]string{at("tree/a"), at("two/in"), at("tree/none")})
+	for _, p := range w.allowed {
+		for _, l := range links(p) {
+			if i := slices.Index(w.allowed, l); i < 0 || i > slices.Index(w.allowed, p) {
+				t.Errorf("%s is allowed before %s: %v", p, l, w.allowed)
+			}
+		}
+	}
+	for path, want := range map[string]bool{dir: true, "/": true, at("tree"): true, at("real"): true, at("tree/a"): false, at("real/in"): false, at("tree/b"): false, at("two"): false} {
+		if w.above[path] != want {
+			t.Errorf("above %s: %t", strings.TrimPrefix(path, dir), !want)
+		}
+	}
+}
