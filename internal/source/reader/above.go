@@ -29,14 +29,14 @@ import (
 func (w *watched) allow(paths []string) {
 	w.above = map[string]bool{}
 	for _, path := range paths {
-		for _, p := range append(append([]string{resolved(path)}, links(path)...), path) {
+		met, _ := walk(path)
+		for _, p := range append(append([]string{resolved(path)}, met...), path) {
 			if !slices.Contains(w.allowed, p) {
 				w.allowed = append(w.allowed, p)
 			}
 		}
 	}
-	// Nix 2.26 follows each link as it comes to it: what it leads to must be allowed by then.
-	slices.SortStableFunc(w.allowed, func(a, b string) int { return len(links(a)) - len(links(b)) })
+	w.allowed = inTurn(w.allowed)
 	for _, p := range w.allowed {
 		for dir := filepath.Dir(p); ; dir = filepath.Dir(dir) {
 			if !slices.ContainsFunc(w.allowed, func(a string) bool { return evalcache.In(dir, a) }) {
@@ -49,19 +49,43 @@ func (w *watched) allow(paths []string) {
 	}
 }
 
-// links are the symbolic links on the way to what an absolute path names, as they are met.
-func links(path string) []string {
-	var met []string
+// inTurn orders what may be read as Nix 2.26 takes it: it follows each entry as it comes to it,
+// and all that is on the way must be allowed by then, or be a directory above what is.
+func inTurn(entries []string) []string {
+	var turn []string
+	ways := map[string][]string{}
+	for _, e := range entries {
+		_, ways[e] = walk(e)
+	}
+	left := slices.Clone(entries)
+	for ready := true; ready; {
+		ready = false
+		left = slices.DeleteFunc(left, func(e string) bool {
+			for _, at := range ways[e] {
+				if !slices.ContainsFunc(append(turn, e), func(a string) bool { return evalcache.In(at, a) || evalcache.In(a, at) }) {
+					return false
+				}
+			}
+			turn, ready = append(turn, e), true
+			return true
+		})
+	}
+	return append(turn, left...)
+}
+
+// walk goes to what an absolute path names: the symbolic links on the way, and all that it
+// comes to, both as they are met.
+func walk(path string) (links, way []string) {
 	at, rest := "/", strings.Split(strings.Trim(filepath.Clean(path), "/"), "/")
 	for len(rest) > 0 {
 		next := filepath.Join(at, rest[0])
-		rest = rest[1:]
+		way, rest = append(way, next), rest[1:]
 		to, err := os.Readlink(next)
 		if err != nil {
 			at = next
 			continue
 		}
-		if met = append(met, next); len(met) > 40 {
+		if links = append(links, next); len(links) > 40 {
 			break // as the kernel does
 		}
 		if !filepath.IsAbs(to) {
@@ -69,7 +93,7 @@ func links(path string) []string {
 		}
 		at, rest = "/", append(strings.Split(strings.Trim(filepath.Clean(to), "/"), "/"), rest...)
 	}
-	return met
+	return links, way
 }
 
 // resolved is a path without symbolic links; the path itself where nothing is there.
@@ -171,7 +195,8 @@ func (r *Reader) probe(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	defer func() { _ = tmp.Remove() }()
-	each := nix.Each{Workers: 1, Sink: event.Discard, Args: []string{"--option", "restrict-eval", "true"}, Expr: "name: {"}
+	// The person's search path is none of it: it may lead over links to what is not allowed here.
+	each := nix.Each{Workers: 1, Sink: event.Discard, Args: []string{"--option", "restrict-eval", "true", "--option", "nix-path", ""}, Expr: "name: {"}
 	dirs := map[string]string{}
 	for i, way := range copies {
 		name := fmt.Sprintf("way%d", i)

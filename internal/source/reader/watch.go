@@ -244,7 +244,8 @@ func (r *Reader) prepare(ctx context.Context) (*watched, error) {
 		add := func(path string) error {
 			end, err := filepath.EvalSymlinks(path)
 			p.Note(path, end)
-			for _, l := range links(path) {
+			met, _ := walk(path)
+			for _, l := range met {
 				to, _ := os.Readlink(l)
 				p.Note(l, to)
 			}
