@@ -158,8 +158,10 @@ GORACE=atexit_sleep_ms=0 go test -race -short ./internal/deploy ./internal/build
 
 # They wait more than they compute.
 aside "the fuzz targets that are due today" test/idle test/fuzz.sh
+step "README's own lines" # the demo with the time of its parts
+go test -count=1 -v -timeout 20m ./test/readme
 step "go test on real hosts" # one package at a time: the hosts of one take all that two cores have
-go test -count=1 -p 1 -timeout 60m ./test/...
+go list ./test/... | grep -v /test/readme | xargs go test -count=1 -p 1 -timeout 60m
 
 finish "the fuzz targets that are due today"
 finish "every package and test on the other platforms that people deploy from"
