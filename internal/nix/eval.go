@@ -200,12 +200,14 @@ type piece struct {
 	at     int // names[:at] are done or failed; names[at] is being evaluated when busy
 	end    int // names[end:] were taken over
 	busy   bool
+	beside bool // others were evaluated when names[at] began
 	system string
 	said   string // by the process that failed last
 	alone  bool   // there is to be no other process beside it
 	pid    int    // of the process; 0: there is none
 	held   uint64 // most memory of the process, as far as it was measured
 	want   bool   // the process was ended for want of memory
+	again  int    // one more than the at whose process was killed before it began
 }
 
 type pool struct {
@@ -455,13 +457,18 @@ func (p *pool) work(ctx context.Context, w *piece) error {
 		if busy {
 			name = w.names[w.at]
 		}
-		company := len(p.active) > 1 || w.at > 0             // that may be why memory ran out
+		company := w.beside || len(p.active) > 1 || w.at > 0 // that may be why memory ran out
 		if outOfMemory(err) && busy && !w.alone && company { // once more, in a fresh process and without company
 			w.busy = false
 			p.alone = append(p.alone, &piece{names: []string{name}, end: 1, system: w.system, alone: true})
 			w.at++
 			p.mu.Unlock()
 			event.On(p.e.Sink, name, event.StepEvaluate).Note("there is not enough memory for it beside others: it is evaluated alone in the end")
+			continue
+		}
+		if outOfMemory(err) && !busy && company && p.begun() && w.again <= w.at { // between two names: once more, too
+			w.again = w.at + 1
+			p.mu.Unlock()
 			continue
 		}
 		p.mu.Unlock()
@@ -490,6 +497,16 @@ func (p *pool) work(ctx context.Context, w *piece) error {
 		}
 		p.mu.Unlock()
 		event.On(p.e.Sink, name, event.StepEvaluate).End("", err)
+	}
+}
+
+// begun says whether all processes may begin: the lead, if there is one, is there.
+func (p *pool) begun() bool {
+	select {
+	case <-p.begin:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -594,7 +611,7 @@ func (p *pool) process(ctx context.Context, w *piece) error {
 				}
 				close(p.begin)
 			case "begin":
-				current, w.busy = rest, true
+				current, w.busy, w.beside = rest, true, len(p.active) > 1
 				event.On(p.e.Sink, rest, event.StepEvaluate).Start("")
 			case "done":
 				if cut {
