@@ -39,7 +39,7 @@ job() {
 		for word in "$SH" "$D/run.sh" supervise "$1"; do printf '<string>%s</string>\n' "$word"; done
 		printf '%s\n' '</array>' '<key>RunAtLoad</key><true/>' '<key>AbandonProcessGroup</key><true/>' '<key>ProcessType</key><string>Interactive</string>' \
 			"<key>StandardOutPath</key><string>$D/log</string>" "<key>StandardErrorPath</key><string>$D/log</string>" '</dict></plist>'
-	} >"$job_file.new" && mv -f "$job_file.new" "$job_file" || return 1
+	} >"$job_file.$$" && mv -f "$job_file.$$" "$job_file" || return 1 # two may want the same at the same moment
 	launchctl bootstrap system "$job_file" </dev/null 2>/dev/null 9>&- || launchctl kickstart "system/godwit-$1-$ID" </dev/null >/dev/null 2>&1 9>&-
 }
 # job_end NAME: not of the one that calls it, which would end here.
