@@ -150,6 +150,7 @@ func TestFullDisk(t *testing.T) {
 	turn(t)
 	small := lab.New(t, lab.Spec{Name: "small", Suite: "trixie", NixSize: "96m"})
 	w := newWorld(t, small)
+	w.env = append(w.env, emulated) // it begins when all hosts do, and answers late
 	// A system with more in it than the host has room for, in a file that does not compress to nothing.
 	blob := w.file("blob", "")
 	data := make([]byte, 128<<20)
@@ -169,6 +170,7 @@ func TestNoInodes(t *testing.T) {
 	turn(t)
 	few := lab.New(t, lab.Spec{Name: "few", Suite: "trixie", NixSize: "400m,nr_inodes=40000"})
 	w := newWorld(t, few)
+	w.env = append(w.env, emulated) // it begins when all hosts do, and answers late
 	net := w.fleetOf("", map[string]string{"few": amd64 + `environment.etc.few.text = "few";`})
 	before := on(t, few, "readlink /run/current-system")
 	// All inodes but one are taken: too few for Nix itself.

@@ -21,7 +21,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -257,10 +256,6 @@ func (h *Host) create(ctx context.Context, spec Spec, key string) error {
 			"--publish", fmt.Sprintf("127.0.0.1:%d:22", port)}
 		if !spec.Keep {
 			args = append(args, "--label", labelOwner+"="+owner())
-		}
-		if spec.Arch != runtime.GOARCH {
-			// What is emulated needs ten times as much. Not all of that: it also waits more often in the same time.
-			args = append(args, "--cpu-shares", "4096")
 		}
 		if spec.NixSize != "" {
 			args = append(args, "--env", "LAB_NIX_SIZE="+spec.NixSize)
