@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,7 +13,6 @@ import (
 	"godwit/internal/evalcache"
 	"godwit/internal/event"
 	"godwit/internal/nix"
-	"godwit/internal/regular"
 	"godwit/internal/scratch"
 )
 
@@ -132,21 +130,13 @@ var pathLiteral = regexp.MustCompile(`\.\.?/[A-Za-z0-9._/+-]*`)
 
 // findPath is the blame of the first line of the configuration's own files that names a path.
 func (w *watched) findPath(path, what string) *blame {
-	for _, f := range slices.Sorted(maps.Keys(w.files)) {
-		if !evalcache.In(f, w.tree) {
-			continue
-		}
-		b, err := regular.Read(f, 16<<20)
-		if err != nil {
-			continue
-		}
-		for i, l := range strings.Split(string(b), "\n") {
-			if slices.ContainsFunc(pathLiteral.FindAllString(l, -1), func(p string) bool { return filepath.Join(filepath.Dir(f), p) == path }) {
-				return &blame{What: what, File: f, Line: i + 1, Text: strings.TrimSpace(l)}
-			}
-		}
+	b := w.findLine(what, func(file, line string) bool {
+		return slices.ContainsFunc(pathLiteral.FindAllString(line, -1), func(p string) bool { return filepath.Join(filepath.Dir(file), p) == path })
+	})
+	if b.File == "" {
+		return w.find(path, what)
 	}
-	return w.find(path, what)
+	return b
 }
 
 // copies are the ways of the Nix language to copy a directory to the store, as expressions

@@ -383,6 +383,12 @@ func (w *watched) saw(line string, env map[string]string) error {
 
 // find is the blame of the first line of the configuration's own files that has a word.
 func (w *watched) find(word, what string) *blame {
+	return w.findLine(what, func(_, line string) bool { return strings.Contains(line, word) })
+}
+
+// findLine is the blame of the first line of the configuration's own files that is to
+// blame, without a line where none is; is takes the file, too.
+func (w *watched) findLine(what string, is func(file, line string) bool) *blame {
 	for _, f := range slices.Sorted(maps.Keys(w.files)) {
 		if !evalcache.In(f, w.tree) {
 			continue
@@ -392,7 +398,7 @@ func (w *watched) find(word, what string) *blame {
 			continue
 		}
 		for i, l := range strings.Split(string(b), "\n") {
-			if strings.Contains(l, word) {
+			if is(f, l) {
 				return &blame{What: what, File: f, Line: i + 1, Text: strings.TrimSpace(l)}
 			}
 		}
