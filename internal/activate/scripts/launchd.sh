@@ -31,16 +31,15 @@ launchd() {
 
 # job NAME: starts it, unless it runs.
 job() {
-	job_file=$D/$1.plist
-	{
+	put "$1.plist" "$(
 		printf '%s\n' '<?xml version="1.0" encoding="UTF-8"?>' \
 			'<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">' \
 			'<plist version="1.0"><dict>' "<key>Label</key><string>godwit-$1-$ID</string>" '<key>ProgramArguments</key><array>'
 		for word in "$SH" "$D/run.sh" supervise "$1"; do printf '<string>%s</string>\n' "$word"; done
 		printf '%s\n' '</array>' '<key>RunAtLoad</key><true/>' '<key>AbandonProcessGroup</key><true/>' '<key>ProcessType</key><string>Interactive</string>' \
 			"<key>StandardOutPath</key><string>$D/log</string>" "<key>StandardErrorPath</key><string>$D/log</string>" '</dict></plist>'
-	} >"$job_file.$$" && mv -f "$job_file.$$" "$job_file" || return 1 # two may want the same at the same moment
-	launchctl bootstrap system "$job_file" </dev/null 2>/dev/null 9>&- || launchctl kickstart "system/godwit-$1-$ID" </dev/null >/dev/null 2>&1 9>&-
+	)" || return 1 # two may want the same at the same moment
+	launchctl bootstrap system "$D/$1.plist" </dev/null 2>/dev/null 9>&- || launchctl kickstart "system/godwit-$1-$ID" </dev/null >/dev/null 2>&1 9>&-
 }
 # job_end NAME: not of the one that calls it, which would end here.
 job_end() { [ "${supervised:-}" = "$1" ] || launchctl bootout "system/godwit-$1-$ID" 2>/dev/null; }
