@@ -4,10 +4,11 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"godwit/test/same"
 )
 
 var rewriteTranscript = flag.Bool("transcript", false, "write README's transcript anew from a real run")
@@ -17,9 +18,6 @@ var transcriptLines = []string{
 	"flake: ", "web1 | copied ", "web1 | activating: switch", "web1 | restarting the following units: ssh.service", "web1 | no confirmation yet: ",
 	"web1 | warning: the new system accepts no login", "web1 | ↺ ", "1 host: ",
 }
-
-// quantities are what differs between runs: times, sizes, counts.
-var quantities = regexp.MustCompile(`[0-9]+(\.[0-9]+)?(ms|s|m| [KM]iB)?( [0-9]+s)?`)
 
 // TestTranscript is README's: a change that cuts the network, and a host that comes back
 // by itself. `go test ./test/e2e -run TestTranscript -transcript` writes it.
@@ -73,10 +71,8 @@ func TestTranscript(t *testing.T) {
 	if *rewriteTranscript {
 		writeTranscript(t, got)
 	}
-	// What took longer than a moment ends with how long.
-	plain := func(l string) string { return strings.TrimSuffix(quantities.ReplaceAllString(l, "N"), " (N)") }
 	for i, l := range readmeTranscript(t) {
-		if i >= len(got) || plain(l) != plain(got[i]) {
+		if i >= len(got) || same.Line(l) != same.Line(got[i]) {
 			t.Errorf("README says %q; this run:\n%s", l, strings.Join(got, "\n"))
 		}
 	}

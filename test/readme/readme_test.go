@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"godwit/test/same"
 )
 
 const top = "../.."
@@ -144,7 +146,6 @@ func picture(t *testing.T, ctx context.Context, env []string) {
 var (
 	tag  = regexp.MustCompile(`<[^>]*>`)
 	text = regexp.MustCompile(`(?m)^<text[^>]* y="(\d+)".*</text>$`)
-	many = regexp.MustCompile(`/nix/store/[0-9a-z]{32}|[0-9]+(\.[0-9]+)?(ms|s|m| [KM]iB)?( [0-9]+s)?`)
 )
 
 // drawn are the lines of a picture, in order of their words: hosts are not always done in
@@ -161,7 +162,7 @@ func drawn(t *testing.T, file string) []string {
 	}
 	var out []string
 	for _, row := range rows {
-		out = append(out, many.ReplaceAllString(strings.Join(strings.Fields(row), " "), "N"))
+		out = append(out, same.Line(strings.Join(strings.Fields(row), " ")))
 	}
 	if len(out) < 10 {
 		t.Fatalf("%s has %d lines", file, len(out))
