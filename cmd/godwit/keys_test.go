@@ -228,6 +228,9 @@ func (p *person) secrets() (all [][]string) {
 // every sort of key; the key of a machine does, too.
 func testAgeProgram(t *testing.T, bin string) {
 	for _, kind := range []string{"x25519", "post-quantum", "ssh-ed25519", "ssh-rsa"} {
+		if testing.Short() && kind == "ssh-rsa" { // its key takes a second to make
+			continue
+		}
 		t.Run(kind, func(t *testing.T) {
 			p := newPerson(t, bin)
 			key, public, signer := filepath.Join(p.dir, "key"), "", ""
@@ -295,6 +298,9 @@ func testAgeProgram(t *testing.T, bin string) {
 func testAsksOnce(t *testing.T, bin string) {
 	const pass = "correct horse battery"
 	for _, kind := range []string{"ssh-ed25519", "ssh-rsa", "rsa of old", "age -p"} {
+		if testing.Short() && strings.Contains(kind, "rsa") {
+			continue
+		}
 		t.Run(kind, func(t *testing.T) {
 			p := newPerson(t, bin)
 			key, public, signer := filepath.Join(p.dir, "key"), "", ""

@@ -134,6 +134,7 @@ func TestURL(t *testing.T) {
 }
 
 func TestCmd(t *testing.T) {
+	t.Parallel()
 	s := sshtest.Start(t)
 	o := s.Options()
 	o.Elevate = ssh.ElevateNone

@@ -91,6 +91,7 @@ func TestUnits(t *testing.T) {
 }
 
 func TestLocal(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	script := "#!/bin/sh\necho \"$GODWIT_HOST|$GODWIT_TARGET|$GODWIT_USER|$GODWIT_PORT|$GODWIT_TAGS|$GODWIT_SYSTEM|$PWD|$1\" >env\n"
 	if err := os.WriteFile(filepath.Join(dir, "ask"), []byte(script), 0o755); err != nil {

@@ -234,8 +234,8 @@ func (t *Tool) Environ() []string {
 // Command prepares program (nix, nix-instantiate, nix-build, nix-shell,
 // nix-store, ...) with Args before args. It has a session of its own, so that a
 // signal meant for godwit does not hit it half-way and nothing it starts can
-// stop to ask on the terminal. When ctx ends, SIGTERM goes to the whole group,
-// and SIGKILL to what is left of it ten seconds later.
+// stop to ask on the terminal. When ctx ends, SIGTERM goes to the whole group
+// (see end), and SIGKILL to what is left of it ten seconds later.
 func (t *Tool) Command(ctx context.Context, program string, args ...string) *exec.Cmd {
 	return t.command(ctx, killAfter, program, args...)
 }
@@ -244,16 +244,43 @@ func (t *Tool) command(ctx context.Context, grace time.Duration, program string,
 	cmd := exec.CommandContext(ctx, t.Program(program), append(t.Args(program), args...)...)
 	cmd.Env = t.Environ()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	cmd.Cancel = func() error {
-		pid := cmd.Process.Pid
-		time.AfterFunc(grace, func() { defer crash.Catch(); _ = syscall.Kill(-pid, syscall.SIGKILL) })
-		if err := syscall.Kill(-pid, syscall.SIGTERM); err != nil {
-			return os.ErrProcessDone
-		}
-		return nil
-	}
+	cmd.Cancel = func() error { return end(cmd.Process.Pid, grace) }
 	cmd.WaitDelay = grace + time.Second
 	return cmd
+}
+
+// termAgain is how long a group that got SIGTERM is left alone before it gets
+// the next.
+const termAgain = time.Second
+
+// end asks the process group of pid to end, again each second while anything of
+// it is there, and kills it when grace is over. One SIGTERM is not enough: Nix
+// passes it to the thread that waits for a build with a signal that is lost when
+// it comes between that thread's last look and its poll (ReceiveInterrupts in
+// Nix's signals), and a Nix that is killed leaves its builders behind, which
+// have sessions of their own.
+func end(pid int, grace time.Duration) error {
+	if err := syscall.Kill(-pid, syscall.SIGTERM); err != nil {
+		return os.ErrProcessDone
+	}
+	go func() {
+		defer crash.Catch()
+		again := time.NewTicker(termAgain)
+		defer again.Stop()
+		over := time.After(grace)
+		for {
+			select {
+			case <-again.C:
+				if syscall.Kill(-pid, syscall.SIGTERM) != nil {
+					return // nothing is left, and its number may be another's soon
+				}
+			case <-over:
+				_ = syscall.Kill(-pid, syscall.SIGKILL)
+				return
+			}
+		}
+	}()
+	return nil
 }
 
 // Output runs program and gives its standard output. The error is what Nix

@@ -9,6 +9,7 @@ import (
 )
 
 func TestConn(t *testing.T) {
+	t.Parallel()
 	s := sshtest.Start(t)
 	o := s.Options()
 	o.Elevate = ssh.ElevateNone

@@ -589,6 +589,9 @@ func TestRevokedHostKey(t *testing.T) {
 
 // A configuration that hangs (Match exec) is not waited for without end.
 func TestConfigurationThatHangs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for twenty seconds")
+	}
 	t.Parallel()
 	s := sshtest.Start(t)
 	config, err := os.ReadFile(s.ConfigFile)

@@ -25,6 +25,9 @@ import (
 // lines that mean nothing, and lines that it keeps. Each ends with an error, soon, and
 // without the memory of this machine.
 func TestReaders(t *testing.T) {
+	if testing.Short() {
+		t.Skip("endless answers take all that a processor has")
+	}
 	source := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(source, []byte("s"), 0o600); err != nil {
 		t.Fatal(err)
