@@ -26,6 +26,8 @@ type View interface {
 	// to scripts shows neither.
 	Println(line string)
 	Output(line string)
+	// Tell is a line of which no event says the same: a note, or a warning, to both.
+	Tell(line string)
 	// Using tells which configuration was found. why is empty where it was looked for.
 	Using(at source.Location, why string)
 	// Watched says that a person sees the run and can be asked; Ask asks until ctx ends,

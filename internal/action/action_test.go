@@ -46,6 +46,7 @@ func (v *seen) line(l string) {
 }
 func (v *seen) Announce([]string)                    {}
 func (v *seen) Println(l string)                     { v.line(l) }
+func (v *seen) Tell(l string)                        { v.line(l) }
 func (v *seen) Output(l string)                      { v.line("> " + l) }
 func (v *seen) Using(at source.Location, why string) { v.using = at.Name() + why }
 func (v *seen) Watched() bool                        { return v.answer != "" }

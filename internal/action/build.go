@@ -126,7 +126,7 @@ func (s *session) rootLinks() (func(host string) string, error) {
 	}
 	dir := filepath.Join(filepath.Dir(path), ".gcroots", filepath.Base(path))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		s.View.Println(fmt.Sprintf("Unable to create GC root, skipping: %v", err))
+		s.View.Tell(fmt.Sprintf("Unable to create GC root, skipping: %v", err))
 		return none, nil
 	}
 	return func(host string) string { return filepath.Join(dir, strings.ReplaceAll(host, "/", "-")) }, nil

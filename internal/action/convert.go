@@ -78,13 +78,13 @@ func Convert(ctx context.Context, e *Env, r ConvertRequest) error {
 		}
 		s.View.Output(path)
 	}
-	s.View.Println(fmt.Sprintf("%s, each with the same derivations, settings, secrets and checks as before", text.Count(len(s.hosts), "host")))
+	s.View.Tell(fmt.Sprintf("%s, each with the same derivations, settings, secrets and checks as before", text.Count(len(s.hosts), "host")))
 	if !flakeNix {
-		s.View.Println("write in flake.nix, among its outputs:  godwit = import ./godwit.nix { inherit self; };")
+		s.View.Tell("write in flake.nix, among its outputs:  godwit = import ./godwit.nix { inherit self; };")
 	}
 	if about.At.Flake == "" {
-		s.View.Println("with --impure it may read what flakes may not: <nixpkgs>, the environment, files outside of the repository")
+		s.View.Tell("with --impure it may read what flakes may not: <nixpkgs>, the environment, files outside of the repository")
 	}
-	s.View.Println("new files of a git repository have to be added (git add) before Nix sees them")
+	s.View.Tell("new files of a git repository have to be added (git add) before Nix sees them")
 	return nil
 }

@@ -323,7 +323,7 @@ func (s *session) showResult(ctx context.Context, links func(map[string]string) 
 			return
 		}
 		if err != nil {
-			s.View.Println("warning: cannot make the result directory: " + err.Error())
+			s.View.Tell("warning: cannot make the result directory: " + err.Error())
 			return
 		}
 		s.View.Println("nix result path: ")

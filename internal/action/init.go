@@ -53,7 +53,7 @@ func Init(ctx context.Context, e *Env, r InitRequest) error {
 		s.View.Output(p)
 	}
 	for _, l := range lines {
-		s.View.Println(text.Clean(l))
+		s.View.Tell(text.Clean(l))
 	}
 	return err
 }

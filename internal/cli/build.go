@@ -23,7 +23,7 @@ type buildOptions struct {
 // settle puts into an action's environment what every build takes.
 func (o *buildOptions) settle(e *action.Env) {
 	if e.BuildArgs = o.buildArgs; len(e.BuildArgs) > 0 {
-		e.View.Println("warning: --build-arg is deprecated, as in morph: use --option NAME VALUE")
+		e.View.Tell("warning: --build-arg is deprecated, as in morph: use --option NAME VALUE")
 	}
 }
 

@@ -89,6 +89,31 @@ func TestEveryCommand(t *testing.T) {
 	}
 }
 
+// TestJSONOfEveryVerb: docs/json.md says what each verb prints with --json.
+func TestJSONOfEveryVerb(t *testing.T) {
+	page, err := os.ReadFile("../../docs/json.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var walk func(c *cobra.Command, path string)
+	walk = func(c *cobra.Command, path string) {
+		if c.Hidden || c.Name() == "help" {
+			return
+		}
+		if c.Runnable() && !strings.Contains(string(page), "`"+path+"`") {
+			// One row is for those of a group that have none of their own.
+			group, _, sub := strings.Cut(path, " ")
+			if !sub || !strings.Contains(string(page), "`"+group+"`") {
+				t.Errorf("docs/json.md does not name %s", path)
+			}
+		}
+		for _, sub := range c.Commands() {
+			walk(sub, strings.TrimSpace(path+" "+sub.Name()))
+		}
+	}
+	walk(newRoot(&app{}), "")
+}
+
 // TestMorphFlags freezes the flags that people have in their scripts.
 func TestMorphFlags(t *testing.T) {
 	selection := []string{"on", "tagged", "every", "skip", "limit", "order-by-tags", "show-trace", "dry-run", "keep-result", "allow-build-shell"}

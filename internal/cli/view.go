@@ -147,6 +147,19 @@ func (v *view) Println(line string) {
 	}
 }
 
+// Tell shows a line to a person, and as an event with --json.
+func (v *view) Tell(line string) {
+	if !v.quiet() {
+		v.UI.Println(line)
+		return
+	}
+	kind := event.Note
+	if rest, ok := strings.CutPrefix(line, "warning: "); ok {
+		kind, line = event.Warning, rest
+	}
+	v.Emit(event.Event{Kind: kind, Text: line})
+}
+
 // Output is a line for scripts. With --json the events carry the same facts.
 func (v *view) Output(line string) {
 	if !v.quiet() {

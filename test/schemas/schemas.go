@@ -18,8 +18,9 @@ var reports = map[string]string{
 	"builder list": "builders", "builder status": "builders", "list-secrets": "list-secrets", "secrets": "secrets", "secrets list": "secrets",
 }
 
-// events are verbs whose --json is a line for each event.
-var events = []string{"build", "push", "deploy", "confirm", "rollback", "check-health", "upload-secrets", "upload-keys", "apply", "apply-local", "exec", "gc", "lock", "unlock"}
+// texts are the verbs that print what was asked for as it is, with and without --json. The
+// --json of any other is a line for each event.
+var texts = []string{"eval", "ssh", "secrets show", "sudoers", "completion", "builder shell", "nix-info", "help", "man"}
 
 var compiled = struct {
 	sync.Mutex
@@ -47,16 +48,17 @@ func Check(dir string, args []string, stdout string) error {
 	if len(words) == 0 {
 		return nil
 	}
-	name := reports[words[0]]
-	if len(words) > 1 && reports[words[0]+" "+words[1]] != "" {
-		name = reports[words[0]+" "+words[1]]
+	verb, two := words[0], strings.Join(words[:min(2, len(words))], " ")
+	if slices.Contains(texts, verb) || slices.Contains(texts, two) {
+		return nil
+	}
+	name := reports[two]
+	if groups := []string{"secrets", "builder", "keys"}; name == "" && (len(words) == 1 || !slices.Contains(groups, verb)) {
+		name = reports[verb]
 	}
 	values := []string{stdout}
-	if slices.Contains(events, words[0]) || name == "plan" && slices.Contains(args, "--dry-run") {
+	if name == "" || name == "plan" && slices.Contains(args, "--dry-run") {
 		name, values = "event", strings.Split(strings.TrimSuffix(stdout, "\n"), "\n")
-	}
-	if name == "" {
-		return nil
 	}
 	s, err := schema(dir, name)
 	if err != nil {

@@ -112,7 +112,7 @@ func (a *Frame) newDesk(ctx context.Context, e *action.Env, v View, d *deskFlags
 		Keys: func() (*identity.Operator, error) { return identity.Load(d.identities, p) },
 		Show: func(lines []string) {
 			for _, l := range lines {
-				v.Println(text.Clean(l))
+				v.Tell(text.Clean(l))
 			}
 		},
 		Agree: func(question string) (bool, error) {
@@ -137,7 +137,7 @@ func (a *Frame) newDesk(ctx context.Context, e *action.Env, v View, d *deskFlags
 				v.Suspend(func() { err = c.Run() })
 				return err
 			},
-			Warn: func(line string) { v.Println("warning: " + text.Clean(line)) },
+			Warn: func(line string) { v.Tell("warning: " + text.Clean(line)) },
 		},
 	}
 }
@@ -173,6 +173,6 @@ func (p person) Secret(prompt string) (answer string, err error) {
 func (p person) Line(prompt string) (string, error) { return p.v.Prompt(p.ctx, text.Clean(prompt)+" ") }
 
 // Say shows a line.
-func (p person) Say(line string) { p.v.Println(text.Clean(line)) }
+func (p person) Say(line string) { p.v.Tell(text.Clean(line)) }
 
 var _ identity.Person = person{}

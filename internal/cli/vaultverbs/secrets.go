@@ -291,7 +291,7 @@ func (a *Frame) checkSecrets(ctx context.Context, f *deskFlags, open, signers bo
 		if err != nil {
 			return err
 		}
-		v.Println("every secret is in order: " + strconv.Itoa(n))
+		v.Tell("every secret is in order: " + strconv.Itoa(n))
 		return nil
 	})
 }

@@ -26,10 +26,12 @@ func (h *Host) Deliver(release string) error {
 	if err != nil {
 		return err
 	}
-	return h.deliver(release, all)
+	return h.deliver(release, all, nil)
 }
 
-func (h *Host) deliver(release string, all []opened) (err error) {
+// deliver is Deliver with what was opened. With a place for what cannot be (skipped), as
+// at a boot, a destination that cannot be had is left out.
+func (h *Host) deliver(release string, all []opened, skipped func(error)) (err error) {
 	old := leadsTo(h.link())
 	gen, err := h.fill(release, all)
 	if err != nil {
@@ -44,22 +46,30 @@ func (h *Host) deliver(release string, all []opened) (err error) {
 			_ = os.RemoveAll(gen)
 		}
 	}()
+	// A power cut may come from here on: what the next boot takes back is known before it is there.
+	if err := h.units(release); err != nil {
+		return err
+	}
+	if err := h.trying(release); err != nil {
+		return err
+	}
 	for _, e := range all {
-		if e.Path() == bundle.Folder+"/"+e.Name {
+		if !elsewhere(e.Entry) {
 			continue
 		}
 		made, err := h.place(e.Path(), h.path(e.Entry), e.Replace)
 		if err != nil {
-			return fmt.Errorf("secret '%s': %w", e.Name, err)
+			err = fmt.Errorf("secret '%s': %w", e.Name, err)
+			if skipped == nil {
+				return err
+			}
+			skipped(err)
 		}
 		if made {
 			placed = append(placed, e.Path())
 		}
 	}
 	if err := h.due(old, all); err != nil {
-		return err
-	}
-	if err := h.units(release); err != nil {
 		return err
 	}
 	if err := swap("secrets.d/"+filepath.Base(gen), h.link()); err != nil {
@@ -183,8 +193,11 @@ func (h *Host) leaveOld(old, gen string) {
 	}
 }
 
-// destinations are the places of a release that are not in the folder of secrets.
-func (h *Host) destinations(release string) []string {
+// elsewhere tells whether a secret is read at a place that is not in the folder of secrets.
+func elsewhere(e bundle.Entry) bool { return e.Path() != bundle.Folder+"/"+e.Name }
+
+// elsewhere are the secrets of a release that are.
+func (h *Host) elsewhere(release string) []bundle.Entry {
 	text, err := readSmall(release+"/bundle.json", maxRelease)
 	if err != nil {
 		return nil
@@ -193,11 +206,14 @@ func (h *Host) destinations(release string) []string {
 	if err != nil {
 		return nil
 	}
+	return slices.DeleteFunc(b.Entries, func(e bundle.Entry) bool { return !elsewhere(e) })
+}
+
+// destinations are their places.
+func (h *Host) destinations(release string) []string {
 	var out []string
-	for _, e := range b.Entries {
-		if e.Destination != "" && e.Path() != bundle.Folder+"/"+e.Name {
-			out = append(out, e.Path())
-		}
+	for _, e := range h.elsewhere(release) {
+		out = append(out, e.Path())
 	}
 	return out
 }
@@ -256,6 +272,7 @@ func (h *Host) Leave() error {
 			h.unlink(p)
 		}
 	}
+	h.leaveTried("")
 	h.noUnits()
 	if err := os.Remove(h.link()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -272,17 +289,18 @@ func (h *Host) Leave() error {
 // Boot delivers what goes with the system that runs, unless a release runs already; then
 // it settles that. What does not open is left out: there is nothing to go back to.
 func (h *Host) Boot(system string) error {
-	if h.running() != "" {
-		err := h.Settle()
-		if err != nil {
+	if release := h.running(); release != "" {
+		if err := h.Settle(); err != nil {
 			h.Say("%v", err) // the activation may not have made them yet
 		}
+		h.placeRest(release)
 		return nil
 	}
 	if system == "" {
 		system = leadsTo(h.System)
 	}
 	release := h.releaseFor(system)
+	h.leaveTried(release)
 	if release == "" {
 		return nil
 	}
@@ -290,7 +308,22 @@ func (h *Host) Boot(system string) error {
 	if len(all) == 0 && err != nil {
 		return err
 	}
-	return errors.Join(err, h.deliver(release, all))
+	// What is not mounted yet is for the second unit, which says what is missing still.
+	return errors.Join(err, h.deliver(release, all, func(error) {}))
+}
+
+// placeRest makes the links of the release that runs which are not there: at a boot, their
+// file systems may not have been mounted when it was delivered.
+func (h *Host) placeRest(release string) {
+	for _, e := range h.elsewhere(release) {
+		made, err := h.place(e.Path(), h.path(e), e.Replace)
+		if err != nil {
+			h.Say("secret '%s': %v", e.Name, err)
+		}
+		if made && release == h.kept() {
+			h.forgetPushed(e.Path())
+		}
+	}
 }
 
 // same tells whether the plaintext of an entry is what the generation old has.

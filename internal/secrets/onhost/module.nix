@@ -73,7 +73,7 @@ in
         before = [ "systemd-sysusers.service" "userborn.service" ];
       };
       godwit-secrets = unit "Secrets of this host" {
-        after = [ "systemd-sysusers.service" "userborn.service" ];
+        after = [ "systemd-sysusers.service" "userborn.service" "local-fs.target" ];
         wantedBy = [ "sysinit-reactivation.target" ];
         before = [ "sysinit-reactivation.target" ] ++ users;
       };

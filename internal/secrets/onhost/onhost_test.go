@@ -554,6 +554,73 @@ func TestReplace(t *testing.T) {
 	m.refuses(m.Deliver(release), "that godwit did not put there")
 }
 
+// TestPowerCutInTrial: the boot after one takes back what was at destinations, however far
+// the trial had come, and leaves those that the kept release has.
+func TestPowerCutInTrial(t *testing.T) {
+	m := newMachine(t)
+	m.must(os.Mkdir(m.dir+"/keys", 0o755))
+	at := func(name, text string) bundle.Entry {
+		e := entry(name, text)
+		e.Destination, e.Replace = m.dir+"/keys/"+name, true
+		return e
+	}
+	cut := func() {
+		t.Helper()
+		m.must(os.RemoveAll(m.Run))
+		m.must(m.Boot(""))
+	}
+	m.write("keys/a", "pushed")
+	m.must(m.Deliver(m.receive(at("a", "1"))))
+	m.reads(m.dir+"/keys/a", "1")
+	cut()
+	m.reads(m.dir+"/keys/a", "pushed")
+
+	// In the middle of a place: the file is aside, and no link is there.
+	m.must(m.trying(m.receive(at("a", "1"))))
+	m.must(os.Rename(m.dir+"/keys/a", m.dir+"/keys/a"+pushed))
+	cut()
+	m.reads(m.dir+"/keys/a", "pushed")
+
+	one := m.receive(at("a", "1"))
+	m.must(m.Deliver(one))
+	m.must(os.Symlink(one, m.State+"/secrets"))
+	m.must(m.Keep(one, nil))
+	if list := m.tried(); list != nil {
+		t.Error(list)
+	}
+	m.must(m.Deliver(m.receive(at("a", "2"), at("b", "2"))))
+	m.reads(m.dir+"/keys/b", "2")
+	cut()
+	m.reads(m.dir+"/keys/a", "1")
+	if names, _ := filepath.Glob(m.dir + "/keys/*"); len(names) != 1 {
+		t.Error(names)
+	}
+}
+
+// TestMountedLater: a boot delivers what it can, and the rest when its file system is there.
+func TestMountedLater(t *testing.T) {
+	m := newMachine(t)
+	e := entry("a", "1")
+	e.Destination = m.dir + "/data/a"
+	m.must(os.Mkdir(m.dir+"/data", 0o755))
+	one := m.receive(e, entry("b", "2"))
+	m.must(m.Deliver(one))
+	m.must(os.Symlink(one, m.State+"/secrets"))
+	m.must(m.Keep(one, nil))
+	m.must(os.RemoveAll(m.Run))
+	m.must(os.RemoveAll(m.dir + "/data"))
+	m.write("data", "in the way of a folder")
+	m.must(m.Boot(""))
+	m.reads(m.Run+"/secrets/b", "2")
+	m.must(os.Remove(m.dir + "/data"))
+	m.must(os.Mkdir(m.dir+"/data", 0o755))
+	m.must(m.Boot(""))
+	m.reads(m.dir+"/data/a", "1")
+	m.must(os.Remove(m.dir + "/data/a")) // a file system was mounted over it
+	m.must(m.Boot(""))
+	m.reads(m.dir+"/data/a", "1")
+}
+
 // TestProgramAnew: a release that is there already gets the program that came with it now.
 func TestProgramAnew(t *testing.T) {
 	m := newMachine(t)

@@ -146,7 +146,8 @@ func (h *Host) ours(fd int, name string) (string, bool) {
 	return string(to[:n]), strings.HasPrefix(string(to[:n]), h.link()+"/")
 }
 
-// unlink removes a link of ours at a destination; anything else stays.
+// unlink removes a link of ours at a destination, and gives back the file that was pushed
+// there; anything else stays. After a power cut there may be that file alone.
 func (h *Host) unlink(at string) {
 	fd, err := enter(path.Dir(at))
 	if err != nil {
@@ -154,13 +155,17 @@ func (h *Host) unlink(at string) {
 	}
 	defer unix.Close(fd)
 	name := path.Base(at)
-	if _, ok := h.ours(fd, name); !ok {
+	_, ours := h.ours(fd, name)
+	var st unix.Stat_t
+	if !ours && !errors.Is(unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW), unix.ENOENT) {
 		return
 	}
 	if isRegular(fd, name+pushed) && unix.Renameat(fd, name+pushed, fd, name) == nil {
 		return
 	}
-	_ = unix.Unlinkat(fd, name, 0)
+	if ours {
+		_ = unix.Unlinkat(fd, name, 0)
+	}
 }
 
 // pushed is behind the name of a file that was pushed to a destination, for as long as it

@@ -220,6 +220,7 @@ func (h *Host) Keep(release string, systems []string) error {
 	for _, at := range h.destinations(release) {
 		h.forgetPushed(at)
 	}
+	h.leaveTried(release)
 	h.prune()
 	if err := h.units(release); err != nil { // it may never have been delivered, only kept for the next boot
 		return err

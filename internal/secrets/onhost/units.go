@@ -198,7 +198,7 @@ func (h *Host) units(release string) error {
 		unitUsers: unitText(program, "Secrets of this host, for who makes its users",
 			"Before=sysinit.target systemd-sysusers.service userborn.service"),
 		unitService: unitText(program, "Secrets of this host",
-			"After=systemd-sysusers.service userborn.service\nBefore=sysinit.target sysinit-reactivation.target"),
+			"After=systemd-sysusers.service userborn.service local-fs.target\nBefore=sysinit.target sysinit-reactivation.target"),
 	}
 	changed := false
 	write := func(folder string) error {
