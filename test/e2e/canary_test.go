@@ -18,10 +18,10 @@ import (
 )
 
 // mayBe are the places of hosts where tests have secrets in clear, as patterns of find:
-// memory, destinations of secrets that are pushed, what a boot loader has of them, and what
+// memory, credentials that systemd mounts for a service, destinations of secrets that are pushed, what a boot loader has of them, and what
 // services of tests write down.
 var mayBe = []string{"/run/godwit/secrets.d", "/run/keys", "/run/k", "/var/k", "/root/k", "/var/keys", "/var/plan-keys", "/var/lib/keys of e2e",
-	"/boot/loader/initrd-secrets", "/run/*-saw"}
+	"/boot/loader/initrd-secrets", "/run/*-saw", "/run/credentials"}
 
 // nothingInClear looks for secrets on hosts, where they must not be.
 func nothingInClear(t *testing.T, hosts ...*lab.Host) {

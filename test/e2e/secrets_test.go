@@ -338,12 +338,12 @@ func TestDeclaredSecrets(t *testing.T) {
 		t.Helper()
 		net := w.fleetOf(service(word)+`imports = [ `+repo(t, "internal/secrets/onhost/module.nix")+` ];
 			users.users.decl = { isSystemUser = true; group = "decl"; }; users.groups.decl = { };
-			godwit.secrets.token = { owner = "decl"; group = "decl"; mode = "0440"; restartUnits = [ "own.service" ]; };
+			godwit.secrets.token = { owner = "decl"; group = "decl"; mode = "0440"; credentialOf = [ "own" ]; };
 			godwit.secrets.wifi = { file = ./wifi.age; path = "/etc/wifi/key"; restartUnits = [ "wifi.service" ]; };
 			boot.initrd.secrets."/key" = "/run/godwit/secrets/token";
 			godwit.restSecrets = true;
 			deployment.secrets.pushed = { source = "pushed"; destination = "/var/pushed/key"; action = [ "systemctl" "restart" "push" ]; };`+
-			reader("own", "/run/godwit/secrets/token")+reader("wifi", "/etc/wifi/key")+reader("push", "/var/pushed/key"), map[string]string{h.Name: amd64})
+			reader("own", "$CREDENTIALS_DIRECTORY/token")+reader("wifi", "/etc/wifi/key")+reader("push", "/var/pushed/key"), map[string]string{h.Name: amd64})
 		return w.run("deploy", net, "switch", "--upload-secrets", "--accept-risk=unknown-profile")
 	}
 	has := func(when, want string) {
@@ -357,6 +357,9 @@ func TestDeclaredSecrets(t *testing.T) {
 		}
 		isSettled(t, h)
 	}
+	// As a machine has it, and a container has not: systemd mounts credentials for the services to see.
+	shared := func() { on(t, h, "mount --make-rshared /; ! systemctl is-enabled -q own || systemctl restart own") }
+	shared()
 	deploy("one").exits(0).says("the host can open its 3 secrets")
 	has("first", "token-1 wifi-1 pushed-1")
 	deploy("one").exits(0).says("already runs this system")
@@ -397,6 +400,7 @@ func TestDeclaredSecrets(t *testing.T) {
 	if err := errors.Join(h.PowerCut(ctx), h.Boot(ctx)); err != nil {
 		t.Fatal(err)
 	}
+	shared()
 	has("after a power cut", "token-2 wifi-2 pushed-2")
 	w.run("rollback", "network.nix", "--on", h.Name).exits(0)
 	has("rolled back", "token-1 wifi-2 pushed-2")
