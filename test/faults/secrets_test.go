@@ -132,6 +132,9 @@ func (k *keeper) nothingInClear(since time.Time) {
 	}
 }
 
+// pushedTo is where a file was pushed before a release had it as a destination.
+const pushedTo = "/var/pushed/a"
+
 // TestSecrets: a release of secrets is tried, kept and taken back with the system of its
 // host, whatever happens: the secret, what the service that uses it read, and what the
 // next boot uses are all old, or all new.
@@ -169,6 +172,7 @@ func TestSecrets(t *testing.T) {
 		{name: "full /run", before: "mount -o remount,size=16m /run; dd if=/dev/zero of=/run/filler bs=64k 2>/dev/null; true", outcome: "failed", words: "are free in /run", is: "old"},
 		{name: "the power fails when it is tried", at: `[ "$(readlink /run/godwit/secrets/.release)" = NEW ]`, is: "old"},
 		{name: "the power fails when it runs", at: activated, is: "old"},
+		{name: "the power fails where a pushed file was", entry: bundle.Entry{Destination: pushedTo, Replace: true, Restart: uses.Restart}, before: "mkdir -p /var/pushed; echo pushed >" + pushedTo, at: activated, is: "old"},
 		{name: "the power fails when its units restart", before: "touch /run/fault-uses-slow", at: `[ "$(systemctl show -p ActiveState --value fault-uses)" != active ]`, is: "old"},
 		{name: "the power fails when it is taken back", checks: errors.New("no"), before: "touch /run/fault-hold-old", at: `[ -e /run/fault-held-old ]`, is: "old"},
 		{name: "the power fails when it was taken back", checks: errors.New("no"), before: "echo 3 >/var/lib/fault/old-slow", at: `grep -qs rolling-back /run/godwit/current/phase && [ "$(readlink /run/godwit/secrets/.release)" != NEW ]`, is: "old"},
@@ -241,6 +245,11 @@ systemctl daemon-reload; systemctl start fault-uses; until [ -s /run/fault-uses 
 			text := map[string]string{"old": "one", "new": "two"}[c.is]
 			if got, of := k.word(), k.must("readlink /run/godwit/secrets/.release"); got != text || of != want {
 				t.Errorf("the secret is %q of %s, want %q of %s\n%s", got, of, text, want, said)
+			}
+			if strings.Contains(c.before, pushedTo) {
+				if got := k.must("cat " + pushedTo + "; ls -A /var/pushed"); got != "pushed\na" {
+					t.Errorf("the pushed file is %q", got)
+				}
 			}
 			if c.at == "" {
 				if got := strings.TrimPrefix(k.must("sleep 0.3; cat /run/fault-uses"), canary.Mark); got != text {
