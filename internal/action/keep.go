@@ -14,10 +14,8 @@ func (s *session) askKeep(d *deploy.Options) error {
 	switch {
 	case d.NoGuard:
 		return no("with --no-guard nothing is taken back")
-	case d.Action == activate.Boot, d.Action == activate.DryActivate:
-		return no(string(d.Action) + " runs nothing that could be kept").Hint("it belongs to switch and test")
-	case d.Reboot:
-		return no("a host that reboots is kept when it is back and its health checks pass").Hint("leave out one of --ask-keep and --reboot")
+	case d.Action == activate.Boot && !d.Reboot, d.Action == activate.DryActivate:
+		return no(string(d.Action) + " runs nothing that could be kept").Hint("it belongs to switch and test, and to boot with --reboot")
 	case s.DryRun:
 		return nil
 	case !s.View.Watched() || !s.View.CanAsk():

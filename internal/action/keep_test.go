@@ -16,7 +16,7 @@ func TestAskKeepIsRefused(t *testing.T) {
 	for want, d := range map[string]deploy.Options{
 		"with --no-guard nothing is taken back":              {Action: activate.Switch, NoGuard: true},
 		"boot runs nothing that could be kept":               {Action: activate.Boot},
-		"a host that reboots is kept when it is back":        {Action: activate.Switch, Reboot: true},
+		"dry-activate runs nothing that could be kept":       {Action: activate.DryActivate, Reboot: true},
 		"there is no terminal to ask on; no host was change": {Action: activate.Switch},
 	} {
 		e, _ := tested(t)

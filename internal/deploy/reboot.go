@@ -119,6 +119,9 @@ func (b *rebooting) limit() time.Duration {
 			limit += health.DefaultBudget
 		}
 	}
+	if b.Keep != nil && !b.back {
+		limit += KeepTime
+	}
 	return limit
 }
 
@@ -161,6 +164,22 @@ func (b *rebooting) profiles(beside []reboot.Beside, old string) []activate.Chan
 	return all
 }
 
+// decided does what is done when the new system is up, checks it, and asks a person to keep
+// it, who has as long as the host waits for that.
+func (b *rebooting) decided(ctx context.Context) error {
+	if err := b.after(ctx); err != nil || b.Keep == nil || b.back {
+		return err
+	}
+	until, waits := ctx.Deadline()
+	if !waits { // the host does not go back by itself
+		until = time.Now().Add(cmp.Or(b.ConfirmTimeout, KeepTime))
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, until)
+		defer cancel()
+	}
+	return b.Keep(ctx, b.h.Name, until)
+}
+
 func (b *rebooting) once(ctx context.Context, state activate.State, old string, loader reboot.Loader) Outcome {
 	b.sc.Start("")
 	res, err := reboot.BootOnce(ctx, b.conn, reboot.Request{
@@ -168,7 +187,7 @@ func (b *rebooting) once(ctx context.Context, state activate.State, old string, 
 		Loader: loader, Action: string(b.Action), Limit: b.limit(), Failed: state.FailedUnits, Meta: b.meta(),
 		Ignore: b.h.HealthChecks.Ignored().Match, Beside: b.beside(), BesideMax: b.besideMax(),
 		Checks: func(ctx context.Context) error {
-			if err := b.after(ctx); err != nil || b.Schedule == nil || b.back {
+			if err := b.decided(ctx); err != nil || b.Schedule == nil || b.back {
 				return err
 			}
 			return b.Schedule.together(ctx, b.h.Name)
@@ -209,7 +228,9 @@ func (b *rebooting) again(ctx context.Context) Outcome {
 	if err == nil {
 		err = b.arrived(ctx)
 	}
-	if err == nil {
+	if err == nil && state == Changed {
+		err = b.decided(ctx)
+	} else if err == nil {
 		err = b.after(ctx)
 	}
 	if err != nil && state == Changed && b.result.Running == b.system && !b.unguarded() && ctx.Err() == nil {
@@ -291,7 +312,7 @@ func (b *rebooting) defaultFirst(ctx context.Context, old string) Outcome {
 		b.result.Profiles = append(b.result.Profiles, res.Profiles...)
 	}
 	if err == nil {
-		err = b.after(ctx)
+		err = b.decided(ctx)
 	}
 	switch {
 	case err == nil:

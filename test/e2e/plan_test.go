@@ -328,6 +328,21 @@ func TestQuestion(t *testing.T) {
 		t.Errorf("kept: exit %d\n%s", code, screen)
 	}
 	wrote("ask-three")
+	// With --reboot it is asked when the host is back; no answer, or a no, reboots it into what ran before.
+	w.fleetOf(service("ask-reboot"), map[string]string{"spare": amd64})
+	boot := func() string { t.Helper(); return on(t, spare, "cat /proc/sys/kernel/random/boot_id") }
+	was := boot()
+	screen, code = w.terminal([][2]string{{keep, "n\r"}}, "deploy", net, "switch", "--yes", "--ask-keep", "--reboot")
+	if code != 3 || !strings.Contains(screen, "the answer was not to keep it") || boot() == was {
+		t.Errorf("not kept after a reboot: exit %d\n%s", code, screen)
+	}
+	wrote("ask-three")
+	screen, code = w.terminal([][2]string{{keep, "y\r"}}, "deploy", net, "boot", "--yes", "--ask-keep", "--reboot")
+	if code != 0 {
+		t.Errorf("kept after a reboot: exit %d\n%s", code, screen)
+	}
+	wrote("ask-reboot")
+	isSettled(t, spare)
 	w.fleetOf(service("ask-four"), map[string]string{"spare": amd64})
 	if screen, code = w.terminal(nil, "deploy", net, "switch", "--yes"); code != 0 || !strings.Contains(screen, "Plan: 1 host changes") || strings.Contains(screen, "[y/N") {
 		t.Errorf("--yes: exit %d\n%s", code, screen)
