@@ -382,7 +382,7 @@ func (b *bench) godwit(other string, compress bool) result {
 		}
 		var pid int
 		if _, after, ok := strings.Cut(control("check"), "pid="); ok {
-			fmt.Sscanf(after, "%d", &pid)
+			_, _ = fmt.Sscanf(after, "%d", &pid)
 		}
 		r.here += cpuOf(pid)
 		control("exit")

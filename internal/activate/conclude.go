@@ -177,7 +177,7 @@ func (d *run) mixed(f *fault.Error) {
 	default:
 		f.Detail("there was no guard: the profile names the new system, and the host may run a mix of both")
 		if d.state.NoSwitchOld == "" {
-			d.byHand(f, d.res.OldSystem, Switch, " goes back")
+			_ = d.byHand(f, d.res.OldSystem, Switch, " goes back")
 		}
 	}
 }
@@ -333,7 +333,7 @@ func (d *run) bootUnsure(f *fault.Error) bool {
 		return false
 	}
 	f.Detail("the profile was put back, but the boot loader could not be set again: the host may boot either system, or neither")
-	d.byHand(f, cmp.Or(d.state.Profile, d.res.OldSystem), Boot, ", before it reboots")
+	_ = d.byHand(f, cmp.Or(d.state.Profile, d.res.OldSystem), Boot, ", before it reboots")
 	return true
 }
 

@@ -57,7 +57,7 @@ func TestTail(t *testing.T) {
 		all := "abcdefghijklmnopqrstuvwxyz"
 		for s := all; s != ""; {
 			n := min(step, len(s))
-			b.Write([]byte(s[:n]))
+			_, _ = b.Write([]byte(s[:n]))
 			s = s[n:]
 		}
 		if b.String() != "vwxyz" || !b.Cut() {
@@ -65,7 +65,7 @@ func TestTail(t *testing.T) {
 		}
 	}
 	b := bounded.NewTail(5)
-	b.Write([]byte("abcde"))
+	_, _ = b.Write([]byte("abcde"))
 	if b.String() != "abcde" || b.Cut() {
 		t.Errorf("%q, cut %v", b.String(), b.Cut())
 	}
@@ -183,7 +183,7 @@ func TestLineWriter(t *testing.T) {
 		w := bounded.NewLineWriter(8, func(l string) { got = append(got, l) })
 		for s := in; s != ""; {
 			n := min(step, len(s))
-			w.Write([]byte(s[:n]))
+			_, _ = w.Write([]byte(s[:n]))
 			s = s[n:]
 		}
 		w.Flush()

@@ -33,8 +33,8 @@ func Output(c *exec.Cmd, what string, limit int) ([]byte, error) {
 // end ends a program in the way that its context would.
 func end(c *exec.Cmd) {
 	if c.Cancel != nil {
-		c.Cancel()
+		_ = c.Cancel()
 	} else if c.Process != nil {
-		c.Process.Kill()
+		_ = c.Process.Kill()
 	}
 }

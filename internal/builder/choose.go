@@ -144,7 +144,7 @@ func (c *chooser) nobody(ctx context.Context, q Question) error {
 	for _, p := range c.providers {
 		w := p.Why(ctx, q)
 		rows = append(rows, w.Rows...)
-		withHints(e, w.Hints)
+		_ = withHints(e, w.Hints)
 	}
 	return e.Detail(table(rows)...).Hint("or name a machine that can: --builder ssh-ng://user@host")
 }

@@ -19,9 +19,9 @@ func TestMain(m *testing.M) {
 	}
 	defer Catch()
 	Open()
-	OnExit(func() { os.Stderr.WriteString("[terminal given back]\n") })
+	OnExit(func() { _, _ = os.Stderr.WriteString("[terminal given back]\n") })
 	OnExit(func() { panic("in a hook") })
-	OnExit(func() { os.Stderr.WriteString("[not called]\n") })()
+	OnExit(func() { _, _ = os.Stderr.WriteString("[not called]\n") })()
 	index := func() { _ = make([]string, 1)[len(os.Args)+5] }
 	switch how {
 	case "main":

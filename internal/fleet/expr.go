@@ -186,7 +186,7 @@ func (p *exprParser) term() (node, error) {
 	}
 	text := p.word()
 	t := &term{text: text}
-	pattern := text
+	var pattern string
 	if pattern, t.tag = strings.CutPrefix(text, "@"); pattern == "" {
 		return node{}, fmt.Errorf("a name or a tag is missing in it")
 	}
@@ -322,8 +322,8 @@ func (n node) allTags(tags []string) ([]string, bool) {
 	case opTerm:
 		return append(tags, n.term.glob.pattern), n.term.glob.literal
 	case opAll:
-		ok := true
 		for _, x := range n.of {
+			var ok bool
 			if tags, ok = x.allTags(tags); !ok {
 				return nil, false
 			}

@@ -26,12 +26,12 @@ type Settings struct {
 	// encrypted for the machine, there after a reboot, and back with a rollback.
 	RestSecrets bool
 
-	HealthChecks    []FleetCheck
-	PreDeployChecks []FleetCheck
+	HealthChecks    []SharedCheck
+	PreDeployChecks []SharedCheck
 }
 
-// FleetCheck is a check of all hosts that match.
-type FleetCheck struct {
+// SharedCheck is a check of all hosts that match.
+type SharedCheck struct {
 	On     []*Glob // of host names; none: all hosts
 	Checks Checks  // one check
 }
@@ -120,7 +120,7 @@ func (s Settings) Check(names []string) error {
 	return nil
 }
 
-func checksFor(name string, all []FleetCheck) Checks {
+func checksFor(name string, all []SharedCheck) Checks {
 	var out Checks
 	for _, c := range all {
 		if len(c.On) == 0 || slices.ContainsFunc(c.On, func(g *Glob) bool { return g.Match(name) }) {
@@ -136,13 +136,13 @@ type checkLists map[string][]json.RawMessage
 // CheckKinds are the names of the kinds of checks.
 var CheckKinds = []string{"cmd", "http", "tcp", "unit", "failedUnits", "local"}
 
-func (l checkLists) checks(where, dir string) ([]FleetCheck, error) {
+func (l checkLists) checks(where, dir string) ([]SharedCheck, error) {
 	for kind := range l {
 		if !slices.Contains(CheckKinds, kind) {
 			return nil, fmt.Errorf("%s: there are no %s checks: there is %s%s", where, kind, strings.Join(CheckKinds, ", "), meant(kind, CheckKinds))
 		}
 	}
-	var out []FleetCheck
+	var out []SharedCheck
 	for _, kind := range CheckKinds {
 		for i, raw := range l[kind] {
 			c, err := parseCheck(kind, raw, dir)
@@ -162,7 +162,7 @@ const (
 )
 
 // parseCheck reads one check. Its defaults are those of the options.
-func parseCheck(kind string, raw []byte, dir string) (FleetCheck, error) {
+func parseCheck(kind string, raw []byte, dir string) (SharedCheck, error) {
 	type common struct {
 		On          oneOrMore `json:"on"`
 		Description string    `json:"description"`
@@ -170,7 +170,7 @@ func parseCheck(kind string, raw []byte, dir string) (FleetCheck, error) {
 		Timeout     int       `json:"timeout"`
 	}
 	base := common{Period: defaultPeriod, Timeout: defaultTimeout}
-	var out FleetCheck
+	var out SharedCheck
 	var err error
 	needs := func(ok bool, what string) {
 		if err == nil && !ok {

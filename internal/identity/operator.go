@@ -306,7 +306,7 @@ func (s *sealed) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
 		}
 		plain, err := decrypt(bytes.NewReader(s.data), limit, id)
 		if err != nil { // not wrapped: no match here is an end, and no reason to try the next key
-			s.err = fmt.Errorf("%s: the passphrase is wrong, or it is not a file of keys: %v", s.file, err)
+			s.err = fmt.Errorf("%s: the passphrase is wrong, or it is not a file of keys: %s", s.file, err.Error())
 			return
 		}
 		in := &Operator{person: s.o.person}

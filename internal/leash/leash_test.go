@@ -66,9 +66,9 @@ func TestKilled(t *testing.T) {
 	if _, err := fmt.Sscan(line, &plain, &deaf, &free); err != nil {
 		t.Fatalf("%q: %v", line, err)
 	}
-	t.Cleanup(func() { syscall.Kill(-free, syscall.SIGKILL) })
+	t.Cleanup(func() { _ = syscall.Kill(-free, syscall.SIGKILL) })
 	time.Sleep(200 * time.Millisecond)
-	c.Process.Kill()
+	_ = c.Process.Kill()
 	c.Wait()
 	for end := time.Now().Add(20 * time.Second); alive(plain) || alive(deaf) || exists(dir+"/held by us"); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {

@@ -101,7 +101,7 @@ func TestNARGrammar(t *testing.T) {
 	}
 	nar[i+3] = 0
 	c := NewChecker()
-	c.Write(nar)
+	_, _ = c.Write(nar)
 	if c.Finish(1) == nil || c.Finish(int64(len(nar))) != nil || !c.Ended() {
 		t.Error("the size is not checked")
 	}
@@ -116,11 +116,15 @@ func TestNARFromNix(t *testing.T) {
 		t.Skip("needs Nix")
 	}
 	dir := t.TempDir()
-	os.MkdirAll(filepath.Join(dir, "d", "sub"), 0o755)
-	os.WriteFile(filepath.Join(dir, "d", "x"), []byte("#!/bin/sh\n"), 0o755)
-	os.WriteFile(filepath.Join(dir, "d", "sub", "long"), bytes.Repeat([]byte("12345"), 100001), 0o644)
-	os.WriteFile(filepath.Join(dir, "d", "empty"), nil, 0o644)
-	os.Symlink("../nowhere", filepath.Join(dir, "d", "link"))
+	if err := errors.Join(
+		os.MkdirAll(filepath.Join(dir, "d", "sub"), 0o755),
+		os.WriteFile(filepath.Join(dir, "d", "x"), []byte("#!/bin/sh\n"), 0o755),
+		os.WriteFile(filepath.Join(dir, "d", "sub", "long"), bytes.Repeat([]byte("12345"), 100001), 0o644),
+		os.WriteFile(filepath.Join(dir, "d", "empty"), nil, 0o644),
+		os.Symlink("../nowhere", filepath.Join(dir, "d", "link")),
+	); err != nil {
+		t.Fatal(err)
+	}
 	out, err := exec.Command("nix-store", "--dump", filepath.Join(dir, "d")).Output()
 	if err != nil {
 		t.Fatal(err)

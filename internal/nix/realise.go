@@ -234,7 +234,7 @@ func ExplainFailures(log *nixlog.BuildLog, roots []string, read func(string) (*D
 					e.Detail(fmt.Sprintf("and %d more", len(because)-3))
 					break
 				}
-				describe(e, f, hint)
+				_ = describe(e, f, hint)
 			}
 			out[root] = e
 		case len(log.Errors()) > 0:

@@ -351,7 +351,7 @@ func FuzzDecoder(f *testing.F) {
 		}
 		tr.Snapshot()
 		tr.Failures()
-		tr.Err()
-		ParseError(string(in))
+		_ = tr.Err()
+		_ = ParseError(string(in))
 	})
 }

@@ -93,7 +93,7 @@ func (w *world) results(r Report) string {
 func (w *world) files() string {
 	w.t.Helper()
 	var out []string
-	filepath.Walk(w.dir, func(p string, info os.FileInfo, err error) error {
+	_ = filepath.Walk(w.dir, func(p string, info os.FileInfo, err error) error {
 		if p != w.dir {
 			rel, _ := filepath.Rel(w.dir, p)
 			out = append(out, fmt.Sprintf("%s %v", rel, info.Mode()))
@@ -288,7 +288,7 @@ func (r dropRunner) Run(ctx context.Context, c host.Cmd) error {
 	pr, pw := io.Pipe()
 	c.Stdin = pr
 	go func() {
-		pw.Write(data[:len(data)/2])
+		_, _ = pw.Write(data[:len(data)/2])
 		for range 100 { // until the host works on it
 			if strings.Contains(r.w.files(), ".godwit-secret") {
 				break

@@ -334,7 +334,7 @@ func (h *Host) tryLane(ctx context.Context) (*lane, error) {
 	}
 	fail := func(err error) (*lane, error) {
 		p.end(err)
-		p.Wait()
+		_ = p.Wait()
 		return nil, err
 	}
 	// ssh's ConnectTimeout bounds TCP and the exchange of keys; this bounds the
@@ -370,13 +370,13 @@ func (h *Host) tryLane(ctx context.Context) (*lane, error) {
 			select {
 			case a = <-got:
 			case <-time.After(time.Second):
-				p.outFile.SetReadDeadline(time.Now())
+				_ = p.outFile.SetReadDeadline(time.Now())
 				a = <-got
 			}
 			waiting = false
 		case <-asked:
 			asked, eaten = nil, true
-			go func() { defer crash.Catch(); io.WriteString(p.Stdin, line(p.cmd, p.mark)) }()
+			go func() { defer crash.Catch(); _, _ = io.WriteString(p.Stdin, line(p.cmd, p.mark)) }()
 		case <-ctx.Done():
 			return fail(&host.Interrupted{Host: h.target.Name, Cmd: "connecting", Err: context.Cause(ctx)})
 		case err := <-odd:
@@ -529,7 +529,7 @@ func (h *Host) run(ctx context.Context, cmd host.Cmd) error {
 		defer crash.Catch()
 		defer close(fed)
 		if cmd.Stdin != nil {
-			io.Copy(p.Stdin, cmd.Stdin)
+			_, _ = io.Copy(p.Stdin, cmd.Stdin)
 		}
 		p.Stdin.Close()
 	}()
@@ -552,7 +552,7 @@ func (h *Host) run(ctx context.Context, cmd host.Cmd) error {
 	select {
 	case outErr = <-copied:
 	case <-time.After(2 * time.Second):
-		p.outFile.SetReadDeadline(time.Now()) // held open by somebody else
+		_ = p.outFile.SetReadDeadline(time.Now()) // held open by somebody else
 		outErr = <-copied
 		if errors.Is(outErr, os.ErrDeadlineExceeded) {
 			outErr = nil

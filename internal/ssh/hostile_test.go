@@ -275,7 +275,9 @@ exec ssh "$@"
 	}
 	for jumps, good := range map[string]bool{"1": true, "2": true, "3": false} {
 		for _, fresh := range []bool{false, true} {
-			os.WriteFile(filepath.Join(dir, "jumps"), []byte(jumps), 0o600)
+			if err := os.WriteFile(filepath.Join(dir, "jumps"), []byte(jumps), 0o600); err != nil {
+				t.Fatal(err)
+			}
 			os.Remove(filepath.Join(dir, "dials"))
 			p, err := ssh.NewPool(ssh.Options{Program: program, ConfigFile: s.ConfigFile})
 			if err != nil {

@@ -46,7 +46,7 @@ func TestFewOpenFiles(t *testing.T) {
 
 func fewOpenFiles(t *testing.T, config string) {
 	var port, silent, good, holes int
-	fmt.Sscan(os.Getenv("GODWIT_TEST_PORTS"), &port, &silent, &good, &holes)
+	_, _ = fmt.Sscan(os.Getenv("GODWIT_TEST_PORTS"), &port, &silent, &good, &holes)
 	pool, err := ssh.NewPool(ssh.Options{ConfigFile: config, ConnectTimeout: 10 * time.Second, // for 52 logins at once
 		Sink: event.SinkFunc(func(e event.Event) { fmt.Println(e.Text, e.Hints) })})
 	if err != nil {
@@ -119,13 +119,13 @@ func TestKilledWithHostThatStays(t *testing.T) {
 			t.Fatal(err)
 		}
 		var port int
-		fmt.Sscan(os.Getenv("GODWIT_TEST_PORT"), &port)
+		_, _ = fmt.Sscan(os.Getenv("GODWIT_TEST_PORT"), &port)
 		h := p.Host(ssh.Target{Name: "web1", Host: "127.0.0.1", Port: port})
 		if err := h.Connect(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		for _, fresh := range []bool{false, true} {
-			go h.Run(t.Context(), host.Cmd{Script: "x", Fresh: fresh, Limit: host.NoLimit})
+			go func() { _ = h.Run(t.Context(), host.Cmd{Script: "x", Fresh: fresh, Limit: host.NoLimit}) }()
 		}
 		time.Sleep(time.Hour)
 	}
@@ -147,7 +147,7 @@ func TestKilledWithHostThatStays(t *testing.T) {
 			t.Fatalf("%d commands", s.Commands())
 		}
 	}
-	syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
+	_ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
 	c.Wait()
 	begun := time.Now()
 	for {

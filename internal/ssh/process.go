@@ -199,7 +199,7 @@ const (
 // terminate asks an ssh process, and what it started, to end.
 func terminate(c *exec.Cmd, sig syscall.Signal) {
 	if c.Process != nil {
-		syscall.Kill(-c.Process.Pid, sig)
+		_ = syscall.Kill(-c.Process.Pid, sig)
 	}
 }
 
@@ -357,7 +357,7 @@ func (p *process) start(ctx context.Context, socket string, master bool) error {
 		select {
 		case <-errDone:
 		case <-time.After(time.Second):
-			errR.SetReadDeadline(time.Now())
+			_ = errR.SetReadDeadline(time.Now())
 			<-errDone
 		}
 		errR.Close()
@@ -371,13 +371,13 @@ func (p *process) start(ctx context.Context, socket string, master bool) error {
 
 	// A failure to write is seen as the end of ssh, which says more.
 	if password != nil {
-		io.WriteString(inW, *password+"\n")
+		_, _ = io.WriteString(inW, *password+"\n")
 		if trial {
 			return nil
 		}
-		io.WriteString(inW, p.mark+"\n")
+		_, _ = io.WriteString(inW, p.mark+"\n")
 	}
-	io.WriteString(inW, line(p.cmd, p.mark))
+	_, _ = io.WriteString(inW, line(p.cmd, p.mark))
 	return nil
 }
 
@@ -402,7 +402,7 @@ func (p *process) killRemote() {
 	}
 	q.Stdin.Close()
 	io.Copy(io.Discard, q.Stdout)
-	q.Wait()
+	_ = q.Wait()
 }
 
 // killScript ends the process group of process $1.
@@ -559,10 +559,10 @@ func (f *stderrFilter) readAll(r io.Reader) {
 	for {
 		n, err := r.Read(b)
 		before := f.started()
-		f.Write(b[:n])
+		_, _ = f.Write(b[:n])
 		switch {
 		case before:
-			f.p.counts(&f.read, n, "what "+f.p.cmd.String()+" prints on stderr")
+			_ = f.p.counts(&f.read, n, "what "+f.p.cmd.String()+" prints on stderr")
 		case f.started():
 			f.read = 0
 			f.p.running()
@@ -618,7 +618,7 @@ func (f *stderrFilter) pass(b []byte) {
 		return
 	}
 	if f.w != nil {
-		f.w.Write(b)
+		_, _ = f.w.Write(b)
 	}
 	f.tail = append(f.tail, b...)
 	if over := len(f.tail) - tailSize; over > 0 {

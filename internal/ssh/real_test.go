@@ -214,7 +214,7 @@ func TestDroppedConnection(t *testing.T) {
 		r, w := io.Pipe()
 		go func() {
 			buf := make([]byte, 3)
-			io.ReadFull(r, buf)
+			_, _ = io.ReadFull(r, buf)
 			s.Drop()
 			io.Copy(io.Discard, r)
 		}()
@@ -259,7 +259,7 @@ func TestStreaming(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go func() { p.Stdin.Write(data); p.Stdin.Close() }()
+	go func() { _, _ = p.Stdin.Write(data); p.Stdin.Close() }()
 	sum := sha256.New()
 	n, err := io.Copy(sum, p.Stdout)
 	if want := sha256.Sum256(data); err != nil || n != int64(len(data)) || !bytes.Equal(sum.Sum(nil), want[:]) {
@@ -334,7 +334,7 @@ func TestConnectionLimit(t *testing.T) {
 			}
 			up <- true
 			<-release
-			io.WriteString(p.Stdin, "\n")
+			_, _ = io.WriteString(p.Stdin, "\n")
 			io.Copy(io.Discard, p.Stdout)
 			if err := p.Wait(); err != nil {
 				t.Error(err)
@@ -391,7 +391,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	running := make(chan error, 1)
 	up, w := io.Pipe()
 	go func() { running <- h.Run(c, host.Cmd{Script: "echo up; sleep 60", Stdout: w}) }()
-	io.ReadFull(up, make([]byte, 3))
+	_, _ = io.ReadFull(up, make([]byte, 3))
 	cancel() // as after a Ctrl-C
 	if err := <-running; !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
@@ -421,7 +421,7 @@ func TestCancelKillsRemote(t *testing.T) {
 		running <- h.Run(c, host.Cmd{Script: "echo $$; sleep 3127; echo x", Stdout: w, KillOnCancel: true})
 	}()
 	var pid int
-	fmt.Fscan(up, &pid)
+	_, _ = fmt.Fscan(up, &pid)
 	go io.Copy(io.Discard, up)
 	cancel()
 	if err := <-running; !errors.Is(err, context.Canceled) {
@@ -492,7 +492,7 @@ func TestKilledProcessLeavesNoMaster(t *testing.T) {
 			t.Fatal(err)
 		}
 		var port int
-		fmt.Sscan(os.Getenv("GODWIT_TEST_PORT"), &port)
+		_, _ = fmt.Sscan(os.Getenv("GODWIT_TEST_PORT"), &port)
 		if err := p.Host(ssh.Target{Name: "web1", Host: "127.0.0.1", Port: port}).Connect(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -303,7 +303,7 @@ func TestStderrFilter(t *testing.T) {
 		var out strings.Builder
 		f := &stderrFilter{mark: "mark", w: &out}
 		for i := 0; i < len(whole); i += size {
-			f.Write([]byte(whole[i:min(i+size, len(whole))]))
+			_, _ = f.Write([]byte(whole[i:min(i+size, len(whole))]))
 		}
 		f.flush()
 		if out.String() != "err\n\x1eoddrest" || !f.own255() || !f.started() || f.before() != "[sudo] password for x: " {

@@ -137,19 +137,23 @@ func (s *fakeStore) endpoint(name string) Endpoint {
 
 func (s *fakeStore) serve(in io.Reader, out io.Writer, write bool) error {
 	if s.banner != "" {
-		io.WriteString(out, s.banner)
+		_, _ = io.WriteString(out, s.banner)
 		return nil
 	}
 	r := newWireReader(in, 4096)
 	flush := func(b []byte) error { _, err := out.Write(b); return err }
-	if m, err := r.uint(); err != nil || m != serveMagic1 {
-		return fmt.Errorf("bad magic %x %v", m, err)
+	if m, err := r.uint(); err != nil {
+		return fmt.Errorf("no magic: %w", err)
+	} else if m != serveMagic1 {
+		return fmt.Errorf("bad magic %x", m)
 	}
 	if err := flush(putUint(putUint(nil, serveMagic2), cmp.Or(s.version, 2<<8|7))); err != nil {
 		return err
 	}
-	if v, err := r.uint(); err != nil || v != 2<<8|7 {
-		return fmt.Errorf("bad version %x %v", v, err)
+	if v, err := r.uint(); err != nil {
+		return fmt.Errorf("no version: %w", err)
+	} else if v != 2<<8|7 {
+		return fmt.Errorf("bad version %x", v)
 	}
 	list := func() (out []string, err error) {
 		err = r.strings(func(p string) error { out = append(out, p); return storepath.Check(p) })
@@ -293,7 +297,9 @@ func (s *fakeStore) serve(in io.Reader, out io.Writer, write bool) error {
 			if x, _ := r.uint(); x != 0 {
 				return errors.New("ultimate")
 			}
-			r.strings(func(g string) error { i.Sigs = append(i.Sigs, g); return nil })
+			if err := r.strings(func(g string) error { i.Sigs = append(i.Sigs, g); return nil }); err != nil {
+				return err
+			}
 			if i.CA, err = r.string(); err != nil {
 				return err
 			}

@@ -162,7 +162,7 @@ type cutWriter struct {
 
 func (c *cutWriter) Write(p []byte) (int, error) {
 	if len(p) > c.n {
-		c.w.Write(p[:c.n])
+		_, _ = c.w.Write(p[:c.n])
 		c.n = 0
 		return 0, errors.New("cut")
 	}
@@ -685,7 +685,9 @@ func TestRealFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	victim := infos[len(infos)/2].Path
-	os.Chmod(dir+victim, 0o755)
+	if err := os.Chmod(dir+victim, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.RemoveAll(dir + victim); err != nil {
 		t.Fatal(err)
 	}

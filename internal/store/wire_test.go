@@ -93,16 +93,16 @@ func FuzzServer(f *testing.F) {
 		}
 		c := open()
 		if _, err := c.queryValidPaths([]string{p}, true, false); err == nil {
-			c.queryPathInfos([]string{p})
+			_, _ = c.queryPathInfos([]string{p})
 		}
 		c.abandon()
 		c = open()
 		if infos, err := c.queryPathInfos([]string{p}); err == nil {
-			order(infos)
+			_ = order(infos)
 		}
 		c.abandon()
 		c = open()
-		c.queryClosure([]string{p})
+		_, _ = c.queryClosure([]string{p})
 		c.abandon()
 	})
 }

@@ -75,7 +75,7 @@ func (p *process) measure(limit time.Duration) measured {
 			}
 		}
 	}()
-	late := time.AfterFunc(limit, func() { syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) })
+	late := time.AfterFunc(limit, func() { _ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) })
 	m.result = p.wait()
 	late.Stop()
 	close(stop)
@@ -213,10 +213,10 @@ func TestInterruptedAtHostile(t *testing.T) {
 			time.Sleep(12 * time.Second) // all connections are under way, or silent
 			sent := time.Now()
 			if sig == syscall.SIGKILL {
-				p.cmd.Process.Kill()
+				_ = p.cmd.Process.Kill()
 				p.cmd.Wait()
 			} else {
-				p.cmd.Process.Signal(sig)
+				_ = p.cmd.Process.Signal(sig)
 				m := p.measure(time.Minute)
 				if took := time.Since(sent); took > 10*time.Second {
 					t.Errorf("%s: a Ctrl-C took %s:\n%s", args[0], took, m.stderr)

@@ -173,7 +173,9 @@ func (h *machine) look() seen {
 	out := strings.Split(h.must(`readlink -f /run/current-system; head -n1 /boot/loader/default; readlink -f /nix/var/nix/profiles/system
 readlink -f /run/booted-system; ls -d /nix/var/nix/profiles/system-*-link | wc -l`), "\n")
 	s := seen{current: out[0], boot: out[1], profile: out[2], booted: out[3]}
-	fmt.Sscan(out[4], &s.generations)
+	if _, err := fmt.Sscan(out[4], &s.generations); err != nil {
+		h.t.Fatalf("how many generations: %v in %q", err, out)
+	}
 	return s
 }
 

@@ -101,8 +101,10 @@ func (c *Command) Is(words ...string) bool {
 // IsLogin tells whether it is the session that a connection is opened with.
 func (c *Command) IsLogin() bool { return c.Is("echo greeting") }
 
-// Stdout and Stderr are the command's outputs.
+// Stdout is the command's output.
 func (c *Command) Stdout() io.Writer { c.Accept(); return c.channel }
+
+// Stderr is its other output.
 func (c *Command) Stderr() io.Writer { c.Accept(); return c.channel.Stderr() }
 
 // Begin says on both outputs that the command's own output follows, as a shell does.

@@ -137,11 +137,14 @@ func check(t testing.TB, err error) {
 	}
 }
 
-// Connections is how many TCP connections are open now; Accepted is how many there
-// were so far, Commands how many commands were asked for.
+// Connections is how many TCP connections are open now.
 func (s *Server) Connections() int { return int(s.open.Load()) }
-func (s *Server) Accepted() int    { return int(s.accepted.Load()) }
-func (s *Server) Commands() int    { return int(s.commands.Load()) }
+
+// Accepted is how many TCP connections there were so far.
+func (s *Server) Accepted() int { return int(s.accepted.Load()) }
+
+// Commands is how many commands were asked for.
+func (s *Server) Commands() int { return int(s.commands.Load()) }
 
 func (s *Server) accept() {
 	for {

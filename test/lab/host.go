@@ -395,8 +395,11 @@ func (h *Host) tryReady(ctx context.Context) error {
 	banner := make([]byte, 4)
 	_, err = io.ReadFull(conn, banner)
 	conn.Close()
-	if err != nil || string(banner) != "SSH-" {
-		return fmt.Errorf("no ssh banner: %v", err)
+	if err != nil {
+		return fmt.Errorf("no ssh banner: %w", err)
+	}
+	if string(banner) != "SSH-" {
+		return fmt.Errorf("no ssh banner: %q", banner)
 	}
 	read := h.Exec(ctx, "cat /etc/ssh/ssh_host_ed25519_key.pub")
 	fields := strings.Fields(read.Stdout)

@@ -81,12 +81,13 @@ func TestGoreleaser(t *testing.T) {
 	}
 	run(t, ctx, "../..", nil, "go", "build", "-modfile=packaging/release.mod", "-o", bin+"/", "github.com/goreleaser/goreleaser/v2", "github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod")
 	tree := atHome(t, dir)
-	run(t, ctx, tree, nil, "sh", "-c", `git init -q . && git add -A && git -c user.name=t -c user.email=t@example.org commit -qm begin &&
+	run(t, ctx, tree, nil, "sh", "-c", `git init -q . && git add -A && GIT_COMMITTER_DATE="2026-11-20T01:00:00+0300" git -c user.name=t -c user.email=t@example.org commit -qm begin &&
 		git tag v1.2.3 && git remote add origin https://forge.example/team/godwit.git`)
 	env := []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + dir, "GOMODCACHE=" + strings.TrimSpace(run(t, ctx, ".", nil, "go", "env", "GOMODCACHE")),
-		"GOCACHE=" + strings.TrimSpace(run(t, ctx, ".", nil, "go", "env", "GOCACHE")), "VERSION=1.2.3"}
-	run(t, ctx, tree, env, "goreleaser", "check")
-	t.Log(run(t, ctx, tree, env, "goreleaser", "release", "--snapshot", "--clean", "--parallelism", "2"))
+		"GOCACHE=" + strings.TrimSpace(run(t, ctx, ".", nil, "go", "env", "GOCACHE"))}
+	goreleaser := filepath.Join(bin, "goreleaser") // a program is looked for on PATH of the test, not on that of env
+	run(t, ctx, tree, env, goreleaser, "check")
+	t.Log(run(t, ctx, tree, env, goreleaser, "release", "--snapshot", "--clean", "--parallelism", "2"))
 
 	var artifacts []struct{ Name, Path, Type string }
 	data, err := os.ReadFile(filepath.Join(tree, "dist/artifacts.json"))
@@ -111,10 +112,21 @@ func TestGoreleaser(t *testing.T) {
 		t.Errorf("sums:\n%s", sums)
 	}
 	// The tarball of this machine has all that it should, and its program says which it is.
-	said := run(t, ctx, tree, nil, "sh", "-c", `mkdir x && tar -xzf dist/*_linux_amd64.tar.gz -C x && find x -type f | sort && x/godwit --version`)
-	for _, want := range []string{"x/LICENSE", "x/README.md", "x/man/godwit-deploy.1.gz", "x/completions/godwit.zsh", "godwit version 1.2.3-SNAPSHOT-"} {
+	said := run(t, ctx, tree, nil, "sh", "-c", `mkdir x && tar -xzf dist/*_linux_amd64.tar.gz -C x && find x -type f | sort && x/godwit --version && zcat x/man/godwit.1.gz | grep '^.TH'`)
+	for _, want := range []string{"x/LICENSE", "x/README.md", "x/man/godwit-deploy.1.gz", "x/completions/godwit.zsh", "godwit version 1.2.3-SNAPSHOT-", `"godwit 1.2.3-SNAPSHOT-`} {
 		if !strings.Contains(said, want) {
 			t.Errorf("no %s in\n%s", want, said)
 		}
 	}
+	// The packages have it, too.
+	for _, list := range []string{"dpkg-deb -c dist/*_linux_amd64.deb", "tar -tzf dist/*_linux_amd64.apk"} {
+		said := run(t, ctx, tree, nil, "sh", "-c", list)
+		for _, want := range []string{"usr/bin/godwit\n", "man1/godwit-deploy.1.gz\n", "completions/godwit\n", "vendor-completions/_godwit\n", "godwit.fish\n", "doc/godwit/copyright\n"} {
+			if !strings.Contains(said, want) {
+				t.Errorf("%s: no %q in\n%s", list, want, said)
+			}
+		}
+	}
+	// docs/releasing.md: everybody can build the same program.
+	run(t, ctx, tree, nil, "sh", "-c", `VERSION=$(x/godwit --version | cut -d' ' -f3) packaging/prepare again && cmp again/godwit x/godwit`)
 }

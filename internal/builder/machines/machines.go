@@ -201,7 +201,7 @@ func ParseStoreURI(s string) (StoreURI, error) {
 	if query != "" {
 		v, err := url.ParseQuery(query)
 		if err != nil {
-			return u, fmt.Errorf("%q: %s", s, err)
+			return u, fmt.Errorf("%q: %w", s, err)
 		}
 		u.Key, u.Remote = v.Get("ssh-key"), v.Get("remote-store")
 	}

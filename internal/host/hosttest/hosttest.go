@@ -151,12 +151,12 @@ func (c Call) name() string {
 	return c.Want
 }
 
-// fits tells whether c is the command that k expects.
-func (k Call) fits(text string) bool {
-	if k.Want == Connect || k.Want == Disconnect || text == Connect || text == Disconnect {
-		return k.Want == text
+// fits tells whether text is the command that c expects.
+func (c Call) fits(text string) bool {
+	if c.Want == Connect || c.Want == Disconnect || text == Connect || text == Disconnect {
+		return c.Want == text
 	}
-	return regexp.MustCompile(k.Want).MatchString(text)
+	return regexp.MustCompile(c.Want).MatchString(text)
 }
 
 // take finds the call that is expected.

@@ -184,9 +184,9 @@ func (s *Server) Stop() {
 		return
 	}
 	kids := descendants(cmd.Process.Pid)
-	cmd.Process.Kill()
+	_ = cmd.Process.Kill()
 	for _, p := range kids {
-		syscall.Kill(p.pid, syscall.SIGKILL)
+		_ = syscall.Kill(p.pid, syscall.SIGKILL)
 	}
 	<-ended
 }
@@ -201,7 +201,7 @@ func (s *Server) Drop() {
 	}
 	for _, p := range descendants(s.cmd.Process.Pid) {
 		if strings.Contains(p.command, "sshd") {
-			syscall.Kill(p.pid, syscall.SIGKILL)
+			_ = syscall.Kill(p.pid, syscall.SIGKILL)
 		}
 	}
 }
