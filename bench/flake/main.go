@@ -2,10 +2,12 @@
 // cold, godwit again on the unchanged tree, and one process of Nix that evaluates the
 // same attributes.
 //
-//	go run ./bench/flake [-hosts 10] [-many 100] [-runs 3] [-options 2000]
+//	go run ./bench/flake [-hosts 10] [-many 100] [-runs 3] [-options 2000] [-modules 500]
 //
 // The metadata is that of -many light hosts (`godwit hosts`), once where it is options of
-// the hosts and once where it is the output godwit. The systems are those of -hosts hosts
+// the hosts and once where it is the output godwit; and that of as many hosts with -modules
+// more modules, which any question about a host has to collect, as it has to with the
+// modules of the real NixOS. The systems are those of -hosts hosts
 // of about the weight that was measured with the modules of the real NixOS
 // (bench/deploy), in a flake, a deployment file of morph's and a hive.nix; `godwit build
 // --dry-run` evaluates them and asks what would be built. Of a file the first run only
@@ -35,14 +37,15 @@ func main() {
 	many := flag.Int("many", 100, "hosts whose metadata is")
 	runs := flag.Int("runs", 3, "measured runs of each kind")
 	options := flag.Int("options", 2000, "submodules that each of -hosts evaluates besides")
+	modules := flag.Int("modules", 500, "modules that each of -many hosts has besides, where they have weight")
 	flag.Parse()
-	if err := run(*hosts, *many, *runs, *options); err != nil {
+	if err := run(*hosts, *many, *runs, *options, *modules); err != nil {
 		fmt.Fprintln(os.Stderr, "bench/flake:", err)
 		os.Exit(1)
 	}
 }
 
-func run(hosts, many, runs, options int) error {
+func run(hosts, many, runs, options, modules int) error {
 	dir, err := os.MkdirTemp("", "godwit-bench-flake-")
 	if err != nil {
 		return err
@@ -67,9 +70,10 @@ func run(hosts, many, runs, options int) error {
 	plain := []string{"nix-instantiate", "--eval", "--strict", "--json", "--read-write-mode", "plain.nix"}
 	hostsVerb, buildVerb := []string{"hosts"}, []string{"build", "--dry-run"}
 	for _, c := range []kind{
-		{fmt.Sprintf("metadata of %d hosts, deployment.*", many), b.flake(many, 0, false), platform, hostsVerb, nil},
-		{fmt.Sprintf("metadata of %d hosts, godwit", many), b.flake(many, 0, true), platform, hostsVerb, []string{"hosts", "--flake", ".#godwit"}},
-		{fmt.Sprintf("systems of %d hosts, flake", hosts), b.flake(hosts, options, false), system, buildVerb, nil},
+		{fmt.Sprintf("metadata of %d hosts, deployment.*", many), b.flake(many, weight(0), false), platform, hostsVerb, nil},
+		{fmt.Sprintf("metadata of %d hosts, godwit", many), b.flake(many, weight(0), true), platform, hostsVerb, []string{"hosts", "--flake", ".#godwit"}},
+		{fmt.Sprintf("the same, %d modules more", modules), b.flake(many, bulk(modules), false), platform, hostsVerb, nil},
+		{fmt.Sprintf("systems of %d hosts, flake", hosts), b.flake(hosts, weight(options), false), system, buildVerb, nil},
 		{fmt.Sprintf("systems of %d hosts, morph", hosts), b.file("network.nix", hosts, options), plain, buildVerb, []string{"build", "--dry-run", "network.nix"}},
 		{fmt.Sprintf("systems of %d hosts, hive.nix", hosts), b.file("hive.nix", hosts, options), plain, buildVerb, []string{"build", "--dry-run", "hive.nix"}},
 	} {
@@ -110,6 +114,14 @@ func weight(n int) string {
     })`, n)
 }
 
+// bulk is a module of n others, each with an option and what sets it.
+func bulk(n int) string {
+	return fmt.Sprintf(`({ lib, ... }: { imports = map (i: { lib, config, ... }: {
+      options.bulk."n${toString i}" = { enable = lib.mkEnableOption "it"; words = lib.mkOption { type = lib.types.listOf lib.types.str; default = [ ]; }; };
+      config = lib.mkIf config.bulk."n${toString i}".enable { networking.hostName = "never"; };
+    }) (lib.range 1 %d); })`, n)
+}
+
 // file is a fleet in a file, and the same systems for Nix alone.
 func (b *bench) file(name string, n, options int) map[string]string {
 	fleet, plain := "let common = { imports = [ ./common.nix ]; }; in {\n", "let system = name: (import <nixpkgs/nixos/lib/eval-config.nix> { system = null; modules = [ ./common.nix { networking.hostName = name; } ]; }).config.system.build.toplevel.drvPath; in {\n"
@@ -127,7 +139,7 @@ func (b *bench) file(name string, n, options int) map[string]string {
 }
 
 // flake is a flake of n hosts.
-func (b *bench) flake(n, options int, own bool) map[string]string {
+func (b *bench) flake(n int, module string, own bool) map[string]string {
 	godwit := ""
 	if own {
 		godwit = `godwit.hosts = nixpkgs.lib.genAttrs names (name: { address = "10.0.0.1"; tags = [ "a" ]; platform = "x86_64-linux"; });`
@@ -144,7 +156,7 @@ func (b *bench) flake(n, options int, own bool) map[string]string {
     %s
   };
 }
-`, b.nixpkgs, n, weight(options), godwit)}
+`, b.nixpkgs, n, module, godwit)}
 }
 
 // repository writes a tree that was never seen.
