@@ -22,12 +22,12 @@ type View interface {
 	event.Sink
 	// Announce names the hosts of a run before the first event of one.
 	Announce(hosts []string)
-	// Println shows a line to a person, Output one to scripts. A view that shows events
-	// to scripts shows neither.
+	// Println shows a line to a person alone, where events say the same.
 	Println(line string)
-	Output(line string)
-	// Tell is a line of which no event says the same: a note, or a warning, to both.
+	// Tell is a line of which no event says the same, and Output one that scripts read on
+	// stdout. A view that shows events shows both as notes, or as warnings.
 	Tell(line string)
+	Output(line string)
 	// Using tells which configuration was found. why is empty where it was looked for.
 	Using(at source.Location, why string)
 	// Watched says that a person sees the run and can be asked; Ask asks until ctx ends,

@@ -1,6 +1,8 @@
 package action
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -11,6 +13,19 @@ import (
 // TestStorePaths: what is refused before anything is copied.
 func TestStorePaths(t *testing.T) {
 	const path = "/nix/store/0c5bfdqsnrmlpxpqpvfhqkwbqmzwxw2v-x"
+	// An engine that has no builders, whatever this machine has.
+	dir := t.TempDir()
+	engine := `#!/bin/sh
+case $1 in
+version) echo 'amd64 linux 27.0.0' ;;
+ps) ;;
+*) echo "docker $*: this fake does not know it" >&2; exit 1 ;;
+esac
+`
+	if err := os.WriteFile(filepath.Join(dir, "docker"), []byte(engine), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
 	for want, o := range map[string]StorePaths{
 		"x is not a store path":         {Paths: []string{"x"}, To: []string{"web"}},
 		"is not [USER@]HOST[:PORT]":     {Paths: []string{path}, To: []string{"a b"}},

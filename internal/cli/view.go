@@ -149,22 +149,29 @@ func (v *view) Println(line string) {
 
 // Tell shows a line to a person, and as an event with --json.
 func (v *view) Tell(line string) {
-	if !v.quiet() {
-		v.UI.Println(line)
+	if v.quiet() {
+		v.note(line)
 		return
 	}
+	v.UI.Println(line)
+}
+
+// Output is a line for scripts, and a note for those that read events.
+func (v *view) Output(line string) {
+	if v.quiet() {
+		v.note(line)
+		return
+	}
+	v.UI.Output(line)
+}
+
+// note emits a line as an event.
+func (v *view) note(line string) {
 	kind := event.Note
 	if rest, ok := strings.CutPrefix(line, "warning: "); ok {
 		kind, line = event.Warning, rest
 	}
 	v.Emit(event.Event{Kind: kind, Text: line})
-}
-
-// Output is a line for scripts. With --json the events carry the same facts.
-func (v *view) Output(line string) {
-	if !v.quiet() {
-		v.UI.Output(line)
-	}
 }
 
 // Using tells which configuration was found.

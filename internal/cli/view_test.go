@@ -82,7 +82,11 @@ func TestViewOfActions(t *testing.T) {
 		v.Plan(p, true)
 		v.close()
 		quiet := mode == ui.JSON
-		if got := stdout.String() == "for scripts\n"; got == quiet {
+		want := "for scripts\n"
+		if quiet {
+			want = `"kind":"note","text":"for scripts"}` + "\n"
+		}
+		if !strings.HasSuffix(stdout.String(), want) || !quiet && stdout.String() != want {
 			t.Errorf("stdout: %q", stdout)
 		}
 		for line, always := range map[string]bool{"a line\n": false, "morph: network.nix\n": false, "using network.nix, with which web was last deployed\n": true, "web": true} {

@@ -26,16 +26,17 @@ func (h *Host) Deliver(release string) error {
 	if err != nil {
 		return err
 	}
-	return h.deliver(release, all, nil)
+	_, err = h.deliver(release, all, false)
+	return err
 }
 
-// deliver is Deliver with what was opened. With a place for what cannot be (skipped), as
-// at a boot, a destination that cannot be had is left out.
-func (h *Host) deliver(release string, all []opened, skipped func(error)) (err error) {
+// deliver is Deliver with what was opened. At a boot, a destination that cannot be had is
+// left out and told in missing: nothing is there to go back to.
+func (h *Host) deliver(release string, all []opened, boot bool) (missing, err error) {
 	old := leadsTo(h.link())
 	gen, err := h.fill(release, all)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var placed []string
 	defer func() {
@@ -48,10 +49,10 @@ func (h *Host) deliver(release string, all []opened, skipped func(error)) (err e
 	}()
 	// A power cut may come from here on: what the next boot takes back is known before it is there.
 	if err := h.units(release); err != nil {
-		return err
+		return nil, err
 	}
 	if err := h.trying(release); err != nil {
-		return err
+		return nil, err
 	}
 	for _, e := range all {
 		if !elsewhere(e.Entry) {
@@ -60,24 +61,24 @@ func (h *Host) deliver(release string, all []opened, skipped func(error)) (err e
 		made, err := h.place(e.Path(), h.path(e.Entry), e.Replace)
 		if err != nil {
 			err = fmt.Errorf("secret '%s': %w", e.Name, err)
-			if skipped == nil {
-				return err
+			if !boot {
+				return nil, err
 			}
-			skipped(err)
+			missing = errors.Join(missing, err)
 		}
 		if made {
 			placed = append(placed, e.Path())
 		}
 	}
 	if err := h.due(old, all); err != nil {
-		return err
+		return nil, err
 	}
 	if err := swap("secrets.d/"+filepath.Base(gen), h.link()); err != nil {
-		return err
+		return nil, err
 	}
 	h.Say("%d secrets are in %s", len(all), h.link())
 	h.leaveOld(old, gen)
-	return nil
+	return missing, nil
 }
 
 // fill writes a generation: a folder that only root can enter until all of it has its
@@ -287,14 +288,23 @@ func (h *Host) Leave() error {
 }
 
 // Boot delivers what goes with the system that runs, unless a release runs already; then
-// it settles that. What does not open is left out: there is nothing to go back to.
+// it settles that. What does not open is left out: there is nothing to go back to. Early, a
+// destination may be on a file system that is not mounted yet; late, it gets its link.
 func (h *Host) Boot(system string) error {
+	mark := h.link() + "/.boot" // an early delivery, which the late one completes
 	if release := h.running(); release != "" {
 		if err := h.Settle(); err != nil {
 			h.Say("%v", err) // the activation may not have made them yet
 		}
-		h.placeRest(release)
-		return nil
+		if _, err := os.Lstat(mark); err != nil || h.Stage != late {
+			return nil
+		}
+		h.leaveTried(release)
+		err := h.placeAll(release)
+		if err == nil {
+			err = os.Remove(mark)
+		}
+		return err
 	}
 	if system == "" {
 		system = leadsTo(h.System)
@@ -308,22 +318,26 @@ func (h *Host) Boot(system string) error {
 	if len(all) == 0 && err != nil {
 		return err
 	}
-	// What is not mounted yet is for the second unit, which says what is missing still.
-	return errors.Join(err, h.deliver(release, all, func(error) {}))
+	missing, failed := h.deliver(release, all, true)
+	if failed == nil && h.Stage == early {
+		missing = os.WriteFile(mark, nil, 0o600)
+	}
+	return errors.Join(err, missing, failed)
 }
 
-// placeRest makes the links of the release that runs which are not there: at a boot, their
-// file systems may not have been mounted when it was delivered.
-func (h *Host) placeRest(release string) {
+// placeAll makes those links of the release that runs which are not there.
+func (h *Host) placeAll(release string) error {
+	var errs []error
 	for _, e := range h.elsewhere(release) {
 		made, err := h.place(e.Path(), h.path(e), e.Replace)
 		if err != nil {
-			h.Say("secret '%s': %v", e.Name, err)
+			errs = append(errs, fmt.Errorf("secret '%s': %w", e.Name, err))
 		}
 		if made && release == h.kept() {
 			h.forgetPushed(e.Path())
 		}
 	}
+	return errors.Join(errs...)
 }
 
 // same tells whether the plaintext of an entry is what the generation old has.

@@ -21,6 +21,8 @@ type Host struct {
 	Systemd string
 	// System is a link to the running system.
 	System string
+	// Stage is when in a boot this is: early, late, or "" where nobody says so.
+	Stage string
 	// Memory makes a folder one of memory; an error when it cannot be.
 	Memory func(folder string) error
 	// Systemctl runs systemctl, and gives what it prints.
@@ -31,9 +33,17 @@ type Host struct {
 	Say func(format string, args ...any)
 }
 
+// The two units of a boot name their stage in the environment, which programs of other
+// releases than the unit's do not trip over.
+const (
+	stageVariable = "GODWIT_BOOT"
+	early         = "early" // only what the initial ram disk mounted is there
+	late          = "late"  // local file systems are mounted
+)
+
 // here is a real host.
 func here() *Host {
-	return &Host{Run: "/run/godwit", State: State, Systemd: "/etc/systemd", System: "/run/current-system", Memory: memory, Systemctl: systemctl, Number: number,
+	return &Host{Run: "/run/godwit", State: State, Systemd: "/etc/systemd", System: "/run/current-system", Stage: os.Getenv(stageVariable), Memory: memory, Systemctl: systemctl, Number: number,
 		Say: func(format string, args ...any) { fmt.Printf("godwit: "+format+"\n", args...) }}
 }
 

@@ -33,7 +33,7 @@ let
   withCredentials = lib.unique (builtins.concatMap (n: cfg.secrets.${n}.credentialOf) declared);
 
   program = "/var/lib/godwit/secrets/godwit-secrets";
-  unit = description: order: order // {
+  unit = stage: description: order: order // {
     inherit description;
     wantedBy = [ "sysinit.target" ] ++ order.wantedBy or [ ];
     before = [ "sysinit.target" "shutdown.target" ] ++ order.before or [ ];
@@ -44,7 +44,7 @@ let
       RequiresMountsFor = "/var/lib/godwit/secrets";
       ConditionPathExists = program;
     };
-    environment.PATH = lib.mkForce "/run/current-system/sw/bin";
+    environment = { PATH = lib.mkForce "/run/current-system/sw/bin"; GODWIT_BOOT = stage; };
     serviceConfig = {
       Type = "oneshot";
       ExecStart = "${program} boot";
@@ -69,10 +69,10 @@ in
 
   config = lib.mkIf cfg.secretUnits {
     systemd.services = {
-      godwit-secrets-users = unit "Secrets of this host, for who makes its users" {
+      godwit-secrets-users = unit "early" "Secrets of this host, for who makes its users" {
         before = [ "systemd-sysusers.service" "userborn.service" ];
       };
-      godwit-secrets = unit "Secrets of this host" {
+      godwit-secrets = unit "late" "Secrets of this host" {
         after = [ "systemd-sysusers.service" "userborn.service" "local-fs.target" ];
         wantedBy = [ "sysinit-reactivation.target" ];
         before = [ "sysinit-reactivation.target" ] ++ users;
@@ -83,7 +83,7 @@ in
     });
     system.activationScripts = lib.mkIf (!byUnit) {
       godwitSecrets = ''
-        if [ -x ${program} ]; then ${program} boot "$systemConfig" || :; fi
+        if [ -x ${program} ]; then GODWIT_BOOT=early ${program} boot "$systemConfig" || :; fi
       '';
       users.deps = [ "godwitSecrets" ];
     };

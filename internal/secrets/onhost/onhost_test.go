@@ -585,7 +585,7 @@ func TestPowerCutInTrial(t *testing.T) {
 	m.must(m.Deliver(one))
 	m.must(os.Symlink(one, m.State+"/secrets"))
 	m.must(m.Keep(one, nil))
-	if list := m.tried(); list != nil {
+	if list := m.tried(); len(list) > 0 {
 		t.Error(list)
 	}
 	m.must(m.Deliver(m.receive(at("a", "2"), at("b", "2"))))
@@ -597,28 +597,58 @@ func TestPowerCutInTrial(t *testing.T) {
 	}
 }
 
-// TestMountedLater: a boot delivers what it can, and the rest when its file system is there.
+// TestMountedLater: a boot delivers early what it can, and gives back what a trial had put
+// aside; the rest when its file system is there. What is missing then is an error.
 func TestMountedLater(t *testing.T) {
 	m := newMachine(t)
-	e := entry("a", "1")
-	e.Destination = m.dir + "/data/a"
+	e, f := entry("a", "1"), entry("c", "3")
+	e.Destination, f.Destination, f.Replace = m.dir+"/data/a", m.dir+"/data/c", true
 	m.must(os.Mkdir(m.dir+"/data", 0o755))
 	one := m.receive(e, entry("b", "2"))
 	m.must(m.Deliver(one))
 	m.must(os.Symlink(one, m.State+"/secrets"))
 	m.must(m.Keep(one, nil))
-	m.must(os.RemoveAll(m.Run))
-	m.must(os.RemoveAll(m.dir + "/data"))
+	m.write("data/c", "pushed")
+	m.must(m.Deliver(m.receive(e, entry("b", "2"), f)))
+	m.reads(m.dir+"/data/c", "3")
+	m.must(os.RemoveAll(m.Run)) // the power fails
+	unmount := func() { m.must(os.Rename(m.dir+"/data", m.dir+"/disk")) }
+	mount := func() { m.must(os.RemoveAll(m.dir + "/data")); m.must(os.Rename(m.dir+"/disk", m.dir+"/data")) }
+	boot := func(stage string) error { m.Stage = stage; defer func() { m.Stage = "" }(); return m.Boot("") }
+
+	unmount()
 	m.write("data", "in the way of a folder")
-	m.must(m.Boot(""))
+	m.must(boot(early))
 	m.reads(m.Run+"/secrets/b", "2")
-	m.must(os.Remove(m.dir + "/data"))
-	m.must(os.Mkdir(m.dir+"/data", 0o755))
-	m.must(m.Boot(""))
+	m.refuses(boot(late), "secret 'a'")
+	mount()
+	m.must(boot(late))
 	m.reads(m.dir+"/data/a", "1")
-	m.must(os.Remove(m.dir + "/data/a")) // a file system was mounted over it
-	m.must(m.Boot(""))
+	m.reads(m.dir+"/data/c", "pushed")
+	m.must(os.Remove(m.dir + "/data/a"))
+	m.must(boot(late)) // an activation: nothing is made anew
+	if _, err := os.Lstat(m.dir + "/data/a"); err == nil {
+		t.Error("made anew")
+	}
+
+	// Where only the late unit can reach it.
+	m.must(m.Deliver(m.receive(e, entry("b", "2"), f)))
+	m.must(os.RemoveAll(m.Run))
+	unmount()
+	m.must(boot(early))
+	mount()
+	m.must(boot(late))
+	m.reads(m.dir+"/data/c", "pushed")
 	m.reads(m.dir+"/data/a", "1")
+	if list := m.tried(); len(list) > 0 {
+		t.Error(list)
+	}
+	// A unit of another version, which is alone.
+	m.must(os.RemoveAll(m.Run))
+	unmount()
+	m.write("data", "in the way of a folder")
+	m.refuses(m.Boot(""), "secret 'a'")
+	m.reads(m.Run+"/secrets/b", "2")
 }
 
 // TestProgramAnew: a release that is there already gets the program that came with it now.

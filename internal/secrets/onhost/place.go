@@ -13,8 +13,8 @@ import (
 
 // enter opens a folder, one step at a time and by descriptors, so that nobody can
 // exchange one between two looks at it. A link on the way counts only where nobody but
-// root can have made it. What is missing is made.
-func enter(folder string) (fd int, err error) {
+// root can have made it. What is missing is made if that is asked for, and else an error.
+func enter(folder string, create bool) (fd int, err error) {
 	const how = unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	if fd, err = unix.Open("/", how, 0); err != nil {
 		return -1, err
@@ -52,7 +52,7 @@ func enter(folder string) (fd int, err error) {
 			return fd, err
 		}
 		err := unix.Fstatat(fd, part, &st, unix.AT_SYMLINK_NOFOLLOW)
-		if errors.Is(err, unix.ENOENT) {
+		if create && errors.Is(err, unix.ENOENT) {
 			if err := unix.Mkdirat(fd, part, 0o755); err != nil && !errors.Is(err, unix.EEXIST) {
 				return fd, fmt.Errorf("cannot make %s: %w", folder, err)
 			}
@@ -97,7 +97,7 @@ func steady(st unix.Stat_t) bool {
 // is no link of ours is left, with an error. Whoever owns the folder can put something
 // else there: that misleads who reads it, and nobody else.
 func (h *Host) place(at, to string, replace bool) (made bool, err error) {
-	fd, err := enter(path.Dir(at))
+	fd, err := enter(path.Dir(at), true)
 	if err != nil {
 		return false, err
 	}
@@ -147,25 +147,27 @@ func (h *Host) ours(fd int, name string) (string, bool) {
 }
 
 // unlink removes a link of ours at a destination, and gives back the file that was pushed
-// there; anything else stays. After a power cut there may be that file alone.
-func (h *Host) unlink(at string) {
-	fd, err := enter(path.Dir(at))
+// there; anything else stays. After a power cut there may be that file alone. It tells
+// whether the folder was there to look into.
+func (h *Host) unlink(at string) bool {
+	fd, err := enter(path.Dir(at), false)
 	if err != nil {
-		return
+		return false
 	}
 	defer unix.Close(fd)
 	name := path.Base(at)
 	_, ours := h.ours(fd, name)
 	var st unix.Stat_t
 	if !ours && !errors.Is(unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW), unix.ENOENT) {
-		return
+		return true
 	}
 	if isRegular(fd, name+pushed) && unix.Renameat(fd, name+pushed, fd, name) == nil {
-		return
+		return true
 	}
 	if ours {
 		_ = unix.Unlinkat(fd, name, 0)
 	}
+	return true
 }
 
 // pushed is behind the name of a file that was pushed to a destination, for as long as it
@@ -174,7 +176,7 @@ const pushed = ".godwit-pushed"
 
 // forgetPushed removes what a destination had before the release was kept.
 func (h *Host) forgetPushed(at string) {
-	fd, err := enter(path.Dir(at))
+	fd, err := enter(path.Dir(at), false)
 	if err != nil {
 		return
 	}

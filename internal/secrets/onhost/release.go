@@ -221,6 +221,7 @@ func (h *Host) Keep(release string, systems []string) error {
 		h.forgetPushed(at)
 	}
 	h.leaveTried(release)
+	_ = os.Remove(h.triedFile()) // what it has is kept now
 	h.prune()
 	if err := h.units(release); err != nil { // it may never have been delivered, only kept for the next boot
 		return err

@@ -36,6 +36,10 @@ func (h *Host) trying(release string) error {
 	if len(list) == were {
 		return nil
 	}
+	return h.noteTried(list)
+}
+
+func (h *Host) noteTried(list []string) error {
 	text, err := json.Marshal(list)
 	if err != nil {
 		return err
@@ -50,17 +54,19 @@ func (h *Host) trying(release string) error {
 }
 
 // leaveTried takes back what trials left at destinations that a release has not ("" for
-// none, which has no destinations).
+// none, which has no destinations). Early in a boot some may not be mounted yet: they are
+// looked at again late.
 func (h *Host) leaveTried(release string) {
-	list := h.tried()
-	if list == nil {
-		return
-	}
-	has := h.destinations(release)
+	list, has := h.tried(), h.destinations(release)
+	var rest []string
 	for _, at := range list {
-		if !slices.Contains(has, at) {
-			h.unlink(at)
+		if slices.Contains(has, at) || !h.unlink(at) || h.Stage == early {
+			rest = append(rest, at)
 		}
 	}
-	_ = os.Remove(h.triedFile())
+	if len(rest) < len(list) {
+		if err := h.noteTried(rest); err != nil {
+			h.Say("%v", err)
+		}
+	}
 }

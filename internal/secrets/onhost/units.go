@@ -153,7 +153,7 @@ const (
 	unitUsers   = Name + "-users.service"
 )
 
-func unitText(program, description, order string) string {
+func unitText(program, description, stage, order string) string {
 	return `# Written by godwit, which replaces it.
 [Unit]
 Description=` + description + `
@@ -165,6 +165,7 @@ Before=shutdown.target
 [Service]
 Type=oneshot
 Environment=PATH=/run/current-system/sw/bin:/usr/sbin:/usr/bin:/sbin:/bin
+Environment=` + stageVariable + `=` + stage + `
 ExecStart=` + program + ` boot
 `
 }
@@ -195,9 +196,9 @@ func (h *Host) units(release string) error {
 	}
 	program := h.State + "/" + Name
 	texts := map[string]string{
-		unitUsers: unitText(program, "Secrets of this host, for who makes its users",
+		unitUsers: unitText(program, "Secrets of this host, for who makes its users", early,
 			"Before=sysinit.target systemd-sysusers.service userborn.service"),
-		unitService: unitText(program, "Secrets of this host",
+		unitService: unitText(program, "Secrets of this host", late,
 			"After=systemd-sysusers.service userborn.service local-fs.target\nBefore=sysinit.target sysinit-reactivation.target"),
 	}
 	changed := false
