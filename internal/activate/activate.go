@@ -403,7 +403,9 @@ func (d *run) limits() {
 	if d.req.Checks == nil { // nothing that would take longer than to be reached
 		d.confirm = d.silence
 	}
-	d.stop = between(3*time.Second, d.activate/20, 10*time.Second)
+	// Also what PID 1 grants for what follows the activation (apply_ended): a host that is busy and emulated,
+	// or waits for its disk, took more than 10 s for its two timers, and a healthy system was taken back.
+	d.stop = between(10*time.Second, d.activate/10, 30*time.Second)
 	d.rollbackMax = d.activate + between(5*time.Second, d.activate/2, time.Minute)
 	d.commitMax = max(d.activate, 20*time.Second)
 	d.deadman = d.activate + 2*d.stop + d.confirm + between(5*time.Second, d.activate/4, 30*time.Second)

@@ -31,7 +31,7 @@ func listening(t *testing.T, r Request) (*run, *[]event.Event) {
 func TestGoesBack(t *testing.T) {
 	d, _ := listening(t, Request{})
 	for said, want := range map[string]string{
-		"":                                "45s after its activation has ended, within 355s",
+		"":                                "45s after its activation has ended, within 375s",
 		"::godwit beat 320  \n":           "45s after its activation has ended, within 320s",
 		"::godwit beat 38 activated \n":   "within 38s",
 		"::godwit beat 0 rolling-back \n": "within 0s",
@@ -70,14 +70,14 @@ func TestWaiting(t *testing.T) {
 		return ""
 	}
 	quiet := func() { d.waits.said -= awake.Instant(time.Minute) }
-	if got := say("::godwit beat 350  \n"); got != "" {
+	if got := say("::godwit beat 370  \n"); got != "" {
 		t.Errorf("at once: %q", got)
 	}
 	quiet()
-	if got := say("::godwit beat 285  start home-manager-alice.service\n"); got != "for 1m10s now; it is stopped after 5m0s (--activate-timeout); it waits for: start home-manager-alice.service" {
+	if got := say("::godwit beat 305  start home-manager-alice.service\n"); got != "for 1m10s now; it is stopped after 5m0s (--activate-timeout); it waits for: start home-manager-alice.service" {
 		t.Errorf("%q", got)
 	}
-	if got := say("::godwit beat 283  start home-manager-alice.service\n"); got != "" {
+	if got := say("::godwit beat 303  start home-manager-alice.service\n"); got != "" {
 		t.Errorf("again: %q", got)
 	}
 	if got := say(data(0, "on it goes\n")); got != "switch" { // what it waited for is over

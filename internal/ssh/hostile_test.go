@@ -215,7 +215,7 @@ func TestHostileMemory(t *testing.T) {
 	}
 	grown := int64(peak.Load()) - int64(before.HeapInuse)
 	t.Logf("%d KiB at most", grown>>10)
-	if grown > 48<<20 {
+	if grown > 96<<20 { // with what is garbage by then; without a limit it would be GiBs
 		t.Errorf("%d MiB", grown>>20)
 	}
 }

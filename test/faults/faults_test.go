@@ -260,6 +260,9 @@ var cases = []fcase{
 	run_unit godwit-apply "$1" --no-block -p Type=exec -p "OnFailure=godwit-rollback-$ID.service"`, `unit_apply() {
 	run_unit godwit-apply "$1" --no-block -p Type=exec`)}
 	}},
+	{name: "systemd does not answer after the activation", req: brief, outcome: "rolled-back", exit: rolledBack, end: "old", words: "systemd did not set the deadline for the confirmation within 10s", runner: func(k *kase) host.Conn {
+		return &network{Conn: k.r, edit: editTarget("if try 6 unit_confirm", "if sleep 60")}
+	}},
 	{name: "the log fills /run", new: "flood", before: "mount -o remount,size=24m /run", outcome: "rolled-back", exit: rolledBack, end: "old"},
 
 	// Access is lost.

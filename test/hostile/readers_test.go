@@ -91,7 +91,7 @@ func TestReaders(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "web1") && !strings.Contains(err.Error(), "longer than") {
 				t.Errorf("%s, %s: %v", name, what, err)
 			}
-			if took := time.Since(begun); took > 30*time.Second || *peak > 48<<20 {
+			if took := time.Since(begun); took > 30*time.Second || *peak > 96<<20 { // with what is garbage by then: without a limit it would be GiBs
 				t.Errorf("%s, %s: %.1f s, %d MiB: %v", name, what, took.Seconds(), *peak>>20, err)
 			}
 			t.Logf("%s, %s: %.2f s, %d MiB: %v", name, what, time.Since(begun).Seconds(), *peak>>20, err)

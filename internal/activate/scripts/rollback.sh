@@ -20,11 +20,8 @@ rollback() {
 	flock 8 || exit 75
 	[ ! -e "$D/final" ] || exit 0
 	rm -f "$D/reserve" # room on a full /run for the old system's own files
+	[ -s "$D/reason" ] || put reason "$(overdue)"
 	put phase rolling-back
-	if [ -e "$D/started" ] && [ ! -e "$D/apply-result" ]; then
-		[ -s "$D/reason" ] || put reason "the activation was killed"
-	fi
-	[ -s "$D/reason" ] || put reason "the deadline of the whole deployment passed"
 	waits_end dead
 	apply_stop # waits until all of it is dead
 	if nothing_done; then
@@ -46,6 +43,17 @@ rollback() {
 	else
 		say "rolled back to ${OLD:-nothing} (exit $result)"
 		finish "rolled-back $result"
+	fi
+}
+
+# overdue: PID 1 began this, and nobody said why.
+overdue() {
+	if [ -e "$D/apply-result" ] && [ -z "$(get phase)" ]; then
+		echo "systemd did not set the deadline for the confirmation within ${STOP}s"
+	elif [ -e "$D/started" ] && [ ! -e "$D/apply-result" ]; then
+		echo "the activation was killed"
+	else
+		echo "the deadline of the whole deployment passed"
 	fi
 }
 

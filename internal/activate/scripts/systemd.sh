@@ -26,7 +26,7 @@ unit_deadman() {
 }
 unit_rollback() {
 	run_unit godwit-rollback rollback "$@" -p Type=exec -p Restart=on-failure -p RestartSec=3 \
-		-p "RuntimeMaxSec=$ROLLBACK_MAX" -p TimeoutStopSec=10 \
+		-p "RuntimeMaxSec=$ROLLBACK_MAX" -p "TimeoutStopSec=$STOP" \
 		-p "ExecStopPost=$SH $D/run.sh rollback-ended"
 }
 
