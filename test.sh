@@ -60,6 +60,9 @@ command -v go >/dev/null || {
 }
 
 if [ -z "$short" ]; then
+	# As a release, the demo and the other platforms are compiled, so that every package is compiled once for each of
+	# them; and go test checks no package that go vet has checked.
+	export CGO_ENABLED=0 GOFLAGS="${GOFLAGS:+$GOFLAGS }-trimpath"
 	step "what the tests need"
 	# The lab's images, made beside the static checks, and there before the tests' clocks run: their packages are
 	# downloaded beside those of this machine, then two images at a time, as each takes one processor.
@@ -124,7 +127,7 @@ other_platforms() {
 	local platform
 	for platform in darwin/arm64 darwin/amd64 linux/arm64; do
 		echo "$platform"
-		GOOS=${platform%/*} GOARCH=${platform#*/} CGO_ENABLED=0 go vet ./... || return
+		GOOS=${platform%/*} GOARCH=${platform#*/} go vet ./... || return
 	done
 }
 
@@ -147,21 +150,28 @@ test/nixos/check.sh
 
 finish "the lab's images"
 
+# Compiled anew for it; what only computes fits beside the tests, these tests do not.
+raced() { # TESTS
+	# Tests run their own binary as the fakes of other programs; each would wait a second at its end for reports.
+	CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 go test -vet=off -race -short -run "$1" ./internal/{deploy,builder,nix,ui}
+}
+aside "what go test -race needs" test/idle bash -c "$(declare -f raced); raced '^$'"
+
 step "go test"
 # They wait more than they compute: what takes longest begins first, and four packages run at a time.
-go test -p 4 -parallel 6 -timeout 30m ./internal/{ssh,activate,secrets,builder,source/morph,nix,flakeref,source/flake,store} \
+go test -vet=off -p 4 -parallel 6 -timeout 30m ./internal/{ssh,activate,secrets,builder,source/morph,nix,flakeref,source/flake,store} \
 	./cmd/... ./internal/... ./bench/...
 
+finish "what go test -race needs"
 step "go test -race, where goroutines meet"
-# Tests run their own binary as the fakes of other programs; each would wait a second at its end for reports.
-GORACE=atexit_sleep_ms=0 go test -race -short ./internal/deploy ./internal/builder ./internal/nix ./internal/ui
+raced .
 
 # They wait more than they compute.
 aside "the fuzz targets that are due today" test/idle test/fuzz.sh
 step "README's own lines" # the demo with the time of its parts
-go test -count=1 -v -timeout 20m ./test/readme
+go test -vet=off -count=1 -v -timeout 20m ./test/readme
 step "go test on real hosts" # one package at a time: the hosts of one take all that two cores have
-go list ./test/... | grep -v /test/readme | xargs go test -count=1 -p 1 -timeout 60m
+go list ./test/... | grep -v /test/readme | xargs go test -vet=off -count=1 -p 1 -timeout 60m
 
 finish "the fuzz targets that are due today"
 finish "every package and test on the other platforms that people deploy from"

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -47,7 +49,15 @@ type kind struct {
 
 // working is how many tests that do not mostly wait have hosts at a time. More only
 // make each other slower, up to where what they wait for is no longer in its time.
-var working = 3 * runtime.NumCPU()
+var working = func() int {
+	if n, err := strconv.Atoi(os.Getenv("E2E_WORKING")); err == nil {
+		return n
+	}
+	return 2 * runtime.NumCPU()
+}()
+
+// turns is how many tests without hosts run at a time; they mostly wait for one that says nothing.
+const turns = 6
 
 // place is where a host is, started when a test has it, and removed when the test ends: what
 // one test leaves is not there for the next. Only an emulated host stays, since it takes too
@@ -66,11 +76,36 @@ type want struct {
 	waits bool
 }
 
+// turn tells whether it is one without hosts.
+func (w *want) turn() bool { return len(w.names) == 0 }
+
+// may tells whether it may run beside those that run.
+func (w *want) may() bool {
+	switch {
+	case w.turn():
+		return housing.turns < turns
+	case w.waits:
+		return true
+	}
+	return housing.work < working
+}
+
+// count keeps account of those that run.
+func (w *want) count(by int) {
+	switch {
+	case w.turn():
+		housing.turns += by
+	case !w.waits:
+		housing.work += by
+	}
+}
+
 // housing gives hosts to tests, in the order in which they are written.
 var housing struct {
 	sync.Mutex
 	wants  []*want
 	work   int      // tests with hosts that do not mostly wait
+	turns  int      // tests without hosts
 	places []*place // all that were made
 	ended  int      // hosts that were removed
 }
@@ -80,7 +115,7 @@ var housing struct {
 func serve() {
 	kept := map[string]int{}
 	housing.wants = slices.DeleteFunc(housing.wants, func(w *want) bool {
-		all := w.waits || housing.work < working
+		all := w.may()
 		for _, name := range w.names {
 			k := kinds[name]
 			all = all && len(k.free)+k.most-k.made > kept[name]
@@ -99,9 +134,7 @@ func serve() {
 			w.got = append(w.got, k.free[0])
 			k.free = k.free[1:]
 		}
-		if !w.waits {
-			housing.work++
-		}
+		w.count(1)
 		close(w.ready)
 		return true
 	})
@@ -176,7 +209,7 @@ func hosts(t *testing.T, names ...string) []*lab.Host {
 	if slices.ContainsFunc(names, func(name string) bool { return kinds[name].first }) {
 		at = 0
 	}
-	w.waits = len(names) > 0 && !slices.ContainsFunc(names, func(name string) bool { return !kinds[name].waits })
+	w.waits = !slices.ContainsFunc(names, func(name string) bool { return !kinds[name].waits })
 	housing.wants = slices.Insert(housing.wants, at, w)
 	housing.Unlock()
 	t.Cleanup(func() {
@@ -197,9 +230,7 @@ func hosts(t *testing.T, names ...string) []*lab.Host {
 		for _, p := range w.got {
 			p.kind.free = append(p.kind.free, p)
 		}
-		if !w.waits {
-			housing.work--
-		}
+		w.count(-1)
 		serve()
 	})
 	t.Parallel() // goes on when all tests have asked

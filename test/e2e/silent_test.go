@@ -25,8 +25,9 @@ const (
 	// bad is how long a host may hold a run up: a login, the way to root, a script's
 	// minute or two, and a loaded machine.
 	bad = 170 * time.Second
-	// fat is the most memory of godwit itself, in KiB.
-	fat = 200 << 10
+	// fat is the most memory of godwit itself, in KiB: some 36 MiB, and what a busy machine leaves to be collected. One
+	// that kept what it reads of one endless host would have more (hostile.flood).
+	fat = 100 << 10
 )
 
 // addHosts puts hosts of a hostile server into the world's ssh_config.

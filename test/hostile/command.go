@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -138,13 +139,25 @@ func (c *Command) CloseOutputs() {
 	c.Silent()
 }
 
-// Endless writes text to w until the client has gone away. It takes no pause.
+// Endless writes text to w until the client has gone away.
 func (c *Command) Endless(w io.Writer, text string) {
 	go io.Copy(io.Discard, c.in)
+	endless(c.ctx, text, func(b []byte) error { _, err := w.Write(b); return err })
+}
+
+// flood is how much of an endless text comes without a pause, in bytes: what a reader
+// without a limit would show by. The rest comes slowly, or the machine would do
+// nothing else for as long as anybody reads.
+const flood = 96 << 20
+
+// endless sends text until that fails.
+func endless(ctx context.Context, text string, send func([]byte) error) {
 	b := []byte(strings.Repeat(text, 1+32<<10/len(text)))
-	for c.ctx.Err() == nil {
-		if _, err := w.Write(b); err != nil {
-			return
+	pace := time.NewTicker(50 * time.Millisecond)
+	defer pace.Stop()
+	for sent := 0; ctx.Err() == nil && send(b) == nil; sent += len(b) {
+		if sent > flood {
+			<-pace.C
 		}
 	}
 }

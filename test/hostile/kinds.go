@@ -77,11 +77,8 @@ func silentLogin(ctx context.Context) error { <-ctx.Done(); return errRefused }
 var Kinds = []Kind{
 	{Name: "silent after TCP", Login: true, Alone: Host{Connect: func(c net.Conn) bool { Wait(c); return false }}},
 	{Name: "endless lines before the version", Login: true, Alone: Host{Connect: func(c net.Conn) bool {
-		for {
-			if _, err := io.WriteString(c, "welcome to this host\r\n"); err != nil {
-				return false
-			}
-		}
+		endless(context.Background(), "welcome to this host\r\n", func(b []byte) error { _, err := c.Write(b); return err })
+		return false
 	}}},
 	{Name: "one byte a second before the version", Login: true, Alone: Host{Connect: func(c net.Conn) bool {
 		for {
@@ -100,8 +97,7 @@ var Kinds = []Kind{
 	{Name: "silent at the login", Login: true, Alone: Host{Login: silentLogin}},
 	{Name: "endless banners", Login: true, Alone: Host{
 		Banners: func(send func(string) error) {
-			for send(strings.Repeat("welcome to this host\n", 1000)) == nil {
-			}
+			endless(context.Background(), "welcome to this host\n", func(b []byte) error { return send(string(b)) })
 		},
 		Login: silentLogin,
 	}},

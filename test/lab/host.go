@@ -260,6 +260,10 @@ func (h *Host) create(ctx context.Context, spec Spec, key string) error {
 		if spec.NixSize != "" {
 			args = append(args, "--env", "LAB_NIX_SIZE="+spec.NixSize)
 		}
+		if h.Arch != "amd64" {
+			// Or, beside ten others, it takes minutes for what takes it seconds, and all wait for it.
+			args = append(args, "--cpu-shares", "4096")
+		}
 		args = append(args, spec.RunArgs...)
 		args = append(args, h.Image)
 		id, err := docker(ctx, args...)
