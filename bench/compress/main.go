@@ -38,7 +38,7 @@ func main() {
 }
 
 func run(rates, modes string, bytes int64) (err error) {
-	dir, err := os.MkdirTemp("", "godwit-compress-")
+	dir, err := os.MkdirTemp("", "bench-compress-")
 	if err != nil {
 		return err
 	}

@@ -64,7 +64,7 @@ type bench struct {
 
 func run(n, runs, services, options int, ssh, than string) error {
 	ctx := context.Background()
-	dir, err := os.MkdirTemp("", "godwit-bench-")
+	dir, err := os.MkdirTemp("", "bench-")
 	if err != nil {
 		return err
 	}

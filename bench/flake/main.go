@@ -46,7 +46,7 @@ func main() {
 }
 
 func run(hosts, many, runs, options, modules int) error {
-	dir, err := os.MkdirTemp("", "godwit-bench-flake-")
+	dir, err := os.MkdirTemp("", "bench-flake-")
 	if err != nil {
 		return err
 	}

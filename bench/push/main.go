@@ -82,7 +82,7 @@ func main() {
 	under := flag.String("dir", "", "folder for all stores; on a file system that is quick to make files, such as tmpfs (default: the system's for temporary files)")
 	flag.Parse()
 
-	dir, err := os.MkdirTemp(*under, "godwit-bench-")
+	dir, err := os.MkdirTemp(*under, "bench-")
 	check(err)
 	defer remove(dir)
 	b := &bench{dir: dir, src: filepath.Join(dir, "src")}

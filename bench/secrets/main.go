@@ -51,7 +51,7 @@ type bench struct {
 
 func run(hosts, secrets, each, runs int) error {
 	ctx := context.Background()
-	dir, err := os.MkdirTemp("", "godwit-bench-")
+	dir, err := os.MkdirTemp("", "bench-")
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func TestArm64(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: test/setup.sh installs it", err)
 	}
-	root, err := os.MkdirTemp("/dev/shm", "godwit-arm64-")
+	root, err := os.MkdirTemp("/dev/shm", "arm64-")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -491,7 +491,7 @@ func TestEngineTroubles(t *testing.T) {
 		if os.Getuid() != 0 {
 			t.Log("as an ordinary user the socket of somebody else is used")
 		}
-		dir, err := os.MkdirTemp("/tmp", "godwit-test-")
+		dir, err := os.MkdirTemp("/tmp", "test-")
 		if err != nil {
 			t.Fatal(err)
 		}

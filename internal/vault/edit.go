@@ -11,6 +11,7 @@ import (
 	"godwit/internal/crash"
 	"godwit/internal/fault"
 	"godwit/internal/regular"
+	"godwit/internal/scratch"
 	"godwit/internal/shell"
 )
 
@@ -36,7 +37,7 @@ func (e Editor) Edit(ctx context.Context, name string, plain []byte) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	file := filepath.Join(dir, name)
+	file := filepath.Join(dir.Path, name)
 	remove := func() { wipe(dir) }
 	forget := crash.OnExit(remove)
 	defer forget()
@@ -45,7 +46,7 @@ func (e Editor) Edit(ctx context.Context, name string, plain []byte) ([]byte, er
 		e.Warn(warning)
 	}
 	if err := os.WriteFile(file, plain, 0o600); err != nil {
-		return nil, fault.New("cannot write to %s: %s", dir, fault.Reason(err)).Because(err)
+		return nil, fault.New("cannot write to %s: %s", dir.Path, fault.Reason(err)).Because(err)
 	}
 	cmd := exec.CommandContext(ctx, words[0], append(append(words[1:], discreet(words[0])...), file)...)
 	if err := e.Run(cmd); err != nil {
@@ -83,11 +84,11 @@ func discreet(editor string) []string {
 }
 
 // wipe overwrites the files of a folder and removes it.
-func wipe(dir string) {
-	all, _ := os.ReadDir(dir)
+func wipe(dir *scratch.Dir) {
+	all, _ := os.ReadDir(dir.Path)
 	for _, e := range all {
 		if e.Type().IsRegular() {
-			at := filepath.Join(dir, e.Name())
+			at := filepath.Join(dir.Path, e.Name())
 			if f, err := os.OpenFile(at, os.O_WRONLY, 0); err == nil {
 				if st, err := f.Stat(); err == nil && st.Size() <= maxSecret {
 					_, _ = f.WriteString(strings.Repeat("\x00", int(st.Size())))
@@ -97,5 +98,5 @@ func wipe(dir string) {
 			}
 		}
 	}
-	_ = os.RemoveAll(dir)
+	_ = dir.Remove()
 }

@@ -7,19 +7,20 @@ import (
 	"golang.org/x/sys/unix"
 
 	"godwit/internal/fault"
+	"godwit/internal/scratch"
 )
 
 // memoryFolder makes a folder of this user's alone on a file system in memory.
-func memoryFolder() (dir, warning string, err error) {
+func memoryFolder() (dir *scratch.Dir, warning string, err error) {
 	for _, base := range []string{os.Getenv("XDG_RUNTIME_DIR"), "/dev/shm", "/run/shm"} {
 		if base == "" || !inMemory(base) {
 			continue
 		}
-		if dir, err := os.MkdirTemp(base, "godwit-edit-"); err == nil { // mode 0700
+		if dir, err := scratch.In(base, "edit-"); err == nil {
 			return dir, "", nil
 		}
 	}
-	return "", "", fault.New("there is no file system in memory to edit on: neither $XDG_RUNTIME_DIR nor /dev/shm is one").
+	return nil, "", fault.New("there is no file system in memory to edit on: neither $XDG_RUNTIME_DIR nor /dev/shm is one").
 		Hint("a value can come over standard input: godwit secrets edit NAME --stdin")
 }
 

@@ -2,14 +2,16 @@
 
 package vault
 
-import "os"
+import "godwit/internal/scratch"
 
 // memoryFolder makes a folder of this user's alone. A Mac has no file system in memory
 // that a program could use without root.
-func memoryFolder() (dir, warning string, err error) {
-	dir, err = os.MkdirTemp("", "godwit-edit-")
-	return dir, "while you edit, the text is in a private folder on this machine's disk (" + dir +
-		"), since macOS has no file system in memory; it is overwritten and removed afterwards. With --stdin nothing is written", err
+func memoryFolder() (dir *scratch.Dir, warning string, err error) {
+	if dir, err = scratch.New("edit-"); err != nil {
+		return nil, "", err
+	}
+	return dir, "while you edit, the text is in a private folder on this machine's disk (" + dir.Path +
+		"), since macOS has no file system in memory; it is overwritten and removed afterwards. With --stdin nothing is written", nil
 }
 
 // inMemory tells whether a folder is on a file system in memory; here none is known to be.

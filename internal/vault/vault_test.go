@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/bcrypt"
 
@@ -503,6 +504,38 @@ func TestCycle(t *testing.T) {
 	})
 	if _, err := s.open().order([]string{"a"}); err == nil || !strings.Contains(err.Error(), "made of itself") {
 		t.Error(err)
+	}
+}
+
+// What an edit left that was killed goes with the next one.
+func TestEditKilled(t *testing.T) {
+	base, err := os.MkdirTemp("/dev/shm", "vault-")
+	if err != nil {
+		t.Skip("no /dev/shm, as on a Mac")
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(base) })
+	t.Setenv("XDG_RUNTIME_DIR", base)
+	dead := filepath.Join(base, "godwit-edit-1")
+	if err := os.Mkdir(dead, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"wifi", ".godwit-lock"} {
+		if err := os.WriteFile(filepath.Join(dead, name), []byte("old"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := Editor{Command: "true", Warn: func(string) {}, Run: (*exec.Cmd).Run}
+	if got, err := e.Edit(t.Context(), "wifi", []byte("old")); err != nil || string(got) != "old" {
+		t.Fatalf("%q %v", got, err)
+	}
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		left, _ := filepath.Glob(base + "/*")
+		if len(left) == 0 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("left %q", left)
+		}
 	}
 }
 

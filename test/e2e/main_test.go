@@ -48,7 +48,7 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) (int, error) {
-	dir, err := os.MkdirTemp("", "godwit-e2e-")
+	dir, err := os.MkdirTemp("", "e2e-")
 	if err != nil {
 		return 1, err
 	}

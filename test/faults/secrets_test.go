@@ -35,7 +35,7 @@ const theProgram = "/root/" + onhost.Name
 
 // secretsProgram is the program, built once.
 var secretsProgram = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "godwit-faults-")
+	dir, err := os.MkdirTemp("", "faults-")
 	if err != nil {
 		return "", err
 	}

@@ -33,7 +33,7 @@ func BuilderArchive(ctx context.Context, arch string, log io.Writer) (string, er
 
 // run lays the recipe into a temporary directory and runs one of its scripts.
 func run(ctx context.Context, log io.Writer, script string, args ...string) (string, error) {
-	dir, err := os.MkdirTemp("", "godwit-lab-recipe-")
+	dir, err := os.MkdirTemp("", "lab-recipe-")
 	if err != nil {
 		return "", fmt.Errorf("cannot unpack the image recipe: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -44,10 +45,14 @@ func collect(ctx context.Context, cmd *exec.Cmd) Result {
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
+	case errors.Is(err, exec.ErrWaitDelay): // it ended; what it left running has its output open
 	case ctx.Err() != nil:
 		result.Exit, result.Err = -1, ctx.Err()
 	case errors.As(err, &exit):
 		result.Exit = exit.ExitCode()
+		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+			result.Exit = 128 + int(status.Signal()) // as shells and the engine say it
+		}
 	default:
 		result.Exit, result.Err = -1, err
 	}

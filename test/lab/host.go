@@ -98,6 +98,9 @@ type Host struct {
 
 	group   string
 	tempDir bool
+
+	enter sync.Mutex
+	first string // see init
 }
 
 var runID = sync.OnceValue(func() string {
@@ -181,7 +184,7 @@ func Start(ctx context.Context, spec Spec) (_ *Host, err error) {
 	h := &Host{Name: spec.Name, Suite: spec.Suite, Arch: spec.Arch, Image: image, Dir: spec.Dir}
 	if h.Dir == "" {
 		h.tempDir = true
-		if h.Dir, err = os.MkdirTemp("", "godwit-lab-"); err != nil {
+		if h.Dir, err = os.MkdirTemp("", "lab-"); err != nil {
 			return nil, err
 		}
 	} else if h.Dir, err = filepath.Abs(h.Dir); err != nil {
@@ -505,12 +508,12 @@ func (h *Host) RunInput(ctx context.Context, user, script, stdin string) Result 
 
 // Exec runs a shell script as root from outside, also when ssh is broken.
 func (h *Host) Exec(ctx context.Context, script string) Result {
-	return collect(ctx, exec.CommandContext(ctx, "docker", "exec", h.ContainerID, "/bin/sh", "-c", script))
+	return collect(ctx, h.inside(ctx, "/bin/sh", "-c", script))
 }
 
 // ExecInput is Exec with standard input, and with arguments ($1, …) of the script.
 func (h *Host) ExecInput(ctx context.Context, script, stdin string, args ...string) Result {
-	cmd := exec.CommandContext(ctx, "docker", append([]string{"exec", "-i", h.ContainerID, "/bin/sh", "-c", script, "sh"}, args...)...)
+	cmd := h.inside(ctx, append([]string{"/bin/sh", "-c", script, "sh"}, args...)...)
 	cmd.Stdin = strings.NewReader(stdin)
 	return collect(ctx, cmd)
 }

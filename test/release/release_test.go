@@ -84,7 +84,7 @@ func sums(t *testing.T, dir string) map[string]string {
 	return out
 }
 
-var prepared = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "godwit-release-") })
+var prepared = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "release-") })
 
 // built is a tree in which packaging/prepare has run, for all tests.
 func built(t *testing.T, ctx context.Context) string {

@@ -1,7 +1,7 @@
 # Body of bin/switch-to-configuration. The build puts these lines before it: #!/bin/sh, TOPLEVEL=…, PRE_SWITCH_CHECK=…,
 # NG=1 for the newer one in Rust (system.switch.enableNg) or NG= for the older one in perl, and the functions
 # lab_switch_script (lab.switchScript) and lab_user_part (lab.userScript), empty unless a test wants a fault.
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC3013 # dash and bash have -ef
 set -u
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH TOPLEVEL
@@ -11,10 +11,12 @@ die() { say "$*"; exit 1; }
 die_errno() { e=$1; shift; say "$*"; exit "$e"; } # both of them end with the errno of the moment in some places
 listed() { printf '%s' "$1" | sed '/^$/d' | LC_ALL=C sort -u | paste -s -d , | sed 's/,/, /g'; } # newline list -> a, b
 words() { printf '%s' "$1" | sed '/^$/d' | LC_ALL=C sort -u; }
-has() { printf '%s' "$1" | grep -qxF -e "$2"; } # LIST ITEM
-tell() { if [ -n "$(words "$2")" ]; then say "$1 $(listed "$2")"; fi; } # TEXT LIST
 nl='
 '
+# Without a process, as there are many units, and a process takes long where the processor is emulated.
+any() { case $1 in *[!"$nl"]*) return 0 ;; *) return 1 ;; esac; } # LIST: of lines, has it an item?
+has() { case $nl$1$nl in *"$nl$2$nl"*) return 0 ;; *) return 1 ;; esac; } # LIST ITEM
+tell() { if any "$2"; then say "$1 $(listed "$2")"; fi; } # TEXT LIST
 
 action=${1:-}
 case $action in
@@ -104,20 +106,25 @@ tmp=$(mktemp -d -p /run 2>/dev/null || mktemp -d) || exit 1 # not in /tmp: the r
 trap 'rm -rf "$tmp"' EXIT
 
 list_units() { systemctl list-units --all --plain --full --no-legend --no-pager | awk '{ print $1, $3, $4 }'; }
-file_of() { # DIR UNIT: its file, or that of its template; nothing where there is none or it is masked
-  f=$1/$2
-  case $2 in *@*) [ -e "$f" ] || f=$1/${2%%@*}@.${2##*.} ;; esac
-  [ -e "$f" ] || return 0
-  f=$(readlink -f "$f")
-  if [ "$f" != /dev/null ] && [ -s "$f" ]; then printf '%s\n' "$f"; fi
+file_of() { # DIR UNIT: its file, or that of its template, in $file; nothing where there is none or it is masked
+  file=$1/$2
+  case $2 in *@*) [ -e "$file" ] || file=$1/${2%%@*}@.${2##*.} ;; esac
+  [ -f "$file" ] && [ -s "$file" ] || file=''
 }
-value() { sed -n "s/^$2=//p" "$1" | tail -n 1; }
-yes() { case $(value "$1" "$2") in 1 | yes | true | on) return 0 ;; *) return 1 ;; esac; }
-no() { case $(value "$1" "$2") in 0 | no | false | off) return 0 ;; *) return 1 ;; esac; }
+value() { # FILE KEY: in $value, of its last line; nothing where there is none
+  value=''
+  while IFS= read -r line || [ -n "$line" ]; do
+    case $line in "$2="*) value=${line#"$2="} ;; esac
+  done <"$1"
+}
+yes() { value "$1" "$2"; case $value in 1 | yes | true | on) return 0 ;; *) return 1 ;; esac; }
+no() { value "$1" "$2"; case $value in 0 | no | false | off) return 0 ;; *) return 1 ;; esac; }
 core() { sed -e '/^Description=/d' -e '/^Documentation=/d' -e '/^X-Reload-Triggers=/d' -e '/^OnFailure=/d' -e '/^OnSuccess=/d' "$1"; }
 
 stop='' start='' quiet='' restart='' reload='' skipped='' unstopped=''
 list_units >"$tmp/before"
+before=$nl$(cat "$tmp/before")
+ran() { case $before in *"$nl$1 active "* | *"$nl$1 activating "* | *"$nl$1 reloading "*) return 0 ;; *) return 1 ;; esac; } # UNIT
 
 changed_unit() { # UNIT NEWFILE
   case $1 in
@@ -133,19 +140,25 @@ changed_unit() { # UNIT NEWFILE
 
 while read -r unit state _; do
   case $state in active | activating | reloading) ;; *) continue ;; esac
-  was=$(file_of "$old" "$unit")
+  file_of "$old" "$unit"
+  was=$file
   [ -n "$was" ] || continue
-  is=$(file_of "$new" "$unit")
+  file_of "$new" "$unit"
+  is=$file
   if [ -z "$is" ]; then
     if no "$was" X-StopOnRemoval; then unstopped=$unstopped$unit$nl; else stop=$stop$unit$nl; fi
   elif [ "${unit##*.}" = target ]; then
     if ! yes "$is" RefuseManualStart && ! yes "$is" X-OnlyManualStart; then quiet=$quiet$unit$nl; fi
     if yes "$is" X-StopOnReconfiguration; then stop=$stop$unit$nl; fi
-  elif [ "$was" != "$is" ] && ! cmp -s "$was" "$is"; then
+  elif ! [ "$was" -ef "$is" ] && ! cmp -s "$was" "$is"; then
     core "$was" >"$tmp/was"
     core "$is" >"$tmp/is"
     if ! cmp -s "$tmp/was" "$tmp/is"; then changed_unit "$unit" "$is"
-    elif [ "$(value "$was" X-Reload-Triggers)" != "$(value "$is" X-Reload-Triggers)" ]; then reload=$reload$unit$nl
+    else
+      value "$was" X-Reload-Triggers
+      triggers=$value
+      value "$is" X-Reload-Triggers
+      [ "$triggers" = "$value" ] || reload=$reload$unit$nl
     fi
   fi
 done <"$tmp/before"
@@ -154,15 +167,15 @@ done <"$tmp/before"
 for d in "$new"/*.wants "$new"/*.requires; do
   [ -d "$d" ] || continue
   t=${d##*/}; t=${t%.*}
-  if grep -qE "^$t (active|activating) " "$tmp/before"; then quiet=$quiet$t$nl; fi
+  if ran "$t"; then quiet=$quiet$t$nl; fi
 done
 
 # Drop-ins for units that are Debian's own (ssh.service).
 for d in "$old"/*.d "$new"/*.d; do
   [ -d "$d" ] || continue
   unit=${d##*/}; unit=${unit%.d}
-  if [ "$(cat "$old/$unit.d"/*.conf 2>/dev/null)" != "$(cat "$new/$unit.d"/*.conf 2>/dev/null)" ] &&
-    grep -qF "$unit active " "$tmp/before" && ! has "$stop$restart" "$unit"; then
+  if ran "$unit" && [ "$(cat "$old/$unit.d"/*.conf 2>/dev/null)" != "$(cat "$new/$unit.d"/*.conf 2>/dev/null)" ] &&
+    ! has "$stop$restart" "$unit"; then
     restart=$restart$unit$nl
   fi
 done
@@ -195,7 +208,7 @@ fi
 
 # --- do it -------------------------------------------------------------------------------------------------------------
 record() { # NAME LIST
-  if [ -n "$(words "$2")" ]; then words "$2" >"/run/nixos/$1-list"; else rm -f "/run/nixos/$1-list"; fi
+  if any "$2"; then words "$2" >"/run/nixos/$1-list"; else rm -f "/run/nixos/$1-list"; fi
 }
 record start "$start"
 record restart "$restart"
@@ -206,7 +219,7 @@ say_to_log switching
 
 lab_switch_script 9>&-
 
-if [ -n "$(words "$stop")" ]; then
+if any "$stop"; then
   tell "stopping the following units:" "$stop"
   # shellcheck disable=SC2046 # names of units hold no blanks
   systemctl stop -- $(words "$stop") || :
@@ -282,24 +295,25 @@ job_failures=''
 
 if [ -n "$NG" ]; then # a unit that was stopped meanwhile is started, not reloaded
   for u in $(words "$reload"); do
-    if ! systemctl is-active --quiet -- "$u" && [ -n "$(file_of "$new" "$u")" ]; then
+    file_of "$new" "$u"
+    if [ -n "$file" ] && ! systemctl is-active --quiet -- "$u"; then
       start=$start$u$nl
       reload=$(printf '%s' "$reload" | grep -vxF -e "$u")$nl
     fi
   done
 fi
-if [ -n "$(words "$reload")" ]; then
+if any "$reload"; then
   tell "reloading the following units:" "$reload"
   run_jobs reload "$reload"
 fi
 rm -f /run/nixos/reload-list
-if [ -n "$(words "$restart")" ]; then
+if any "$restart"; then
   tell "restarting the following units:" "$restart"
   run_jobs restart "$restart"
   rm -f /run/nixos/restart-list
 fi
 tell "starting the following units:" "$start"
-if [ -n "$(words "$start$quiet")" ]; then
+if any "$start$quiet"; then
   run_jobs start "$start$quiet"
 fi
 rm -f /run/nixos/start-list
@@ -313,10 +327,8 @@ while read -r unit state sub; do
   case $state:$sub in
     failed:* | *:auto-restart*) failed=$failed$unit$nl ;;
     active:*)
-      if [ -n "$(file_of "$new" "$unit")" ] && ! grep -qE "^$unit (active|activating|reloading) " "$tmp/before" &&
-        ! has "$start$restart" "$unit"; then
-        started=$started$unit$nl
-      fi
+      file_of "$new" "$unit"
+      if [ -n "$file" ] && ! ran "$unit" && ! has "$start$restart" "$unit"; then started=$started$unit$nl; fi
       ;;
   esac
 done <"$tmp/after"
