@@ -1,7 +1,7 @@
 # Body of bin/switch-to-configuration. The build puts these lines before it: #!/bin/sh, TOPLEVEL=…, PRE_SWITCH_CHECK=…,
 # NG=1 for the newer one in Rust (system.switch.enableNg) or NG= for the older one in perl, and the functions
 # lab_switch_script (lab.switchScript) and lab_user_part (lab.userScript), empty unless a test wants a fault.
-# shellcheck shell=sh disable=SC3013 # dash and bash have -ef
+# shellcheck shell=sh
 set -u
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH TOPLEVEL
@@ -111,6 +111,8 @@ file_of() { # DIR UNIT: its file, or that of its template, in $file; nothing whe
   case $2 in *@*) [ -e "$file" ] || file=$1/${2%%@*}@.${2##*.} ;; esac
   [ -f "$file" ] && [ -s "$file" ] || file=''
 }
+# shellcheck disable=SC3013 # POSIX has -ef since 2024; dash and bash had it before
+same() { [ "$1" -ef "$2" ]; }
 value() { # FILE KEY: in $value, of its last line; nothing where there is none
   value=''
   while IFS= read -r line || [ -n "$line" ]; do
@@ -150,7 +152,7 @@ while read -r unit state _; do
   elif [ "${unit##*.}" = target ]; then
     if ! yes "$is" RefuseManualStart && ! yes "$is" X-OnlyManualStart; then quiet=$quiet$unit$nl; fi
     if yes "$is" X-StopOnReconfiguration; then stop=$stop$unit$nl; fi
-  elif ! [ "$was" -ef "$is" ] && ! cmp -s "$was" "$is"; then
+  elif ! same "$was" "$is" && ! cmp -s "$was" "$is"; then
     core "$was" >"$tmp/was"
     core "$is" >"$tmp/is"
     if ! cmp -s "$tmp/was" "$tmp/is"; then changed_unit "$unit" "$is"
