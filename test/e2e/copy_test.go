@@ -175,7 +175,7 @@ func TestPushFrom(t *testing.T) {
 	w.run("push", "--store-path", path, "--to", "root@db", "--from", "riscv64-linux").exits(1).says("there is no builder riscv64-linux", "hint:")
 
 	// From one host to another: nothing of it is on this machine, which needs no Nix.
-	on(t, web, "rm -f /nix/var/nix/gcroots/godwit-pushed*; nix-store --delete "+path)
+	forget(t, web, path)
 	for _, scheme := range []string{"ssh", "ssh-ng"} {
 		env := []string{"PATH=" + withoutNix(t)}
 		p := w.start(t.Context(), env, "push", "--store-path", path, "--to", "deploy@web", "--from", scheme+"://nobodyuser@db")
@@ -183,7 +183,7 @@ func TestPushFrom(t *testing.T) {
 		if got := valid(t, web, []string{path}); len(got) != 1 {
 			t.Errorf("web does not have %s", path)
 		}
-		on(t, web, "rm -f /nix/var/nix/gcroots/godwit-pushed*; nix-store --delete "+path)
+		forget(t, web, path)
 	}
 	on(t, db, "rm -f /nix/var/nix/gcroots/godwit-pushed*")
 }
@@ -488,7 +488,7 @@ func TestPushResumed(t *testing.T) {
 	if got := valid(t, web, all); len(got) != len(all) {
 		t.Errorf("web has %d of %d paths", len(got), len(all))
 	}
-	on(t, web, "rm -f /nix/var/nix/gcroots/godwit-pushed*; nix-store --delete "+strings.Join(all, " ")+" >/dev/null")
+	forget(t, web, all...)
 }
 
 // TestCompress measures what goes over wires of two rates.

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -49,12 +47,7 @@ type kind struct {
 
 // working is how many tests that do not mostly wait have hosts at a time. More only
 // make each other slower, up to where what they wait for is no longer in its time.
-var working = func() int {
-	if n, err := strconv.Atoi(os.Getenv("E2E_WORKING")); err == nil {
-		return n
-	}
-	return 2 * runtime.NumCPU()
-}()
+var working = 2 * runtime.NumCPU()
 
 // turns is how many tests without hosts run at a time; they mostly wait for one that says nothing.
 const turns = 6

@@ -329,6 +329,25 @@ func (r result) saysNot(texts ...string) result {
 	return r
 }
 
+// forget deletes paths of a host's store that a push has brought. What served the push there may live a
+// little longer than the push, and holds them.
+func forget(t *testing.T, h *lab.Host, paths ...string) {
+	t.Helper()
+	on(t, h, "rm -f /nix/var/nix/gcroots/godwit-pushed*; for try in $(seq 50); do said=$(nix-store --delete "+strings.Join(paths, " ")+" 2>&1) && exit; sleep 0.2; done; echo \"$said\" >&2; exit 1")
+}
+
+// answers waits until a host that has booted lets somebody in.
+func answers(t *testing.T, h *lab.Host) {
+	t.Helper()
+	var r lab.Result
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		if r = h.Run(t.Context(), lab.Deploy, "true"); r.OK() {
+			return
+		}
+	}
+	t.Fatalf("%s does not answer: %s", h.Name, r)
+}
+
 // on runs a script as root on a host, from outside, and gives its output.
 func on(t *testing.T, h *lab.Host, script string) string {
 	t.Helper()

@@ -38,7 +38,7 @@ func TestPowerCutDuringCopy(t *testing.T) {
 	}
 
 	// What is damaged is taken away with what refers to it, and copied again.
-	on(t, web, "rm -f /nix/var/nix/gcroots/godwit-pushed*; nix-store --delete "+strings.Join(all, " "))
+	forget(t, web, all...)
 	older()
 	on(t, web, "cp "+mark+" /tmp/mark; cp -p "+mark+" /tmp/mark")
 	w.run(push...).exits(0)

@@ -118,6 +118,7 @@ func TestRebootOnce(t *testing.T) {
 		if again := on(t, h, oneShots); again == shots {
 			t.Error("the new system was never booted")
 		}
+		answers(t, h)
 	})
 	w.run("deploy", net, "test", "--reboot").exits(3).says("contradict")
 }
