@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -21,8 +22,8 @@ func (h *Host) inside(ctx context.Context, argv ...string) *exec.Cmd {
 	}
 	environ, _ := os.ReadFile(filepath.Join(init, "environ"))
 	pid := filepath.Base(init)
-	cmd := exec.CommandContext(ctx, "nsenter", append([]string{"--target", pid, "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup",
-		"--root=" + filepath.Join(init, "root"), "--wd=" + filepath.Join(init, "root"), "--"}, argv...)...)
+	cmd := exec.CommandContext(ctx, "/bin/sh", slices.Concat([]string{"-c", joins, "sh"}, groupsOf(init), []string{"--", "nsenter", "--target", pid, "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup",
+		"--root=" + filepath.Join(init, "root"), "--wd=" + filepath.Join(init, "root"), "--"}, argv)...)
 	for v := range bytes.SplitSeq(bytes.TrimRight(environ, "\x00"), []byte{0}) {
 		cmd.Env = append(cmd.Env, string(v))
 	}
@@ -30,6 +31,27 @@ func (h *Host) inside(ctx context.Context, argv ...string) *exec.Cmd {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	return cmd
+}
+
+// joins goes into control groups, then becomes a command: what is in none of the host's is
+// a stranger to its systemd-logind, and goes on when the host is frozen.
+const joins = `while [ "$1" != -- ]; do echo $$ >"$1" || exit 125; shift; done; shift; exec "$@"`
+
+// groupsOf are the files that take a process into the control groups of another.
+func groupsOf(proc string) (files []string) {
+	groups, _ := os.ReadFile(filepath.Join(proc, "cgroup"))
+	for line := range strings.Lines(string(groups)) {
+		_, rest, _ := strings.Cut(strings.TrimSpace(line), ":")
+		controllers, path, _ := strings.Cut(rest, ":")
+		for _, root := range []string{strings.TrimPrefix(controllers, "name="), "unified", ""} { // of version 1, beside it, of version 2
+			file := filepath.Join("/sys/fs/cgroup", root, path, "cgroup.procs")
+			if _, err := os.Stat(file); err == nil && (root != "" || controllers == "") {
+				files = append(files, file)
+				break
+			}
+		}
+	}
+	return files
 }
 
 // init is the folder in /proc of the first process in the host's container.

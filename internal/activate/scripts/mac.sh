@@ -25,4 +25,4 @@ mac() {
 	uptime_s() { perl -e 'use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC); print int(clock_gettime(CLOCK_MONOTONIC)), "\n"'; }
 	home_of() { dscl . -read "/Users/$1" NFSHomeDirectory 2>/dev/null | sed 's/^[^ ]* //'; }
 }
-[ "$(uname)" != Darwin ] || mac
+[ "${_kernel:=$(uname)}" != Darwin ] || mac

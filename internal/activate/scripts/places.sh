@@ -13,7 +13,7 @@ if [ "$AS" = user ]; then
 fi
 PATH=$(readlink -f "$CURRENT/sw")/bin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:${SCOPE:+$HOME/.nix-profile/bin:}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
-if [ "$(uname)" = Darwin ]; then
+if [ "${_kernel:=$(uname)}" = Darwin ]; then
 	gnu=$(cat "${NEW_1:-}/activate" "$CURRENT/activate" 2>/dev/null | grep -o '/nix/store/[a-z0-9]*-coreutils-[^/" :]*/bin' | head -n 1)
 	PATH=${gnu:+$gnu:}$PATH
 fi

@@ -10,7 +10,7 @@ tell boot-id "$(boot_id)"
 tell machine "$(boot_id):$(stat -c %d /run 2>/dev/null)"
 [ ! -d /run/systemd/system ] || tell systemd "$(systemctl --version 2>/dev/null | sed -n '1s/^systemd \([0-9]*\).*/\1/p')"
 tools='systemd-run systemctl'
-if [ "$(uname)" = Darwin ]; then
+if [ "${_kernel:=$(uname)}" = Darwin ]; then
 	tools=launchctl
 	[ "$(id -u)" != 0 ] || tell launchd 1
 fi
