@@ -159,7 +159,7 @@ aside "what go test -race needs" test/idle bash -c "$(declare -f raced); raced '
 
 step "go test"
 # They wait more than they compute: what takes longest begins first, and four packages run at a time.
-go test -vet=off -p 4 -parallel 6 -timeout 30m ./internal/{ssh,activate,secrets,builder,source/morph,nix,flakeref,source/flake,store} \
+go test -vet=off -p 4 -parallel 6 -timeout 30m ./internal/{source/morph,secrets,ssh,activate,builder,store,source/flake,nix,flakeref} \
 	./cmd/... ./internal/... ./bench/...
 
 finish "what go test -race needs"
