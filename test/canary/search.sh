@@ -5,11 +5,20 @@ set -eu
 since=$1 root=$2
 shift 2
 umask 077
-marks=$(mktemp "${TMPDIR:-/run}/canary.XXXXXXXX")
-trap 'rm -f "$marks" "$marks.files"' EXIT
-cat >"$marks"
-[ -s "$marks" ] || {
+said=$(cat)
+[ -n "$said" ] || {
 	echo "there is nothing to search for" >&2
+	exit 1
+}
+marks=
+trap 'rm -f "$marks" "$marks.files"' EXIT
+for at in "${TMPDIR:-/dev/shm}" /run /tmp; do # one of them may be full on purpose
+	marks=$(mktemp "$at/canary.XXXXXXXX") && printf '%s\n' "$said" >"$marks" && break
+	rm -f "$marks"
+	marks=
+done
+[ -s "$marks" ] || {
+	echo "there is no room for what is to be searched for" >&2
 	exit 1
 }
 n=$#

@@ -191,7 +191,7 @@ func (h *machine) settled(wait time.Duration) []string {
 	for { // systemd forgets a unit whose file is gone when it is next reloaded
 		r := h.Exec(ctx, `
 systemctl list-units --all --plain --no-legend --no-pager 'godwit*' | awk '$3 == "inactive" && $1 ~ /^godwit-(recover|secrets|secrets-users).service$/ {next} {print "unit " $1 " (" $3 ")"}'
-for f in /nix/var/nix/gcroots/auto/godwit-*; do [ ! -L "$f" ] || { [ ! -e "$f" ] && [ ! -d /run/godwit ]; } || echo "gc root $f"; done
+for f in /nix/var/nix/gcroots/auto/godwit-*; do [ ! -L "$f" ] || { [ ! -e "$f" ] && at=$(readlink "$f") && [ ! -d "${at%/*}" ]; } || echo "gc root $f"; done # of a boot before: it holds nothing
 [ ! -L /run/godwit/current ] || echo "lock"
 [ ! -e /var/lib/godwit/pending ] || echo "note of an unfinished commit"
 find /etc/systemd/system.control /var/lib/godwit/recover 2>/dev/null | grep godwit
