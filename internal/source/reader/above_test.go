@@ -48,3 +48,36 @@ func TestAllow(t *testing.T) {
 		}
 	}
 }
+
+// TestBegan: an activity that names a directory of which not all is watched ends the evaluation,
+// with the line of the configuration that reads it; another one does not.
+func TestBegan(t *testing.T) {
+	dir := resolved(t.TempDir())
+	tree, beside := filepath.Join(dir, "tree"), filepath.Join(dir, "beside")
+	for _, d := range []string{tree, filepath.Join(beside, "in")} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := filepath.Join(tree, "network.nix")
+	if err := os.WriteFile(file, []byte("{\n  web.environment.etc.x.source = ../beside;\n}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := &watched{tree: tree, files: map[string]bool{file: true}}
+	w.allow([]string{tree, filepath.Join(beside, "in")})
+	for _, text := range []string{"evaluating derivation", "copying '" + tree + "' to the store", "copying '" + beside + "/in' to the store"} {
+		if err := w.began(text); err != nil || w.blame != nil {
+			t.Fatalf("%s: %v %+v", text, err, w.blame)
+		}
+	}
+	if err := w.began("copying '" + beside + "' to the store"); err != errUnwatched {
+		t.Fatal(err)
+	}
+	if b := w.blame; b.File != file || b.Line != 2 || !strings.Contains(b.What, beside) || !slices.Contains(w.known.More, beside) {
+		t.Errorf("%+v, and watched from now on: %v", b, w.known.More)
+	}
+	// Its name stands in no line.
+	if b := w.findPath(filepath.Join(dir, "other"), "reads"); b.File != "" || b.What != "reads" {
+		t.Errorf("%+v", b)
+	}
+}
