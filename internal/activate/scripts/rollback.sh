@@ -48,12 +48,15 @@ rollback() {
 
 # overdue: PID 1 began this, and nobody said why.
 overdue() {
-	if [ -e "$D/apply-result" ] && [ -z "$(get phase)" ]; then
-		echo "systemd did not set the deadline for the confirmation within ${STOP}s"
-	elif [ -e "$D/started" ] && [ ! -e "$D/apply-result" ]; then
+	if [ -e "$D/started" ] && [ ! -e "$D/apply-result" ]; then
 		echo "the activation was killed"
-	else
+	elif [ ! -e "$D/apply-result" ] || [ -n "$(get phase)" ]; then
 		echo "the deadline of the whole deployment passed"
+	else # apply_ended was stopped in the middle
+		case $(get apply-rc) in
+		*' ok') echo "systemd did not set the deadline for the confirmation within ${STOP}s" ;;
+		*) echo "the activation failed" ;;
+		esac
 	fi
 }
 
