@@ -19,6 +19,7 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/nix"
+	"godwit/internal/nix/nixtest"
 	"godwit/test/lab"
 )
 
@@ -340,9 +341,7 @@ func TestOffline(t *testing.T) {
 		if err := json.Unmarshal(out, &path); err != nil {
 			t.Fatal(err)
 		}
-		if out, err := exec.Command("nix-store", "--delete", path).CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
+		nixtest.Delete(t, path)
 	}
 	// From now on everything that goes out comes to the server: registries, too.
 	for _, name := range []string{"http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY"} {

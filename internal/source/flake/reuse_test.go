@@ -12,6 +12,7 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/nix"
+	"godwit/internal/nix/nixtest"
 	"godwit/internal/source"
 	"godwit/internal/source/reader"
 	"godwit/internal/source/sourcetest"
@@ -149,9 +150,7 @@ func TestReuse(t *testing.T) {
 	if drv == "" {
 		t.Fatal("no derivation")
 	}
-	if out, err := exec.Command("nix-store", "--delete", "--ignore-liveness", drv).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	nixtest.Delete(t, drv, "--ignore-liveness")
 	hosts, processes, said := run()
 	if _, err := os.Stat(drv); err != nil || processes == 0 || hosts != last["an input that nothing locks"] || !strings.Contains(said, "1 host as evaluated before") {
 		t.Errorf("collected: %v, %d processes, %q\n%s", err, processes, said, hosts)

@@ -13,6 +13,7 @@ import (
 	"godwit/internal/event"
 	"godwit/internal/fault"
 	"godwit/internal/nix"
+	"godwit/internal/nix/nixtest"
 	"godwit/internal/source"
 	"godwit/internal/source/reader"
 	"godwit/internal/source/sourcetest"
@@ -257,9 +258,7 @@ func TestReuseDerivations(t *testing.T) {
 	if again, evaluated, _ := run(nix.Settings{Options: [][2]string{{"max-call-depth", "9999"}, {"cores", "1"}}}); len(evaluated) != 2 || again != drv {
 		t.Errorf("with other settings: %s, evaluated %v", again, evaluated)
 	}
-	if out, err := exec.Command("nix-store", "--delete", "--ignore-liveness", drv).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	nixtest.Delete(t, drv, "--ignore-liveness")
 	again, evaluated, said := run(nix.Settings{})
 	if len(evaluated) == 0 || again != drv || strings.Contains(said, "collected") {
 		t.Errorf("collected: %s, evaluated %v\n%s", again, evaluated, said)
