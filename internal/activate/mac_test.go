@@ -13,7 +13,6 @@ import (
 // macs are stand-ins for what a Mac has, and for what it has not.
 const macs = `for p in systemctl systemd-run loginctl; do printf '#!/bin/sh\necho "%s on a Mac" >&2; exit 127\n' $p >old/sw/bin/$p; done
 for p in flock setsid setpriv getent; do printf '#!/bin/sh\necho "%s is not on a Mac" >>"%s/missed"; exit 127\n' $p "$PWD" >old/sw/bin/$p; done
-printf '#!/bin/sh\necho Darwin\n' >old/sw/bin/uname
 printf '#!/bin/sh\necho "NFSHomeDirectory: %s/home"\n' "$PWD" >old/sw/bin/dscl
 printf '#!/bin/sh\n[ "$1" = -u ] || exit 64\nshift 3\nexec "$@"\n' >old/sw/bin/sudo
 cat >old/sw/bin/launchctl <<'END'

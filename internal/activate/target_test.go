@@ -102,8 +102,11 @@ func (l *local) run(ctx context.Context, c host.Cmd) error {
 		script = strings.Replace(c.Script, "[ ! -d /run/systemd/system ] || tell systemd", "true", 1)
 	}
 	script = strings.Replace(script, "tell uid", "tell uid 0; true", 1)
-	script = strings.Replace(script, `[ "$(id -u)" != 0 ] || tell launchd`, "tell launchd", 1)
+	script = strings.Replace(script, `[ "$own_uid" != 0 ] || tell launchd`, "tell launchd", 1)
 	cmd := exec.CommandContext(ctx, l.shell, "-c", script)
+	if l.mac {
+		cmd.Env = append(os.Environ(), "_kernel=Darwin") // what the scripts ask the kernel for, once
+	}
 	if c.Stdin != nil { // as ssh does it: the end of the script does not wait for its input
 		in, err := cmd.StdinPipe()
 		if err != nil {

@@ -57,7 +57,8 @@ boot_files() {
 
 # boot_default: what the boot loader itself says, or else its files. For root.
 boot_default() {
-	boot_said=$(timeout 10 bootctl list --json=short --no-pager 2>/dev/null | tr '{' '\n' | grep '"isDefault":true' |
+	boot_said=
+	! command -v bootctl >/dev/null || boot_said=$(timeout 10 bootctl list --json=short --no-pager 2>/dev/null | tr '{' '\n' | grep '"isDefault":true' |
 		sed -n 's/.*init=\(\/nix\/store\/[^ "]*\)\/init[ "].*/\1/p' | head -n 1)
 	[ -n "$boot_said" ] || boot_said=$(boot_files)
 	[ -z "$boot_said" ] || echo "$boot_said"

@@ -15,10 +15,15 @@ import (
 	"time"
 )
 
-// Uptime defines uptime_s: seconds that no change of the clock moves.
-const Uptime = `uptime_s() {
+// Uptime defines uptime_look, which leaves in $uptime_now the seconds that no change of the clock
+// moves, and starts no process for it; and uptime_s, which prints them.
+const Uptime = `uptime_look() {
 	read -r uptime_now _ </proc/uptime
-	echo "${uptime_now%.*}"
+	uptime_now=${uptime_now%.*}
+}
+uptime_s() {
+	uptime_look
+	echo "$uptime_now"
 }`
 
 // BootDefault defines what tells which system boots next: boot_files for any user,

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -24,11 +25,17 @@ func TestRoomOf(t *testing.T) {
 			t.Errorf("%s: %+v, %v", shell, r, err)
 		}
 		// A file system of which nobody counts the inodes.
-		if got := sh(t, shell, `stat() { echo "0 0"; }; room_of /`); !strings.HasSuffix(got, " -") {
+		if got := sh(t, shell, `stat() { echo "4096 25 0 0"; }; room_of /`); got != "100 -" {
 			t.Errorf("%s: %q", shell, got)
 		}
-		if got := sh(t, shell, `stat() { echo "65536 0"; }; room_of /`); !strings.HasSuffix(got, " 0") {
+		if got := sh(t, shell, `stat() { echo "4096 25 65536 0"; }; room_of /`); got != "100 0" {
 			t.Errorf("%s: %q", shell, got)
+		}
+		// A stat that knows no file systems, or is none of GNU's.
+		for _, stat := range []string{"return 1", "echo -c; return 1", `echo "? ? ? ?"`} {
+			if got := sh(t, shell, `stat() { `+stat+`; }; room_of /`); !regexp.MustCompile(`^[1-9][0-9]* -$`).MatchString(got) {
+				t.Errorf("%s: %s: %q", shell, stat, got)
+			}
 		}
 		if got := sh(t, shell, `room_of /no/such/folder`); got != "" {
 			t.Errorf("%s: %q", shell, got)
@@ -46,6 +53,15 @@ func TestRoomOf(t *testing.T) {
 	}
 }
 
+// TestOwnIDs: what the kernel says of a shell is what id says.
+func TestOwnIDs(t *testing.T) {
+	for _, shell := range []string{"dash", "bash"} {
+		if got, want := sh(t, shell, `own_ids; echo "$own_uid $own_gid"`), sh(t, shell, `echo "$(id -u) $(id -g)"`); got != want {
+			t.Errorf("%s: %q, want %q", shell, got, want)
+		}
+	}
+}
+
 func TestOwnFolder(t *testing.T) {
 	for mode, want := range map[os.FileMode]string{0o700: "own", 0o755: "own", 0o775: "own", 0o777: "not", 0o777 | os.ModeSticky: "not", 0o750 | os.ModeSetgid: "own", 0o722: "not"} {
 		dir := filepath.Join(t.TempDir(), "d")
@@ -59,10 +75,10 @@ func TestOwnFolder(t *testing.T) {
 			if got := sh(t, shell, `if own_folder "$1"; then echo own; else echo not; fi`, dir); got != want {
 				t.Errorf("%s: %v: %s", shell, mode, got)
 			}
-			if got := sh(t, shell, `id() { if [ "$1" = -u ]; then command id -u; else echo 4711; fi; }; if own_folder "$1"; then echo own; else echo not; fi`, dir); got != want && mode != 0o775 || mode == 0o775 && got != "not" {
+			if got := sh(t, shell, `own_ids() { own_uid=$(id -u) own_gid=4711; }; if own_folder "$1"; then echo own; else echo not; fi`, dir); got != want && mode != 0o775 || mode == 0o775 && got != "not" {
 				t.Errorf("%s: %v and another group: %s", shell, mode, got)
 			}
-			if got := sh(t, shell, `id() { echo 4711; }; if own_folder "$1"; then echo own; else echo not; fi`, dir); got != "not" {
+			if got := sh(t, shell, `own_ids() { own_uid=4711 own_gid=4711; }; if own_folder "$1"; then echo own; else echo not; fi`, dir); got != "not" {
 				t.Errorf("%s: of somebody else: %s", shell, got)
 			}
 			if got := sh(t, shell, `if own_folder "$1/none"; then echo own; else echo not; fi`, dir); got != "not" {

@@ -217,7 +217,7 @@ func (h *Host) release(l *lane) {
 const helloScript = `
 PATH=/run/wrappers/bin:$PATH:/run/current-system/sw/bin:/usr/local/bin:/usr/bin:/bin
 LC_ALL=C id
-printf 'os '; uname -s
+printf 'os '; { read -r _o </proc/sys/kernel/ostype && echo "$_o"; } 2>/dev/null || uname -s
 printf 'sudo '; command -v sudo || echo
 printf 'doas '; command -v doas || echo
 echo greeting

@@ -45,10 +45,12 @@ apply_ended() {
 	[ "$(decided)" != rollback ] || return 0 # the rollback waits for our end
 	case ${SERVICE_RESULT:-}/$(get apply-rc) in
 	success/*' ok')
-		put activated-at "$(uptime_s)"
+		uptime_look
+		put activated-at "$uptime_now"
 		if try 6 unit_confirm && { [ "$TICKS" = 0 ] || try 6 unit_lease; }; then
 			# Before the phase: who follows the log reads no further than that.
-			say "activated; ${KEEP:-goes back} in $(left)s unless it is reached and confirmed"
+			left
+			say "activated; ${KEEP:-goes back} in ${left}s unless it is reached and confirmed"
 			! put phase activated || return 0
 		fi
 		start_rollback "the deadline for the confirmation could not be set"

@@ -20,7 +20,7 @@ refuse() { # CODE WORDS...: says why, and takes back what arming made
 	exit "$code"
 }
 
-mkdir -p "$RUN" || refuse 66 "cannot make $RUN"
+[ -d "$RUN" ] || mkdir -p "$RUN" || refuse 66 "cannot make $RUN"
 [ -z "$SCOPE" ] || find "${RUN%/*}" -mindepth 1 -maxdepth 1 ! -name "${RUN##*/}" -exec rm -rf {} + # of boots before
 true >>"$RUN/lock" || refuse 66 "cannot write to $RUN"
 exec 9>>"$RUN/lock"
@@ -34,8 +34,8 @@ if [ -n "$holder" ] && [ -d "$RUN/$holder" ] && [ ! -e "$RUN/$holder/final" ]; t
 fi
 room "$RUN" 256
 if [ "$ACTION" != dry-activate ]; then
-	mkdir -p "$GCROOTS" && room "$GCROOTS" 256
-	case $ACTION in switch | boot) mkdir -p "$STATE" && room "$STATE" 64 ;; esac
+	there "$GCROOTS" && room "$GCROOTS" 256
+	case $ACTION in switch | boot) there "$STATE" && room "$STATE" 64 ;; esac
 fi
 for n in $PROFILES; do
 	load "$n"
@@ -43,16 +43,21 @@ for n in $PROFILES; do
 	store "$n" OLD "$("${KIND}_now")"
 	load "$n"
 	why=$("${KIND}_fits") || refuse 65 "$why"
-	case $ACTION/$OWNER in switch/ | boot/) mkdir -p "${LINK%/*}" && room "${LINK%/*}" 256 ;; esac
+	case $ACTION/$OWNER in switch/ | boot/) there "${LINK%/*}" && room "${LINK%/*}" 256 ;; esac
 done
 
 # Sweep: all but the last three folders, and gc roots whose folder is gone.
-find "$RUN" -mindepth 2 -maxdepth 2 -name final | sort | head -n -3 | while read -r past; do
-	rm -rf "${past%/final}"
+set +f
+set -- "$RUN"/*/final
+while [ $# -gt 3 ]; do
+	rm -rf "${1%/final}"
+	shift
 done
-find "$GCROOTS" -maxdepth 1 -name 'godwit-*' ! -exec test -e {} \; -exec rm -f {} + 2>/dev/null
+for root in "$GCROOTS"/godwit-*; do [ -e "$root" ] || [ ! -L "$root" ] || rm -f "$root"; done
+set -f
 
-fresh=1 uptime=$(uptime_s)
+fresh=1
+uptime_look
 mkdir "$D" || refuse 66 "cannot make $D"
 if [ "$ACTION" != dry-activate ]; then
 	{ ln -sfn "$ID" "$RUN/current" && [ "$(readlink "$RUN/current")" = "$ID" ]; } || refuse 75 "another deployment"

@@ -2,7 +2,9 @@
 # Units that failed: before anything is changed, and since.
 
 # failed_before: the baseline.
-failed_before() { sed 's/ .*//' "$D/failed-now" >"$D/failed-before"; }
+failed_before() {
+	while read -r unit _; do printf '%s\n' "$unit"; done <"$D/failed-now" >"$D/failed-before"
+}
 
 # failed_units: failed, or failing again and again. No answer from systemd is an
 # error, not an empty list.

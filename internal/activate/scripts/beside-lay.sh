@@ -36,7 +36,7 @@ for n in $MAIN $wanted; do
 	root_profile || no 66 "cannot write to $GCROOTS"
 	PROFILES="$PROFILES${PROFILES:+ }$n" BACKWARDS="$n${BACKWARDS:+ }$BACKWARDS"
 done
-uptime=$(uptime_s)
+uptime_look
 write_files || no 66 "cannot write to $D"
 why=$(sh "$D/run.sh" beside-arm 2>&1) || no 66 "$why"
 sync -f "$D"

@@ -32,10 +32,12 @@ commit() {
 		;;
 	esac
 	if [ "$ACTION" = switch ]; then
-		begun=$(uptime_s) why=
+		uptime_look
+		begun=$uptime_now why=
 		each "$PROFILES" keep_one
 		rc=$?
-		[ "$(($(uptime_s) - begun))" -lt "$COMMIT_MAX" ] || : "${why:=it took longer than ${COMMIT_MAX}s}"
+		uptime_look
+		[ "$((uptime_now - begun))" -lt "$COMMIT_MAX" ] || : "${why:=it took longer than ${COMMIT_MAX}s}"
 		if [ "$rc" != 0 ]; then
 			commit_failed "the boot default could not be set (${why:-exit $rc})" "$rc"
 			exit 0

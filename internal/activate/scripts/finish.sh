@@ -47,18 +47,26 @@ pushed_ours() { pushed_done "$NEW" "$TOPLEVEL"; }
 # needs quoting, except what the deployer sent as ready JSON (meta.json).
 record() {
 	case $ACTION in dry-activate) return ;; esac
-	(umask 022 && mkdir -p "$STATE")
+	[ -d "$STATE" ] || (umask 022 && mkdir -p "$STATE")
 	history=$STATE/history.jsonl
 	if [ -s "$history" ]; then
-		! tail -n 30 "$history" | grep -qF "\"id\":\"$ID\"" || return 0
-		[ -z "$(tail -c 1 "$history")" ] || echo >>"$history" # torn by a power cut
+		past=$(tail -n 30 "$history" && echo .)
+		case $past in *"\"id\":\"$ID\""*) return 0 ;; esac
+		case $past in *'
+.') ;; *) echo >>"$history" ;; esac # torn by a power cut
 	fi
 	now=$(date +%s)
+	peek apply-rc
+	apply_rc=${got%% *}
+	peek reason
+	case $got in *[!A-Za-z0-9\ ._,:\;/\(\)@+=-]*) got=$(printf '%s' "$got" | tr -cd 'A-Za-z0-9 ._,:;/()@+=-') ;; esac
+	reason=$got
+	peek meta.json
 	(
 		umask 022
 		printf '{"id":"%s","action":"%s","mode":"%s","old":"%s","new":"%s","toplevel":"%s","result":"%s","exit":"%s","reason":"%s","started":%s,"ended":%s,"profiles":[%s],"meta":%s}\n' \
-			"$ID" "$ACTION" "$MODE" "$OLD" "$NEW" "$TOPLEVEL" "$1" "$(get apply-rc | sed 's/ .*//')" \
-			"$(get reason | tr -cd 'A-Za-z0-9 ._,:;/()@+=-')" "$STARTED" "$now" "$(each "$PROFILES" record_profile)" "$(get meta.json)" >>"$history"
+			"$ID" "$ACTION" "$MODE" "$OLD" "$NEW" "$TOPLEVEL" "$1" "$apply_rc" \
+			"$reason" "$STARTED" "$now" "$(each "$PROFILES" record_profile)" "$got" >>"$history"
 	) || say "no record was written to $history"
 }
 record_profile() {

@@ -36,46 +36,46 @@ follow() {
 	done
 	rm -f "$seen"
 	facts
-	[ "$2" != activated ] || [ -z "$reached" ] || [ "$(get phase)" != activated ] || hold
+	[ "$2" != activated ] || [ -z "$reached" ] || ! is_phase activated || hold
 }
-
-# is_phase: without a process, unlike get.
-is_phase() { { IFS= read -r phase_line <"$D/phase"; } 2>/dev/null && [ "$phase_line" = "$1" ]; }
 
 # jobs_now: what the host is busy with.
 jobs_now() {
-	[ ! -e "$D/boot-unsure" ] || [ "$(get phase)" = rolling-back ] || { echo 'the boot loader, which is set again for the old system' && return; }
-	[ ! -s "$D/held" ] || { printf 'another switch-to-configuration, process %s' "$(get held)" && return; }
+	[ ! -e "$D/boot-unsure" ] || is_phase rolling-back || { echo 'the boot loader, which is set again for the old system' && return; }
+	[ ! -s "$D/held" ] || { peek held && printf 'another switch-to-configuration, process %s' "$got" && return; }
 	jobs_run
 }
 
 # facts: the whole state, and the end of the answer.
 facts() {
 	for fact in phase final apply-rc apply-result rollback-rc attempts commit-failed boot-unsure reason untouched restored started waiting held failed; do
-		[ ! -e "$D/$fact" ] || printf '::godwit fact %s %s\n' "$fact" "$(get "$fact")"
+		[ ! -e "$D/$fact" ] || { peek "$fact" && printf '::godwit fact %s %s\n' "$fact" "$got"; }
 	done
 	[ ! -L "$D/decision" ] || printf '::godwit fact decision %s\n' "$(decided)"
 	[ ! -s "$D/failed-new" ] || sed 's/^/::godwit fact failed-new /' "$D/failed-new"
 	for fact in parts-new parts-known parts-old; do
 		[ ! -s "$D/$fact" ] || sed "s/^/::godwit fact $fact /" "$D/$fact"
 	done
+	left
+	main_now=$(now)
 	printf '::godwit fact %s %s\n' id "$ID" old "$OLD" new "$NEW" toplevel "$TOPLEVEL" action "$ACTION" mode "$MODE" \
-		since "$STARTED" age "$(($(uptime_s) - ARMED))" left "$(left)" confirm "$CONFIRM" silence "$SILENCE" current "$(now)" profile "$(points "$LINK")"
+		since "$STARTED" age "$((uptime_now - ARMED))" left "$left" confirm "$CONFIRM" silence "$SILENCE" current "$main_now" profile "$(points "$LINK")"
 	each "$PROFILES" fact_profile
-	printf '::godwit fact meta %s\n' "$(get meta.json)"
+	peek meta.json
+	printf '::godwit fact meta %s\n' "$got"
 	printf '::godwit end\n'
 }
 
 # fact_profile: "NAME KIND OWNER NOW OLD NEW"; "-" stands for nothing.
 fact_profile() {
-	fact_now=$(now)
+	[ "$each_n" = "$MAIN" ] && fact_now=$main_now || fact_now=$(now)
 	printf '::godwit fact of %s %s %s %s %s %s\n' "$NAME" "$KIND" "${OWNER:--}" "${fact_now:--}" "${OLD:--}" "$NEW"
 }
 
 # confirm OFFSET [force]: asked over a connection that was opened after the
 # activation. Units that failed since then speak against it.
 confirm() {
-	if [ "$(get phase)" = activated ] && [ ! -L "$D/decision" ]; then
+	if is_phase activated && [ ! -L "$D/decision" ]; then
 		if [ "$2" = force ]; then
 			unit_commit 2>/dev/null
 		elif ! newly_failed; then

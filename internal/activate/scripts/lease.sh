@@ -6,9 +6,9 @@
 # tick: PID 1 calls it every $TICK seconds. Ticks are counted, not seconds: when
 # the clock of a paused machine jumps, nobody had a chance to be heard.
 tick() {
-	[ ! -e "$D/final" ] && [ ! -L "$D/decision" ] && [ "$(get phase)" = activated ] || return 0
-	missed=$(get missed)
-	missed=$((${missed:-0} + 1))
+	[ ! -e "$D/final" ] && [ ! -L "$D/decision" ] && is_phase activated || return 0
+	peek missed
+	missed=$((${got:-0} + 1))
 	[ "$missed" -ge "$TICKS" ] || ! put missed "$missed" || return 0
 	if [ -e "$D/heard" ]; then
 		unconfirmed "not heard from the deployer for ${SILENCE}s"
@@ -20,7 +20,7 @@ tick() {
 # renew: a sign of life. It only ever delays the decision: one that comes too late
 # finds it made.
 renew() {
-	[ "$(get phase)" = activated ] && [ ! -L "$D/decision" ] && put missed 0
+	is_phase activated && [ ! -L "$D/decision" ] && put missed 0
 }
 
 # attend: the deployer's new connection, a line from it every few seconds. It
@@ -53,22 +53,28 @@ hold() {
 # beat: a sign of life from here: after how many seconds the host goes back if it
 # hears nothing more (0: it is about to, or it will not), how far it is, and what
 # systemd is busy with.
-beat() { printf '::godwit beat %s %s %s\n' "$(left)" "$(get phase)" "$busy"; }
+beat() {
+	left
+	peek phase
+	printf '::godwit beat %s %s %s\n' "$left" "$got" "$busy"
+}
 
+# left: the seconds until the host goes back, into $left.
 left() {
-	up=$(uptime_s)
-	case $MODE/$(get phase)/$(decided) in
+	uptime_look
+	peek phase
+	[ ! -L "$D/decision" ] && left_decided='' || left_decided=yes
+	case $MODE/$got/$left_decided in
 	guard//) # SILENCE begins when the activation has ended, or was ended
-		left=$((ACTIVATE + STOP + SILENCE - (up - ARMED))) ;;
+		left=$((ACTIVATE + STOP + SILENCE - (uptime_now - ARMED))) ;;
 	guard/activated/)
-		at=$(get activated-at)
-		left=$((CONFIRM - (up - ${at:-$up})))
-		missed=$(get missed)
-		missed=$(((TICKS - ${missed:-0}) * TICK))
+		peek activated-at
+		left=$((CONFIRM - (uptime_now - ${got:-$uptime_now})))
+		peek missed
+		missed=$(((TICKS - ${got:-0}) * TICK))
 		[ "$TICKS" = 0 ] || [ "$left" -lt "$missed" ] || left=$missed
 		;;
 	*) left=0 ;;
 	esac
 	[ "$left" -gt 0 ] || left=0
-	printf '%s' "$left"
 }

@@ -4,7 +4,8 @@
 # link_set PATH: with a note that outlives a power cut before the deployment ends:
 # the next one puts the link back (repair).
 link_set() {
-	link_note && pend "$1" && as_owner mkdir -p "${LINK%/*}" || return 1
+	link_note && pend "$1" || return 1
+	[ -d "${LINK%/*}" ] || as_owner mkdir -p "${LINK%/*}" || return 1
 	as_owner nix-env -p "$LINK" --set "$1"
 }
 
@@ -18,10 +19,10 @@ link_note() {
 # pend PATH: a stanza of six lines in the note. The first five are what the first
 # versions of godwit read, of the first stanza.
 pend() {
-	(umask 022 && mkdir -p "$STATE") || return 1
-	! grep -qsxF -e "$LINK" "$STATE/pending" || return 0
+	[ -d "$STATE" ] || (umask 022 && mkdir -p "$STATE") || return 1
+	[ ! -s "$STATE/pending" ] || ! grep -qsxF -e "$LINK" "$STATE/pending" || return 0
 	{
-		cat "$STATE/pending" 2>/dev/null
+		[ ! -s "$STATE/pending" ] || cat "$STATE/pending"
 		printf '%s\n' "$ID" "$LINK" "$(noted link-old)" "$1" "$OLD" "kind $KIND ${OWNER:--} $NAME $COMMAND"
 	} >"$STATE/pending.new" && mv -f "$STATE/pending.new" "$STATE/pending" && at_boot
 }

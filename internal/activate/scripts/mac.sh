@@ -22,7 +22,8 @@ mac() {
 		done
 		{ read -r pid <"$RUN/$1/pid" && kill -0 "$pid"; } 2>/dev/null
 	}
-	uptime_s() { perl -e 'use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC); print int(clock_gettime(CLOCK_MONOTONIC)), "\n"'; }
+	uptime_look() { uptime_now=$(perl -e 'use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC); print int(clock_gettime(CLOCK_MONOTONIC)), "\n"'); }
 	home_of() { dscl . -read "/Users/$1" NFSHomeDirectory 2>/dev/null | sed 's/^[^ ]* //'; }
 }
-[ "${_kernel:=$(uname)}" != Darwin ] || mac
+[ -n "${_kernel:-}" ] || { read -r _kernel </proc/sys/kernel/ostype; } 2>/dev/null || _kernel=$(uname)
+[ "$_kernel" != Darwin ] || mac

@@ -3,21 +3,25 @@
 # another profile than the main one have its number before their name.
 of=
 tell() { [ -z "$2" ] || printf '::godwit fact %s%s %s\n' "$of" "$1" "$2"; }
-tell uid "$(id -u)"
+own_ids
+tell uid "$own_uid"
 [ -z "$SCOPE" ] || tell linger "$(loginctl show-user --property=Linger --value "$(id -un)" 2>/dev/null)"
-tell boot-id "$(boot_id)"
+boot_is=$(boot_id)
+tell boot-id "$boot_is"
 # Containers of one kernel may share its boot id; no two machines share a /run.
-tell machine "$(boot_id):$(stat -c %d /run 2>/dev/null)"
-[ ! -d /run/systemd/system ] || tell systemd "$(systemctl --version 2>/dev/null | sed -n '1s/^systemd \([0-9]*\).*/\1/p')"
+tell machine "$boot_is:$(stat -c %d /run 2>/dev/null)"
+[ ! -d /run/systemd/system ] || tell systemd "$(systemctl --version 2>/dev/null | { read -r _ version _ && echo "${version%%[!0-9]*}"; })"
 tools='systemd-run systemctl'
-if [ "${_kernel:=$(uname)}" = Darwin ]; then
+if [ "$_kernel" = Darwin ]; then
 	tools=launchctl
-	[ "$(id -u)" != 0 ] || tell launchd 1
+	[ "$own_uid" != 0 ] || tell launchd 1
 fi
 for tool in $tools flock nix-env base64 setsid; do
 	command -v "$tool" >/dev/null || tell missing "$tool"
 done
-systemctl list-units --state=failed --plain --no-legend --no-pager 2>/dev/null | while read -r unit _; do tell failed "$unit"; done
+# Asked once: which failed, and whether somebody's nixos-rebuild runs.
+units=$(systemctl list-units --plain --no-legend --no-pager 2>/dev/null)
+printf '%s\n' "$units" | while read -r unit _ active _; do [ "$active" != failed ] || tell failed "$unit"; done
 for folder in /nix /boot /run; do
 	tell free "$folder $(room_of "$folder")"
 done

@@ -11,7 +11,7 @@ profile() {
 	. "$P/env"
 }
 note() { put_in "$P" "$1" "$2"; }
-noted() { get_in "$P" "$1"; }
+noted() { peek_in "$P" "$1" && printf '%s' "$got"; }
 
 # each NUMBERS COMMAND...: for these profiles, one after the other, up to the first for
 # which it fails. Then the main one is at work again: the first that boots, or else

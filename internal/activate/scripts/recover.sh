@@ -44,8 +44,8 @@ at_boot() {
 
 # pend_end: the note, what a reboot left that nobody ended (beside.sh), and the unit.
 pend_end() {
-	rm -f "$STATE/pending"
-	rm -rf "$STATE/beside"
+	[ ! -e "$STATE/pending" ] || rm -f "$STATE/pending"
+	[ ! -e "$STATE/beside" ] || rm -rf "$STATE/beside"
 	pend_boot_end
 }
 pend_boot_end() {

@@ -1,6 +1,7 @@
 # shellcheck shell=sh disable=SC2034,SC2153,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
 # Room for what arming writes. Before arm.sh, whose refuse it uses.
 
+there() { [ -d "$1" ] || mkdir -p "$1"; }
 room() { # FOLDER KIB: free space, and that it can be written to
 	own_folder "$1" || refuse 66 "users other than root can write to $1"
 	free=$(room_of "$1")

@@ -77,11 +77,19 @@ unit_commit() {
 
 # waits_end [dead]: the timers that wait for the confirmation; dead, if the one
 # that fires once must not fire any more when this returns. One by one: newer
-# systemctl stops nothing when one of the units is unknown.
+# systemctl stops nothing when one of the units is unknown, and says so with 5. Once
+# in a script that has them ended is enough: who says dead knows that what sets them
+# may still run.
 waits_end() {
+	[ -z "${waits_ended:-}" ] || return 0
+	waits_ended=1
 	for waits in confirm lease; do
 		systemctl stop --no-block "godwit-$waits-$ID.timer" 2>/dev/null
+		case $? in 0 | 5) ;; *) waits_ended= ;; esac
 	done
-	[ "${1:-}" != dead ] || systemctl stop "godwit-confirm-$ID.timer" 2>/dev/null
+	[ "${1:-}" != dead ] || {
+		waits_ended=
+		systemctl stop "godwit-confirm-$ID.timer" 2>/dev/null
+	}
 }
 deadman_end() { systemctl stop --no-block "godwit-rollback-$ID.timer" 2>/dev/null; }

@@ -2,7 +2,7 @@
 # systemd-run, systemctl, nix-env, loginctl and setpriv for the tests of the scripts: units run at
 # once and in the foreground, timers are only noted. $ROOT is the test's folder;
 # the name under which this is called says what it is.
-ROOT=${0%/old/sw/bin/*}
+ROOT=${0%/*/sw/bin/*}
 me=${0##*/}
 echo "$me $*" >>"$ROOT/calls"
 

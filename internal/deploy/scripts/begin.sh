@@ -12,7 +12,8 @@ store=$2
 id=$3
 mode=$4
 shift 4
-boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
+boot=
+{ IFS= read -r boot </proc/sys/kernel/random/boot_id; } 2>/dev/null || :
 was=
 if [ -e "$mark" ]; then read -r was _ <"$mark" || :; fi
 

@@ -5,9 +5,11 @@
 # it. The watchdog never does, holds nothing of ours open and ends with it: a
 # process left behind would hold up a reboot.
 boot_loader() {
-	loader_until=$(($(uptime_s) + $2))
+	uptime_look
+	loader_until=$((uptime_now + $2))
 	while switch_wait "$loader_until"; do
-		loader_left=$((loader_until - $(uptime_s)))
+		uptime_look
+		loader_left=$((loader_until - uptime_now))
 		[ "$loader_left" -gt 0 ] || loader_left=1
 		boot_loader_once "$1" "$loader_left"
 		switch_rc=$?

@@ -40,40 +40,58 @@ nixos_files() {
 
 # nixos_lines WHICH NAME: tells its standard input, which the deployer compares.
 nixos_lines() {
-	head -n 2000 | while IFS= read -r line; do nixos_tell line "$1 $2" "$line"; done
+	lines=0
+	while [ "$lines" -lt 2000 ] && IFS= read -r line; do
+		nixos_tell line "$1 $2" "$line"
+		lines=$((lines + 1))
+	done
 }
 
-# nixos_sum WHICH NAME: tells the sum of its standard input, unless that is empty.
-nixos_sum() {
-	text=$(cat)
-	[ -z "$text" ] || nixos_tell print "$1 $2" "$(printf '%s\n' "$text" | cksum)"
+# nixos_sum WHICH NAME TEXT: tells the sum of the text, unless that is empty.
+nixos_sum() { [ -z "$3" ] || nixos_tell print "$1 $2" "$(printf '%s\n' "$3" | cksum)"; }
+
+# nixos_first_line FILE: its first line, into $line.
+nixos_first_line() {
+	line=
+	[ ! -f "$1" ] || [ ! -r "$1" ] || IFS= read -r line <"$1" || :
 }
 
 # nixos_system WHICH SYSTEM: what judging a change to it, or from it, takes.
 nixos_system() {
 	system=$(readlink -f "$2") && [ -e "$system" ] || return 0
 	nixos_tell sys "$1" "$system"
-	for part in kernel initrd kernel-modules systemd; do nixos_tell part "$1 $part" "$([ -e "$system/$part" ] && readlink -f "$system/$part")"; done
+	parts=
+	for part in kernel initrd kernel-modules systemd; do [ ! -e "$system/$part" ] || parts="$parts $part"; done
+	# shellcheck disable=SC2086 # words
+	[ -z "$parts" ] || (cd "$system" && readlink -f $parts) | while IFS= read -r where; do
+		parts=${parts# }
+		nixos_tell part "$1 ${parts%% *}" "$where"
+		parts=${parts#"${parts%% *}"}
+	done
 	nixos_tell part "$1 kernel-params" "$([ ! -f "$system/kernel-params" ] || cksum <"$system/kernel-params")"
-	nixos_tell part "$1 boot-loader" "$(grep -ao "INSTALL_BOOTLOADER[=' \"]*/nix/store/[A-Za-z0-9+._?=/-]*" "$system/bin/switch-to-configuration" 2>/dev/null | head -n 1 | sed 's#^[^/]*##')"
-	nixos_tell part "$1 version" "$(head -n 1 "$system/nixos-version" 2>/dev/null)"
-	nixos_tell part "$1 hostname" "$(head -n 1 "$system/etc/hostname" 2>/dev/null)"
+	grep -ao "INSTALL_BOOTLOADER[=' \"]*/nix/store/[A-Za-z0-9+._?=/-]*" "$system/bin/switch-to-configuration" 2>/dev/null | {
+		IFS= read -r loader && nixos_tell part "$1 boot-loader" "/${loader#*/}"
+	}
+	nixos_first_line "$system/nixos-version"
+	nixos_tell part "$1 version" "$line"
+	nixos_first_line "$system/etc/hostname"
+	nixos_tell part "$1 hostname" "$line"
 	[ "$1" != booted ] || return 0
 	# Settings without a unit belong to a daemon that is not the system's own.
 	daemon=$(nixos_units "$system" sshd.service sshd@.service sshd.socket ssh.service ssh.socket)
-	[ -z "$daemon" ] || {
+	[ -z "$daemon" ] || nixos_sum "$1" ssh "$(
 		printf '%s\n' "$daemon"
 		nixos_files "$system" 'ssh/sshd_config' 'ssh/sshd_config.d/*'
-	} | nixos_sum "$1" ssh
+	)"
 	{
 		nixos_files "$system" 'nftables*'
 		nixos_units "$system" firewall.service nftables.service
 	} | nixos_lines "$1" firewall
-	{
+	nixos_sum "$1" network "$(
 		nixos_files "$system" 'systemd/network/*' 'NetworkManager/NetworkManager.conf' 'dhcpcd.conf' 'wpa_supplicant*'
 		nixos_units "$system" systemd-networkd.service NetworkManager.service network-setup.service 'network-addresses-*.service' \
 			dhcpcd.service 'wpa_supplicant*.service' 'wg-quick-*.service' 'wireguard-*.service'
-	} | nixos_sum "$1" network
+	)"
 }
 
 nixos_change() {
@@ -81,7 +99,10 @@ nixos_change() {
 	nixos_system booted /run/booted-system
 	[ -z "$NEW" ] || nixos_system new "$NEW"
 	if [ -n "$NEW" ] && [ -e "$NEW/kernel" ]; then
-		nixos_tell size boot "$(du -kLsc "$NEW/kernel" "$NEW/initrd" 2>/dev/null | tail -n 1 | sed 's/[^0-9].*//')"
+		nixos_tell size boot "$(du -kLsc "$NEW/kernel" "$NEW/initrd" 2>/dev/null | {
+			while read -r kib _; do total=$kib; done
+			echo "$total"
+		})"
 	fi
 	if [ -n "$UNITS" ]; then
 		for unit in "$CURRENT"/etc/systemd/system/*; do

@@ -61,7 +61,8 @@ nixos_unkeep() { # STATUS of keep, or nothing when it did not come to the boot l
 # nixos_back: once nobody else switches. Half of the unit's time is left for the
 # switch itself; a lock that is held longer than the other half takes an attempt.
 nixos_back() {
-	back_until=$(($(uptime_s) + ROLLBACK_MAX / 2))
+	uptime_look
+	back_until=$((uptime_now + ROLLBACK_MAX / 2))
 	while :; do
 		if ! switch_wait "$back_until"; then
 			put held "$switch_held"

@@ -32,8 +32,10 @@ nixos_ended() { # RESULT
 remember() {
 	(
 		umask 022
-		rm -f "$STATE/failed-parts"
-		parts=$(cat "$@" 2>/dev/null | sed 's/: .*//')
+		[ ! -e "$STATE/failed-parts" ] || rm -f "$STATE/failed-parts"
+		parts=
+		for file; do [ ! -s "$file" ] || parts=some; done
+		[ -z "$parts" ] || parts=$(cat "$@" 2>/dev/null | sed 's/: .*//')
 		[ -z "$parts" ] || printf '%s\n' "$(nixos_now)" "$parts" >"$STATE/failed-parts"
 	)
 }

@@ -1,7 +1,9 @@
 # shellcheck shell=sh disable=SC2034,SC2153,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
 # What a change to a NixOS would mean. Reads, changes nothing.
 
-same() { [ "$(readlink -f "$1")" = "$(readlink -f "$2")" ]; }
+# same: the same file or folder, whatever leads there.
+# shellcheck disable=SC3013 # POSIX has -ef since 2024; dash, bash 3.2 and busybox have it
+same() { [ "$1" -ef "$2" ]; }
 
 nixos_look() {
 	tell foreign "$(foreign)"
@@ -12,7 +14,9 @@ nixos_look() {
 		tell wrapped "${wrapped%/bin/switch-to-configuration}"
 	fi
 	[ "$LINK" != /nix/var/nix/profiles/system ] || tell boots "$(boot_differs "$(boot_default)" "$LINK")"
-	tell rebuild "$(systemctl list-units --plain --no-legend --no-pager 'nixos-rebuild-switch-to-configuration*' 2>/dev/null | head -n 1 | sed 's/ .*//')"
+	printf '%s\n' "$units" | while read -r unit _; do
+		case $unit in nixos-rebuild-switch-to-configuration*) tell rebuild "$unit" && break ;; esac
+	done
 	held=$(switch_holder) && switch_ours "$held" || held=
 	tell held "$held"
 	for special in "$LINK"/specialisation/*; do
@@ -42,6 +46,6 @@ nixos_look_new() {
 		*sage:\ *) ;;                                                     # it cannot check alone
 		*) tell check-failed "$failed" ;;
 		esac
-		printf '%s\n' "$check" | tail -n 40 | while IFS= read -r line; do tell check-line "$line"; done
+		[ -z "$check" ] || printf '%s\n' "$check" | tail -n 40 | while IFS= read -r line; do tell check-line "$line"; done
 	fi
 }

@@ -34,7 +34,7 @@ run_new() {
 
 # At the beginning there is no hurry: somebody else's switch changes what this
 # deployment was planned for, so it is waited for only while it may be a short one.
-turn_until() { echo "$(($(uptime_s) + (ACTIVATE < 60 ? ACTIVATE / 4 : 15)))"; }
+turn_until() { uptime_look && echo "$((uptime_now + (ACTIVATE < 60 ? ACTIVATE / 4 : 15)))"; }
 not_our_turn() {
 	unharmed "locked $switch_held"
 	put reason "another switch-to-configuration is running on the host"
