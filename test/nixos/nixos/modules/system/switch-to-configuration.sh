@@ -9,10 +9,16 @@ export PATH TOPLEVEL
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 die_errno() { e=$1; shift; say "$*"; exit "$e"; } # both of them end with the errno of the moment in some places
-listed() { printf '%s' "$1" | sed '/^$/d' | LC_ALL=C sort -u | paste -s -d , | sed 's/,/, /g'; } # newline list -> a, b
-words() { printf '%s' "$1" | sed '/^$/d' | LC_ALL=C sort -u; }
 nl='
 '
+words() { printf '%s' "$1" | sed '/^$/d' | LC_ALL=C sort -u; }
+listed() { # newline list -> a, b; without a process where there is only one
+  one=${1%"$nl"}
+  case $one in
+    *"$nl"*) words "$1" | paste -s -d , | sed 's/,/, /g' ;;
+    *) printf '%s' "$one" ;;
+  esac
+}
 # Without a process, as there are many units, and a process takes long where the processor is emulated.
 any() { case $1 in *[!"$nl"]*) return 0 ;; *) return 1 ;; esac; } # LIST: of lines, has it an item?
 has() { case $nl$1$nl in *"$nl$2$nl"*) return 0 ;; *) return 1 ;; esac; } # LIST ITEM
@@ -267,6 +273,9 @@ if [ -n "$NG" ]; then
         ;;
     esac
     say "reloading user units for $name..."
+    # qemu-user does not know how to ask who is at the other end of a socket (SO_PEERGROUPS), and systemctl asks again and
+    # again: a busy processor for as long as it may take.
+    ! grep -qs qemu /proc/1/cmdline || continue
     gid=$(id -g "$uid") || continue
     timeout 10 setpriv --reuid "$uid" --regid "$gid" --clear-groups env -i PATH="$PATH" XDG_RUNTIME_DIR="/run/user/$uid" \
       systemctl --user daemon-reload 9>&- </dev/null >/dev/null 2>&1 || :
