@@ -166,12 +166,17 @@ finish "what go test -race needs"
 step "go test -race, where goroutines meet"
 raced .
 
-# They wait more than they compute.
-aside "the fuzz targets that are due today" test/idle test/fuzz.sh
-step "README's own lines" # the demo with the time of its parts
-go test -vet=off -count=1 -v -timeout 20m ./test/readme
-step "go test on real hosts" # one package at a time: the hosts of one take all that two cores have
-go list ./test/... | grep -v /test/readme | xargs go test -vet=off -count=1 -p 1 -timeout 60m
+step "go test on real hosts" # alone: they take all that two cores have
+go test -vet=off -count=1 -timeout 60m ./test/e2e
 
+# The faults wait for hosts a third of their time: what else there is fits beside them.
+aside "README's own lines" go test -vet=off -count=1 -v -timeout 30m ./test/readme # the demo with the time of its parts
+aside "the lab, the release" go test -vet=off -count=1 -p 1 -timeout 30m ./test/{lab,release}
+aside "the fuzz targets that are due today" test/idle test/fuzz.sh
+step "go test of faults, and the rest"
+go list ./test/... | grep -vE '/test/(e2e|readme|lab|release)$' | xargs go test -vet=off -count=1 -p 1 -timeout 60m
+
+finish "README's own lines"
+finish "the lab, the release"
 finish "the fuzz targets that are due today"
 finish "every package and test on the other platforms that people deploy from"
