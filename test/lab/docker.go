@@ -61,16 +61,7 @@ func collect(ctx context.Context, cmd *exec.Cmd) Result {
 
 // docker runs the container engine's client and returns its trimmed output.
 func docker(ctx context.Context, args ...string) (string, error) {
-	return dockerInput(ctx, nil, args...)
-}
-
-// dockerInput is docker with standard input.
-func dockerInput(ctx context.Context, stdin []byte, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, "docker", args...)
-	if stdin != nil {
-		cmd.Stdin = bytes.NewReader(stdin)
-	}
-	result := collect(ctx, cmd)
+	result := collect(ctx, exec.CommandContext(ctx, "docker", args...))
 	if result.Err != nil {
 		return "", fmt.Errorf("docker %s: %w", args[0], result.Err)
 	}

@@ -7,8 +7,6 @@
 package lab
 
 import (
-	"archive/tar"
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -247,9 +245,9 @@ func (h *Host) create(ctx context.Context, spec Spec, key string) error {
 		h.Port = port
 		container := fmt.Sprintf("godwit-lab-%s-%s", spec.Name, randomHex(4))
 		h.group = container
-		args := []string{"create", "--name", container, "--hostname", spec.Name,
+		args := []string{"run", "--detach", "--name", container, "--hostname", spec.Name,
 			"--label", labelRun + "=" + spec.Run,
-			"--env", "container=docker", "--env", "LAB_CGROUP=" + groupDir + "/" + container,
+			"--env", "container=docker", "--env", "LAB_CGROUP=" + groupDir + "/" + container, "--env", "LAB_KEY=" + key,
 			"--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN", "--cap-add", "SYS_BOOT",
 			"--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined",
 			"--tmpfs", "/run:exec", "--tmpfs", "/tmp:exec",
@@ -270,55 +268,16 @@ func (h *Host) create(ctx context.Context, spec Spec, key string) error {
 		args = append(args, spec.RunArgs...)
 		args = append(args, h.Image)
 		id, err := docker(ctx, args...)
-		if err != nil {
-			return err
-		}
-		// An engine may warn about a foreign architecture before the id.
-		id = id[strings.LastIndexByte(id, '\n')+1:]
-		h.ContainerID = id
-		files, err := sshArchive(key)
 		if err == nil {
-			_, err = dockerInput(ctx, files, "cp", "-", id+":/etc/ssh")
-		}
-		if err == nil {
-			_, err = docker(ctx, "start", id)
-		}
-		if err == nil {
+			// An engine may warn about a foreign architecture before the id.
+			h.ContainerID = id[strings.LastIndexByte(id, '\n')+1:]
 			return nil
 		}
-		_, _ = docker(context.WithoutCancel(ctx), "rm", "-f", "-v", id)
-		h.ContainerID = ""
+		_, _ = docker(context.WithoutCancel(ctx), "rm", "-f", "-v", container)
 		if try >= 5 || !strings.Contains(err.Error(), "port") {
 			return err
 		}
 	}
-}
-
-// quickLogins is configuration of sshd. The exchange of keys that OpenSSH prefers, against
-// computers of the future, takes six sevenths of what a login costs a client of Debian 12,
-// and seconds of an emulated host.
-const quickLogins = "KexAlgorithms curve25519-sha256"
-
-// sshArchive packs what a host gets in /etc/ssh: the client's key for each user, and
-// quickLogins.
-func sshArchive(key string) ([]byte, error) {
-	files := map[string]string{"sshd_config.d/quick.conf": quickLogins}
-	for _, user := range []string{Root, Deploy, PasswordUser, DoasUser, Nobody} {
-		files["authorized_keys.d/"+user] = key
-	}
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	for name, line := range files {
-		header := &tar.Header{Name: name, Mode: 0o644, Size: int64(len(line) + 1), Typeflag: tar.TypeReg}
-		if err := w.WriteHeader(header); err != nil {
-			return nil, err
-		}
-		if _, err := io.WriteString(w, line+"\n"); err != nil {
-			return nil, err
-		}
-	}
-	err := w.Close()
-	return b.Bytes(), err
 }
 
 // freePort picks a loopback port outside the range that outgoing connections
