@@ -61,8 +61,8 @@ command -v go >/dev/null || {
 
 if [ -z "$short" ]; then
 	# As a release, the demo and the other platforms are compiled, so that every package is compiled once for each of
-	# them; and go test checks no package that go vet has checked.
-	export CGO_ENABLED=0 GOFLAGS="${GOFLAGS:+$GOFLAGS }-trimpath"
+	# them, and linked without what a debugger needs; and go test checks no package that go vet has checked.
+	export CGO_ENABLED=0 GOFLAGS="${GOFLAGS:+$GOFLAGS }-trimpath -ldflags=-w"
 	step "what the tests need"
 	# The lab's images, made beside the static checks, and there before the tests' clocks run: their packages are
 	# downloaded beside those of this machine, then two images at a time, as each takes one processor.
@@ -166,13 +166,14 @@ finish "what go test -race needs"
 step "go test -race, where goroutines meet"
 raced .
 
+# What only computes gets what the tests leave of the processors, for as long as its targets may take.
+aside "the fuzz targets that are due today" test/idle test/fuzz.sh
 step "go test on real hosts" # alone: they take all that two cores have
 go test -vet=off -count=1 -timeout 60m ./test/e2e
 
 # The faults wait for hosts a third of their time: what else there is fits beside them.
 aside "README's own lines" go test -vet=off -count=1 -v -timeout 30m ./test/readme # the demo with the time of its parts
 aside "the lab, the release" go test -vet=off -count=1 -p 1 -timeout 30m ./test/{lab,release}
-aside "the fuzz targets that are due today" test/idle test/fuzz.sh
 step "go test of faults, and the rest"
 go list ./test/... | grep -vE '/test/(e2e|readme|lab|release)$' | xargs go test -vet=off -count=1 -p 1 -timeout 60m
 
