@@ -94,6 +94,15 @@ func (h *Host) run(args []string, in io.Reader, out io.Writer) error {
 		return args[0], nil
 	}
 	switch verb {
+	case "deliver", "settle", "keep", "once", "leave", "boot":
+		// Not restart: what it restarts may wait for a unit that runs this program.
+		end, err := h.alone()
+		if err != nil {
+			return err
+		}
+		defer end()
+	}
+	switch verb {
 	case "receive":
 		text, err := bounded.ReadAll(in, "the release", maxRelease)
 		if err != nil {

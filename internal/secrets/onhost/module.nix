@@ -73,7 +73,8 @@ in
         before = [ "systemd-sysusers.service" "userborn.service" ];
       };
       godwit-secrets = unit "late" "Secrets of this host" {
-        after = [ "systemd-sysusers.service" "userborn.service" "local-fs.target" ];
+        # Most hosts have neither of those between the two.
+        after = [ "godwit-secrets-users.service" "systemd-sysusers.service" "userborn.service" "local-fs.target" ];
         wantedBy = [ "sysinit-reactivation.target" ];
         before = [ "sysinit-reactivation.target" ] ++ users;
       };

@@ -199,7 +199,7 @@ func (h *Host) units(release string) error {
 		unitUsers: unitText(program, "Secrets of this host, for who makes its users", early,
 			"Before=sysinit.target systemd-sysusers.service userborn.service"),
 		unitService: unitText(program, "Secrets of this host", late,
-			"After=systemd-sysusers.service userborn.service local-fs.target\nBefore=sysinit.target sysinit-reactivation.target"),
+			"After="+unitUsers+" systemd-sysusers.service userborn.service local-fs.target\nBefore=sysinit.target sysinit-reactivation.target"),
 	}
 	changed := false
 	write := func(folder string) error {
