@@ -127,6 +127,9 @@ umount /run/godwit/secrets.d 2>/dev/null; rm -rf /etc/systemd/system.attached
 rm -rf /run/godwit /var/lib/fault/* /var/lib/godwit /nix/var/nix/gcroots/auto/godwit-* /run/fault-* /run/filler /var/log/stc-runs /etc/systemd/system.control/*godwit* /etc/systemd/system.control/*/godwit*
 nix-env -p /nix/var/nix/profiles/system --set ` + h.systems[old] + ` && nix-env -p /nix/var/nix/profiles/system --delete-generations old 2>/dev/null
 ln -sfn ` + h.systems[old] + ` /run/current-system; ` + h.systems[old] + `/bin/switch-to-configuration switch >/dev/null 2>&1
+# The unit of an activation that failed starts the one that rolls back when it has ended, which is after its folder was
+# seen to be done with; without the folder that one would be started again for ever.
+systemctl stop 'godwit-*.timer' 'godwit-*.service' 2>/dev/null
 systemctl reset-failed; rm -f /var/log/stc-runs; true`)
 }
 
