@@ -20,7 +20,7 @@ refuse() { # CODE WORDS...: says why, and takes back what arming made
 	exit "$code"
 }
 
-[ -d "$RUN" ] || mkdir -p "$RUN" || refuse 66 "cannot make $RUN"
+there "$RUN" || refuse 66 "cannot make $RUN"
 [ -z "$SCOPE" ] || find "${RUN%/*}" -mindepth 1 -maxdepth 1 ! -name "${RUN##*/}" -exec rm -rf {} + # of boots before
 true >>"$RUN/lock" || refuse 66 "cannot write to $RUN"
 exec 9>>"$RUN/lock"

@@ -11,11 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// aloneLimit bounds the wait for another run of the program: opening a release takes
-// seconds at most, and who holds the lock for longer hangs.
-const aloneLimit = time.Minute
-
-// alone waits until no other run of the program changes what is on this host: a boot
+// alone waits, for as long as h.Wait, until no other run of the program changes what is on this host: a boot
 // starts two of them, a deployment may begin meanwhile. The lock is on the folder of
 // releases, which root alone can open; where there is none, there is nothing to change.
 func (h *Host) alone() (end func(), err error) {
@@ -31,10 +27,10 @@ func (h *Host) alone() (end func(), err error) {
 		if err == nil {
 			return func() { _ = unix.Close(fd) }, nil
 		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) || waited > aloneLimit {
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) || waited > h.Wait {
 			_ = unix.Close(fd)
 			if errors.Is(err, unix.EWOULDBLOCK) {
-				return nil, fmt.Errorf("another %s is at work in %s, and did not end within %s", Name, h.State, aloneLimit)
+				return nil, fmt.Errorf("another %s is at work in %s, and did not end within %s", Name, h.State, h.Wait)
 			}
 			return nil, fmt.Errorf("%s: %w", h.State, err)
 		}

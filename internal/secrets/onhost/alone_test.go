@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -42,16 +43,28 @@ func TestTwoAtOnce(t *testing.T) {
 		}
 	}
 
-	// What ends neither one nor the other is waited for, and not for ever; what only looks
-	// does not wait.
+	// One that does not end is not waited for for ever; what only looks does not wait.
 	fd, err := unix.Open(m.State, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	m.must(err)
 	m.must(unix.Flock(fd, unix.LOCK_EX))
 	m.must(m.run([]string{"check", release}, nil, io.Discard))
-	done := make(chan error, 1)
-	go func() { done <- m.run([]string{"settle"}, nil, io.Discard) }()
+	m.Wait = 50 * time.Millisecond
+	m.refuses(m.run([]string{"settle"}, nil, io.Discard), "another godwit-secrets is at work in")
 	m.must(unix.Close(fd))
-	m.must(<-done)
+	m.must(m.run([]string{"settle"}, nil, io.Discard))
+}
+
+// TestChangedMeanwhile: a secret that changes again while its unit restarts is not forgotten.
+func TestChangedMeanwhile(t *testing.T) {
+	m := newMachine(t)
+	m.must(os.MkdirAll(m.State, 0o700))
+	m.must(os.MkdirAll(m.folder(), 0o700))
+	m.must(m.writeDue(map[string]int64{"a.service": 5, "b.service": 6}))
+	m.must(m.undue("a.service", 4))
+	m.must(m.undue("b.service", 6))
+	if due := m.readDue(); len(due) != 1 || due["a.service"] != 5 {
+		t.Errorf("due: %v", due)
+	}
 }
 
 // TestUnitsOrder: the late unit runs after the early one also where nothing makes users

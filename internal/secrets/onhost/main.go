@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"godwit/internal/bounded"
 	"godwit/internal/secrets/bundle"
@@ -23,6 +24,8 @@ type Host struct {
 	System string
 	// Stage is when in a boot this is: early, late, or "" where nobody says so.
 	Stage string
+	// Wait is how long another run of the program is waited for.
+	Wait time.Duration
 	// Memory makes a folder one of memory; an error when it cannot be.
 	Memory func(folder string) error
 	// Systemctl runs systemctl, and gives what it prints.
@@ -43,7 +46,7 @@ const (
 
 // here is a real host.
 func here() *Host {
-	return &Host{Run: "/run/godwit", State: State, Systemd: "/etc/systemd", System: "/run/current-system", Stage: os.Getenv(stageVariable), Memory: memory, Systemctl: systemctl, Number: number,
+	return &Host{Run: "/run/godwit", State: State, Systemd: "/etc/systemd", System: "/run/current-system", Stage: os.Getenv(stageVariable), Wait: time.Minute, Memory: memory, Systemctl: systemctl, Number: number,
 		Say: func(format string, args ...any) { fmt.Printf("godwit: "+format+"\n", args...) }}
 }
 
@@ -95,7 +98,7 @@ func (h *Host) run(args []string, in io.Reader, out io.Writer) error {
 	}
 	switch verb {
 	case "deliver", "settle", "keep", "once", "leave", "boot":
-		// Not restart: what it restarts may wait for a unit that runs this program.
+		// Not restart as a whole: what it restarts may wait for a unit that runs this program.
 		end, err := h.alone()
 		if err != nil {
 			return err

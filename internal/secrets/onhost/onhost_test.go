@@ -55,7 +55,7 @@ func newMachine(t *testing.T) *machine {
 		}
 	}
 	m.write("age.key", id.String()+"\n")
-	m.Host = &Host{Run: dir + "/run/godwit", State: dir + "/state", Systemd: dir + "/etc/systemd", System: dir + "/system",
+	m.Host = &Host{Run: dir + "/run/godwit", State: dir + "/state", Systemd: dir + "/etc/systemd", System: dir + "/system", Wait: 20 * time.Second,
 		Memory: func(string) error { return nil },
 		Number: func(_, name string) (int, bool) { n, ok := m.users[name]; return n, ok },
 		Say:    func(format string, args ...any) { t.Logf(format, args...) },

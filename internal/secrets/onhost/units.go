@@ -116,12 +116,25 @@ func (h *Host) Restart() error {
 				errs = append(errs, fmt.Errorf("%s does not start with its new secret: %w", u, err))
 			}
 		}
-		delete(due, u)
-		if err := h.writeDue(due); err != nil {
+		if err := h.undue(u, due[u]); err != nil {
 			return errors.Join(append(errs, err)...)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// undue forgets a unit, unless its secret has changed again since.
+func (h *Host) undue(unit string, since int64) error {
+	end, err := h.alone()
+	if err != nil {
+		return err
+	}
+	defer end()
+	due := h.readDue()
+	if due[unit] == since {
+		delete(due, unit)
+	}
+	return h.writeDue(due)
 }
 
 // since is when a unit left the state inactive, and whether it is up.
