@@ -26,6 +26,9 @@ uptime_s() {
 	echo "$uptime_now"
 }`
 
+// Kernel is the name of the host's kernel, in $_kernel, as uname says it; it takes no process on Linux.
+const Kernel = `[ -n "${_kernel:-}" ] || { read -r _kernel </proc/sys/kernel/ostype; } 2>/dev/null || _kernel=$(uname)`
+
 // BootDefault defines what tells which system boots next: boot_files for any user,
 // boot_default for root, and boot_differs SYSTEM PROFILE.
 //

@@ -85,4 +85,4 @@ bounded() {
 	case $EXIT_STATUS in 0) SERVICE_RESULT=success ;; 124 | 137) SERVICE_RESULT=timeout ;; esac
 	return "$EXIT_STATUS"
 }
-[ "${_kernel:=$(uname)}" != Darwin ] || launchd
+[ "$_kernel" != Darwin ] || launchd

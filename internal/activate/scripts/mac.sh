@@ -25,5 +25,4 @@ mac() {
 	uptime_look() { uptime_now=$(perl -e 'use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC); print int(clock_gettime(CLOCK_MONOTONIC)), "\n"'); }
 	home_of() { dscl . -read "/Users/$1" NFSHomeDirectory 2>/dev/null | sed 's/^[^ ]* //'; }
 }
-[ -n "${_kernel:-}" ] || { read -r _kernel </proc/sys/kernel/ostype; } 2>/dev/null || _kernel=$(uname)
 [ "$_kernel" != Darwin ] || mac

@@ -2,7 +2,6 @@
 # Where things are, for who has no root: a folder that each boot has anew, since
 # /run/user may go away with a session.
 boot_id() { { IFS= read -r boot_is </proc/sys/kernel/random/boot_id && echo "$boot_is"; } 2>/dev/null || sysctl -n kern.bootsessionuuid; }
-[ -n "${_kernel:-}" ] || { read -r _kernel </proc/sys/kernel/ostype; } 2>/dev/null || _kernel=$(uname)
 SCOPE=
 if [ "$AS" = user ]; then
 	SCOPE=--user

@@ -13,7 +13,7 @@ boot_place() {
 # at_boot: makes the unit, for a profile that needs it.
 at_boot() {
 	if [ "$MODE" != guard ] || ! lasts || [ -L "$D/at-boot" ]; then return 0; fi
-	if [ "${_kernel:=$(uname)}" = Darwin ]; then
+	if [ "$_kernel" = Darwin ]; then
 		say "after a reboot only the next deploy would take profile $NAME back"
 		ln -sn 1 "$D/at-boot"
 		return 0
