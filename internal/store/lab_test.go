@@ -147,7 +147,7 @@ func TestLabDiskFull(t *testing.T) {
 			}
 			dests[0].Room = nil
 			r := Copy(ctx, src.endpoint("fake"), dests[:1], Options{}, nil)[0]
-			wantError(t, r, "No space left on device", "have arrived", "nix-collect-garbage")
+			wantError(t, r, "no space left there", "have arrived", "nix-collect-garbage")
 			if !errors.Is(r.Err, ErrDiskFull) {
 				t.Error("is not ErrDiskFull")
 			}

@@ -86,7 +86,8 @@ func (t *transfer) addRoom(ctx context.Context, err error, left int64) error {
 	if !errors.Is(err, ErrDiskFull) || !errors.As(err, &f) {
 		return err
 	}
-	text := fmt.Sprintf("%s of %s have arrived, %s are missing", size(t.res.Bytes), size(t.res.Bytes+left), size(left))
+	// Nix says it in its own words, or in those of its database.
+	text := fmt.Sprintf("no space left there: %s of %s have arrived, %s are missing", size(t.res.Bytes), size(t.res.Bytes+left), size(left))
 	if t.d.Room != nil {
 		if room, err := t.d.Room(ctx); err == nil {
 			text += fmt.Sprintf(", and its store has %s free", room)
