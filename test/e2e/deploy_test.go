@@ -143,6 +143,9 @@ func TestMac(t *testing.T) {
 			if c.name == "nothing" {
 				r.says("nixpkgs.hostPlatform")
 			}
+			if c.name == "localSystem" {
+				return // what is said makes no other host of it
+			}
 			w.run(append([]string{"deploy", net, "switch"}, mac...)...).exits(0)
 			if got := on(t, pi, "cat /run/e2e"); got != "mac-"+c.name {
 				t.Errorf("the service wrote %q", got)

@@ -71,7 +71,7 @@ func TestHealthKinds(t *testing.T) {
 	// What can never succeed is refused before anything is built or touched.
 	t.Run("cannot work", func(t *testing.T) {
 		was := on(t, h, "wc -l </var/lib/godwit/history.jsonl")
-		for _, c := range []struct{ kind, list, says string }{
+		cases := []struct{ kind, list, says string }{
 			{"cmd", `[ { description = "c"; } ]`, "it has no command"},
 			{"http", `[ { description = "p"; port = 0; } ]`, "port 0 is not between"},
 			{"http", `[ { description = "p"; port = 80; scheme = "htps"; } ]`, `the scheme "htps"`},
@@ -79,13 +79,22 @@ func TestHealthKinds(t *testing.T) {
 			{"tcp", `[ { description = "t"; port = 70000; } ]`, "port 70000 is not between"},
 			{"unit", `[ { unit = "my app.service"; } ]`, "not the name of a unit"},
 			{"local", `[ { description = "l"; cmd = [ "./not-there.sh" ]; } ]`, "./not-there.sh: no such file"},
+		}
+		for when, verbs := range map[string][][]string{
+			"healthChecks":    {{"deploy", network, "switch"}, {"plan", network}, {"check-health", network}, {"upload-secrets", network}},
+			"preDeployChecks": {{"deploy", network, "switch"}},
 		} {
-			w.fleetOf(service("never")+fmt.Sprintf("deployment.healthChecks.%s = %s;", c.kind, c.list), only(""))
-			for _, verb := range [][]string{{"deploy", network, "switch"}, {"plan", network}, {"check-health", network}, {"upload-secrets", network}} {
-				w.run(verb...).exits(1).says("late: the check", "healthChecks."+c.kind, "can never succeed", c.says)
+			fleet := only("")
+			for i, c := range cases {
+				fleet[fmt.Sprint("never", i)] = amd64 + fmt.Sprintf(`deployment.targetHost = "late"; deployment.%s.%s = %s;`, when, c.kind, c.list)
 			}
-			w.fleetOf(service("never")+fmt.Sprintf("deployment.preDeployChecks.%s = %s;", c.kind, c.list), only(""))
-			w.run("deploy", network, "switch").exits(1).says("preDeployChecks."+c.kind, c.says)
+			w.fleetOf(service("never"), fleet)
+			for _, verb := range verbs {
+				r := w.run(verb...).exits(1).says("can never succeed")
+				for i, c := range cases {
+					r.says(fmt.Sprintf("never%d: the check", i), when+"."+c.kind, c.says)
+				}
+			}
 		}
 		if now := on(t, h, "wc -l </var/lib/godwit/history.jsonl"); now != was {
 			t.Error("the host was touched")

@@ -176,7 +176,7 @@ func TestHostileKinds(t *testing.T) {
 		fleet[name] = ""
 	}
 	net := w.fleetOf(amd64, fleet)
-	for _, args := range [][]string{{"exec", "--parallel", "4", "--timeout", "20", net, "echo hello; id -u"}, {"status", net, "--no-eval"}} {
+	for _, args := range [][]string{{"exec", "--parallel", "4", "--timeout", "10", net, "echo hello; id -u"}, {"status", net, "--no-eval"}} {
 		p := w.start(context.Background(), []string{quick}, args...)
 		if args[0] == "exec" {
 			p.until("| hello", 60*time.Second)

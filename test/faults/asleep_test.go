@@ -139,10 +139,7 @@ func (h *machine) outcomeHolds(t *testing.T, e ended, old, new string) {
 // the host as it says: confirmed, or back. What only its ssh slept through takes
 // no healthy host back.
 func TestAsleep(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs containers")
-	}
-	t.Parallel()
+	begin(t)
 	const long = 60 * time.Second
 	cases := []struct {
 		name, who, when string

@@ -242,10 +242,7 @@ func renderNil(err error) string {
 
 // runCases spreads the cases of each suite over a few hosts.
 func runCases(t *testing.T, of func(suite string) (cases []fcase, hosts int)) {
-	if testing.Short() {
-		t.Skip("needs containers")
-	}
-	t.Parallel()
+	begin(t)
 	eachSuite(t, func(t *testing.T, suite string) {
 		cases, hosts := of(suite)
 		hosts = envInt("GODWIT_FAULT_HOSTS", hosts)

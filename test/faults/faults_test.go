@@ -649,10 +649,7 @@ func TestFaults(t *testing.T) {
 
 // TestInterrupt is Ctrl-C at every stage.
 func TestInterrupt(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs containers")
-	}
-	t.Parallel()
+	begin(t)
 	h := newHost(t, suites()[0])
 	for _, stage := range []string{"preflight", "armed", "activating", "checks"} {
 		t.Run(stage, func(t *testing.T) {
@@ -694,10 +691,7 @@ func TestInterrupt(t *testing.T) {
 
 // TestPasswordSudo needs a client of its own.
 func TestPasswordSudo(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs containers")
-	}
-	t.Parallel()
+	begin(t)
 	h := newHost(t, suites()[0])
 	h.reset("old")
 	pool, err := ssh.NewPool(ssh.Options{ConfigFile: "none", IdentityFile: h.Identity, ExtraArgs: []string{"-o", "IdentityAgent=none", "-o", "UserKnownHostsFile=" + h.KnownHosts, "-o", "GlobalKnownHostsFile=/dev/null"},

@@ -32,10 +32,7 @@ done; rm -r $work`
 // TestHome deploys the home of a user on a machine that is no NixOS: by root, by the
 // user alone whose manager lingers, and by one whose does not.
 func TestHome(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs containers")
-	}
-	t.Parallel()
+	begin(t)
 	h := newHost(t, suites()[0])
 	for line := range strings.Lines(h.must(homes)) {
 		name, path, _ := strings.Cut(strings.TrimSpace(line), " ")

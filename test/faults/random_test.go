@@ -60,10 +60,7 @@ var clientFaults = []string{"network cut", "laptop gone", "power cut", "orderly 
 // GODWIT_FAULT_ROUNDS says how often, GODWIT_FAULT_SEED repeats a run. The suites
 // share the rounds, unless GODWIT_FAULT_SUITES names those that play all.
 func TestRandom(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs containers")
-	}
-	t.Parallel()
+	begin(t)
 	rounds, seed := envInt("GODWIT_FAULT_ROUNDS", 12), uint64(envInt("GODWIT_FAULT_SEED", 20261123))
 	hosts := 2 // of a suite
 	if v := envInt("GODWIT_FAULT_HOSTS", 0); v > 0 {
@@ -259,10 +256,7 @@ func (h *machine) round(t *testing.T, c round) {
 // TestRace lets the confirmation race the deadline, and two deployers each other:
 // exactly one wins.
 func TestRace(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs containers")
-	}
-	t.Parallel()
+	begin(t)
 	h := newHost(t, suites()[0])
 	won := map[string]int{}
 	for i := range envInt("GODWIT_FAULT_RACES", 8) {
@@ -326,10 +320,7 @@ func TestKilledDeployer(t *testing.T) {
 		deployChild(t)
 		return
 	}
-	if testing.Short() {
-		t.Skip("needs containers")
-	}
-	t.Parallel()
+	begin(t)
 	h := newHost(t, suites()[0])
 	for _, stage := range []string{"preflight", "armed", "activating", "activated", "committing", "end"} {
 		t.Run(stage, func(t *testing.T) {

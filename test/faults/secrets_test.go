@@ -139,10 +139,7 @@ const pushedTo = "/var/pushed/a"
 // host, whatever happens: the secret, what the service that uses it read, and what the
 // next boot uses are all old, or all new.
 func TestSecrets(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs containers")
-	}
-	t.Parallel()
+	begin(t)
 	began := time.Now()
 	k := newKeeper(newHost(t, suites()[0]))
 	stranger, err := age.GenerateX25519Identity()
