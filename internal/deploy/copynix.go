@@ -239,8 +239,8 @@ func copyFault(conn *ssh.Host, log *nixlog.Tracker, err error) *fault.Error {
 		}
 		f.Hint("leave out --copy-with nix: then godwit becomes root on the host, and needs no trust there").
 			Hint("or log in as root, or add %s to trusted-users in the host's nix.conf", user)
-	case has("No space left on device", "database or disk is full", "Disk quota exceeded"):
-		f.Because(store.ErrDiskFull).Hint("free space there with `nix-collect-garbage -d`, then run the same again: what has arrived stays")
+	case store.SaysFull(all):
+		f.Because(store.ErrDiskFull).Hint(store.FullHint)
 	case has("nix-daemon: not found", "nix-daemon: command not found", "command not found: nix-daemon", "Unknown command: nix-daemon"):
 		f.Hint("nix-daemon is not in the PATH of a shell without login there; leave out --copy-with nix")
 	case has("cannot connect to", "failed to start SSH", "Connection refused", "Connection closed", "Permission denied"):

@@ -15,6 +15,20 @@ import (
 // ErrDiskFull is the cause of an error where a host's disk is full.
 var ErrDiskFull = errors.New("no space left")
 
+// FullHint is what to do about it.
+const FullHint = "free space there with `nix-collect-garbage -d`, then run the same again: what has arrived stays"
+
+// SaysFull tells whether Nix says that a disk is full: in its own words, or, where its
+// database met it first, in SQLite's.
+func SaysFull(said string) bool {
+	for _, s := range []string{"No space left on device", "database or disk is full", "Disk quota exceeded"} {
+		if strings.Contains(said, s) {
+			return true
+		}
+	}
+	return false
+}
+
 // isClosed tells whether err says that the other side of a pipe is gone.
 func isClosed(err error) bool {
 	return errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, fs.ErrClosed) ||
@@ -42,11 +56,11 @@ func classify(e *fault.Error, said string) {
 		return false
 	}
 	switch {
-	case has("No space left on device", "database or disk is full", "Disk quota exceeded"):
+	case SaysFull(said):
 		if e.Err == nil || isClosed(e.Err) || errors.Is(e.Err, io.EOF) || errors.Is(e.Err, io.ErrUnexpectedEOF) {
 			e.Err = ErrDiskFull
 		}
-		e.Hint("free space there with `nix-collect-garbage -d`, then run the same again: what has arrived stays")
+		e.Hint(FullHint)
 	case has("lacks a valid signature", "lacks a signature by a trusted key"):
 		e.Hint("let godwit elevate there (sudo or doas), log in as root, or add the user to trusted-users of that Nix")
 	case has("a password is required", "a terminal is required"):

@@ -247,13 +247,17 @@ func TestHostFails(t *testing.T) {
 	t.Parallel()
 	src := newFake(t)
 	top := src.closure(50, 300, 5, 300000)
-	full, good, silent, liar := newFake(t), newFake(t), newFake(t), newFake(t)
-	full.refuse = func(i *Info) error {
-		if strings.HasSuffix(i.Path, "big-3") {
-			return errors.New("writing to file: No space left on device")
+	full, good, silent, liar, database := newFake(t), newFake(t), newFake(t), newFake(t), newFake(t)
+	saying := func(text string) func(*Info) error {
+		return func(i *Info) error {
+			if strings.HasSuffix(i.Path, "big-3") {
+				return errors.New(text)
+			}
+			return nil
 		}
-		return nil
 	}
+	full.refuse = saying("writing to file: No space left on device")
+	database.refuse = saying("committing transaction: database or disk is full, database or disk is full (in '/nix/var/nix/db/db.sqlite')")
 	stop := make(chan struct{})
 	defer close(stop)
 	silent.delayAdd = func(p string) {
@@ -268,10 +272,13 @@ func TestHostFails(t *testing.T) {
 		asked++
 		return Room{1 << 40 >> (30 * (asked - 1)), -1}, nil
 	}
-	rs := Copy(testCtx(t), src.endpoint("source"), []Dest{d, dest("good", good, top), dest("silent", silent, top)}, Options{Idle: 2 * time.Second}, nil)
-	wantError(t, rs[0], "full: ", "No space left on device", "while copying", "have arrived", "its store has 1.0 KiB free", "nix-collect-garbage")
-	if !errors.Is(rs[0].Err, ErrDiskFull) {
-		t.Error("is not ErrDiskFull")
+	rs := Copy(testCtx(t), src.endpoint("source"), []Dest{d, dest("good", good, top), dest("silent", silent, top), dest("database", database, top)}, Options{Idle: 2 * time.Second}, nil)
+	wantError(t, rs[0], "full: ", "No space left on device", "while copying", "no space left there: ", "have arrived", "its store has 1.0 KiB free", "nix-collect-garbage")
+	wantError(t, rs[3], "database: ", "no space left there: ", "have arrived", "nix-collect-garbage")
+	for _, r := range []Result{rs[0], rs[3]} {
+		if !errors.Is(r.Err, ErrDiskFull) {
+			t.Errorf("%s: is not ErrDiskFull", r.Host)
+		}
 	}
 	if rs[1].Err != nil || rs[1].Paths != 56 {
 		t.Errorf("%+v", rs[1])
