@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 
 	"godwit/internal/hostscript"
@@ -152,6 +154,57 @@ func TestLoaderHangs(t *testing.T) {
 			says(logged+`LOADER_MAX=1; flock -F "$SWITCH_LOCK" sleep 60 3>&- & `+taken+`stc `+root+`/ok; echo $? $stc_why >&3; kill -9 $!`, "75 another switch-to-configuration did not end within 1s")
 		})
 	}
+}
+
+// TestHolderAmongMany: who holds the lock is seen on a host on which many locks come and
+// go, which move the entries of /proc/locks.
+func TestHolderAmongMany(t *testing.T) {
+	root := t.TempDir()
+	lock := func(name string) (take, leave func()) {
+		put(t, root, name, "")
+		f, err := os.Open(filepath.Join(root, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { f.Close() })
+		how := func(how int) func() {
+			return func() {
+				if err := syscall.Flock(int(f.Fd()), how); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		return how(syscall.LOCK_EX), how(syscall.LOCK_UN)
+	}
+	take, _ := lock("run/nixos/switch-to-configuration.lock")
+	take()
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range 2 {
+		var turns [100][2]func()
+		for n := range turns {
+			turns[n][0], turns[n][1] = lock(fmt.Sprint("others/", i, "-", n))
+		}
+		wg.Go(func() {
+			for n := 0; ; n = (n + 1) % len(turns) {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				turns[n][0]()
+				turns[(n+len(turns)/2)%len(turns)][1]()
+			}
+		})
+	}
+	for _, sh := range shells {
+		got := loaderRun(t, sh, root, `n=0 missed=0; while [ $n -lt 60 ]; do n=$((n + 1)); switch_holder >/dev/null || missed=$((missed + 1)); done; switch_holder; echo "missed $missed"`, nil)
+		if want := fmt.Sprintf("%d reboot.test\nmissed 0", os.Getpid()); got != want {
+			t.Errorf("%s: %q, not %q", sh, got, want)
+		}
+	}
+	close(done)
+	wg.Wait()
 }
 
 // loaderRun runs words of the loader seam below root, with programs of its own.

@@ -361,7 +361,7 @@ var cases = []fcase{
 		return errors.New("no")
 	}, after: ranOnce("test", "old", 1)},
 	{name: "locked on the way back, by whom nobody sees", outcome: "rolled-back", exit: rolledBack, end: "old", words: "checks failed", runner: func(k *kase) host.Conn {
-		return &network{Conn: k.r, edit: editTarget("done </proc/locks", "done </dev/null")}
+		return &network{Conn: k.r, edit: editTarget("cat /proc/locks", "cat /dev/null")}
 	}, checks: func(k *kase) error {
 		k.do(lockFor("5"))
 		return errors.New("no")

@@ -13,11 +13,24 @@ switch_holder() {
 	holder_file=$(stat -c '%d %i' "$SWITCH_LOCK" 2>/dev/null) || return 1
 	holder_dev=${holder_file% *}
 	holder_file=$(printf '%02x:%02x:%s' "$((holder_dev >> 8 & 4095))" "$((holder_dev & 255 | holder_dev >> 12 & 1048320))" "${holder_file#* }")
-	while read -r _ holder_kind _ _ holder_pid holder_at _; do
-		[ "$holder_kind $holder_at" = "FLOCK $holder_file" ] || continue
-		echo "$holder_pid $(tr -cd 'A-Za-z0-9._:@+-' 2>/dev/null <"/proc/$holder_pid/comm")"
-		return 0
-	done </proc/locks 2>/dev/null
+	# Linux walks its list anew for each piece that is read, and a lock that goes meanwhile hides another: so not by
+	# read, which reads byte by byte, and more than once where the list is longer than a piece, a page.
+	holder_looks=0
+	while [ "$holder_looks" -lt 5 ]; do
+		holder_looks=$((holder_looks + 1))
+		holder_locks=$(cat /proc/locks 2>/dev/null)
+		case $holder_locks in
+		*" $holder_file "*) # or somebody waits for it, or it is of another kind
+			if holder_pid=$(printf '%s\n' "$holder_locks" | grep "^[0-9]*: FLOCK .* $holder_file "); then
+				holder_pid=${holder_pid%%" $holder_file "*}
+				holder_pid=${holder_pid##* }
+				echo "$holder_pid $(tr -cd 'A-Za-z0-9._:@+-' 2>/dev/null <"/proc/$holder_pid/comm")"
+				return 0
+			fi
+			;;
+		esac
+		[ "${#holder_locks}" -gt 4000 ] || return 1
+	done
 	return 1
 }
 
