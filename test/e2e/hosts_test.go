@@ -199,8 +199,8 @@ func hosts(t *testing.T, names ...string) []*lab.Host {
 		}
 	}
 	at := len(housing.wants)
-	if slices.ContainsFunc(names, func(name string) bool { return kinds[name].first }) {
-		at = 0
+	if len(names) > 2 || slices.ContainsFunc(names, func(name string) bool { return kinds[name].first }) {
+		at = 0 // who needs many would wait longest for them, and end alone
 	}
 	w.waits = !slices.ContainsFunc(names, func(name string) bool { return !kinds[name].waits })
 	housing.wants = slices.Insert(housing.wants, at, w)
