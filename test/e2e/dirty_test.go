@@ -105,7 +105,7 @@ func TestDirtyWords(t *testing.T) {
 
 // TestDirtyWordsBehind is a host that works, but for some of the lines that it says.
 func TestDirtyWordsBehind(t *testing.T) {
-	h := host(t, "mute")
+	h := host(t, "spare")
 	behind := func(ctx context.Context, user, line string) *exec.Cmd {
 		return exec.CommandContext(ctx, "ssh", append(h.SSHArgs(user), line)...)
 	}

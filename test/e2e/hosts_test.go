@@ -47,10 +47,10 @@ type kind struct {
 
 // working is how many tests that do not mostly wait have hosts at a time. More only
 // make each other slower, up to where what they wait for is no longer in its time.
-var working = 2 * runtime.NumCPU()
+var working = runtime.NumCPU() + 1
 
 // turns is how many tests without hosts run at a time; they mostly wait for one that says nothing.
-const turns = 6
+const turns = 4
 
 // place is where a host is, started when a test has it, and removed when the test ends: what
 // one test leaves is not there for the next. Only an emulated host stays, since it takes too
