@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // inside is a command in a host's container. Where the engine is on this machine and we are
@@ -33,6 +34,7 @@ func (h *Host) inside(ctx context.Context, argv ...string) *exec.Cmd {
 	}
 	cmd.Env = append(cmd.Env, "HOME=/root")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.WaitDelay = 10 * time.Second // once it was ended: what it left may hold its output
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	return cmd
 }
