@@ -467,14 +467,27 @@ func (h *Host) RunInput(ctx context.Context, user, script, stdin string) Result 
 
 // Exec runs a shell script as root from outside, also when ssh is broken.
 func (h *Host) Exec(ctx context.Context, script string) Result {
+	ctx, cancel := limited(ctx)
+	defer cancel()
 	return collect(ctx, h.inside(ctx, "/bin/sh", "-c", script))
 }
 
 // ExecInput is Exec with standard input, and with arguments ($1, …) of the script.
 func (h *Host) ExecInput(ctx context.Context, script, stdin string, args ...string) Result {
+	ctx, cancel := limited(ctx)
+	defer cancel()
 	cmd := h.inside(ctx, append([]string{"/bin/sh", "-c", script, "sh"}, args...)...)
 	cmd.Stdin = strings.NewReader(stdin)
 	return collect(ctx, cmd)
+}
+
+// limited bounds a command whose caller does not: one whose host loses its power under it
+// may never end.
+func limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, bounded := ctx.Deadline(); bounded {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, 10*time.Minute)
 }
 
 // ask is Exec for one answer.
