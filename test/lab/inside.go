@@ -27,8 +27,11 @@ func (h *Host) inside(ctx context.Context, argv ...string) *exec.Cmd {
 	}
 	environ, _ := os.ReadFile(filepath.Join(init, "environ"))
 	pid := filepath.Base(init)
-	cmd := exec.CommandContext(ctx, "/bin/sh", slices.Concat([]string{"-c", joins, "sh"}, groupsOf(init), []string{"--", nsenter, "--target", pid, "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup",
-		"--root=" + filepath.Join(init, "root"), "--wd=" + filepath.Join(init, "root"), "--"}, argv)...)
+	cmd := exec.CommandContext(ctx, "/bin/sh", slices.Concat(
+		[]string{"-c", joins, "sh"}, groupsOf(init),
+		[]string{"--", nsenter, "--target", pid, "--pid", "--no-fork", "--", "/bin/sh", "-c", waits, "sh"},
+		[]string{nsenter, "--target", pid, "--mount", "--uts", "--ipc", "--net", "--cgroup",
+			"--root=" + filepath.Join(init, "root"), "--wd=" + filepath.Join(init, "root"), "--"}, argv)...)
 	for v := range bytes.SplitSeq(bytes.TrimRight(environ, "\x00"), []byte{0}) {
 		cmd.Env = append(cmd.Env, string(v))
 	}
@@ -42,6 +45,12 @@ func (h *Host) inside(ctx context.Context, argv ...string) *exec.Cmd {
 // joins goes into control groups, then becomes a command: what is in none of the host's is
 // a stranger to its systemd-logind, and goes on when the host is frozen.
 const joins = `while [ "$1" != -- ]; do echo $$ >"$1" || exit 125; shift; done; shift; exec "$@"`
+
+// waits runs a command as its child, the first process that is in the host's namespace for
+// processes. An nsenter that waits itself stops when its child does, which systemd does to
+// every process before a shutdown, and nobody lets it go on: the command would never end,
+// and the kernel would wait for it before it ends the host.
+const waits = `"$@"; exit $?`
 
 // groupsOf are the files that take a process into the control groups of another.
 func groupsOf(proc string) (files []string) {

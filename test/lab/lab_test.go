@@ -177,8 +177,14 @@ nix-store --add /root/nixos-system-other && rm -r /root/nixos-system-other`))
 	}
 	mustRun(t, "after the boot", h.Run(ctx, Root, "test -e /run/other-was-activated && test ! -e /run/lab/lost && test ! -e /boot/loader/oneshot"))
 
-	// The one-shot entry is used up: a reboot from inside boots the default.
+	// The one-shot entry is used up: a reboot from inside boots the default. It ends what runs
+	// in the host, and is not kept by it.
 	bootID = value(h.BootID(ctx))(t)
+	under := make(chan Result, 1)
+	go func() {
+		under <- h.Exec(ctx, "touch /run/lab/under; trap 'exit 9' TERM; while :; do sleep 0.1; done")
+	}()
+	mustRun(t, "a command", h.Run(ctx, Root, "i=0; until [ -e /run/lab/under ] || [ $i = 300 ]; do sleep 0.1; i=$((i+1)); done; [ $i != 300 ]"))
 	h.Run(ctx, Root, "systemctl reboot")
 	deadline := time.Now().Add(3 * time.Minute) // an emulated host takes its time
 	for {
@@ -193,6 +199,14 @@ nix-store --add /root/nixos-system-other && rm -r /root/nixos-system-other`))
 	}
 	if got := value(h.CurrentSystem(ctx))(t); got != factory {
 		t.Errorf("after a reboot the current system is %s, want %s", got, factory)
+	}
+	select {
+	case r := <-under:
+		if r.OK() {
+			t.Errorf("a command in a host that was rebooted: %s", r)
+		}
+	case <-time.After(time.Minute):
+		t.Error("a command in a host that was rebooted does not end")
 	}
 
 	// switch-to-configuration boot of the other system changes the default only.
