@@ -79,6 +79,15 @@ if [ -z "$short" ]; then
 		make_images trixie:amd64 bookworm:amd64 && wait "$!"'
 fi
 
+dead_code() {
+	local dead
+	dead=$(go tool deadcode -test ./...) || return
+	[ -z "$dead" ] || {
+		printf '%s\n' "$dead"
+		return 1
+	}
+}
+
 static_checks() {
 	step "gofmt"
 	unformatted=$(gofmt -l cmd internal test bench)
@@ -91,15 +100,9 @@ static_checks() {
 	go vet ./...
 	go tool staticcheck ./...
 
-	if [ -z "${short-}" ]; then # a fifth of all that the short run computes, and nothing of it is kept
-		step "dead code"
-		dead=$(go tool deadcode -test ./...)
-		[ -z "$dead" ] || {
-			printf '%s\n' "$dead" >&2
-			exit 1
-		}
-	fi
-
+	# Beside shellcheck, which takes one processor. Not in a short run: it is a fifth of all that such a one computes,
+	# and nothing of it is kept.
+	[ -n "${short-}" ] || aside "dead code" bash -c "$(declare -f dead_code); dead_code"
 	if command -v shellcheck >/dev/null; then
 		step "shellcheck"
 		named=() posix=() # with a first line that names a shell; scripts that godwit sends to hosts have none
@@ -120,6 +123,7 @@ static_checks() {
 	else
 		echo "test.sh: shellcheck is not installed: the scripts are not checked" >&2
 	fi
+	[ -n "${short-}" ] || finish "dead code"
 }
 
 # vet compiles them, too.
@@ -168,16 +172,18 @@ raced .
 
 # What only computes gets what the tests leave of the processors, for as long as its targets may take.
 aside "the fuzz targets that are due today" test/idle test/fuzz.sh
+aside "the release" test/idle go test -vet=off -count=1 -timeout 60m ./test/release
 step "go test on real hosts" # alone: they take all that two cores have
 go test -vet=off -count=1 -timeout 60m ./test/e2e
 
 # The faults wait for hosts a third of their time: what else there is fits beside them.
 aside "README's own lines" go test -vet=off -count=1 -v -timeout 30m ./test/readme # the demo with the time of its parts
-aside "the lab, the release" go test -vet=off -count=1 -p 1 -timeout 30m ./test/{lab,release}
+aside "the lab" go test -vet=off -count=1 -timeout 30m ./test/lab
 step "go test of faults, and the rest"
 go list ./test/... | grep -vE '/test/(e2e|readme|lab|release)$' | xargs go test -vet=off -count=1 -p 1 -timeout 60m
 
 finish "README's own lines"
-finish "the lab, the release"
+finish "the lab"
+finish "the release"
 finish "the fuzz targets that are due today"
 finish "every package and test on the other platforms that people deploy from"
