@@ -172,18 +172,16 @@ raced .
 
 # What only computes gets what the tests leave of the processors, for as long as its targets may take.
 aside "the fuzz targets that are due today" test/idle test/fuzz.sh
-aside "the release" test/idle go test -vet=off -count=1 -timeout 60m ./test/release
 step "go test on real hosts" # alone: they take all that two cores have
 go test -vet=off -count=1 -timeout 60m ./test/e2e
 
 # The faults wait for hosts a third of their time: what else there is fits beside them.
 aside "README's own lines" go test -vet=off -count=1 -v -timeout 30m ./test/readme # the demo with the time of its parts
-aside "the lab" go test -vet=off -count=1 -timeout 30m ./test/lab
+aside "the lab, the release" go test -vet=off -count=1 -p 1 -timeout 30m ./test/{lab,release}
 step "go test of faults, and the rest"
 go list ./test/... | grep -vE '/test/(e2e|readme|lab|release)$' | xargs go test -vet=off -count=1 -p 1 -timeout 60m
 
 finish "README's own lines"
-finish "the lab"
-finish "the release"
+finish "the lab, the release"
 finish "the fuzz targets that are due today"
 finish "every package and test on the other platforms that people deploy from"

@@ -481,8 +481,7 @@ func (h *Host) ExecInput(ctx context.Context, script, stdin string, args ...stri
 	return collect(ctx, cmd)
 }
 
-// limited bounds a command whose caller does not: one whose host loses its power under it
-// may never end.
+// limited bounds a command whose caller does not: one in a host that is frozen never ends.
 func limited(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, bounded := ctx.Deadline(); bounded {
 		return ctx, func() {}

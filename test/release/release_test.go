@@ -36,7 +36,7 @@ func full(t *testing.T) context.Context {
 	if testing.Short() {
 		t.Skip("compiles godwit anew")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Minute) // of a small share of the processors
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
