@@ -255,8 +255,8 @@ type run struct {
 	denied   refusals      // what new connections get after the activation
 	// unheard is why the host could not be reached, when last tried in vain.
 	unheard string
-	// reached: a new connection stood after the activation.
-	reached bool
+	// unreached: no new connection stood yet to the host that waits for its confirmation.
+	unreached bool
 	// cause are the lines of the log before the host began to go back, and backFrom
 	// when that was; nil: it did not.
 	cause    []string
@@ -272,7 +272,7 @@ type run struct {
 // Run does what req says on the host behind r. It returns a Result in every
 // case; the error is nil when the host runs (or will boot) the new system.
 func Run(ctx context.Context, r host.Conn, req Request, sink event.Sink) (Result, error) {
-	d := &run{r: r, req: req, sc: event.On(sink, req.Host, event.StepActivate), begun: time.Now(), since: awake.Now()}
+	d := &run{r: r, req: req, sc: event.On(sink, req.Host, event.StepActivate), begun: time.Now(), since: awake.Now(), unreached: true}
 	d.res = Result{Outcome: event.OutcomeFailed, NewSystem: req.NewSystem, ExitCode: -1}
 	if err := d.req.normalize(); err != nil {
 		return d.res, err

@@ -185,6 +185,10 @@ func (d *run) mixed(f *fault.Error) {
 // why says in one clause why the new system was not confirmed.
 func (d *run) why() string {
 	reason := d.res.Reason
+	lost := ""
+	if said := cmp.Or(d.unheard, d.dropped); said != "" {
+		lost = " (" + said + ")"
+	}
 	switch {
 	case strings.HasPrefix(reason, "the activation"):
 		return d.meaning()
@@ -192,21 +196,12 @@ func (d *run) why() string {
 		return reason
 	case strings.HasPrefix(reason, "units failed after"):
 		return "units failed after the activation: " + strings.Join(d.res.NewlyFailed, ", ")
-	case strings.HasPrefix(reason, "not confirmed"):
-		if d.unheard != "" && !d.reached {
-			return "the new system did not answer on a new connection within " + d.confirm.String() + " (" + d.unheard + ")"
-		}
-		why := "the new system was not confirmed within " + d.confirm.String()
-		if said := cmp.Or(d.unheard, d.dropped); said != "" { // and the host answered again only when it had gone back
-			why += " (" + said + ")"
-		}
-		return why
 	case strings.HasPrefix(reason, "not reached on"):
-		why := "the new system did not answer on a new connection within " + d.silence.String()
-		if said := cmp.Or(d.unheard, d.dropped); said != "" {
-			why += " (" + said + ")"
-		}
-		return why
+		return "the new system did not answer on a new connection within " + d.silence.String() + lost
+	case strings.HasPrefix(reason, "not confirmed") && d.unreached:
+		return "the new system did not answer on a new connection within " + d.confirm.String() + lost
+	case strings.HasPrefix(reason, "not confirmed"):
+		return "the new system was not confirmed within " + d.confirm.String() + lost
 	case strings.HasPrefix(reason, "not reached: "):
 		return "no new connection to the new system: " + cmp.Or(d.unheard, strings.TrimPrefix(reason, "not reached: "))
 	case strings.HasPrefix(reason, "not heard"):

@@ -92,7 +92,7 @@ func (d *run) checks(ctx context.Context, until awake.Instant) (over bool, err e
 		}
 		return true, d.follow(ctx, "final")
 	}
-	d.reached = true // a new connection stands
+	d.unreached = false
 	d.lifeline.end()
 	d.lifeline = nil
 

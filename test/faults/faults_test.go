@@ -35,7 +35,7 @@ func soon(r *activate.Request) { r.ConfirmTimeout = 5 * time.Second }
 // client can see what became of it.
 func replug(k *kase) {
 	k.wg.Go(func() {
-		k.waitFor("the host's decision", `[ -L /run/godwit/current/decision ] || ls /run/godwit/*/final`)
+		k.waitFor("the host's decision", `[ -L /run/godwit/current/decision ] || ls /run/godwit/[0-9]*/final`)
 		k.net.down.Store(false)
 	})
 }
@@ -52,7 +52,7 @@ func powerCut(k *kase) {
 
 // killApply kills the activation again and again, and what watches its end.
 func killApply(k *kase) {
-	k.do(`sed -i 's/^apply_ended() {/& sleep 100/' /run/godwit/*/run.sh
+	k.do(`sed -i 's/^apply_ended() {/& sleep 100/' /run/godwit/current/run.sh
 for i in 1 2 3 4 5; do systemctl kill -s KILL 'godwit-apply-*.service'; sleep 0.2; done; true`)
 }
 
@@ -266,7 +266,7 @@ var cases = []fcase{
 	{name: "the log fills /run", new: "flood", before: "mount -o remount,size=24m /run", outcome: "rolled-back", exit: rolledBack, end: "old"},
 
 	// Access is lost.
-	{name: "firewall drops everything", new: "nonet", req: soon, outcome: "rolled-back", exit: rolledBack, end: "old", words: "within 5s ("},
+	{name: "firewall drops everything", new: "nonet", req: soon, outcome: "rolled-back", exit: rolledBack, end: "old", words: "did not answer on a new connection within 5s"},
 	{name: "sshd does not come back", ages: true, new: "nosshd", req: soon, outcome: "rolled-back", exit: rolledBack, end: "old"},
 	{name: "link down", new: "linkdown", req: soon, outcome: "rolled-back", exit: rolledBack, end: "old"},
 	{name: "sudo rights lost", ages: true, new: "nosudo", req: soon, outcome: "rolled-back", exit: rolledBack, end: "old", words: "new connection"},
@@ -445,7 +445,7 @@ var cases = []fcase{
 	}},
 	{name: "the commit and its watcher are killed", before: "touch /run/fault-hold-boot", req: brief, outcome: "changed", end: "new", running: func(k *kase) {
 		k.waitFor("the boot loader", heldBoot)
-		k.do(`sed -i 's/^commit_ended() {/& sleep 100/' /run/godwit/*/run.sh
+		k.do(`sed -i 's/^commit_ended() {/& sleep 100/' /run/godwit/current/run.sh
 for i in 1 2 3; do systemctl kill -s KILL 'godwit-commit-*.service'; systemctl stop --no-block 'godwit-commit-*.service'; sleep 0.2; done; rm /run/fault-hold-boot`)
 	}},
 	{name: "the profile cannot be written", outcome: "rolled-back", exit: rolledBack, end: "old", checks: func(k *kase) error {
@@ -712,7 +712,7 @@ func TestPasswordSudo(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := strings.Fields(h.must("ls -d /run/godwit/*/ | wc -l; wc -l </var/lib/godwit/history.jsonl")); n[0] != "4" || n[1] != "6" {
+	if n := strings.Fields(h.must("ls -d /run/godwit/[0-9]*/ | wc -l; wc -l </var/lib/godwit/history.jsonl")); n[0] != "4" || n[1] != "6" {
 		t.Errorf("folders in /run/godwit and records: %q, want 4 and 6", n)
 	}
 }

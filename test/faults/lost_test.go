@@ -24,7 +24,7 @@ func withChecks(r *activate.Request) {
 // those at which the host itself wrote that it was activated and back.
 func (k *kase) backOn(limit time.Duration) {
 	k.waitFor("the new system", activated)
-	for begin := time.Now(); !k.Exec(k.ctx, `[ "$(readlink -f /run/current-system)" = `+k.systems[k.old]+` ] && ls /run/godwit/*/final`).OK(); {
+	for begin := time.Now(); !k.Exec(k.ctx, `[ "$(readlink -f /run/current-system)" = `+k.systems[k.old]+` ] && ls /run/godwit/[0-9]*/final`).OK(); {
 		if time.Since(begin) > limit+30*time.Second {
 			k.t.Errorf("the host is not back after %s", time.Since(begin))
 			return
@@ -32,7 +32,7 @@ func (k *kase) backOn(limit time.Duration) {
 		time.Sleep(300 * time.Millisecond)
 	}
 	var began, back float64
-	if _, err := fmt.Sscan(k.must("stat -c %.3Y /run/godwit/*/activated-at /run/godwit/*/final"), &began, &back); err != nil {
+	if _, err := fmt.Sscan(k.must("stat -c %.3Y /run/godwit/[0-9]*/activated-at /run/godwit/[0-9]*/final"), &began, &back); err != nil {
 		k.t.Errorf("when was it activated, and when was it back? %v", err)
 	}
 	if lost, ok := k.lost.Load().(time.Time); ok {
