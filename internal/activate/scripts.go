@@ -61,7 +61,7 @@ func nowOf(k profile.Kind) string { return k.Now }
 
 // targetScript is run.sh.
 func targetScript(of []profile.Kind) string {
-	parts := append([]string{hostscript.Kernel, hostscript.Uptime, hostscript.PushedDone}, partsOf(supervisor)...)
+	parts := append([]string{hostscript.Kernel, hostscript.Real, hostscript.Uptime, hostscript.PushedDone}, partsOf(supervisor)...)
 	// All that there are may have left something that a power cut interrupted.
 	parts = append(parts, ofKinds(kinds.All(), nowOf), ofKinds(slices.Concat(lasting(), of), func(k profile.Kind) string { return k.Guard }))
 	return hostscript.Compound(append(parts, partsOf(targetParts)...)...)
@@ -70,13 +70,13 @@ func targetScript(of []profile.Kind) string {
 // compose is a part behind its variables.
 func compose(v hostscript.Variables, name string) (string, error) {
 	head, err := v.Text()
-	return hostscript.Compound(head, hostscript.Kernel, part("places"), part(name)), err
+	return hostscript.Compound(head, hostscript.Kernel, hostscript.Real, part("places"), part(name)), err
 }
 
 // preflightScript looks at a host, also at who switches it right now.
 func preflightScript(v hostscript.Variables, of []profile.Kind) (string, error) {
 	head, err := v.Text()
-	return hostscript.Compound(head, hostscript.Kernel, part("places"), part("systemd-look"), hostscript.Uptime, hostscript.RoomOf, part("owner"), part("lay"), ofKinds(of, nowOf), ofKinds(of, func(k profile.Kind) string { return k.Look.Guard }), part("mac"), part("preflight")), err
+	return hostscript.Compound(head, hostscript.Kernel, hostscript.Real, part("places"), part("systemd-look"), hostscript.Uptime, hostscript.RoomOf, part("owner"), part("lay"), ofKinds(of, nowOf), ofKinds(of, func(k profile.Kind) string { return k.Look.Guard }), part("mac"), part("preflight")), err
 }
 
 // places are where the guard keeps its things on the host. Tests of the
@@ -135,7 +135,7 @@ func (p places) laysScript(v hostscript.Variables, of []profile.Kind, metaJSON s
 	v["RUN_SH"] = base64.StdEncoding.EncodeToString([]byte(target))
 	v["RUN_SH_SIZE"] = strconv.Itoa(len(target))
 	head, err := v.Text()
-	return hostscript.Compound(head, hostscript.Kernel, part("places"), hostscript.Uptime, hostscript.RoomOf, part("room"), part("owner"), part("lay"), part("systemd-look"), ofKinds(of, nowOf), part("mac"), part(name)), err
+	return hostscript.Compound(head, hostscript.Kernel, hostscript.Real, part("places"), hostscript.Uptime, hostscript.RoomOf, part("room"), part("owner"), part("lay"), part("systemd-look"), ofKinds(of, nowOf), part("mac"), part(name)), err
 }
 
 // besideScript lays the folder of profiles that go with a system which is booted once.
@@ -153,6 +153,6 @@ func (p places) besideScript(v hostscript.Variables, of []profile.Kind, metaJSON
 // KindScript is what the functions of a kind run among, without a deployment: for the
 // suite of the kinds.
 func KindScript(k profile.Kind) string {
-	parts := append([]string{hostscript.Kernel, hostscript.Uptime, part("lay"), k.Look.Guard, k.Now, k.Guard}, partsOf([]string{"systemd-look", "common", "profiles", "owner", "link", "baseline", "apply", "commit", "repair", "recover", "beside", "finish"})...)
+	parts := append([]string{hostscript.Kernel, hostscript.Real, hostscript.Uptime, part("lay"), k.Look.Guard, k.Now, k.Guard}, partsOf([]string{"systemd-look", "common", "profiles", "owner", "link", "baseline", "apply", "commit", "repair", "recover", "beside", "finish"})...)
 	return strings.Join(parts, "\n")
 }

@@ -146,7 +146,7 @@ func Collect(ctx context.Context, r host.Conn, name string, f hoststate.Facts, d
 			}
 		}
 	})
-	err := r.Run(ctx, host.Cmd{Script: hostscript.RoomOf + hostscript.PushedDone + gcScript, Args: args, Elevate: true, Stdout: out, KillOnCancel: true,
+	err := r.Run(ctx, host.Cmd{Script: hostscript.RoomOf + hostscript.Real + "\n" + hostscript.PushedDone + gcScript, Args: args, Elevate: true, Stdout: out, KillOnCancel: true,
 		Name: "the garbage collection", Limit: host.NoLimit})
 	switch {
 	case why != "":

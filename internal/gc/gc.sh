@@ -1,6 +1,6 @@
 # gc.sh PROFILE menu|keep-menu GENERATION...: deletes generations of the system
 # profile, and then what nothing refers to. Answers "::word rest" lines.
-PATH=$(readlink -f /run/current-system/sw)/bin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+PATH=$(real /run/current-system/sw)/bin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 umask 077
 profile=$1 menu=$2
@@ -23,13 +23,13 @@ if [ -n "$holder" ] && [ -d "/run/godwit/$holder" ] && [ ! -e "/run/godwit/$hold
 	exit 0
 fi
 
-current=$(readlink -f /run/current-system)
-named=$(readlink -f "$profile")
-booted=$(readlink -f /run/booted-system)
+current=$(real /run/current-system)
+named=$(real "$profile")
+booted=$(real /run/booted-system)
 pushed_done "$current" "$named" "$booted" # those are rooted anyway
 count=0
 for number; do
-	system=$(readlink -f "$profile-$number-link")
+	system=$(real "$profile-$number-link")
 	case $system in
 	'' | "$current" | "$named" | "$booted") continue ;; # came into use since it was looked at
 	esac

@@ -68,12 +68,12 @@ boot_default() {
 # the boot default may be one of its specialisations.
 boot_differs() {
 	case $1 in
-	'' | "$(readlink -f "$2")") return ;;
+	'' | "$(real "$2")") return ;;
 	'?') ;;
 	*)
 		[ -e "$1" ] || return 0
 		for boot_special in "$2"/specialisation/*; do
-			if [ -e "$boot_special" ] && [ "$(readlink -f "$boot_special")" = "$1" ]; then return; fi
+			if [ -e "$boot_special" ] && [ "$(real "$boot_special")" = "$1" ]; then return; fi
 		done
 		;;
 	esac

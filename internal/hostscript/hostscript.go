@@ -29,8 +29,13 @@ uptime_s() {
 // Kernel is the name of the host's kernel, in $_kernel, as uname says it; it takes no process on Linux.
 const Kernel = `[ -n "${_kernel:-}" ] || { read -r _kernel </proc/sys/kernel/ostype; } 2>/dev/null || _kernel=$(uname)`
 
+// Real defines real PATH, which prints where a path leads as readlink -f does, and starts no process
+// for it where that is a folder, as a system is: on a small host a process takes longer than what is
+// asked. It changes the working directory, so it stands in $( ) alone.
+const Real = `real() { if [ -n "$1" ] && cd -P "$1" 2>/dev/null; then pwd; else readlink -f "$1"; fi; }`
+
 // BootDefault defines what tells which system boots next: boot_files for any user,
-// boot_default for root, and boot_differs SYSTEM PROFILE.
+// boot_default for root, and boot_differs SYSTEM PROFILE, which works with Real.
 //
 //go:embed bootdefault.sh
 var BootDefault string

@@ -154,7 +154,7 @@ func look(ctx context.Context, r host.Conn, name string, k profile.Kind, link st
 		return Facts{}, fault.New("%w", err).On(name)
 	}
 	var out strings.Builder
-	err = r.Run(ctx, host.Cmd{Script: hostscript.Compound(v, k.Look.Report, lookScript), Elevate: true, Stdout: &out, Name: "the inspection of the host"})
+	err = r.Run(ctx, host.Cmd{Script: hostscript.Compound(hostscript.Real, v, k.Look.Report, lookScript), Elevate: true, Stdout: &out, Name: "the inspection of the host"})
 	f, ended := parse(out.String(), k)
 	if ended {
 		return f, nil

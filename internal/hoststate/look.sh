@@ -1,7 +1,7 @@
 # look.sh: what a host runs, boots and keeps. Reads, changes nothing. Answers
 # "name value" lines, the last of which is "end". LINK: the profile that stands for the
 # host. REPORT: the function in which its kind tells the rest.
-PATH=$(readlink -f /run/current-system/sw)/bin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+PATH=$(real /run/current-system/sw)/bin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 tell() { [ -z "$2" ] || printf '%s %s\n' "$1" "$2"; }
 

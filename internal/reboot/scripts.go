@@ -44,7 +44,7 @@ func (v variables) target() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return hostscript.Compound(head, hostscript.Uptime, nixos.Switching, hostscript.PushedDone, part("words"), part("loader"), part("watch"), part("verbs"), part("main")), nil
+	return hostscript.Compound(head, hostscript.Real, hostscript.Uptime, nixos.Switching, hostscript.PushedDone, part("words"), part("loader"), part("watch"), part("verbs"), part("main")), nil
 }
 
 // send is the script that is sent for a verb: go, trying, keep, back or look.
@@ -63,7 +63,7 @@ func (v variables) send(verb, reason string) (string, error) {
 		return "", err
 	}
 	head += "ONCE_SH='" + base64.StdEncoding.EncodeToString([]byte(target)) + "'\n"
-	return hostscript.Compound(head, hostscript.Uptime, nixos.Switching, hostscript.PushedDone, part("words"), part("loader"), part("watch"), part("verbs"), hostscript.RoomOf, part("start")), nil
+	return hostscript.Compound(head, hostscript.Real, hostscript.Uptime, nixos.Switching, hostscript.PushedDone, part("words"), part("loader"), part("watch"), part("verbs"), hostscript.RoomOf, part("start")), nil
 }
 
 // attach is the script of somebody who does not know the reboot: a verb for the
@@ -72,7 +72,7 @@ func (v variables) attach(verb, reason, id string) (string, error) {
 	with := maps.Clone(v)
 	with["VERB"], with["REASON"], with["WANT"], with["ID"] = verb, reason, id, "none"
 	head, err := with.text()
-	return hostscript.Compound(head, hostscript.Uptime, nixos.Switching, hostscript.PushedDone, part("words"), part("attach")), err
+	return hostscript.Compound(head, hostscript.Real, hostscript.Uptime, nixos.Switching, hostscript.PushedDone, part("words"), part("attach")), err
 }
 
 // probe is the script that tells what boot loader a host has.
@@ -80,5 +80,5 @@ func (v variables) probe() (string, error) {
 	with := maps.Clone(v)
 	with["ID"], with["PROFILE"] = "probe", ""
 	head, err := with.text()
-	return hostscript.Compound(head, hostscript.Uptime, nixos.Switching, hostscript.PushedDone, part("words"), part("loader"), "loader_probe"), err
+	return hostscript.Compound(head, hostscript.Real, hostscript.Uptime, nixos.Switching, hostscript.PushedDone, part("words"), part("loader"), "loader_probe"), err
 }

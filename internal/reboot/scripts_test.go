@@ -224,7 +224,7 @@ func loaderRun(t *testing.T, sh, root, words string, programs map[string]string)
 		t.Fatal(err)
 	}
 	cmd := exec.Command(sh, "-s")
-	cmd.Stdin = strings.NewReader(hostscript.Compound(head, hostscript.Uptime, nixos.Switching, part("words"), part("loader"), "PATH="+bin+":$PATH", words))
+	cmd.Stdin = strings.NewReader(hostscript.Compound(head, hostscript.Real, hostscript.Uptime, nixos.Switching, part("words"), part("loader"), "PATH="+bin+":$PATH", words))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Logf("%s: %v", words, err)

@@ -14,7 +14,7 @@ refuse() { # CODE WORDS...: says why, and takes back what arming made
 		for n in $PROFILES; do
 			for root in new old top; do rm -f "$(root_of "$n" "$root")"; done
 		done
-		[ "$(readlink "$RUN/current")" != "$ID" ] || rm -f "$RUN/current"
+		! current_is_ours || rm -f "$RUN/current"
 	}
 	printf '::godwit refused %s %s\n' "$code" "$*"
 	exit "$code"
@@ -27,7 +27,7 @@ exec 9>>"$RUN/lock"
 flock -w 20 9 || refuse 75 "another deployment is being armed"
 [ ! -e "$D" ] || refuse 76 "this deployment was armed before"
 [ -n "$OVERRIDE" ] || [ "$ACTION" = dry-activate ] || [ ! -s "$LOCK_FILE" ] || refuse 77 "$(head -c 4096 "$LOCK_FILE" | tr -d '\n\r')"
-holder=$(readlink "$RUN/current")
+holder=$(current_is)
 if [ -n "$holder" ] && [ -d "$RUN/$holder" ] && [ ! -e "$RUN/$holder/final" ]; then
 	! alive "$holder" || refuse 75 "$holder"
 	echo "abandoned" >"$RUN/$holder/final" # nothing of it lives any more
@@ -39,7 +39,7 @@ if [ "$ACTION" != dry-activate ]; then
 fi
 for n in $PROFILES; do
 	load "$n"
-	store "$n" NEW "$(readlink -f "$NEW")" || refuse 65 "the new system is not on the host"
+	store "$n" NEW "$(real "$NEW")" || refuse 65 "the new system is not on the host"
 	store "$n" OLD "$("${KIND}_now")"
 	load "$n"
 	why=$("${KIND}_fits") || refuse 65 "$why"
@@ -60,7 +60,7 @@ fresh=1
 uptime_look
 mkdir "$D" || refuse 66 "cannot make $D"
 if [ "$ACTION" != dry-activate ]; then
-	{ ln -sfn "$ID" "$RUN/current" && [ "$(readlink "$RUN/current")" = "$ID" ]; } || refuse 75 "another deployment"
+	{ ln -sfn "$ID" "$RUN/current" && current_is_ours; } || refuse 75 "another deployment"
 fi
 for n in $PROFILES; do
 	load "$n"

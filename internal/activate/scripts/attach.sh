@@ -9,7 +9,7 @@
 if [ -n "$ID" ] && [ -r "$RUN/$ID/run.sh" ]; then
 	exec sh "$RUN/$ID/run.sh" "$VERB" "$A1" "$A2"
 fi
-printf '::godwit fact %s %s\n' gone 1 uid "$(id -u)" boot-id "$(boot_id)" current "$(readlink -f "$CURRENT")" profile "$(readlink -f "$PROFILE")"
+printf '::godwit fact %s %s\n' gone 1 uid "$(id -u)" boot-id "$(boot_id)" current "$(real "$CURRENT")" profile "$(real "$PROFILE")"
 [ ! -s "$STATE/pending" ] || sed 's/^/::godwit fact interrupted /;1q' "$STATE/pending"
 [ -z "$ID" ] || grep -sF "\"id\":\"$ID\"" "$STATE/history.jsonl" | tail -n 1 | sed 's/^/::godwit fact record /'
 printf '::godwit end\n'

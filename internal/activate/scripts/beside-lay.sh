@@ -20,7 +20,7 @@ rm -rf "$D"
 { (umask 022 && mkdir -p "$STATE") && own_folder "$STATE" && mkdir "$D"; } || no 66 "cannot write to $STATE, or others than root can"
 for n in $MAIN $wanted; do
 	load "$n"
-	store "$n" NEW "$(readlink -f "$NEW")" || no 65 "$NEW is not on the host"
+	store "$n" NEW "$(real "$NEW")" || no 65 "$NEW is not on the host"
 	store "$n" OLD "$("${KIND}_now")"
 	load "$n"
 	[ "$n" = "$MAIN" ] || why=$("${KIND}_fits") || no 65 "profile $NAME: $why"

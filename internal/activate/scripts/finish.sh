@@ -35,7 +35,7 @@ release() {
 		[ "$ACTION" = dry-activate ] || each "$PROFILES" pushed_ours
 		;;
 	esac
-	[ "$(readlink "$RUN/current")" != "$ID" ] || rm -f "$RUN/current"
+	! current_is_ours || rm -f "$RUN/current"
 	rm -f "$D/reserve" "$D"/spare-* "$D"/*/spare-*
 	waits_end
 	deadman_end

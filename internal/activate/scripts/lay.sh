@@ -42,7 +42,7 @@ write_files() {
 	{
 		assignments ID PROFILES BACKWARDS MAIN MANY NOTE_KIND ACTION MODE APPLY_ACTION ACTIVATE CONFIRM SILENCE TICK TICKS STOP DEADMAN ROLLBACK_MAX COMMIT_MAX KEEP LAST_RESORT SCOPE RUN STATE HOOKS LASTS CURRENT GCROOTS SWITCH_LOCK
 		printf "SH='%s'\nPINNED_PATH='%s'\nSTARTED=%s\nARMED=%s\n" "$(readlink -f "$(command -v sh)")" \
-			"${gnu:+$gnu:}$(readlink -f "$CURRENT/sw")/bin:$always_path" "$(date +%s)" "$uptime_now"
+			"${gnu:+$gnu:}$(real "$CURRENT/sw")/bin:$always_path" "$(date +%s)" "$uptime_now"
 	} >"$D/env" && printf '%s' "$RUN_SH" | base64 -d >"$D/run.sh" && printf '%s' "$META" | base64 -d >"$D/meta.json" && printf '%s' "$IGNORE" | base64 -d >"$D/ignore" &&
 		boot_id >"$D/boot_id" && true >"$D/log" && true >"$D/failed-now" && head -c 65536 /dev/zero >"$D/reserve" &&
 		[ "$(wc -c <"$D/run.sh")" -eq "$RUN_SH_SIZE" ] && sh -n "$D/run.sh" 2>/dev/null || return 1

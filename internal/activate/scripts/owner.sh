@@ -5,7 +5,7 @@
 is_plain() { case $1 in *[!A-Za-z0-9/+._?=:@,-]*) return 1 ;; esac; }
 
 # points LINK: the path that it names.
-points() { points_to=$(readlink -e "$1") && is_plain "$points_to" && echo "$points_to"; }
+points() { [ -e "$1" ] && points_to=$(real "$1") && is_plain "$points_to" && echo "$points_to"; }
 
 home_of() { getent passwd "${1:-root}" | cut -d : -f 6; } # USER
 

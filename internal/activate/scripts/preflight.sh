@@ -25,7 +25,7 @@ printf '%s\n' "$units" | while read -r unit _ active _; do [ "$active" != failed
 for folder in /nix /boot /run; do
 	tell free "$folder $(room_of "$folder")"
 done
-pending=$(readlink "$RUN/current") && [ -d "$RUN/$pending" ] && [ ! -e "$RUN/$pending/final" ] && tell pending "$pending" && [ -r "$RUN/$pending/run.sh" ] &&
+pending=$(current_is) && [ -d "$RUN/$pending" ] && [ ! -e "$RUN/$pending/final" ] && tell pending "$pending" && [ -r "$RUN/$pending/run.sh" ] &&
 	sh "$RUN/$pending/run.sh" facts 2>/dev/null | sed -n 's/^::godwit fact /&pending-/p'
 [ ! -s "$LOCK_FILE" ] || tell lock "$(head -c 4096 "$LOCK_FILE" | tr -d '\n\r')"
 [ ! -s "$STATE/pending" ] || tell interrupted "$(head -n 1 "$STATE/pending")"
@@ -35,9 +35,10 @@ for n in $PROFILES; do
 	OLD=$("${KIND}_now")
 	tell current "$OLD"
 	tell profile "$(points "$LINK")"
-	link=$(readlink "$LINK")
+	link=
+	[ ! -L "$LINK" ] || link=$(readlink "$LINK")
 	! is_plain "$link" || tell generation "$link"
-	[ -z "$NEW" ] || tell new "$(readlink -f "$NEW")"
+	[ -z "$NEW" ] || tell new "$(real "$NEW")"
 	"${KIND}_look"
 done
 printf '::godwit end\n'

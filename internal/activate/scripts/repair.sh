@@ -38,7 +38,7 @@ was_kept() { hook cut || kept=1; }
 
 # keep_was: the boot default was set before the power was cut, and maybe not every link.
 keep_was() {
-	if [ "$(readlink "$LINK")" != "$was_link" ] || [ "$(readlink -f "$LINK")" = "$NEW" ] || [ ! -e "$NEW" ]; then return 0; fi
+	if [ "$(readlink "$LINK")" != "$was_link" ] || [ "$(real "$LINK")" = "$NEW" ] || [ ! -e "$NEW" ]; then return 0; fi
 	say "$LINK is set to $NEW, as $was_id had confirmed it"
 	as_owner nix-env -p "$LINK" --set "$NEW"
 }
@@ -54,7 +54,7 @@ back_was() {
 		9) say "$(now) runs here, which is neither the old nor the new one: touching nothing" ;;
 		*) return 1 ;;
 		esac
-	elif [ "$(readlink -f "$LINK")" = "$NEW" ]; then
+	elif [ "$(real "$LINK")" = "$NEW" ]; then
 		say "the commit of $was_id was interrupted: $LINK goes back to $was_link"
 		link_back
 	fi

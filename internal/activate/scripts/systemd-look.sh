@@ -7,6 +7,11 @@ systemctl() { command systemctl ${SCOPE:+"$SCOPE"} "$@"; }
 # units_failed: as systemd lists those that failed, or fail again and again.
 units_failed() { systemctl list-units --state=failed,auto-restart --plain --no-legend --no-pager; }
 
+# current_is: the deployment that has the lock; current_is_ours: is it the one whose folder is $D?
+current_is() { [ -L "$RUN/current" ] && readlink "$RUN/current"; }
+# shellcheck disable=SC3013 # POSIX has -ef since 2024; dash, bash 3.2 and busybox have it
+current_is_ours() { [ "$RUN/current" -ef "$D" ]; }
+
 # alive ID: does a unit of that deployment still live, or can't we know?
 alive() {
 	states=

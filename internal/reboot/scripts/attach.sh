@@ -8,7 +8,7 @@ if [ -n "$id" ] && { [ -z "$WANT" ] || [ "$id" = "$WANT" ]; }; then
 		if grep -qsxF "ID='$id'" "$file"; then exec /bin/sh "$file" attach "$VERB" "$REASON"; fi
 	done
 fi
-printf '%s %s\n' boot "$(cat "$BOOTID")" booted "$(readlink -f "$BOOTED")" current "$(readlink -f "$CURRENT")"
+printf '%s %s\n' boot "$(cat "$BOOTID")" booted "$(real "$BOOTED")" current "$(real "$CURRENT")"
 if [ -n "$WANT" ]; then
 	for name in final reason; do
 		[ ! -e "$RUN/$WANT/$name" ] || echo "$name $(head -n 1 "$RUN/$WANT/$name")"

@@ -78,7 +78,7 @@ back() {
 asked() {
 	# Only in the boot that is to be judged: the host may have booted since.
 	n=100
-	if [ "$(readlink -f "$BOOTED")" = "$NEW" ]; then
+	if [ "$(real "$BOOTED")" = "$NEW" ]; then
 		n=0
 		[ -L "$D/decision" ] || { self && unit "$1" "$1" "$2" 2>/dev/null; }
 	fi
@@ -91,7 +91,7 @@ asked() {
 # trying: over a connection. Begins it once, and waits for a while.
 trying() {
 	n=100
-	if [ "$(readlink -f "$BOOTED")" = "$NEW" ]; then
+	if [ "$(real "$BOOTED")" = "$NEW" ]; then
 		n=0
 		[ -e "$D/trying" ] || [ -L "$D/decision" ] || { self && put trying 1 && unit try tries 2>/dev/null; }
 	fi
@@ -120,8 +120,8 @@ unit() {
 
 # facts: what the deployer reads. Ends with "end".
 facts() {
-	printf '%s %s\n' boot "$(cat "$BOOTID")" booted "$(readlink -f "$BOOTED")" current "$(readlink -f "$CURRENT")" \
-		profile "$(readlink -f "$PROFILE")" state "$(systemctl is-system-running 2>/dev/null)" decision "$(readlink "$D/decision")"
+	printf '%s %s\n' boot "$(cat "$BOOTID")" booted "$(real "$BOOTED")" current "$(real "$CURRENT")" \
+		profile "$(real "$PROFILE")" state "$(systemctl is-system-running 2>/dev/null)" decision "$(readlink "$D/decision")"
 	for name in final reason going unwatched failed tried; do
 		[ ! -e "$D/$name" ] || echo "$name $(get "$name")"
 	done

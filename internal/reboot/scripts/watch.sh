@@ -17,7 +17,7 @@ watch_remove() {
 
 # watch: runs at the very beginning of the next boot, whichever system that is.
 watch() {
-	if [ "$(readlink -f "$BOOTED")" = "$NEW" ]; then
+	if [ "$(real "$BOOTED")" = "$NEW" ]; then
 		lock
 		date +%s >"$D/since"
 		sleep "$LIMIT"

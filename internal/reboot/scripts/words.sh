@@ -3,7 +3,7 @@
 # every boot, so whoever needs it makes it again.
 D=$RUN/$ID
 umask 077
-PATH=$(readlink -f "$CURRENT/sw")/bin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+PATH=$(real "$CURRENT/sw")/bin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 
 say() { printf 'godwit: %s\n' "$*"; }
@@ -43,10 +43,10 @@ lock() {
 # profile_back: the profile as before, and no generation of the new system.
 profile_back() {
 	made=$(readlink "$PROFILE")
-	[ "$(readlink -f "$PROFILE")" != "$OLD" ] || return 0
+	[ "$(real "$PROFILE")" != "$OLD" ] || return 0
 	back=
 	for file in "$PROFILE"-*-link "${PROFILE%/*}/$LINK"; do
-		[ "$(readlink -f "$file")" != "$OLD" ] || back=$file
+		[ "$(real "$file")" != "$OLD" ] || back=$file
 	done
 	if [ -n "$back" ]; then
 		number=${back%-link}
@@ -54,7 +54,7 @@ profile_back() {
 	else
 		nix-env -p "$PROFILE" --set "$OLD" || return 1
 	fi
-	[ "$made" != "$LINK" ] && [ "$(readlink -f "${PROFILE%/*}/$made")" = "$NEW" ] || return 0
+	[ "$made" != "$LINK" ] && [ "$(real "${PROFILE%/*}/$made")" = "$NEW" ] || return 0
 	number=${made%-link}
 	nix-env -p "$PROFILE" --delete-generations "${number##*-}"
 }

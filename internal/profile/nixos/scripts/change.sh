@@ -58,7 +58,7 @@ nixos_first_line() {
 
 # nixos_system WHICH SYSTEM: what judging a change to it, or from it, takes.
 nixos_system() {
-	system=$(readlink -f "$2") && [ -e "$system" ] || return 0
+	system=$(real "$2") && [ -e "$system" ] || return 0
 	nixos_tell sys "$1" "$system"
 	parts=
 	for part in kernel initrd kernel-modules systemd; do [ ! -e "$system/$part" ] || parts="$parts $part"; done

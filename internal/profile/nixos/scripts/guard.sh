@@ -94,7 +94,7 @@ nixos_returned() { [ -s "$P/mark" ] && [ "$(nixos_now)" = "$OLD" ] && [ "$(syste
 # for no longer than that, nor than it had the first time. A
 # fourth time there is not: who runs this may have been killed because it hung.
 boot_back() {
-	before=$(readlink -f "$LINK")
+	before=$(real "$LINK")
 	[ -x "$before/bin/switch-to-configuration" ] || return 0
 	backs=$(get backs)
 	put backs "$((${backs:-0} + 1))"

@@ -7,7 +7,7 @@ same() { [ "$1" -ef "$2" ]; }
 
 nixos_look() {
 	tell foreign "$(foreign)"
-	tell booted "$(readlink -f /run/booted-system)"
+	tell booted "$(real /run/booted-system)"
 	# deploy-rs's profile is a folder of links around the system, beside its own programs.
 	if [ -e "$LINK/deploy-rs-activate" ]; then
 		wrapped=$(readlink -f "$LINK/bin/switch-to-configuration")
@@ -29,7 +29,7 @@ nixos_look_new() {
 	for system in "$NEW" "$TOPLEVEL"; do
 		if [ ! -e "$system" ]; then tell absent "$system"; elif [ -e "$system/bin/switch-to-configuration" ] && [ ! -s "$system/bin/switch-to-configuration" ]; then tell hollow "$system"; elif [ ! -x "$system/bin/switch-to-configuration" ]; then tell no-switch "$system"; fi
 	done
-	[ -x "$CURRENT/bin/switch-to-configuration" ] || tell no-switch-old "$(readlink -f "$CURRENT")"
+	[ -x "$CURRENT/bin/switch-to-configuration" ] || tell no-switch-old "$(real "$CURRENT")"
 	for part in kernel initrd kernel-modules kernel-params systemd; do
 		# A container has none of these, and nothing of it is due by a reboot.
 		{ [ ! -e "$NEW/$part" ] || [ ! -e "/run/booted-system/$part" ]; } || same "$NEW/$part" "/run/booted-system/$part" ||

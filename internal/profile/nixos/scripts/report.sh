@@ -11,8 +11,8 @@ nixos_report() {
 	for part in kernel initrd kernel-modules kernel-params systemd; do
 		# A container has none of these, and nothing of it is due by a reboot.
 		if [ -e "$now/$part" ] && [ -e "$booted/$part" ]; then
-			[ "$(readlink -f "$now/$part")" = "$(readlink -f "$booted/$part")" ] ||
-				cmp -s "$now/$part" "$booted/$part" || tell differs "$part"
+			# shellcheck disable=SC3013 # POSIX has -ef since 2024; dash, bash 3.2 and busybox have it
+			[ "$now/$part" -ef "$booted/$part" ] || cmp -s "$now/$part" "$booted/$part" || tell differs "$part"
 		fi
 	done
 	tell kernel "$(readlink -f "$now/kernel")"

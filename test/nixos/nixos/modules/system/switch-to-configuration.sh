@@ -11,8 +11,15 @@ die() { say "$*"; exit 1; }
 die_errno() { e=$1; shift; say "$*"; exit "$e"; } # both of them end with the errno of the moment in some places
 nl='
 '
-words() { printf '%s' "$1" | sed '/^$/d' | LC_ALL=C sort -u; }
-listed() { # newline list -> a, b; without a process where there is only one
+# Without a process where there is only one, as processes are what takes time here.
+words() { # newline list -> sorted, each once
+  one=${1%"$nl"}
+  case $one in
+    *"$nl"*) printf '%s' "$1" | sed '/^$/d' | LC_ALL=C sort -u ;;
+    ?*) printf '%s\n' "$one" ;;
+  esac
+}
+listed() { # newline list -> a, b
   one=${1%"$nl"}
   case $one in
     *"$nl"*) words "$1" | paste -s -d , | sed 's/,/, /g' ;;
@@ -22,6 +29,11 @@ listed() { # newline list -> a, b; without a process where there is only one
 # Without a process, as there are many units, and a process takes long where the processor is emulated.
 any() { case $1 in *[!"$nl"]*) return 0 ;; *) return 1 ;; esac; } # LIST: of lines, has it an item?
 has() { case $nl$1$nl in *"$nl$2$nl"*) return 0 ;; *) return 1 ;; esac; } # LIST ITEM
+# alike FILE FILE: the same text, or neither is there; without a process where it is one file.
+# shellcheck disable=SC3013 # POSIX has -ef since 2024; dash and bash had it before
+alike() {
+  [ "$1" -ef "$2" ] || { [ ! -e "$1" ] && [ ! -e "$2" ]; } || cmp -s "$1" "$2"
+}
 tell() { if any "$2"; then say "$1 $(listed "$2")"; fi; } # TEXT LIST
 
 action=${1:-}
@@ -44,7 +56,7 @@ export NIXOS_ACTION
 [ "$(id -u)" = 0 ] || die "Error: switch-to-configuration must be run as the root user"
 [ -f /etc/NIXOS ] || die_errno 2 "This is not a NixOS installation!"
 
-mkdir -p /run/nixos || exit 1
+[ -d /run/nixos ] || mkdir -p /run/nixos || exit 1
 { true >>/run/nixos/switch-to-configuration.lock; } 2>/dev/null || die_errno 13 "Could not open lock"
 exec 9>>/run/nixos/switch-to-configuration.lock
 if [ -n "$NG" ]; then
@@ -63,7 +75,7 @@ fi
 case $action in
   switch | test)
     if [ "${NIXOS_NO_CHECK:-}" != 1 ] && [ -e /run/booted-system ] &&
-      [ "$(cat "$TOPLEVEL/switch-inhibitors" 2>/dev/null)" != "$(cat /run/booted-system/switch-inhibitors 2>/dev/null)" ]; then
+      ! alike "$TOPLEVEL/switch-inhibitors" /run/booted-system/switch-inhibitors; then
       say "There are changes to critical components of the system:"
       say "  $(cat /run/booted-system/switch-inhibitors 2>/dev/null) -> $(cat "$TOPLEVEL/switch-inhibitors" 2>/dev/null)"
       say "Switching into this system is not recommended."
@@ -86,7 +98,8 @@ install_boot_loader() {
   for p in /nix/var/nix/profiles/system-*-link; do
     [ -L "$p" ] || continue
     g=${p##*/system-}
-    printf '%s\n' "$(readlink -f "$p")" >"/boot/loader/entries/nixos-generation-${g%-link}" || return 1
+    e=/boot/loader/entries/nixos-generation-${g%-link}
+    (cd -P "$p" 2>/dev/null && pwd) >"$e" || readlink -f "$p" >"$e" || return 1
   done
   # The real one appends the secrets of the system that becomes the default to its initial ram disk.
   rm -rf /boot/loader/initrd-secrets
@@ -99,7 +112,7 @@ esac
 [ "$action" != boot ] || exit 0
 
 if [ -e /run/current-system/init-interface-version ] &&
-  [ "$(cat "$TOPLEVEL/init-interface-version")" != "$(cat /run/current-system/init-interface-version)" ]; then
+  ! alike "$TOPLEVEL/init-interface-version" /run/current-system/init-interface-version; then
   say "Warning: the new NixOS configuration has an ‘init’ that is incompatible with the current configuration. The new configuration"
   say "won't take effect until you reboot the system."
   exit 100
