@@ -171,7 +171,7 @@ func (f *Facts) read(ctx context.Context, r host.Conn, a Ask, dry bool) error {
 // lookScript has each of some profiles looked at.
 func lookScript(looks []closer, dry, units bool) (string, error) {
 	flag := map[bool]string{true: "1"}
-	parts := []string{hostscript.Real, "STATE=/var/lib/godwit", factsScript}
+	parts := []string{"STATE=/var/lib/godwit", hostscript.Real, factsScript}
 	for _, l := range looks {
 		if !slices.Contains(parts, l.kind.Look.Change) {
 			parts = append(parts, l.kind.Look.Change)

@@ -117,15 +117,16 @@ func (h *machine) must(script string) string {
 // reset brings the host back to system old, with no trace of earlier cases.
 func (h *machine) reset(old string) {
 	h.t.Helper()
-	h.must(`for d in /nix /var /etc /boot /root; do mountpoint -q $d && umount -l $d; done
+	h.must(`while read -r _ d _; do case $d in /nix | /var | /etc | /boot | /root | /nix/var/nix/gcroots/auto) umount -l $d ;; esac; done </proc/mounts
 export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 systemctl stop 'godwit-*.timer' 'godwit-*.service' 2>/dev/null
-mountpoint -q /nix/var/nix/gcroots/auto && umount /nix/var/nix/gcroots/auto
 mount -o remount,size=50% /run 2>/dev/null
 systemctl stop 'fault-*' 2>/dev/null; rm -f /run/nixos/*-list
 umount /run/godwit/secrets.d 2>/dev/null; rm -rf /etc/systemd/system.attached
 rm -rf /run/godwit /var/lib/fault/* /var/lib/godwit /nix/var/nix/gcroots/auto/godwit-* /run/fault-* /run/filler /var/log/stc-runs /etc/systemd/system.control/*godwit* /etc/systemd/system.control/*/godwit*
-nix-env -p /nix/var/nix/profiles/system --set ` + h.systems[old] + ` && nix-env -p /nix/var/nix/profiles/system --delete-generations old 2>/dev/null
+set -- /nix/var/nix/profiles/system-*-link
+[ "$# $(readlink -f /nix/var/nix/profiles/system)" = "1 ` + h.systems[old] + `" ] ||
+	{ nix-env -p /nix/var/nix/profiles/system --set ` + h.systems[old] + ` && nix-env -p /nix/var/nix/profiles/system --delete-generations old 2>/dev/null; }
 ln -sfn ` + h.systems[old] + ` /run/current-system; ` + h.systems[old] + `/bin/switch-to-configuration switch >/dev/null 2>&1
 # The unit of an activation that failed starts the one that rolls back when it has ended, which is after its folder was
 # seen to be done with; without the folder that one would be started again for ever.

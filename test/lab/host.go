@@ -298,9 +298,8 @@ func freePort() (int, error) {
 	return 0, errors.New("no free port on 127.0.0.1 between 20000 and 29999")
 }
 
-// waitReady waits for sshd, learns the host's key, makes a real connection and
-// waits for the end of the boot. It gives up when the host does not run. The
-// limit is one for a busy machine.
+// waitReady waits for sshd, learns the host's key, and waits for the end of the
+// boot. It gives up when the host does not run. The limit is one for a busy machine.
 func (h *Host) waitReady(ctx context.Context) error {
 	limit := 3 * time.Minute
 	if h.Arch != "amd64" {
@@ -378,10 +377,10 @@ func (h *Host) tryReady(ctx context.Context) error {
 			return err
 		}
 	}
-	// Fails with pam_nologin or an unfinished boot, too.
-	state := h.Run(ctx, Nobody, "systemctl is-system-running --wait || true")
+	// From here on people may log in. Asked from outside, as each first login of a user starts the user's systemd.
+	state := h.Exec(ctx, "systemctl is-system-running --wait || true")
 	if !state.OK() {
-		return fmt.Errorf("ssh: %s", state)
+		return fmt.Errorf("cannot ask for the end of the boot: %s", state)
 	}
 	if s := strings.TrimSpace(state.Stdout); s != "running" && s != "degraded" {
 		return fmt.Errorf("the host is %s", s)
