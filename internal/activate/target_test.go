@@ -206,6 +206,7 @@ func TestTargetScripts(t *testing.T) {
 			{name: "old without switch-to-configuration, boot", action: Boot, before: "rm old/bin/switch-to-configuration", outcome: "changed", ran: "boot new", end: "old new system-8-link"},
 			{name: "boot action fails", action: Boot, before: "touch boot-broken", outcome: "failed", words: "put back", ran: "boot new, boot old", end: oldStays},
 			{name: "no systemd-run", before: "touch no-systemd-run", outcome: "failed", words: "deadman", end: oldStays},
+			{name: "no list of units", before: "touch no-units", outcome: "failed", words: "systemd does not answer on the host; nothing was changed", end: oldStays},
 			{name: "busy", before: "mkdir -p run/godwit/20260101T000000-aaaaaa; ln -s 20260101T000000-aaaaaa run/godwit/current; echo active >states", outcome: "failed", words: "another deployment", end: oldStays},
 			{name: "locked", before: ana, outcome: "failed", words: "locked by ana on laptop: disk; nothing was changed", end: oldStays},
 			{name: "locked in words that nobody understands", before: "echo '::godwit end' >lock.json", outcome: "failed", words: "locked by somebody", end: oldStays},

@@ -10,11 +10,11 @@ refuse() { # CODE WORDS...: says why, and takes back what arming made
 	code=$1
 	shift
 	[ -z "$fresh" ] || {
+		! current_is_ours || rm -f "$RUN/current" # while the folder is there, by which it is known
 		rm -rf "$D"
 		for n in $PROFILES; do
 			for root in new old top; do rm -f "$(root_of "$n" "$root")"; done
 		done
-		! current_is_ours || rm -f "$RUN/current"
 	}
 	printf '::godwit refused %s %s\n' "$code" "$*"
 	exit "$code"

@@ -57,7 +57,7 @@ systemctl)
 		(exec 8>&- 9>&- && run_service "${unit%.service}") >/dev/null 2>&1 &
 		;;
 	*nixos-rebuild*) ;;
-	list-units*) cat "$ROOT/failed" 2>/dev/null || true ;;
+	list-units*) [ ! -e "$ROOT/no-units" ] && { cat "$ROOT/failed" 2>/dev/null || true; } ;;
 	show*) cat "$ROOT/states" 2>/dev/null || echo inactive ;;
 	*) true ;;
 	esac
