@@ -284,7 +284,7 @@ func (r *Run) host(ctx context.Context, j Job, begun *early, built func(system s
 // there is a root of a push, which a deployer that died may have left, what it is when
 // it is no NixOS, and what it boots when that is another system than its profile
 // names ("?" when the user may not know).
-var Greeting = hostscript.Foreign + "\n" + hostscript.Real + "\n" + hostscript.BootDefault + `
+var Greeting = hostscript.Foreign + "\n" + hostscript.BootDefault + `
 readlink -f /run/current-system ` + activate.DefaultProfile + `
 [ ! -L /run/godwit/current ] || echo pending
 [ ! -L ` + pushedRoot + ` ] || echo pushed
@@ -326,7 +326,7 @@ func (r *Run) runsAlready(ctx context.Context, conn host.Conn, system string) bo
 	}
 	// Only root may read what boots next. Who cannot become root finds that out when
 	// there is something to do.
-	other, err := conn.Output(ctx, host.Cmd{Script: hostscript.Compound(hostscript.Real, hostscript.BootDefault, `boot_differs "$(boot_default)" `+activate.DefaultProfile),
+	other, err := conn.Output(ctx, host.Cmd{Script: hostscript.Compound(hostscript.BootDefault, `boot_differs "$(boot_default)" `+activate.DefaultProfile),
 		Elevate: true, Name: "the question what boots next"})
 	return err != nil || strings.Trim(other, "?\n") == ""
 }

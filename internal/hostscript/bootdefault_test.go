@@ -64,7 +64,7 @@ func TestBootDefault(t *testing.T) {
 			if err := os.Symlink("store/a", filepath.Join(root, "profile")); err != nil {
 				t.Fatal(err)
 			}
-			script := Real + "\n" + BootDefault
+			script := BootDefault
 			for _, place := range []string{"/boot", "/efi"} {
 				script = strings.ReplaceAll(script, " "+place, " "+root+place)
 			}

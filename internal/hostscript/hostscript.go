@@ -35,10 +35,11 @@ const Kernel = `[ -n "${_kernel:-}" ] || { read -r _kernel </proc/sys/kernel/ost
 const Real = `real() { if [ -n "$1" ] && cd -P "$1" 2>/dev/null; then pwd; else readlink -f "$1"; fi; }`
 
 // BootDefault defines what tells which system boots next: boot_files for any user,
-// boot_default for root, and boot_differs SYSTEM PROFILE, which works with Real.
-//
+// boot_default for root, and boot_differs SYSTEM PROFILE.
+var BootDefault = Real + "\n" + bootDefault
+
 //go:embed bootdefault.sh
-var BootDefault string
+var bootDefault string
 
 // Foreign defines the function foreign: what a machine runs when that is no NixOS,
 // by /etc/os-release; nothing on a NixOS. Its switch-to-configuration asks for
