@@ -28,7 +28,7 @@ func below(room string, rooms ...string) bool {
 
 var (
 	values   = []string{"event", "fault", "fleet", "hostscript", "shell", "storepath", "ui/text", "bounded", "crash", "paths", "profile", "redact", "nar"}
-	adapters = []string{"nix", "nixlog", "ssh", "store", "host", "host/local", "flakeref", "regular", "scratch", "awake", "leash", "settings", "builder/machines"}
+	adapters = []string{"nix", "nixlog", "ssh", "store", "host", "host/local", "flakeref", "regular", "scratch", "awake", "leash", "settings", "builder/machines", "programs", "evalcache"}
 	phases   = []string{"builder", "activate", "health", "secrets", "reboot", "hoststate", "gc", "closure", "history"}
 	dialects = regexp.MustCompile(`^source/(morph|colmena|deployrs|flake|own)$`)
 	kinds    = regexp.MustCompile(`^profile/(nixos|darwin|home|custom|noop|secrets)$`)

@@ -91,7 +91,7 @@ func (p *Print) link(at string) error {
 
 func (p *Print) file(at string, info fs.FileInfo) error {
 	if p.left -= info.Size(); p.left < 0 {
-		id, err := identity(info)
+		id, err := Identity(info)
 		fmt.Fprintf(p.h, "%s\n", id)
 		return err
 	}
@@ -113,8 +113,9 @@ func In(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }
 
-// identity is what changes with a file, and nobody can set back.
-func identity(info fs.FileInfo) (string, error) {
+// Identity is what changes with a file, and nobody can set back. A file that was changed in the last two
+// seconds has none, as the next change may have the same time.
+func Identity(info fs.FileInfo) (string, error) {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return "", fmt.Errorf("%s: it cannot be told when it was changed", info.Name())

@@ -22,6 +22,7 @@ import (
 	"godwit/internal/bounded"
 	"godwit/internal/crash"
 	"godwit/internal/fault"
+	"godwit/internal/programs"
 )
 
 // Settings are what a person, or a configuration, asked of every Nix process.
@@ -132,14 +133,17 @@ func Find(ctx context.Context, s Settings) (*Tool, error) {
 	}
 
 	t.askConfig(ctx)
-	out, err := bounded.Output(t.Command(ctx, "nix", "--version"), "the version of Nix", 64<<10)
+	said, err := programs.Said(path, "version", func() (string, error) {
+		out, err := bounded.Output(t.Command(ctx, "nix", "--version"), "the version of Nix", 64<<10)
+		return string(out), err
+	})
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		return nil, fault.New("'%s --version' failed: %s", path, failure(err)).Because(err)
 	}
-	if t.Version, err = ParseVersion(string(out)); err != nil {
+	if t.Version, err = ParseVersion(said); err != nil {
 		return nil, fault.New("cannot tell which Nix '%s' is: %s", path, err).Because(err)
 	}
 	if !t.Version.AtLeast(oldest.Major, oldest.Minor) {

@@ -13,6 +13,7 @@ import (
 	"godwit/internal/awake"
 	"godwit/internal/bounded"
 	"godwit/internal/fault"
+	"godwit/internal/programs"
 	"godwit/internal/shell"
 )
 
@@ -198,11 +199,14 @@ func modern(program string) bool {
 	is, _ := versions.LoadOrStore(program, sync.OnceValue(func() bool {
 		ctx, cancel := awake.WithTimeout(context.Background(), 30*time.Second) // a busy machine must not count as an old ssh
 		defer cancel()
-		c := exec.CommandContext(ctx, program, "-V")
-		said := bounded.NewTail(1 << 10)
-		c.Stderr = said
-		_ = c.Run()
-		m := opensshVersion.FindStringSubmatch(said.String())
+		said, _ := programs.Said(program, "version", func() (string, error) {
+			c := exec.CommandContext(ctx, program, "-V")
+			stderr := bounded.NewTail(1 << 10)
+			c.Stderr = stderr
+			err := c.Run()
+			return stderr.String(), err
+		})
+		m := opensshVersion.FindStringSubmatch(said)
 		if m == nil {
 			return false
 		}

@@ -2,11 +2,9 @@ package ssh
 
 import (
 	"context"
-	"regexp"
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/cpu"
@@ -46,44 +44,6 @@ func PreferAES(ciphers string) (string, bool) {
 	return strings.Join(list, ","), true
 }
 
-// ciphers is what a pool knows of the ciphers of its configuration.
-type ciphers struct {
-	sync.Once
-	builtin string // of ssh where nobody configures any; empty when it does not say
-	common  string // of every host; empty where they may differ
-}
-
-// configured gives the ciphers that ssh is configured to use with h. Where no file
-// of the configuration names any, one question to ssh does for all hosts.
-func (h *Host) configured(ctx context.Context) (mine, builtin string) {
-	p := h.pool
-	value := func(args ...string) (ciphers, said string) {
-		// An error leaves it empty, and every connection as it is.
-		said, _ = p.configuration(ctx, args, func(key, value string) {
-			if key == "ciphers" {
-				ciphers = value
-			}
-		})
-		return ciphers, said
-	}
-	args := h.args("", false, "true")
-	p.ciphers.Do(func() {
-		p.ciphers.builtin, _ = value("-F", "none", "localhost")
-		common, said := value(append([]string{"-v"}, args...)...)
-		if noFileSays(said, anyCiphers) {
-			p.ciphers.common = common
-		}
-	})
-	if p.ciphers.common != "" {
-		return p.ciphers.common, p.ciphers.builtin
-	}
-	mine, _ = value(args...)
-	return mine, p.ciphers.builtin
-}
-
-// An Include may name a file for each host: "Include conf.d/%h".
-var anyCiphers = regexp.MustCompile(`(?i)ciphers|include.*%`)
-
 // cipherArgs are options for a connection to a host that costs less with AES: where
 // both ends can be taken to have the instructions, and neither a configuration nor
 // an option of the user says which ciphers to use. Of ARM boards many have none
@@ -98,8 +58,8 @@ func (h *Host) cipherArgs(ctx context.Context) []string {
 	// Less than ssh itself may take.
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	mine, builtin := h.configured(ctx)
-	if mine == "" || mine != builtin {
+	mine := h.configured(ctx).ciphers
+	if mine == "" || mine != h.pool.builtin(ctx) {
 		return nil
 	}
 	better, ok := PreferAES(mine)

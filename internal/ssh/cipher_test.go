@@ -83,14 +83,17 @@ func TestCipher(t *testing.T) {
 func TestCipherOfMany(t *testing.T) {
 	for name, c := range map[string]struct {
 		config string
-		asked  int // times, for three hosts
+		own    string // option of b
+		asked  int    // times, for three hosts
 		want   string
 	}{
-		"nothing":            {"User root\n", 2, "the same"},
-		"another block":      {"Host b\n  Ciphers aes256-ctr\n", 5, "aes256-ctr for b"},
-		"included":           {"Host b\n  Include DIR/more\n", 5, "aes192-ctr for b"},
-		"included by name":   {"Match final host *\n  Include DIR/more.%n\n", 5, "the same"},
-		"included, harmless": {"Host b\n  Include DIR/less\n", 2, "the same"},
+		"nothing":            {"User root\n", "", 2, "the same"},
+		"another block":      {"Host b\n  Ciphers aes256-ctr\n", "", 5, "aes256-ctr for b"},
+		"included":           {"Host b\n  Include DIR/more\n", "", 5, "aes192-ctr for b"},
+		"included by name":   {"Match final host *\n  Include DIR/more.%n\n", "", 5, "the same"},
+		"included, harmless": {"Host b\n  Include DIR/less\n", "", 2, "the same"},
+		"of one host":        {"User root\n", "Ciphers=aes256-ctr", 3, "aes256-ctr for b"},
+		"sent":               {"Host b c\n  SendEnv GODWIT_T?ST NONE\nHost b\n  SetEnv A=b\n", "", 5, "the same, b gets A=b GODWIT_TEST=1, c gets GODWIT_TEST=1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -111,14 +114,22 @@ func TestCipherOfMany(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer pool.Close()
+			t.Setenv("GODWIT_TEST", "1")
 			got := "the same"
-			for _, host := range []string{"a", "b", "c"} {
-				mine, builtin := ssh.Configured(context.Background(), pool.Host(ssh.Target{Host: host}))
+			for _, host := range []string{"a", "b", "c", "a", "b"} {
+				target := ssh.Target{Host: host}
+				if host == "b" && c.own != "" {
+					target.Options = ssh.JoinWords([]string{"-o", c.own})
+				}
+				mine, builtin, env := ssh.Configured(context.Background(), pool.Host(target))
 				if builtin == "" || mine == "" {
 					t.Fatalf("%s: %q %q", host, mine, builtin)
 				}
 				if mine != builtin {
 					got = mine + " for " + host
+				}
+				if gets := ", " + host + " gets " + strings.Join(env, " "); len(env) > 0 && !strings.Contains(got, gets) {
+					got += gets
 				}
 			}
 			asked, err := os.ReadFile(filepath.Join(dir, "asked"))

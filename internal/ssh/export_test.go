@@ -16,5 +16,8 @@ func ForgetSilence(h *Host) {
 	h.quiet = h.quiet.Add(-silenceHolds)
 }
 
-// Configured is what ssh is configured to use with h.
-func Configured(ctx context.Context, h *Host) (mine, builtin string) { return h.configured(ctx) }
+// Configured is what ssh is configured to use with h, and where nobody says anything.
+func Configured(ctx context.Context, h *Host) (mine, builtin string, env []string) {
+	c := h.configured(ctx)
+	return c.ciphers, h.pool.builtin(ctx), c.environment()
+}

@@ -40,6 +40,9 @@ type Host struct {
 	saidAt  time.Time
 	where   *host.Where // where ssh goes; nil: not asked yet
 
+	confMu sync.Mutex
+	conf   configured
+
 	vouchMu sync.Mutex
 	vouched map[int32]string // by address: the host key that ssh gets (vouch.go)
 
@@ -60,6 +63,8 @@ type lane struct {
 	host     *Host
 	socket   string
 	proc     *process
+	env      []string // for its sessions
+	direct   bool     // its sessions are asked for without an ssh for each
 	used     int
 	borrowed bool // not in the host's list: nothing to release
 	freed    time.Time
@@ -337,6 +342,8 @@ func (h *Host) tryLane(ctx context.Context) (*lane, error) {
 		_ = p.Wait()
 		return nil, err
 	}
+	conf := make(chan configured, 1) // beside the login
+	go func() { defer crash.Catch(); conf <- h.configured(h.pool.ctx) }()
 	// ssh's ConnectTimeout bounds TCP and the exchange of keys; this bounds the
 	// authentication and the login shell, too, which may be slow on small machines.
 	limit := h.pool.opts.LoginLimit
@@ -406,7 +413,8 @@ func (h *Host) tryLane(ctx context.Context) (*lane, error) {
 	h.login = &a.login
 	h.said, h.saidAt = a.said, time.Now()
 	h.mu.Unlock()
-	l := &lane{host: h, socket: socket, proc: p, freed: time.Now()}
+	is := <-conf // bounded by configLimit
+	l := &lane{host: h, socket: socket, proc: p, direct: is.known, env: is.environment(), freed: time.Now()}
 	if _, err := os.Stat(socket); err != nil {
 		return fail(h.noMaster(p.err.before()))
 	}

@@ -65,7 +65,7 @@ func bootstrap(elevate []string, mark string, password, agent bool) string {
 	return b.String()
 }
 
-// process is a local ssh: a command on a host, or a master.
+// process is a command on a host, over a session of a master or an ssh of its own, or a master.
 type process struct {
 	Stdin  io.WriteCloser
 	Stdout io.Reader
@@ -73,19 +73,18 @@ type process struct {
 	host    *Host
 	cmd     host.Cmd
 	ctx     context.Context
-	local   *exec.Cmd
 	mark    string
 	lane    *lane
 	elev    *elevation
 	out     *markReader
 	outFile *os.File
 	err     *stderrFilter
-	done    chan struct{} // the local ssh has ended and its stderr is read
+	done    chan struct{} // the session or the local ssh has ended and its stderr is read
 	waitErr error
 	once    sync.Once
 	result  error
 	born    time.Time
-	cancel  context.CancelFunc // ends the local ssh, at last with SIGKILL
+	cancel  context.CancelFunc // ends the session, or the local ssh, at last with SIGKILL
 
 	mu     sync.Mutex
 	killed bool
@@ -278,19 +277,7 @@ func (p *process) start(ctx context.Context, socket string, master bool) error {
 	if socket == "" || master {
 		h.vouch(ctx)
 	}
-	args := h.args(socket, master, bootstrap(elevate, p.mark, password != nil && !trial, p.elev != nil && p.elev.agent))
-	if master {
-		args = append(h.cipherArgs(ctx), args...)
-	}
-	c := h.pool.command(ctx, args)
-	c.Cancel = func() error {
-		if p.cmd.KillOnCancel {
-			p.killRemote()
-		}
-		terminate(c, p.endSignal())
-		return nil
-	}
-	p.local = c
+	command := bootstrap(elevate, p.mark, password != nil && !trial, p.elev != nil && p.elev.agent)
 	var files []*os.File
 	fail := func(err error) error {
 		for _, f := range files {
@@ -327,18 +314,68 @@ func (p *process) start(ctx context.Context, socket string, master bool) error {
 	p.out = &markReader{r: bufio.NewReaderSize(outR, size), p: p, mark: p.mark, pid: make(chan int, 1)}
 	p.Stdout = p.out
 	p.err = &stderrFilter{p: p, mark: p.mark, w: p.cmd.Stderr}
-	c.Stdin, c.Stdout, c.Stderr = inR, outW, errW
 	p.born = time.Now()
-	if err := c.Start(); err != nil {
-		if p.ctx.Err() != nil {
-			return fail(&host.Interrupted{Host: h.target.Name, Cmd: p.cmd.String(), Err: context.Cause(p.ctx)})
+	theirs := [3]*os.File{inR, outW, errW}
+	given := func() { // what runs it has them
+		for _, f := range theirs {
+			f.Close()
 		}
-		return fail(cannotStart(err).On(h.target.Name))
 	}
-	letGo := leash.Group(c.Process.Pid)
-	inR.Close()
-	outW.Close()
-	errW.Close()
+	program := func() (wait func() error, err error) {
+		args := h.args(socket, master, command)
+		if master {
+			args = append(h.cipherArgs(ctx), args...)
+		}
+		c := h.pool.command(ctx, args)
+		c.Cancel = func() error {
+			p.ending()
+			terminate(c, p.endSignal())
+			return nil
+		}
+		c.Stdin, c.Stdout, c.Stderr = inR, outW, errW
+		if err := c.Start(); err != nil {
+			return nil, cannotStart(err).On(h.target.Name)
+		}
+		given()
+		letGo := leash.Group(c.Process.Pid)
+		return func() error {
+			err := c.Wait()
+			if ctx.Err() != nil {
+				terminate(c, syscall.SIGKILL) // what it started: a ProxyCommand that did not end with it
+			}
+			letGo()
+			return err
+		}, nil
+	}
+	wait := func() error {
+		s, err := openSession(ctx, socket, muxRequest{command: command, agent: h.target.forwards, env: p.lane.env, files: theirs})
+		if err == nil {
+			given()
+			stop := context.AfterFunc(ctx, func() { defer crash.Catch(); p.ending(); s.conn.Close() })
+			defer stop()
+			return s.wait()
+		}
+		if ctx.Err() != nil {
+			given()
+			return ctx.Err()
+		}
+		_, _ = p.err.Write([]byte("read from master failed: " + err.Error() + "\n"))
+		wait, err := program()
+		if err != nil {
+			given()
+			p.end(err)
+			return err
+		}
+		return wait()
+	}
+	if p.lane == nil || !p.lane.direct {
+		if wait, err = program(); err != nil {
+			if p.ctx.Err() != nil {
+				err = &host.Interrupted{Host: h.target.Name, Cmd: p.cmd.String(), Err: context.Cause(p.ctx)}
+			}
+			return fail(err)
+		}
+	}
 	if !master {
 		p.await()
 	}
@@ -347,11 +384,7 @@ func (p *process) start(ctx context.Context, socket string, master bool) error {
 	go func() { defer crash.Catch(); p.err.readAll(errR); close(errDone) }()
 	go func() {
 		defer crash.Catch()
-		p.waitErr = c.Wait()
-		if ctx.Err() != nil {
-			terminate(c, syscall.SIGKILL) // what it started: a ProxyCommand that did not end with it
-		}
-		letGo()
+		p.waitErr = wait()
 		p.stopClock()
 		// A ProxyCommand may still hold the other end: do not wait for it.
 		select {
@@ -381,6 +414,13 @@ func (p *process) start(ctx context.Context, socket string, master bool) error {
 	return nil
 }
 
+// ending is told before a session is ended from here.
+func (p *process) ending() {
+	if p.cmd.KillOnCancel {
+		p.killRemote()
+	}
+}
+
 // killRemote ends the command's process group on the host, as far as that can
 // be done in a few seconds: sshd leaves commands without a terminal running.
 func (p *process) killRemote() {
@@ -396,7 +436,7 @@ func (p *process) killRemote() {
 		return
 	}
 	k := host.Cmd{Script: killScript, Args: []string{strconv.Itoa(pid)}, Elevate: p.cmd.Elevate}
-	q, err := p.host.launch(ctx, k, &lane{socket: p.lane.socket, host: p.host, borrowed: true}, p.elev)
+	q, err := p.host.launch(ctx, k, &lane{socket: p.lane.socket, host: p.host, env: p.lane.env, direct: p.lane.direct, borrowed: true}, p.elev)
 	if err != nil {
 		return
 	}
@@ -430,7 +470,10 @@ func (p *process) verdict() error {
 	if err := p.ctx.Err(); err != nil {
 		return &host.Interrupted{Host: h.target.Name, Cmd: p.cmd.String(), Err: context.Cause(p.ctx)}
 	}
-	var ee *exec.ExitError
+	var ee interface {
+		error
+		ExitCode() int
+	}
 	code := -1
 	if errors.As(p.waitErr, &ee) {
 		code = ee.ExitCode()

@@ -157,7 +157,7 @@ type Pool struct {
 	closed bool
 	procs  sync.WaitGroup // local ssh processes
 
-	ciphers ciphers
+	common common
 
 	password struct {
 		sync.Mutex

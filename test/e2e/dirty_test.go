@@ -95,22 +95,25 @@ func TestDirtyWords(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			turn(t)
 			if name == "alone" {
-				dirty(t, hostile.Start(t, host), slices.Concat(hostVerbs, moreHostVerbs, repositoryVerbs), brokenHosts)
+				dirty(t, hostile.Start(t, host), slices.Concat(hostVerbs, moreHostVerbs, repositoryVerbs), brokenHosts, all)
 			} else {
-				dirty(t, hostile.Start(t, host), hostVerbs, "")
+				dirty(t, hostile.Start(t, host), hostVerbs, "", all)
 			}
 		})
 	}
 }
 
-// TestDirtyWordsBehind is a host that works, but for some of the lines that it says.
+// TestDirtyWordsBehind is a host that works, but for some of the lines that it says. Each
+// verb meets every share of lines in one of the three ways to write, another one each day.
 func TestDirtyWordsBehind(t *testing.T) {
 	h := host(t, "spare")
+	today := int(time.Now().Unix()/86400) % len(ways)
+	t.Logf("part %d of the ways to write", today)
 	behind := func(ctx context.Context, user, line string) *exec.Cmd {
 		return exec.CommandContext(ctx, "ssh", append(h.SSHArgs(user), line)...)
 	}
 	n := 0
-	for _, every := range []int{1, 3, 7} {
+	for i, every := range []int{1, 3, 7} {
 		s := hostile.Start(t, hostile.Host{Banner: hostile.Dirt + "\n", Behind: behind, Command: func(c *hostile.Command) {
 			if c.IsLogin() {
 				c.Good()
@@ -123,7 +126,9 @@ func TestDirtyWordsBehind(t *testing.T) {
 				return strings.TrimSuffix(line, "\n") + hostile.Dirt + strings.Repeat("long", 20<<10) + "\n"
 			})
 		}})
-		t.Run(strconv.Itoa(every), func(t *testing.T) { dirty(t, s, slices.Concat(hostVerbs, moreHostVerbs), "") })
+		t.Run(strconv.Itoa(every), func(t *testing.T) {
+			dirty(t, s, slices.Concat(hostVerbs, moreHostVerbs), "", func(verb int) []way { return []way{ways[(verb+i+today)%len(ways)]} })
+		})
 	}
 	w := newWorld(t, h)
 	net := w.fleetOf(service("clean"), map[string]string{h.Name: amd64})
@@ -138,9 +143,23 @@ const brokenHosts = `  thrower = { ... }: { imports = [ base ]; environment.etc.
   fails = { pkgs, ... }: { imports = [ base ]; environment.etc.x.source = pkgs.runCommand "x" { } ''printf '%s\n' "DIRT"; printf '%s\n' "DIRT" >&2; exit 1''; };
 `
 
+// way is a way in which a run writes what it says.
+type way string
+
+const (
+	piped  way = "piped"
+	live   way = "live"
+	asJSON way = "JSON"
+)
+
+var ways = []way{piped, live, asJSON}
+
+// all has each verb run in all ways.
+func all(int) []way { return ways }
+
 // dirty runs verbs with a host s and a repository, both of which say what a terminal would
-// obey. broken is more hosts of the repository.
-func dirty(t *testing.T, s *hostile.Server, verbs [][]string, broken string) {
+// obey, each in the ways that are said for its number. broken is more hosts of the repository.
+func dirty(t *testing.T, s *hostile.Server, verbs [][]string, broken string, in func(verb int) []way) {
 	w := newWorld(t)
 	w.env = append(w.env, "SSH_CONFIG_FILE="+s.ConfigFile, "XDG_STATE_HOME="+filepath.Join(w.dir, "state"))
 	quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "${", `\${`).Replace(dirt)
@@ -168,32 +187,45 @@ let base = { lib, ... }: {
 	git("init", "-q", "-b", "main")
 	git("add", "network.nix")
 	git("commit", "-q", "-m", "subject "+dirt)
-	for _, verb := range verbs {
+	for n, verb := range verbs {
 		args := make([]string, len(verb))
 		for i, a := range verb {
 			args[i] = strings.ReplaceAll(a, "NET", net)
 		}
 		what := strings.ReplaceAll(strings.Join(verb, " "), dirt, "DIRT")
-		r := w.run(args...)
-		clean(t, what+", piped, stdout", r.stdout, false)
-		clean(t, what+", piped, stderr", r.stderr, false)
-		if args[0] == "no-such-verb"+dirt {
-			continue
-		}
-		clean(t, what+", live", w.onTerminal(args...), true)
-		r = w.run(append([]string{"--json"}, args...)...)
-		clean(t, what+", JSON, stdout", r.stdout, false)
-		clean(t, what+", JSON, stderr", r.stderr, false)
-		if out := strings.TrimSpace(r.stdout); strings.HasPrefix(out, "{") || strings.HasPrefix(out, "[") {
-			for dec := json.NewDecoder(strings.NewReader(out)); ; {
-				var v any
-				if err := dec.Decode(&v); err == io.EOF {
-					break
-				} else if err != nil {
-					t.Errorf("%s: JSON: %v", what, err)
-					break
-				}
+		for _, way := range in(n) {
+			what := what + ", " + string(way)
+			switch {
+			case way == piped:
+				r := w.run(args...)
+				clean(t, what+", stdout", r.stdout, false)
+				clean(t, what+", stderr", r.stderr, false)
+			case args[0] == "no-such-verb"+dirt:
+			case way == live:
+				clean(t, what, w.onTerminal(args...), true)
+			case way == asJSON:
+				r := w.run(append([]string{"--json"}, args...)...)
+				clean(t, what+", stdout", r.stdout, false)
+				clean(t, what+", stderr", r.stderr, false)
+				isJSON(t, what, r.stdout)
 			}
+		}
+	}
+}
+
+// isJSON checks that what was written is a row of values, where it begins like one.
+func isJSON(t *testing.T, what, out string) {
+	t.Helper()
+	if out = strings.TrimSpace(out); !strings.HasPrefix(out, "{") && !strings.HasPrefix(out, "[") {
+		return
+	}
+	for dec := json.NewDecoder(strings.NewReader(out)); ; {
+		var v any
+		if err := dec.Decode(&v); err == io.EOF {
+			return
+		} else if err != nil {
+			t.Errorf("%s: %v", what, err)
+			return
 		}
 	}
 }
