@@ -66,12 +66,7 @@ func newHost(t testing.TB, suite string, runArgs ...string) *machine {
 	t.Helper()
 	h := &machine{t: t, systems: map[string]string{}}
 	h.Host = lab.New(t, lab.Spec{Suite: suite, RunArgs: runArgs})
-	out := h.must(installScript(perl(suite)))
-	for line := range strings.Lines(out) {
-		if name, path, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
-			h.systems[name] = path
-		}
-	}
+	h.install(perl(suite))
 	h.r = h.client(t, "deploy")
 	return h
 }

@@ -173,6 +173,39 @@ var notInTree = regexp.MustCompile(`^(\.git|\.gcroots|\.direnv|result(-.*)?)$`)
 // Nix gives.
 var errUnwatched = errors.New("it reads what cannot be watched")
 
+// search is how Nix finds <names> in an evaluation.
+type search struct {
+	Path   []struct{ Path, Prefix string }
+	Impure bool
+}
+
+// search asks Nix, once for the same settings, arguments and environment of Nix's own.
+func (r *Reader) search(ctx context.Context, c *nix.Config) (s search, err error) {
+	const expr = "{ path = builtins.nixPath; impure = builtins ? currentTime; }"
+	all := []string{"search", r.tool.Version.String(), r.tool.Program("nix-instantiate"), c.Fingerprint(), strings.Join(r.args(), "\x00"), expr}
+	for _, v := range r.tool.Environ() {
+		if nixsVariable.MatchString(v) {
+			all = append(all, v)
+		}
+	}
+	key := evalcache.Key(all...)
+	if known := r.cache().Get(key)["search"]; known != nil && json.Unmarshal(known, &s) == nil {
+		return s, nil
+	}
+	out, err := r.tool.Eval(ctx, nix.Evaluation{Expr: expr, Args: r.args(), Scope: event.On(event.Discard, "", "")})
+	if err != nil {
+		return s, err
+	}
+	if err := json.Unmarshal(out, &s); err != nil {
+		return s, err
+	}
+	r.cache().Put(key, map[string]json.RawMessage{"search": out})
+	return s, nil
+}
+
+// nixsVariable are the variables that Nix makes a search path of, with where it looks for channels.
+var nixsVariable = regexp.MustCompile(`^(NIX_[A-Z_]*|HOME|USER|XDG_[A-Z_]*)=`)
+
 // watch prepares the watching of a configuration; nil with the reason where it cannot be.
 func (r *Reader) prepare(ctx context.Context) (*watched, error) {
 	c, err := r.tool.Config(ctx)
@@ -201,15 +234,8 @@ func (r *Reader) prepare(ctx context.Context) (*watched, error) {
 		name, value, _ := strings.Cut(v, "=")
 		w.env[name] = value
 	}
-	out, err := r.tool.Eval(ctx, nix.Evaluation{Expr: "{ path = builtins.nixPath; impure = builtins ? currentTime; }", Args: r.args(), Scope: event.On(event.Discard, "", "")})
+	nixs, err := r.search(ctx, c)
 	if err != nil {
-		return nil, err
-	}
-	var nixs struct {
-		Path   []struct{ Path, Prefix string }
-		Impure bool
-	}
-	if err := json.Unmarshal(out, &nixs); err != nil {
 		return nil, err
 	}
 	if !nixs.Impure {
