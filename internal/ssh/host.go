@@ -413,7 +413,13 @@ func (h *Host) tryLane(ctx context.Context) (*lane, error) {
 	h.login = &a.login
 	h.said, h.saidAt = a.said, time.Now()
 	h.mu.Unlock()
-	is := <-conf // bounded by configLimit
+	var is configured // not known: then it is ssh that does it
+	select {
+	case is = <-conf:
+	case <-late:
+	case <-ctx.Done():
+		return fail(&host.Interrupted{Host: h.target.Name, Cmd: "connecting", Err: context.Cause(ctx)})
+	}
 	l := &lane{host: h, socket: socket, proc: p, direct: is.known, env: is.environment(), freed: time.Now()}
 	if _, err := os.Stat(socket); err != nil {
 		return fail(h.noMaster(p.err.before()))

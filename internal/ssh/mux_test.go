@@ -16,17 +16,19 @@ import (
 // number of commands, which get what the configuration has ssh send. Where ssh does not say
 // what that is, and where the master gives no session, ssh is started for each command.
 func TestSessionsOfOurs(t *testing.T) {
-	s := sshtest.Start(t, "AcceptEnv GODWIT_TEST_*")
-	s.WriteConfig("SendEnv GODWIT_TEST_A*", "SetEnv GODWIT_TEST_B=two")
 	t.Setenv("GODWIT_TEST_A", "one with 'quotes'\nand a line")
 	for _, c := range []struct {
 		name, script string
+		server       []string
 		started      string
 	}{
-		{"of the master", "", "master"},
-		{"ssh says nothing", `[ "$1" != -G ] || exit 1`, "master command command command command"},
+		{name: "of the master", started: "master"},
+		{name: "ssh says nothing", script: `[ "$1" != -G ] || exit 1`, started: "master command command command command"},
+		{name: "refused", server: []string{"MaxSessions 1"}, started: "master command command command command"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			s := sshtest.Start(t, append(c.server, "AcceptEnv GODWIT_TEST_*")...)
+			s.WriteConfig("SendEnv GODWIT_TEST_A*", "SetEnv GODWIT_TEST_B=two")
 			dir := t.TempDir()
 			program := filepath.Join(dir, "ssh")
 			text := "#!/bin/sh\n" + c.script + `
