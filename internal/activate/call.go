@@ -90,7 +90,7 @@ func (d *run) hold(ctx context.Context, cancel context.CancelFunc, cmd host.Cmd)
 	ended := make(chan struct{})
 	d.fr.whole = func() { close(ended) }
 	tap := &tap{w: cmd.Stdout}
-	cmd.Stdin, cmd.Stdout = in, tap
+	cmd.Stdin, cmd.Answers, cmd.Stdout = in, true, tap
 	go func() {
 		defer crash.Catch()
 		var err error

@@ -22,8 +22,10 @@ type Cmd struct {
 	Elevate bool
 	// Fresh takes a new connection with an authentication of its own.
 	Fresh bool
-	// Stdin is the command's input; nil is an empty one.
-	Stdin io.Reader
+	// Stdin is the command's input; nil is an empty one. Answers tells that it says nothing
+	// before the command has said something.
+	Stdin   io.Reader
+	Answers bool
 	// Stdout and Stderr get the command's output; nil drops it. Run has
 	// written everything when it returns.
 	Stdout, Stderr io.Writer
@@ -56,6 +58,10 @@ const (
 	// NoMaxOutput is for what is not kept in memory.
 	NoMaxOutput = int64(-1)
 )
+
+// Blocks tells whether nothing comes behind the text of a command that Run runs before
+// it has said something: then a host may read it in blocks (Sent).
+func (c Cmd) Blocks() bool { return c.Stdin == nil || c.Answers }
 
 // Bounded is c with the limits that it gets where it names none.
 func (c Cmd) Bounded() Cmd {

@@ -235,7 +235,7 @@ func (h *Host) tryElevation(ctx context.Context, e *elevation) error {
 	if err != nil {
 		return err
 	}
-	p, err := by.launch(ctx, probe, l, e)
+	p, err := by.launch(ctx, probe, false, l, e)
 	if err != nil {
 		by.release(l)
 		return err

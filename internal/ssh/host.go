@@ -383,7 +383,7 @@ func (h *Host) tryLane(ctx context.Context) (*lane, error) {
 			waiting = false
 		case <-asked:
 			asked, eaten = nil, true
-			go func() { defer crash.Catch(); _, _ = io.WriteString(p.Stdin, line(p.cmd, p.mark)) }()
+			go func() { defer crash.Catch(); _, _ = io.WriteString(p.Stdin, host.Sent(line(p.cmd, p.mark), false)) }()
 		case <-ctx.Done():
 			return fail(&host.Interrupted{Host: h.target.Name, Cmd: "connecting", Err: context.Cause(ctx)})
 		case err := <-odd:
@@ -454,14 +454,14 @@ func (h *Host) Open(ctx context.Context, cmd host.Cmd) (*host.Process, error) {
 	if cmd.Limit == 0 {
 		cmd.Limit = host.NoLimit
 	}
-	p, err := h.open(ctx, cmd)
+	p, err := h.open(ctx, cmd, false)
 	if err != nil {
 		return nil, err
 	}
 	return &host.Process{Stdin: p.Stdin, Stdout: p.Stdout, Stderr: p.Stderr, Wait: p.Wait, Kill: p.Kill}, nil
 }
 
-func (h *Host) open(ctx context.Context, cmd host.Cmd) (*process, error) {
+func (h *Host) open(ctx context.Context, cmd host.Cmd, blocks bool) (*process, error) {
 	l, elev, err := h.prepare(ctx, cmd)
 	if err != nil {
 		return nil, err
@@ -472,7 +472,7 @@ func (h *Host) open(ctx context.Context, cmd host.Cmd) (*process, error) {
 	}
 	var p *process
 	if err == nil {
-		p, err = h.by(elev).launch(ctx, cmd, l, elev)
+		p, err = h.by(elev).launch(ctx, cmd, blocks, l, elev)
 		if err != nil {
 			h.sessionOver()
 		}
@@ -534,7 +534,7 @@ func (h *Host) Run(ctx context.Context, cmd host.Cmd) error {
 }
 
 func (h *Host) run(ctx context.Context, cmd host.Cmd) error {
-	p, err := h.open(ctx, cmd)
+	p, err := h.open(ctx, cmd, cmd.Blocks())
 	if err != nil {
 		return err
 	}

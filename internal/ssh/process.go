@@ -32,11 +32,10 @@ const (
 	closedGrace = 5 * time.Second
 )
 
-// line is the command as the one line that the remote sh evaluates. It ends
-// with a line break, so a line that arrives cut off is not run. Status 255,
-// which ssh also uses for its own failures, is announced by a mark.
+// line is the command as the one line that the remote sh evaluates. Status 255, which ssh
+// also uses for its own failures, is announced by a mark.
 func line(c host.Cmd, mark string) string {
-	return c.Line() + "; _g=$?; if [ $_g -eq 255 ]; then echo '" + statusMark(mark) + "' >&2; fi; exit $_g\n"
+	return c.Line() + "; _g=$?; if [ $_g -eq 255 ]; then echo '" + statusMark(mark) + "' >&2; fi; exit $_g"
 }
 
 // statusMark announces on stderr that the command itself ended with 255. It
@@ -74,6 +73,7 @@ type process struct {
 	cmd     host.Cmd
 	ctx     context.Context
 	mark    string
+	blocks  bool // its text may be read in blocks (host.Sent)
 	lane    *lane
 	elev    *elevation
 	out     *markReader
@@ -239,10 +239,11 @@ func newMark() string {
 }
 
 // launch starts cmd over the given connection (nil: one of its own).
-func (h *Host) launch(ctx context.Context, cmd host.Cmd, l *lane, elev *elevation) (*process, error) {
+// blocks is host.Sent's.
+func (h *Host) launch(ctx context.Context, cmd host.Cmd, blocks bool, l *lane, elev *elevation) (*process, error) {
 	// The one place where a command gets its limits, whoever starts it.
 	cmd = cmd.Bounded()
-	p := &process{host: h, cmd: cmd, ctx: ctx, lane: l, elev: elev, mark: newMark(), done: make(chan struct{})}
+	p := &process{host: h, cmd: cmd, ctx: ctx, blocks: blocks, lane: l, elev: elev, mark: newMark(), done: make(chan struct{})}
 	socket := ""
 	if l != nil {
 		socket = l.socket
@@ -410,7 +411,7 @@ func (p *process) start(ctx context.Context, socket string, master bool) error {
 		}
 		_, _ = io.WriteString(inW, p.mark+"\n")
 	}
-	_, _ = io.WriteString(inW, line(p.cmd, p.mark))
+	_, _ = io.WriteString(inW, host.Sent(line(p.cmd, p.mark), p.blocks))
 	return nil
 }
 
@@ -436,7 +437,7 @@ func (p *process) killRemote() {
 		return
 	}
 	k := host.Cmd{Script: killScript, Args: []string{strconv.Itoa(pid)}, Elevate: p.cmd.Elevate}
-	q, err := p.host.launch(ctx, k, &lane{socket: p.lane.socket, host: p.host, env: p.lane.env, direct: p.lane.direct, borrowed: true}, p.elev)
+	q, err := p.host.launch(ctx, k, false, &lane{socket: p.lane.socket, host: p.host, env: p.lane.env, direct: p.lane.direct, borrowed: true}, p.elev)
 	if err != nil {
 		return
 	}

@@ -3,6 +3,7 @@
 package conntest
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -79,6 +80,25 @@ func shellLine(t *testing.T, h host.Conn) {
 
 func script(t *testing.T, h host.Conn) {
 	says(t, h, host.Cmd{Script: "x() {\n  printf '%s\\0' \"$@\"\n}\n# it's a comment\nx \"$@\"\n", Args: odd}, strings.Join(odd, "\x00")+"\x00")
+	long := "# " + strings.Repeat("it's long\n# ", 20<<10) + "\nprintf '%s' \"$1\"; cat"
+	says(t, h, host.Cmd{Script: long, Args: odd[:1]}, odd[0])
+	says(t, h, host.Cmd{Script: long, Args: odd[:1], Stdin: strings.NewReader("input")}, odd[0]+"input")
+	// What answers says nothing before it was asked.
+	said, answer := io.Pipe()
+	in, says := io.Pipe()
+	go func() {
+		_ = h.Run(ctx(t), host.Cmd{Script: long + " | tr a-z A-Z", Args: []string{"go\n"}, Stdin: in, Answers: true, Stdout: answer})
+		answer.Close()
+	}()
+	asked := bufio.NewReader(said)
+	if line, err := asked.ReadString('\n'); line != "go\n" || err != nil {
+		t.Errorf("%q, %v", line, err)
+	}
+	_, _ = io.WriteString(says, "answer")
+	says.Close()
+	if rest, err := io.ReadAll(asked); string(rest) != "ANSWER" || err != nil {
+		t.Errorf("%q, %v", rest, err)
+	}
 }
 
 // unseen: a command shows in nobody's list of processes.

@@ -54,7 +54,7 @@ type process struct {
 }
 
 // start starts cmd, which has its limits.
-func (c *conn) start(ctx context.Context, cmd host.Cmd, w *way) (*process, error) {
+func (c *conn) start(ctx context.Context, cmd host.Cmd, blocks bool, w *way) (*process, error) {
 	if c.pool.ctx.Err() != nil {
 		return nil, fault.New("%w", errClosed).On(c.name)
 	}
@@ -115,7 +115,7 @@ func (c *conn) start(ctx context.Context, cmd host.Cmd, w *way) (*process, error
 		}
 		_, _ = io.WriteString(inW, mark+"\n")
 	}
-	_, _ = io.WriteString(inW, cmd.Line()+"\n")
+	_, _ = io.WriteString(inW, host.Sent(cmd.Line(), blocks))
 	return p, nil
 }
 
@@ -227,7 +227,7 @@ func (p *process) killAsRoot(sig syscall.Signal) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), killDelay)
 	defer cancel()
 	q, err := p.conn.start(ctx, host.Cmd{Script: killScript, Args: []string{strconv.Itoa(p.sh.Process.Pid), strconv.Itoa(int(sig))}, Elevate: true,
-		Limit: killDelay, MaxOutput: host.NoMaxOutput}, p.way)
+		Limit: killDelay, MaxOutput: host.NoMaxOutput}, false, p.way)
 	if err != nil {
 		return
 	}

@@ -112,7 +112,7 @@ func (c *conn) findRoot(ctx context.Context) (*way, error) {
 
 // try runs nothing as root.
 func (c *conn) try(ctx context.Context, w *way) error {
-	p, err := c.start(ctx, host.Cmd{Argv: []string{"true"}, Elevate: true, Name: "becoming root", Limit: tryLimit}, w)
+	p, err := c.start(ctx, host.Cmd{Argv: []string{"true"}, Elevate: true, Name: "becoming root", Limit: tryLimit}, false, w)
 	if err != nil {
 		return err
 	}

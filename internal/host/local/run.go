@@ -11,8 +11,8 @@ import (
 	"godwit/internal/host"
 )
 
-// begin starts cmd, as root where it is to be.
-func (c *conn) begin(ctx context.Context, cmd host.Cmd) (*process, error) {
+// begin starts cmd, as root where it is to be. blocks is host.Sent's.
+func (c *conn) begin(ctx context.Context, cmd host.Cmd, blocks bool) (*process, error) {
 	if err := cmd.Check(); err != nil {
 		return nil, err
 	}
@@ -23,7 +23,7 @@ func (c *conn) begin(ctx context.Context, cmd host.Cmd) (*process, error) {
 			return nil, err
 		}
 	}
-	return c.start(ctx, cmd.Bounded(), w)
+	return c.start(ctx, cmd.Bounded(), blocks, w)
 }
 
 // Open is host.Conn's.
@@ -31,7 +31,7 @@ func (c *conn) Open(ctx context.Context, cmd host.Cmd) (*host.Process, error) {
 	if cmd.Limit == 0 {
 		cmd.Limit = host.NoLimit
 	}
-	p, err := c.begin(ctx, cmd)
+	p, err := c.begin(ctx, cmd, false)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +47,7 @@ const heldFor = 2 * time.Second
 
 // Run is host.Conn's.
 func (c *conn) Run(ctx context.Context, cmd host.Cmd) error {
-	p, err := c.begin(ctx, cmd)
+	p, err := c.begin(ctx, cmd, cmd.Blocks())
 	if err != nil {
 		return err
 	}
