@@ -442,7 +442,7 @@ func running(t *testing.T, c *container) int {
 // nothingRuns waits until nothing of Nix runs in the container.
 func nothingRuns(t *testing.T, c *container) {
 	t.Helper()
-	for range 50 {
+	for range 300 { // a busy machine takes its time
 		if running(t, c) == 0 {
 			return
 		}
