@@ -13,7 +13,7 @@ import (
 )
 
 // What one ssh process costs of this machine's open files: three pipes and, on Linux,
-// a descriptor of the process.
+// a descriptor of the process; a session has a socket in its place.
 const filesEach = 4
 
 // places are how many ssh processes of each use there may be at once, for all pools of

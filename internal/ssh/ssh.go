@@ -1,13 +1,14 @@
 // Package ssh reaches hosts through the system's own OpenSSH.
 //
 // Every host gets a private master connection (ControlMaster in a directory of
-// ours, never the user's), over which all commands run. The master is an
+// ours, never the user's), over which all commands run: as sessions that we ask
+// the master for, without an ssh for each (mux.go). The master is an
 // ordinary child process: it holds a remote shell whose input is a pipe from
 // us, so it goes away with us, however we end.
 //
 // What runs on a host is always the same short, fixed line, `exec [sudo …]
 // /bin/sh -c '…'`, which every login shell (bash, fish, nu, csh) understands in
-// the same way. The command itself follows on standard input as one line: no
+// the same way. The command itself follows on standard input (host.Sent): no
 // quoting through a foreign shell, nothing in anybody's process list, nothing
 // run when it arrives cut off. A mark on both outputs says where the command's
 // own output begins, so a talkative ~/.bashrc does no harm.
@@ -155,7 +156,7 @@ type Pool struct {
 	next   int
 	hosts  map[Target]*Host
 	closed bool
-	procs  sync.WaitGroup // local ssh processes
+	procs  sync.WaitGroup // local ssh processes, and sessions
 
 	common common
 
