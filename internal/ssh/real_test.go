@@ -617,7 +617,5 @@ func TestConfigurationThatHangs(t *testing.T) {
 		t.Error("ssh -G: answered")
 	}
 	p.Close()
-	if left := processesOf(nap); left != "" {
-		t.Errorf("left: %s", left)
-	}
+	leavesNothing(t, nap)
 }

@@ -300,9 +300,7 @@ func TestInterrupt(t *testing.T) {
 				t.Errorf("the host runs %s, before %s", now, before)
 			}
 			isSettled(t, spare)
-			if left := strings.TrimSpace(processes(t, nap)); left != "" {
-				t.Errorf("left running here: %s", left)
-			}
+			leavesNothing(t, nap)
 		})
 	}
 }
