@@ -349,7 +349,7 @@ func (p *pool) observe(ctx context.Context, over <-chan struct{}) {
 			}
 			if most != nil && !most.want {
 				most.want = true
-				_ = syscall.Kill(-most.pid, syscall.SIGKILL)
+				kill(most.pid)
 			}
 		}
 		p.turn.Broadcast()
@@ -606,7 +606,7 @@ func (p *pool) process(ctx context.Context, w *piece) error {
 				if gotErr = p.e.Lead(json.RawMessage(rest)); gotErr != nil {
 					// At once: it may compute for long before it looks at a signal, and
 					// nothing of what it does is wanted.
-					_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+					kill(cmd.Process.Pid)
 					return
 				}
 				close(p.begin)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -369,42 +368,6 @@ func TestResultDir(t *testing.T) {
 	}
 	if _, err := tool.ResultDir(ctx, map[string]string{"../x": "/"}); err == nil {
 		t.Error("a link outside")
-	}
-}
-
-// When the context ends the whole group gets SIGTERM.
-func TestCommandCancel(t *testing.T) {
-	tool := &Tool{programs: map[string]string{"nix-store": "/bin/sh"}}
-	ctx, cancel := context.WithCancel(context.Background())
-	cmd := tool.Command(ctx, "nix-store", "-c", "trap 'exit 3' TERM; sleep 300 & wait")
-	time.AfterFunc(200*time.Millisecond, cancel)
-	start := time.Now()
-	err := cmd.Run()
-	if err == nil || time.Since(start) > killAfter {
-		t.Error(err, time.Since(start))
-	}
-}
-
-// A Nix that lost the first SIGTERM gets the next: it may not wait to be killed,
-// since its builders would stay.
-func TestCommandCancelAgain(t *testing.T) {
-	tool := &Tool{programs: map[string]string{"nix-store": "/bin/sh"}}
-	ctx, cancel := context.WithCancel(context.Background())
-	cmd := tool.Command(ctx, "nix-store", "-c", `n=0; trap 'n=$((n + 1)); [ $n -lt 3 ] || exit 3' TERM; echo; while :; do sleep 0.1; done`)
-	stdout, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadFull(stdout, make([]byte, 1)); err != nil { // the trap is set
-		t.Fatal(err)
-	}
-	cancel()
-	_ = cmd.Wait()
-	if code := cmd.ProcessState.ExitCode(); code != 3 {
-		t.Error(cmd.ProcessState)
 	}
 }
 

@@ -20,7 +20,6 @@ import (
 	"time"
 
 	"godwit/internal/bounded"
-	"godwit/internal/crash"
 	"godwit/internal/fault"
 	"godwit/internal/programs"
 )
@@ -66,14 +65,6 @@ type configuration struct {
 	known *Config
 	early chan []byte // the answer to askConfig, nil where it failed; nil: not asked
 }
-
-// killAfter is how long a Nix process may take to end after SIGTERM. Nix
-// finishes running database transactions and kills its own builders in it.
-const killAfter = 10 * time.Second
-
-// killEvaluation is the same for evaluation. Nix 2.8 does not look for signals
-// while it computes; what it has written to the store is whole at any moment.
-const killEvaluation = time.Second
 
 // everybodys are where Nix is for all users of a machine; tests look elsewhere.
 var everybodys = []string{"/nix/var/nix/profiles/default/bin", "/run/current-system/sw/bin"}
@@ -239,7 +230,8 @@ func (t *Tool) Environ() []string {
 // nix-store, ...) with Args before args. It has a session of its own, so that a
 // signal meant for godwit does not hit it half-way and nothing it starts can
 // stop to ask on the terminal. When ctx ends, SIGTERM goes to the whole group
-// (see end), and SIGKILL to what is left of it ten seconds later.
+// (see end), and SIGKILL to what is left of it, and of what it started, ten
+// seconds later.
 func (t *Tool) Command(ctx context.Context, program string, args ...string) *exec.Cmd {
 	return t.command(ctx, killAfter, program, args...)
 }
@@ -251,40 +243,6 @@ func (t *Tool) command(ctx context.Context, grace time.Duration, program string,
 	cmd.Cancel = func() error { return end(cmd.Process.Pid, grace) }
 	cmd.WaitDelay = grace + time.Second
 	return cmd
-}
-
-// termAgain is how long a group that got SIGTERM is left alone before it gets
-// the next.
-const termAgain = time.Second
-
-// end asks the process group of pid to end, again each second while anything of
-// it is there, and kills it when grace is over. One SIGTERM is not enough: Nix
-// passes it to the thread that waits for a build with a signal that is lost when
-// it comes between that thread's last look and its poll (ReceiveInterrupts in
-// Nix's signals), and a Nix that is killed leaves its builders behind, which
-// have sessions of their own.
-func end(pid int, grace time.Duration) error {
-	if err := syscall.Kill(-pid, syscall.SIGTERM); err != nil {
-		return os.ErrProcessDone
-	}
-	go func() {
-		defer crash.Catch()
-		again := time.NewTicker(termAgain)
-		defer again.Stop()
-		over := time.After(grace)
-		for {
-			select {
-			case <-again.C:
-				if syscall.Kill(-pid, syscall.SIGTERM) != nil {
-					return // nothing is left, and its number may be another's soon
-				}
-			case <-over:
-				_ = syscall.Kill(-pid, syscall.SIGKILL)
-				return
-			}
-		}
-	}()
-	return nil
 }
 
 // Output runs program and gives its standard output. The error is what Nix
