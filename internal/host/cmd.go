@@ -30,7 +30,8 @@ type Cmd struct {
 	// written everything when it returns.
 	Stdout, Stderr io.Writer
 	// KillOnCancel also ends what runs on the host when the context is
-	// cancelled. Without it only the connection's end of it goes away.
+	// cancelled: its process group, and after 2 s what that has started in
+	// sessions of its own. Without it only the connection's end of it goes away.
 	KillOnCancel bool
 
 	// Name says in messages what the command is for ("the preflight"); empty: its

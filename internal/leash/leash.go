@@ -16,13 +16,15 @@ import (
 	"syscall"
 
 	"godwit/internal/crash"
+	"godwit/internal/hostscript"
 )
 
 // script reads what is held: "+ PGID", "- PGID", "d DIRECTORY", "r DIRECTORY". A
 // master of ssh that gets SIGTERM says goodbye and removes its socket; what does not
-// end by that in a second is killed. Of directories only the sockets in them, the lock of
+// end by that in a second is killed, with what it started in sessions of its own. Of directories only the sockets in them, the lock of
 // internal/scratch and they themselves are removed.
-const script = `trap '' HUP INT QUIT TERM PIPE
+var script = hostscript.Below + `
+trap '' HUP INT QUIT TERM PIPE
 nl='
 '
 held='' dirs=$nl
@@ -37,7 +39,11 @@ while IFS= read -r line; do
 done
 for p in $held; do kill -s TERM -- "-$p"; done
 [ -z "$held" ] || sleep 1
-for p in $held; do kill -s KILL -- "-$p"; done
+for p in $held; do
+	kill -s 0 -- "-$p" || continue
+	below "$p"
+	for g in $p $below_groups; do kill -s KILL -- "-$g"; done
+done
 while [ "$dirs" != "$nl" ]; do
 	dirs=${dirs#"$nl"} dir=${dirs%%"$nl"*} dirs=$nl${dirs#*"$nl"}
 	for f in "$dir"/*; do [ ! -S "$f" ] || rm -f "$f"; done

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,8 +32,14 @@ func TestMain(m *testing.M) {
 		release = append(release, leash.Group(c.Process.Pid))
 		return c.Process.Pid
 	}
-	plain, deaf, free := start("sleep 1000 & wait"), start("trap '' TERM; while :; do sleep 1; done"), start("exec sleep 1000")
-	release[2]()
+	plain, free := start("sleep 1000 & wait"), start("exec sleep 1000")
+	// As a Nix that lost its interrupt, with a builder in a session of its own.
+	builder := filepath.Join(dir, "builder")
+	deaf := start("trap '' TERM; setsid sh -c 'echo $$ >\"$0.new\"; mv \"$0.new\" \"$0\"; sleep 1000; :' '" + builder + "' & while :; do sleep 1; done")
+	for !exists(builder) {
+		time.Sleep(10 * time.Millisecond)
+	}
+	release[1]()
 	held, kept := filepath.Join(dir, "held by us"), filepath.Join(dir, "kept")
 	for _, d := range []string{held, kept} {
 		if err := os.Mkdir(d, 0o700); err != nil {
@@ -67,12 +74,18 @@ func TestKilled(t *testing.T) {
 		t.Fatalf("%q: %v", line, err)
 	}
 	t.Cleanup(func() { _ = syscall.Kill(-free, syscall.SIGKILL) })
+	text, _ := os.ReadFile(filepath.Join(dir, "builder"))
+	builder, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(-builder, syscall.SIGKILL) })
 	time.Sleep(200 * time.Millisecond)
 	_ = c.Process.Kill()
 	c.Wait()
-	for end := time.Now().Add(20 * time.Second); alive(plain) || alive(deaf) || exists(dir+"/held by us"); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); alive(plain) || alive(deaf) || alive(builder) || exists(dir+"/held by us"); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("plain %v, deaf %v, its directory %v still there", alive(plain), alive(deaf), exists(dir+"/held by us"))
+			t.Fatalf("plain %v, deaf %v, its builder %v, its directory %v still there", alive(plain), alive(deaf), alive(builder), exists(dir+"/held by us"))
 		}
 	}
 	if !alive(free) || !exists(dir+"/kept/m1") {

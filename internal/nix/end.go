@@ -75,7 +75,7 @@ func kill(pid int) {
 	_ = syscall.Kill(-pid, syscall.SIGKILL)
 }
 
-// killOwn kills what descends from the process pid and is in process groups of its own.
+// killOwn, as hostscript.Below on other machines and for root, kills what descends from the process group of pid and is in groups of its own.
 func killOwn(pid int) {
 	for _, group := range groupsBelow(processes(), pid) {
 		_ = syscall.Kill(-group, syscall.SIGKILL)
@@ -85,22 +85,23 @@ func killOwn(pid int) {
 // aProcess is a process of this machine.
 type aProcess struct{ pid, parent, group int }
 
-// groupsBelow are the process groups of what descends from pid, but for its own and ours.
-func groupsBelow(all []aProcess, pid int) (groups []int) {
-	children := map[int][]aProcess{}
+// groupsBelow are the process groups of what descends from a group, but for itself and ours.
+func groupsBelow(all []aProcess, group int) (groups []int) {
+	children, todo, known := map[int][]aProcess{}, []int{}, map[int]bool{}
 	for _, p := range all {
+		if p.group == group {
+			todo, known[p.pid] = append(todo, p.pid), true
+		}
 		children[p.parent] = append(children[p.parent], p)
 	}
-	seen := map[int]bool{pid: true, syscall.Getpgrp(): true, 0: true, 1: true} // groups, and pid is one
-	for todo, known := []int{pid}, map[int]bool{pid: true}; len(todo) > 0; todo = todo[1:] {
+	seen := map[int]bool{group: true, syscall.Getpgrp(): true, 0: true, 1: true}
+	for ; len(todo) > 0; todo = todo[1:] {
 		for _, p := range children[todo[0]] {
 			if !known[p.pid] { // a table that is read while it changes may have a circle
-				known[p.pid] = true
-				todo = append(todo, p.pid)
+				todo, known[p.pid] = append(todo, p.pid), true
 			}
 			if !seen[p.group] {
-				seen[p.group] = true
-				groups = append(groups, p.group)
+				seen[p.group], groups = true, append(groups, p.group)
 			}
 		}
 	}

@@ -21,6 +21,7 @@ import (
 	"godwit/internal/crash"
 	"godwit/internal/fault"
 	"godwit/internal/host"
+	"godwit/internal/hostscript"
 	"godwit/internal/leash"
 )
 
@@ -446,12 +447,27 @@ func (p *process) killRemote() {
 	_ = q.Wait()
 }
 
-// killScript ends the process group of process $1.
-const killScript = `g=$(ps -o pgid= -p "$1" 2>/dev/null | tr -d ' ')
-if [ -z "$g" ] && [ -r "/proc/$1/stat" ]; then
-	IFS= read -r s <"/proc/$1/stat"; s=${s##*) }; set -- $s; g=$3
-fi
-[ -n "$g" ] && [ "$g" -gt 1 ] && kill -s TERM -- "-$g"
+// killScript ends the process group of process $1. What is still there 2 s later loses
+// what it started in groups of its own: a Nix that lost its interrupt (internal/nix, end)
+// ends with its builder.
+var killScript = hostscript.Below + `
+own=$(group_of "$1")
+[ "${own:-0}" -gt 1 ] || exit 0
+there() { kill -s 0 -- "-$own" 2>/dev/null; }
+kill -s TERM -- "-$own"
+tries=0
+while there; do
+	tries=$((tries + 1))
+	case $tries in
+	10) kill -s TERM -- "-$own" ;;
+	20)
+		below "$own"
+		for group in $below_groups; do kill -s KILL -- "-$group"; done
+		break
+		;;
+	esac
+	sleep 0.1 || sleep 1
+done
 exit 0
 `
 

@@ -217,25 +217,32 @@ func cancelledBefore(t *testing.T, h host.Conn) {
 }
 
 func killOnCancel(t *testing.T, h host.Conn) {
-	file := filepath.Join(t.TempDir(), "pid")
-	c, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() {
-		done <- h.Run(c, host.Cmd{Script: `sleep 60 & echo $! >"$1.new"; mv "$1.new" "$1"; wait`, Args: []string{file}, KillOnCancel: true})
-	}()
-	pid := waitPID(t, file)
-	cancel()
-	if err := <-done; !errors.Is(err, context.Canceled) {
-		t.Errorf("%v", err)
-	}
-	for range 100 {
-		if syscall.Kill(pid, 0) != nil {
-			return
+	for what, script := range map[string]string{
+		"a child": `sleep 60 & echo $! >"$1.new"; mv "$1.new" "$1"; wait`,
+		// As a Nix does that has lost its interrupt.
+		"a builder, in a session of its own": `trap '' TERM; setsid sh -c 'echo $$ >"$1.new"; mv "$1.new" "$1"; sleep 60; :' sh "$1" & wait`,
+		"a builder of what its shell leaves": `sh -c 'trap "" TERM; setsid sh -c "echo \$\$ >\"$1.new\"; mv \"$1.new\" \"$1\"; sleep 60; :" & wait' sh "$1"; :`,
+	} {
+		file := filepath.Join(t.TempDir(), "pid")
+		c, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() {
+			done <- h.Run(c, host.Cmd{Script: script, Args: []string{file}, KillOnCancel: true})
+		}()
+		pid := waitPID(t, file)
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", what, err)
 		}
-		time.Sleep(50 * time.Millisecond)
+		for try := 0; syscall.Kill(pid, 0) == nil; try++ {
+			if try == 200 {
+				t.Errorf("%s: process %d still runs", what, pid)
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+				break
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
 	}
-	t.Errorf("process %d still runs", pid)
-	_ = syscall.Kill(pid, syscall.SIGKILL)
 }
 
 func waitPID(t *testing.T, file string) int {

@@ -19,6 +19,7 @@ import (
 	"godwit/internal/crash"
 	"godwit/internal/fault"
 	"godwit/internal/host"
+	"godwit/internal/hostscript"
 	"godwit/internal/leash"
 )
 
@@ -205,28 +206,29 @@ func (p *process) end(reason error) {
 	}()
 }
 
-// kill ends the command and what it started.
+// kill ends the command and what it started. What its SIGTERM did not end is killed with
+// all below it, in whatever session: a Nix that is killed leaves its builders behind.
 func (p *process) kill() {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
-		if len(p.way.words) == 0 {
+		if len(p.way.words) == 0 && sig == syscall.SIGTERM {
 			_ = syscall.Kill(-p.sh.Process.Pid, sig)
 		} else {
-			p.killAsRoot(sig)
+			p.killBelow(sig)
 		}
-		select {
-		case <-p.ended:
-			return
-		case <-time.After(killDelay):
+		for end := time.Now().Add(killDelay); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+			if errors.Is(syscall.Kill(-p.sh.Process.Pid, 0), syscall.ESRCH) { // its shell may be gone before what it has started
+				return
+			}
 		}
 	}
 }
 
-// killAsRoot: a process of root's takes no signal of ours. sudo may have given the command
+// killBelow: a process of root's takes no signal of ours. sudo may have given the command
 // a process group, or a session, of its own: its children are asked for.
-func (p *process) killAsRoot(sig syscall.Signal) {
+func (p *process) killBelow(sig syscall.Signal) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), killDelay)
 	defer cancel()
-	q, err := p.conn.start(ctx, host.Cmd{Script: killScript, Args: []string{strconv.Itoa(p.sh.Process.Pid), strconv.Itoa(int(sig))}, Elevate: true,
+	q, err := p.conn.start(ctx, host.Cmd{Script: killScript, Args: []string{strconv.Itoa(p.sh.Process.Pid), strconv.Itoa(int(sig))}, Elevate: len(p.way.words) > 0,
 		Limit: killDelay, MaxOutput: host.NoMaxOutput}, false, p.way)
 	if err != nil {
 		return
@@ -236,16 +238,11 @@ func (p *process) killAsRoot(sig syscall.Signal) {
 	_ = q.wait()
 }
 
-// killScript sends signal $2 to process $1, to all below it, and to their groups.
-const killScript = `below() {
-	for _c in $(ps -A -o pid= -o ppid= | awk -v p="$1" '$2 == p { print $1 }'); do below "$_c"; done
-	echo "$1"
-}
-for p in $(below "$1"); do
-	g=$(ps -o pgid= -p "$p" | tr -d ' ')
-	if [ -n "$g" ] && [ "$g" -gt 1 ]; then kill -s "$2" -- "-$g" 2>/dev/null; fi
-	kill -s "$2" "$p" 2>/dev/null
-done
+// killScript sends signal $2 to group $1, to all below it, and to their groups.
+var killScript = hostscript.Below + `
+below "$1"
+for group in $1 $below_groups; do kill -s "$2" -- "-$group"; done
+for pid in $below_pids; do kill -s "$2" "$pid"; done
 exit 0
 `
 

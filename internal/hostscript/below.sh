@@ -1,0 +1,46 @@
+# process_table prints the processes of this machine: PID PARENT GROUP, one a line.
+process_table() {
+	if [ -r /proc/self/stat ]; then
+		for _s in /proc/[0-9]*/stat; do
+			{ IFS= read -r _l <"$_s"; } 2>/dev/null || continue # it has ended
+			_p=${_l%% *}
+			# Behind its name, in which anything can be: STATE PARENT GROUP.
+			# shellcheck disable=SC2086
+			set -- ${_l##*) }
+			echo "$_p $2 $3"
+		done
+	else
+		ps -A -o pid= -o ppid= -o pgid=
+	fi
+}
+
+# group_of PROCESS prints its process group, if it is there.
+group_of() {
+	process_table | while read -r _p _ _g; do
+		[ "$_p" != "$1" ] || echo "$_g"
+	done
+}
+
+# below GROUP leaves all processes of a group and all that descend from them in $below_pids, and the other groups
+# of those in $below_groups.
+below() {
+	below_group=$1 below_pids=' ' below_groups=' ' _more=1 _table=$(process_table)
+	while [ -n "$_more" ]; do
+		_more=''
+		# shellcheck disable=SC2086
+		set -- $_table
+		while [ $# -ge 3 ]; do
+			case "$3$below_pids" in
+			*" $1 "*) ;;
+			"$below_group "* | *" $2 "*)
+				below_pids="$below_pids$1 " _more=1
+				case " 0 1 $below_group$below_groups" in
+				*" $3 "*) ;;
+				*) below_groups="$below_groups$3 " ;;
+				esac
+				;;
+			esac
+			shift 3
+		done
+	done
+}

@@ -1,0 +1,28 @@
+package hostscript
+
+import (
+	"os/exec"
+	"testing"
+)
+
+// TestBelow: a family with sessions of its own is found whole in each shell, by /proc and by ps,
+// also when the leader of its group is gone; and nothing else is.
+func TestBelow(t *testing.T) {
+	for _, sh := range []string{"dash", "bash"} {
+		for name, table := range map[string]string{"proc": "", "ps": `process_table() { ps -A -o pid= -o ppid= -o pgid=; }`} {
+			words := append([]string{sh, "-c"}, Below+"\n"+table+`
+setsid sh -c 'echo $$; sh -c "setsid sh -c \"sleep 30; :\" & echo inner \$!; wait" & exit 0' >"$1" &
+n=0
+while { ! grep -qs inner "$1" || { read -r group <"$1"; below "$group"; [ "$(echo $below_pids | wc -w)" -lt 3 ]; }; } && [ $n -lt 300 ]; do sleep 0.1; n=$((n + 1)); done
+inner=$(sed -n 's/^inner //p' "$1")
+set -- $below_groups
+echo "$# $([ "$1" = "$inner" ] && echo inner) $(echo $below_pids | wc -w) $([ "$(group_of "$inner")" = "$inner" ] && echo own) [$(group_of 0)]"
+kill -s KILL -- "-$group" "-$1"
+`, "sh", t.TempDir()+"/said")
+			out, err := exec.Command(words[0], words[1:]...).CombinedOutput()
+			if want := "1 inner 3 own []\n"; err != nil || string(out) != want {
+				t.Errorf("%s, %s: %v, %q, not %q", sh, name, err, out, want)
+			}
+		}
+	}
+}
