@@ -2,12 +2,12 @@
 process_table() {
 	if [ -r /proc/self/stat ]; then
 		for _s in /proc/[0-9]*/stat; do
-			{ IFS= read -r _l <"$_s"; } 2>/dev/null || continue # it has ended
-			_p=${_l%% *}
-			# Behind its name, in which anything can be: STATE PARENT GROUP.
+			_l='' _p=${_s#/proc/}
+			# Behind its name, in which anything can be, also a line break: STATE PARENT GROUP.
+			{ while IFS= read -r _m; do _l="$_l $_m"; done <"$_s"; } 2>/dev/null
 			# shellcheck disable=SC2086
-			set -- ${_l##*) }
-			echo "$_p $2 $3"
+			set -- ${_l##*)}
+			[ $# -lt 3 ] || echo "${_p%/stat} $2 $3" # else it has ended
 		done
 	else
 		ps -A -o pid= -o ppid= -o pgid=

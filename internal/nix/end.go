@@ -75,7 +75,8 @@ func kill(pid int) {
 	_ = syscall.Kill(-pid, syscall.SIGKILL)
 }
 
-// killOwn, as hostscript.Below on other machines and for root, kills what descends from the process group of pid and is in groups of its own.
+// killOwn kills what descends from the process group of pid and is in groups of its own,
+// as hostscript.Below does on other machines and for root.
 func killOwn(pid int) {
 	for _, group := range groupsBelow(processes(), pid) {
 		_ = syscall.Kill(-group, syscall.SIGKILL)

@@ -187,6 +187,14 @@ func TestGroupsBelow(t *testing.T) {
 			t.Errorf("%s: our own group", name)
 		}
 	}
+	// A name says nothing of a family, whatever is in it.
+	stat := filepath.Join(t.TempDir(), "stat")
+	if err := os.WriteFile(stat, []byte("77 (a) S 5 7\n) S 1 77 77 0 -1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := procProcesses([]string{stat}); !slices.Equal(got, []aProcess{{77, 1, 77}}) {
+		t.Error(got)
+	}
 	circle := []aProcess{{2, 3, 2}, {3, 2, 3}, {4, 3, 1}, {5, 3, 0}, {6, 4, 6}}
 	if got := groupsBelow(circle, 2); !slices.Equal(got, []int{3, 6}) {
 		t.Error(got)
