@@ -1,14 +1,17 @@
+# process_entry PROCESS prints what /proc says of it, if it is there: PID PARENT GROUP.
+process_entry() {
+	_p=$1 _l=''
+	# Behind its name, in which anything can be, also a line break: STATE PARENT GROUP.
+	{ while IFS= read -r _m; do _l="$_l $_m"; done <"/proc/$1/stat"; } 2>/dev/null
+	# shellcheck disable=SC2086
+	set -- ${_l##*)}
+	[ $# -lt 3 ] || echo "$_p $2 $3"
+}
+
 # process_table prints the processes of this machine: PID PARENT GROUP, one a line.
 process_table() {
 	if [ -r /proc/self/stat ]; then
-		for _s in /proc/[0-9]*/stat; do
-			_l='' _p=${_s#/proc/}
-			# Behind its name, in which anything can be, also a line break: STATE PARENT GROUP.
-			{ while IFS= read -r _m; do _l="$_l $_m"; done <"$_s"; } 2>/dev/null
-			# shellcheck disable=SC2086
-			set -- ${_l##*)}
-			[ $# -lt 3 ] || echo "${_p%/stat} $2 $3" # else it has ended
-		done
+		for _d in /proc/[0-9]*; do process_entry "${_d#/proc/}"; done
 	else
 		ps -A -o pid= -o ppid= -o pgid=
 	fi
@@ -16,9 +19,11 @@ process_table() {
 
 # group_of PROCESS prints its process group, if it is there.
 group_of() {
-	process_table | while read -r _p _ _g; do
-		[ "$_p" != "$1" ] || echo "$_g"
-	done
+	if [ -r /proc/self/stat ]; then
+		process_entry "$1" | { read -r _ _ _g && echo "$_g"; }
+	else
+		ps -o pgid= -p "$1" 2>/dev/null | tr -d ' '
+	fi
 }
 
 # below GROUP leaves all processes of a group and all that descend from them in $below_pids, and the other groups

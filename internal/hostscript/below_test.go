@@ -2,6 +2,7 @@ package hostscript
 
 import (
 	"os/exec"
+	"strings"
 	"testing"
 )
 
@@ -10,8 +11,8 @@ import (
 // that says it is of the family, and in somebody's group: "a) S PARENT GROUP" and a line break.
 func TestBelow(t *testing.T) {
 	for _, sh := range []string{"dash", "bash"} {
-		for name, table := range map[string]string{"proc": "", "ps": `process_table() { ps -A -o pid= -o ppid= -o pgid=; }`} {
-			words := append([]string{sh, "-c"}, Below+"\n"+table+`
+		for name, table := range map[string]string{"proc": Below, "ps": strings.ReplaceAll(Below, "/proc/self/stat", "/no/proc")} {
+			words := append([]string{sh, "-c"}, table+`
 setsid sh -c 'echo $$; sh -c "setsid sh -c \"sleep 30; :\" & echo inner \$!; wait" & exit 0' >"$1" &
 n=0
 while { ! grep -qs inner "$1" || { read -r group <"$1"; below "$group"; [ "$(echo $below_pids | wc -w)" -lt 3 ]; }; } && [ $n -lt 300 ]; do sleep 0.1; n=$((n + 1)); done

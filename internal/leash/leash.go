@@ -21,8 +21,9 @@ import (
 
 // script reads what is held: "+ PGID", "- PGID", "d DIRECTORY", "r DIRECTORY". A
 // master of ssh that gets SIGTERM says goodbye and removes its socket; what does not
-// end by that in a second is killed, with what it started in sessions of its own. Of directories only the sockets in them, the lock of
-// internal/scratch and they themselves are removed.
+// end by that in a second is killed, with what it started in sessions of its own. Of
+// directories only the sockets in them, the lock of internal/scratch and they themselves
+// are removed.
 var script = hostscript.Below + `
 trap '' HUP INT QUIT TERM PIPE
 nl='
