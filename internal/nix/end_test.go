@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"godwit/test/leftover"
 )
 
 // When the context ends the whole group gets SIGTERM.
@@ -63,7 +65,7 @@ func TestCommandCancelLost(t *testing.T) {
 	if code := cmd.ProcessState.ExitCode(); code != 3 {
 		t.Error(cmd.ProcessState)
 	}
-	isGone(t, nap)
+	leftover.None(t, nap)
 }
 
 // What a Nix that must be killed has started goes with it: builders of a build, and of
@@ -98,7 +100,7 @@ func TestKilledLeavesNoBuilder(t *testing.T) {
 			if state := cmd.ProcessState.Sys().(syscall.WaitStatus); state.Signal() != syscall.SIGKILL {
 				t.Error(cmd.ProcessState)
 			}
-			isGone(t, nap)
+			leftover.None(t, nap)
 		})
 	}
 }
@@ -139,39 +141,13 @@ func begun(t *testing.T, cmd *exec.Cmd) {
 	t.Fatalf("it did not begin:\n%s", said.String())
 }
 
-// isGone waits until no process has these arguments; one that was killed is there until
-// it gets its turn.
-func isGone(t *testing.T, args string) {
-	t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		out, err := exec.Command("ps", "-A", "-o", "stat=", "-o", "args=").Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		left := ""
-		for line := range strings.Lines(string(out)) {
-			if strings.Contains(line, args) && !strings.HasPrefix(line, "Z") {
-				left += line
-			}
-		}
-		if left == "" {
-			return
-		}
-		if time.Now().After(end) {
-			t.Errorf("left:\n%s", left)
-			_ = exec.Command("pkill", "-KILL", "-f", args).Run()
-			return
-		}
-	}
-}
-
 // Both lists of processes say the same of a family with groups of its own.
 func TestGroupsBelow(t *testing.T) {
 	nap := aNap(t)
 	cmd := exec.Command("/bin/sh", "-c", "sh -c 'setsid sh -c \"echo begun; "+nap+"; :\"; :'; :")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	begun(t, cmd)
-	defer func() { kill(cmd.Process.Pid); _ = cmd.Wait(); isGone(t, nap) }()
+	defer func() { kill(cmd.Process.Pid); _ = cmd.Wait(); leftover.None(t, nap) }()
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil || len(stats) == 0 {
 		t.Fatalf("%v: these tests need a system with /proc", err)

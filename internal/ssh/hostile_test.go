@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -19,6 +18,7 @@ import (
 	"godwit/internal/host"
 	"godwit/internal/ssh"
 	"godwit/test/hostile"
+	"godwit/test/leftover"
 )
 
 // hostileHost is a host of that kind in a pool with short limits.
@@ -130,37 +130,9 @@ func TestHostileHosts(t *testing.T) {
 			if n := s.Connections(); n > 0 {
 				t.Errorf("%d connections are left", n)
 			}
-			leavesNothing(t, s.ConfigFile)
+			leftover.None(t, s.ConfigFile)
 		})
 	}
-}
-
-// leavesNothing checks that no process has a word in its arguments. One that was killed
-// is there, as it was, until it gets its turn on a busy machine.
-func leavesNothing(t *testing.T, word string) {
-	t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		left := processesOf(word)
-		if left == "" {
-			return
-		}
-		if time.Now().After(end) {
-			t.Errorf("left:\n%s", left)
-			return
-		}
-	}
-}
-
-// processesOf lists processes whose arguments hold a word.
-func processesOf(word string) string {
-	out, _ := exec.Command("ps", "-A", "-o", "pid=,stat=,args=").Output()
-	var found []string
-	for l := range strings.Lines(string(out)) {
-		if strings.Contains(l, word) && !strings.Contains(l, " Z") {
-			found = append(found, l)
-		}
-	}
-	return strings.Join(found, "")
 }
 
 // A Ctrl-C ends the wait for a host in any of its states at once.

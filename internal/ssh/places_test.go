@@ -15,6 +15,7 @@ import (
 	"godwit/internal/host"
 	"godwit/internal/ssh"
 	"godwit/internal/ssh/sshtest"
+	"godwit/test/leftover"
 )
 
 // TestFewOpenFiles runs many hosts, some of which do not answer, in a process that may
@@ -151,7 +152,10 @@ func TestKilledWithHostThatStays(t *testing.T) {
 	c.Wait()
 	begun := time.Now()
 	for {
-		left := processesOf(s.ConfigFile)
+		left, err := leftover.Processes(s.ConfigFile)
+		if err != nil {
+			t.Fatal(err)
+		}
 		dirs, _ := os.ReadDir(runtime)
 		if left == "" && len(dirs) == 0 && s.Connections() == 0 {
 			break

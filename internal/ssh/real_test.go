@@ -23,6 +23,7 @@ import (
 	"godwit/internal/host"
 	"godwit/internal/ssh"
 	"godwit/internal/ssh/sshtest"
+	"godwit/test/leftover"
 )
 
 func ctx(t *testing.T) context.Context {
@@ -617,5 +618,5 @@ func TestConfigurationThatHangs(t *testing.T) {
 		t.Error("ssh -G: answered")
 	}
 	p.Close()
-	leavesNothing(t, nap)
+	leftover.None(t, nap)
 }

@@ -14,6 +14,7 @@ import (
 
 	"godwit/test/canary"
 	"godwit/test/lab"
+	"godwit/test/leftover"
 )
 
 // Every kind of bad input gets a message that says what is wrong and what to
@@ -300,34 +301,7 @@ func TestInterrupt(t *testing.T) {
 				t.Errorf("the host runs %s, before %s", now, before)
 			}
 			isSettled(t, spare)
-			leavesNothing(t, nap)
+			leftover.None(t, nap)
 		})
 	}
-}
-
-// processes lists this machine's processes outside containers whose command line has text.
-func processes(t *testing.T, text string) string {
-	t.Helper()
-	entries, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		t.Fatal(err)
-	}
-	own, err := os.Readlink("/proc/self/ns/pid")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out []string
-	for _, e := range entries {
-		data, err := os.ReadFile(e)
-		if err != nil {
-			continue
-		}
-		if ns, err := os.Readlink(filepath.Join(filepath.Dir(e), "ns/pid")); err != nil || ns != own {
-			continue
-		}
-		if line := strings.ReplaceAll(string(data), "\x00", " "); strings.Contains(line, text) {
-			out = append(out, line)
-		}
-	}
-	return strings.Join(out, "\n")
 }

@@ -16,6 +16,7 @@ import (
 
 	"godwit/internal/ssh/sshtest"
 	"godwit/test/hostile"
+	"godwit/test/leftover"
 )
 
 // What a run against hosts that do not behave may take.
@@ -90,19 +91,6 @@ func (p *process) measure(limit time.Duration) measured {
 	return m
 }
 
-// leavesNothing checks that no process here with the word in its arguments is left. One
-// that was killed is there, as it was, until it gets its turn on a busy machine.
-func leavesNothing(t *testing.T, word string) {
-	t.Helper()
-	var left string
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if left = processes(t, word); left == "" {
-			return
-		}
-	}
-	t.Errorf("left:\n%s", left)
-}
-
 // hostVerbsOf are the verbs that talk to hosts.
 func hostVerbsOf(net string) [][]string {
 	return [][]string{
@@ -142,7 +130,7 @@ func TestHostileVerbs(t *testing.T) {
 				}
 			})
 		}
-		t.Cleanup(func() { leavesNothing(t, filepath.Join(w.dir, "ssh_config")) })
+		t.Cleanup(func() { leftover.None(t, filepath.Join(w.dir, "ssh_config")) })
 	}
 }
 
@@ -184,7 +172,7 @@ func TestHostileKinds(t *testing.T) {
 			}
 		}
 	}
-	leavesNothing(t, filepath.Join(w.dir, "ssh_config"))
+	leftover.None(t, filepath.Join(w.dir, "ssh_config"))
 }
 
 // TestInterruptedAtHostile presses Ctrl-C while hosts are silent at every stage: the run
@@ -219,7 +207,7 @@ func TestInterruptedAtHostile(t *testing.T) {
 					t.Logf("%s: a Ctrl-C took %.1f s", args[0], took.Seconds())
 				}
 			}
-			leavesNothing(t, filepath.Join(w.dir, "ssh_config"))
+			leftover.None(t, filepath.Join(w.dir, "ssh_config"))
 		}
 	}
 }
@@ -292,5 +280,5 @@ func TestSilentInDeploy(t *testing.T) {
 			t.Errorf("%s: the good host was not changed (%s):\n%s", part.name, got, m.stderr)
 		}
 	}
-	leavesNothing(t, filepath.Join(w.dir, "ssh_config"))
+	leftover.None(t, filepath.Join(w.dir, "ssh_config"))
 }
