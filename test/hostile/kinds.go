@@ -48,6 +48,10 @@ func sgr(s string) bool {
 	return strings.HasPrefix(end, "m")
 }
 
+// long is a line of about a hundred bytes: it is the bytes without end that a reader must not keep, and what each
+// line of them costs to tell is as little as it can be.
+func long(words string) string { return words + strings.Repeat(" and so on", 9) + "\n" }
+
 // Kind is one way to be hostile.
 type Kind struct {
 	Name string
@@ -112,8 +116,8 @@ var Kinds = []Kind{
 		c.Exit(1)
 	})},
 	{Name: "endless line before the shell", Login: true, Alone: login(func(c *Command) { c.Endless(c.Stdout(), "welcome ") })},
-	{Name: "endless lines before the shell", Login: true, Alone: login(func(c *Command) { c.Endless(c.Stdout(), "welcome\n") })},
-	{Name: "endless lines before the shell on stderr", Login: true, Alone: login(func(c *Command) { c.Endless(c.Stderr(), "welcome\n") })},
+	{Name: "endless lines before the shell", Login: true, Alone: login(func(c *Command) { c.Endless(c.Stdout(), long("welcome")) })},
+	{Name: "endless lines before the shell on stderr", Login: true, Alone: login(func(c *Command) { c.Endless(c.Stderr(), long("welcome")) })},
 	{Name: "first line of 100 KiB", Login: true, Alone: login(func(c *Command) {
 		c.Begin()
 		io.WriteString(c.Stdout(), strings.Repeat("x", 100<<10)+"\n")
@@ -141,9 +145,9 @@ var Kinds = []Kind{
 	{Name: "no answer to a command", Alone: command(func(c *Command) { <-c.ctx.Done() })},
 	{Name: "silent in a command", Alone: command(func(c *Command) { c.Begin(); c.Silent() })},
 	{Name: "closed outputs in a command", Alone: command(func(c *Command) { c.Begin(); c.CloseOutputs() })},
-	{Name: "endless lines in a command", Alone: command(func(c *Command) { c.Begin(); c.Endless(c.Stdout(), "generation of nothing\n") })},
+	{Name: "endless lines in a command", Alone: command(func(c *Command) { c.Begin(); c.Endless(c.Stdout(), long("generation of nothing")) })},
 	{Name: "endless line in a command", Alone: command(func(c *Command) { c.Begin(); c.Endless(c.Stdout(), "x") })},
-	{Name: "endless lines on stderr of a command", Alone: command(func(c *Command) { c.Begin(); c.Endless(c.Stderr(), "warning\n") })},
+	{Name: "endless lines on stderr of a command", Alone: command(func(c *Command) { c.Begin(); c.Endless(c.Stderr(), long("warning")) })},
 	{Name: "endless line on stderr of a command", Alone: command(func(c *Command) { c.Begin(); c.Endless(c.Stderr(), "x") })},
 	{Name: "dirty words in a command", Alone: Host{Banner: strings.ReplaceAll(Dirt, "\x00", "") + "\n", Command: func(c *Command) {
 		if c.IsLogin() {
