@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -44,21 +45,21 @@ func peak(fn func()) uint64 {
 	return max(most.Load(), before) - before
 }
 
+// inUse is what the heap holds after a collection, in bytes.
+func inUse() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
 // TestEndless has every program of Nix's talk without end, in lines and without a
 // line break. What must be whole ends in an error that names the limit; what may go
 // on (a log) costs a bounded amount of memory for as long as it does.
 func TestEndless(t *testing.T) {
 	dir := t.TempDir()
-	for name, words := range map[string]string{
+	talk := map[string]string{
 		"lines": "yes 'a line of output'", "line": "tr '\\0' x </dev/zero", "json": `yes '@nix {"action":"msg","level":0,"msg":"error: no","raw_msg":"no"}'`,
-	} {
-		for _, where := range []string{"out", "err"} {
-			to := map[string]string{"out": "", "err": " >&2"}[where]
-			script := "#!/bin/sh\ncat >/dev/null </dev/stdin &\n" + words + to + "\n"
-			if err := os.WriteFile(filepath.Join(dir, name+"-"+where), []byte(script), 0o755); err != nil {
-				t.Fatal(err)
-			}
-		}
 	}
 	readers := map[string]func(context.Context, *Tool) error{
 		"Output": func(ctx context.Context, t *Tool) error { _, err := t.Output(ctx, "nix-store", "-q"); return err },
@@ -84,6 +85,8 @@ func TestEndless(t *testing.T) {
 		"Eval lines-out": true, "Eval line-out": true, "Eval json-out": true, "Eval line-err": true, "EvalEach line-err": true,
 		"Missing lines-err": true, "Missing line-err": true, "Missing json-err": true, "Missing lines-out": true, "Missing line-out": true, "Missing json-out": true,
 		"Valid lines-out": true, "Valid line-out": true, "Valid json-out": true}
+	// What is read up to a limit of its own, and its end an error of what was to be done.
+	ends := map[string]bool{"AddRoot lines-out": true, "AddRoot line-out": true, "Realise lines-out": true, "Realise line-out": true}
 	for reader, run := range readers {
 		if testing.Short() && reader != "Output" {
 			continue // half a minute for all
@@ -91,14 +94,38 @@ func TestEndless(t *testing.T) {
 		for _, kind := range []string{"lines-out", "line-out", "lines-err", "line-err", "json-err"} {
 			name := reader + " " + kind
 			t.Run(name, func(t *testing.T) {
-				program := filepath.Join(dir, kind)
-				tool := &Tool{said: &seen{}, conf: &configuration{}, programs: map[string]string{"nix": program, "nix-store": program, "nix-instantiate": program}}
-				limit := 700 * time.Millisecond
-				if whole[name] {
-					limit = time.Minute
+				program, read := filepath.Join(t.TempDir(), "program"), filepath.Join(t.TempDir(), "read")
+				words, where, _ := strings.Cut(kind, "-")
+				script := talk[words]
+				// How much comes of what may go on, and how much of it may be in memory then, in bytes. That it was read is known
+				// by a mark, so that a busy machine reads as much as any other. A log is understood, which takes longer.
+				flood, kept := 96<<20, uint64(48<<20)
+				if where == "err" && strings.ContainsAny(reader[:1], "ER") {
+					flood, kept = 48<<20, 32<<20
 				}
-				ctx, cancel := context.WithTimeout(t.Context(), limit)
+				if !whole[name] && !ends[name] {
+					script = fmt.Sprintf("%s | head -c %d; : >'%s'; exec sleep 1000", script, flood, read)
+				}
+				if where == "err" {
+					script = "exec >&2; " + script
+				}
+				if err := os.WriteFile(program, []byte("#!/bin/sh\ncat >/dev/null </dev/stdin &\n"+script+"\n"), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				tool := &Tool{said: &seen{}, conf: &configuration{}, programs: map[string]string{"nix": program, "nix-store": program, "nix-instantiate": program}}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
+				before := inUse()
+				at := make(chan uint64, 1)
+				go func() {
+					for ctx.Err() == nil {
+						if _, err := os.Stat(read); err == nil {
+							at <- inUse()
+							cancel()
+						}
+						time.Sleep(5 * time.Millisecond)
+					}
+				}()
 				var err error
 				if grew := peak(func() { err = run(ctx, tool) }); grew > 300<<20 {
 					t.Errorf("took %d MiB", grew>>20)
@@ -107,7 +134,21 @@ func TestEndless(t *testing.T) {
 					if !bounded.Is(err) || !strings.Contains(err.Error(), ", the limit") {
 						t.Errorf("the error names no limit: %v", err)
 					}
-				} else if err == nil {
+					return
+				}
+				select {
+				case n := <-at:
+					t.Logf("%d of %d MiB", (int64(n)-int64(before))>>20, flood>>20)
+					if n > before+kept {
+						t.Errorf("%d of %d MiB are kept", (n-before)>>20, flood>>20)
+					}
+				default:
+					if ends[name] {
+						break
+					}
+					t.Errorf("it was not read to the end of the flood: %v", err)
+				}
+				if err == nil {
 					t.Error("no error")
 				}
 			})
