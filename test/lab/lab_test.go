@@ -133,16 +133,58 @@ func TestARM64Host(t *testing.T) {
 	ctx := containers(t)
 	h := New(t, Spec{Arch: "aarch64-linux"})
 	checkHost(t, ctx, h, "aarch64", "2.8.")
-	testPower(t, ctx, h)
+	// Who cuts the power is the engine, as TestPower has it; what an emulated host does itself is to reboot.
+	other := anotherSystem(t, ctx, h)
+	mustRun(t, "oneshot", h.Run(ctx, Root, "echo "+other+" > /boot/loader/oneshot"))
+	reboots(t, ctx, h, other)
+	mustRun(t, "after the boot", h.Run(ctx, Root, "test -e /run/other-was-activated && test ! -e /boot/loader/oneshot"))
 }
 
+// anotherSystem makes another system than the factory's in a host's store: one that says that it was activated.
+func anotherSystem(t *testing.T, ctx context.Context, h *Host) string {
+	return mustRun(t, "second system", h.Run(ctx, Root, `cp -r "$(readlink -f /run/current-system)" /root/nixos-system-other
+chmod -R u+w /root/nixos-system-other
+sed -i '1a touch /run/other-was-activated' /root/nixos-system-other/activate
+nix-store --add /root/nixos-system-other && rm -r /root/nixos-system-other`))
+}
+
+// reboots reboots a host from inside, which boots want. It ends what runs in the host, and is not kept by it.
+func reboots(t *testing.T, ctx context.Context, h *Host, want string) {
+	bootID := value(h.BootID(ctx))(t)
+	under := make(chan Result, 1)
+	go func() {
+		under <- h.Exec(ctx, "touch /run/lab/under; trap 'exit 9' TERM; while :; do sleep 0.1; done")
+	}()
+	mustRun(t, "a command", h.Run(ctx, Root, "i=0; until [ -e /run/lab/under ] || [ $i = 300 ]; do sleep 0.1; i=$((i+1)); done; [ $i != 300 ]"))
+	h.Run(ctx, Root, "systemctl reboot")
+	deadline := time.Now().Add(3 * time.Minute) // an emulated host takes its time
+	for {
+		r := h.Run(ctx, Root, "cat /proc/sys/kernel/random/boot_id && systemctl is-system-running --wait")
+		if r.OK() && !strings.HasPrefix(r.Stdout, bootID) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no reboot: %s", r)
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	if got := value(h.CurrentSystem(ctx))(t); got != want {
+		t.Errorf("after a reboot the current system is %s, want %s", got, want)
+	}
+	select {
+	case r := <-under:
+		if r.OK() {
+			t.Errorf("a command in a host that was rebooted: %s", r)
+		}
+	case <-time.After(time.Minute):
+		t.Error("a command in a host that was rebooted does not end")
+	}
+}
+
+// TestPower cuts the power and reboots a host, with other systems in its boot loader.
 func TestPower(t *testing.T) {
 	ctx := containers(t)
-	testPower(t, ctx, New(t, Spec{}))
-}
-
-// testPower cuts the power and reboots a host, with other systems in its boot loader.
-func testPower(t *testing.T, ctx context.Context, h *Host) {
+	h := New(t, Spec{})
 	factory := value(h.CurrentSystem(ctx))(t)
 	for name, ask := range map[string]func(context.Context) (string, error){
 		"booted system": h.BootedSystem, "boot default": h.BootDefault, "profile": h.Profile} {
@@ -150,11 +192,7 @@ func testPower(t *testing.T, ctx context.Context, h *Host) {
 			t.Errorf("%s is %s, not the factory system %s", name, got, factory)
 		}
 	}
-	// Another system: one that says that it was activated.
-	other := mustRun(t, "second system", h.Run(ctx, Root, `cp -r "$(readlink -f /run/current-system)" /root/nixos-system-other
-chmod -R u+w /root/nixos-system-other
-sed -i '1a touch /run/other-was-activated' /root/nixos-system-other/activate
-nix-store --add /root/nixos-system-other && rm -r /root/nixos-system-other`))
+	other := anotherSystem(t, ctx, h)
 	bootID, port, key := value(h.BootID(ctx))(t), h.Port, h.HostKey
 	mustRun(t, "oneshot", h.Run(ctx, Root, "echo "+other+" > /boot/loader/oneshot; touch /run/lab/lost"))
 	if err := h.PowerCut(ctx); err != nil {
@@ -177,37 +215,8 @@ nix-store --add /root/nixos-system-other && rm -r /root/nixos-system-other`))
 	}
 	mustRun(t, "after the boot", h.Run(ctx, Root, "test -e /run/other-was-activated && test ! -e /run/lab/lost && test ! -e /boot/loader/oneshot"))
 
-	// The one-shot entry is used up: a reboot from inside boots the default. It ends what runs
-	// in the host, and is not kept by it.
-	bootID = value(h.BootID(ctx))(t)
-	under := make(chan Result, 1)
-	go func() {
-		under <- h.Exec(ctx, "touch /run/lab/under; trap 'exit 9' TERM; while :; do sleep 0.1; done")
-	}()
-	mustRun(t, "a command", h.Run(ctx, Root, "i=0; until [ -e /run/lab/under ] || [ $i = 300 ]; do sleep 0.1; i=$((i+1)); done; [ $i != 300 ]"))
-	h.Run(ctx, Root, "systemctl reboot")
-	deadline := time.Now().Add(3 * time.Minute) // an emulated host takes its time
-	for {
-		r := h.Run(ctx, Root, "cat /proc/sys/kernel/random/boot_id && systemctl is-system-running --wait")
-		if r.OK() && !strings.HasPrefix(r.Stdout, bootID) {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("no reboot: %s", r)
-		}
-		time.Sleep(200 * time.Millisecond)
-	}
-	if got := value(h.CurrentSystem(ctx))(t); got != factory {
-		t.Errorf("after a reboot the current system is %s, want %s", got, factory)
-	}
-	select {
-	case r := <-under:
-		if r.OK() {
-			t.Errorf("a command in a host that was rebooted: %s", r)
-		}
-	case <-time.After(time.Minute):
-		t.Error("a command in a host that was rebooted does not end")
-	}
+	// The one-shot entry is used up: a reboot from inside boots the default.
+	reboots(t, ctx, h, factory)
 
 	// switch-to-configuration boot of the other system changes the default only.
 	mustRun(t, "boot", h.Run(ctx, Deploy, "sudo "+other+"/bin/switch-to-configuration boot"))
