@@ -75,7 +75,7 @@ var (
 		{"confirm", "NET", "--on", "w*"}, {"history", "NET", "-v", "--last", "0"}, {"history"},
 	}
 	repositoryVerbs = [][]string{
-		{"hosts", "NET"}, {"list-secrets", "NET"}, {"eval", "NET", "web.config.deployment.tags"}, {"eval", "NET", "thrower.config.x"}, {"plan", "NET"},
+		{"hosts", "NET"}, {"list-secrets", "NET"}, {"eval", "NET", "web.config.deployment.tags"}, {"eval", "NET", "thrower.config.x"}, {"plan", "NET"}, {"status", "NET"}, {"deploy", "NET", "switch", "--yes"},
 		{"build", "NET"}, {"build", "NET", "--show-trace", "-v", "--on", "thrower"}, {"build", "NET", "--on", "fails", "-v"},
 		{"build", "NET", "--on", "nobody" + dirt}, {"no-such-verb" + dirt}, {"build", "--no-such" + dirt}, {"build", "NET", "--option", "x" + dirt, "y"}, {"builder", "status"},
 	}
@@ -94,11 +94,12 @@ func TestDirtyWords(t *testing.T) {
 	for name, host := range kinds {
 		t.Run(name, func(t *testing.T) {
 			turn(t)
+			verbs := hostVerbs
 			if name == "alone" {
-				dirty(t, hostile.Start(t, host), slices.Concat(hostVerbs, moreHostVerbs, repositoryVerbs), brokenHosts, all)
-			} else {
-				dirty(t, hostile.Start(t, host), hostVerbs, "", all)
+				verbs = slices.Concat(hostVerbs, moreHostVerbs)
+				dirty(t, hostile.Start(t, host), repositoryVerbs, brokenHosts, all)
 			}
+			dirty(t, hostile.Start(t, host), verbs, "", all)
 		})
 	}
 }
