@@ -59,7 +59,8 @@ func inUse() uint64 {
 func TestEndless(t *testing.T) {
 	dir := t.TempDir()
 	talk := map[string]string{
-		"lines": "yes 'a line of output'", "line": "tr '\\0' x </dev/zero", "json": `yes '@nix {"action":"msg","level":0,"msg":"error: no","raw_msg":"no"}'`,
+		"lines": "yes 'a line of output'", "line": "tr '\\0' x </dev/zero",
+		"json": `yes '@nix {"action":"msg","level":0,"msg":"error: no","raw_msg":"no"}'`,
 	}
 	readers := map[string]func(context.Context, *Tool) error{
 		"Output": func(ctx context.Context, t *Tool) error { _, err := t.Output(ctx, "nix-store", "-q"); return err },
@@ -94,14 +95,15 @@ func TestEndless(t *testing.T) {
 		for _, kind := range []string{"lines-out", "line-out", "lines-err", "line-err", "json-err"} {
 			name := reader + " " + kind
 			t.Run(name, func(t *testing.T) {
-				program, read := filepath.Join(t.TempDir(), "program"), filepath.Join(t.TempDir(), "read")
+				own := t.TempDir()
+				program, read := filepath.Join(own, "program"), filepath.Join(own, "read")
 				words, where, _ := strings.Cut(kind, "-")
 				script := talk[words]
 				// How much comes of what may go on, and how much of it may be in memory then, in bytes. That it was read is known
 				// by a mark, so that a busy machine reads as much as any other. A log is understood, which takes longer.
 				flood, kept := 96<<20, uint64(48<<20)
 				if where == "err" && strings.ContainsAny(reader[:1], "ER") {
-					flood, kept = 48<<20, 32<<20
+					flood, kept = 48<<20, 40<<20
 				}
 				if !whole[name] && !ends[name] {
 					script = fmt.Sprintf("%s | head -c %d; : >'%s'; exec sleep 1000", script, flood, read)
