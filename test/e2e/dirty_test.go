@@ -62,8 +62,8 @@ func clean(t *testing.T, what, out string, live bool) {
 	}
 }
 
-// dirtyVerbs are the verbs that read what others wrote: all of them with a hostile
-// repository and build, those that talk to hosts with hostile hosts.
+// The verbs that read what others wrote: those that talk to hosts, with hostile hosts, and
+// those that are about a repository, with hosts in it that do not evaluate or build.
 var (
 	hostVerbs = [][]string{
 		{"status", "-v", "NET", "--on", "w*"}, {"exec", "--on", "w*", "NET", "printf 'a\\033[2Jb\\n'; ls /"},
