@@ -4,7 +4,8 @@
 // this machine.
 //
 //   - Buffer collects output; Tail keeps the end of it.
-//   - Output runs a local program and collects what it prints.
+//   - Output runs a local program and collects what it prints; Said runs one and gives
+//     what it says on standard error to a reader, with nothing lost.
 //   - Reader is a stream with a limit on all of it, ReadAll reads such a stream.
 //   - Lines reads lines, each with a limit.
 package bounded

@@ -3,11 +3,13 @@ package deploy
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"godwit/internal/bounded"
 	"godwit/internal/builder"
 	"godwit/internal/builder/machines"
 	"godwit/internal/event"
@@ -147,15 +149,11 @@ func (n *NixCopy) push(ctx context.Context, src store.Endpoint, h fleet.Host, co
 	// The user is in the address, so that the options fit the source as well.
 	t := there.Target()
 	cmd.Env = append(cmd.Env, "NIX_SSHOPTS="+n.Pool.Host(ssh.Target{Name: t.Name, Host: t.Host, Port: t.Port}).NixSSHOpts())
-	stderr, serr := cmd.StderrPipe()
-	if serr != nil {
-		return fault.New("cannot start nix copy: %w", serr).On(h.Name)
-	}
-	if serr := cmd.Start(); serr != nil {
-		return fault.New("cannot start nix copy: %w", serr).On(h.Name)
-	}
-	log := nixlog.Forward(stderr, m.watch(sc), nil)
-	if werr := cmd.Wait(); werr != nil {
+	var log *nixlog.Tracker
+	if werr := bounded.Said(cmd, nil, func(stderr io.Reader) { log = nixlog.Forward(stderr, m.watch(sc), nil) }); werr != nil {
+		if log == nil {
+			return fault.New("cannot start nix copy: %w", werr).On(h.Name)
+		}
 		if ctx.Err() != nil {
 			return fault.New("the copy was interrupted").On(h.Name).Because(context.Cause(ctx))
 		}

@@ -759,32 +759,26 @@ type watch struct {
 
 // run runs a process to its end, and tells when it is there.
 func (w *watch) run(cmd *exec.Cmd, started func()) error {
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		return err
-	}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	if started != nil {
-		started()
-	}
-	lines := bounded.NewLines(stderr, "a line of Nix's log", mostLine)
-	for lines.Next() {
-		w.line(lines.Bytes())
-	}
-	if long := lines.Err(); bounded.Is(long) {
-		_ = cmd.Cancel()
-		_, _ = io.Copy(io.Discard, stderr)
-		_ = cmd.Wait()
+	var long error
+	err := bounded.Said(cmd, started, func(stderr io.Reader) {
+		lines := bounded.NewLines(stderr, "a line of Nix's log", mostLine)
+		for lines.Next() {
+			w.line(lines.Bytes())
+		}
+		if long = lines.Err(); bounded.Is(long) {
+			_ = cmd.Cancel()
+		}
+	})
+	if bounded.Is(long) {
 		return long
 	}
-	return cmd.Wait()
+	return err
 }
 
-// fail keeps an error of Nix's; of endless ones the first, up to a limit.
+// fail keeps an error of Nix's; of endless ones the first, up to a limit of what they cost.
 func (w *watch) fail(msg string) {
-	if w.failedBytes += len(msg); w.failedBytes <= mostSaid {
+	const each = 32 // of a short string: its words in the list, and what an allocation rounds up
+	if w.failedBytes += len(msg) + each; w.failedBytes <= mostSaid {
 		w.failed = append(w.failed, msg)
 	}
 }
