@@ -2,6 +2,7 @@ package bounded
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -18,7 +19,7 @@ const ahead = 1 << 20
 
 // Said runs c and gives read what it says on standard error, to the end. started, which
 // may be nil, is called when the program is there. What read leaves is dropped; the error
-// is that of Start or Wait. c.Stderr must be nil.
+// is that of Start or Wait. What c.Stderr was is replaced.
 //
 // Nothing of it is lost, which a pipe alone does not promise: ssh makes the standard error
 // that it got from its parent non-blocking (OpenSSH, ssh_session2_open), and so that of its
@@ -89,6 +90,9 @@ func (s *said) hear() {
 	part := make([]byte, 64<<10)
 	for {
 		n, err := s.r.Read(part)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			n = s.rest(part)
+		}
 		s.block()
 		s.mu.Lock()
 		for s.held.Len() >= ahead {
@@ -103,6 +107,15 @@ func (s *said) hear() {
 			return
 		}
 	}
+}
+
+// rest reads what is in the pipe when the time is over: a reader who came too late for it
+// gets what a program said before it ended.
+func (s *said) rest(part []byte) (n int) {
+	if raw, err := s.r.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { n, _ = syscall.Read(int(fd), part) }) // non-blocking, as os.Pipe made it
+	}
+	return max(n, 0)
 }
 
 // block makes writes wait where the pipe is full, for everybody who has its end.

@@ -124,6 +124,19 @@ func TestSaid(t *testing.T) {
 			t.Errorf("%d bytes, %v", n, err)
 		}
 	})
+	t.Run("to a reader that comes after the delay", func(t *testing.T) {
+		const all = 1<<20 + 100<<10 // what is held, and most of a pipe
+		var n int64
+		c := exec.CommandContext(ctx, "sh", "-c", fmt.Sprintf("head -c %d /dev/zero >&2", all))
+		c.WaitDelay = 50 * time.Millisecond
+		err := bounded.Said(c, nil, func(r io.Reader) {
+			time.Sleep(time.Second)
+			n, _ = io.Copy(io.Discard, r)
+		})
+		if err != nil || n != all {
+			t.Errorf("%d of %d bytes, %v", n, all, err)
+		}
+	})
 	t.Run("no such program", func(t *testing.T) {
 		if err := bounded.Said(exec.CommandContext(ctx, "/no/such/program"), nil, func(io.Reader) { t.Error("read") }); err == nil {
 			t.Error("it ran")
