@@ -37,6 +37,7 @@ finish() {
 	local i status=0
 	for i in "${!names[@]}"; do
 		[ "${names[i]}" = "$1" ] || continue
+		test/idle --hurry "${jobs[i]}"
 		wait "${jobs[i]}" || status=$?
 		jobs[i]=
 		step "$1"
@@ -59,52 +60,36 @@ command -v go >/dev/null || {
 	exit 1
 }
 
-if [ -z "$short" ]; then
-	# As a release, the demo and the other platforms are compiled, so that every package is compiled once for each of
-	# them, and linked without what a debugger needs; and go test checks no package that go vet has checked.
-	export CGO_ENABLED=0 GOFLAGS="${GOFLAGS:+$GOFLAGS }-trimpath -ldflags=-w"
-	step "what the tests need"
-	# The lab's images, made beside the static checks, and there before the tests' clocks run: their packages are
-	# downloaded beside those of this machine, then two images at a time, as each takes one processor.
-	make_images() { for image in "$@"; do test/images/make-image "${image%:*}" "${image#*:}" >/dev/null || return; done; }
-	downloads=()
-	for image in bookworm:arm64 trixie:amd64 bookworm:amd64 forky:amd64; do
-		test/images/make-image --fetch "${image%:*}" "${image#*:}" 2>/dev/null & # what fails is said below
-		downloads+=("$!")
-	done
-	test/setup.sh
-	wait "${downloads[@]}" || :
-	aside "the lab's images" bash -c "$(declare -f make_images)"'
-		make_images bookworm:arm64 forky:amd64 &
-		make_images trixie:amd64 bookworm:amd64 && wait "$!"'
-fi
+# Go's own tools, of which none keeps much for long: without a collector, within bounds, they compute a sixth less.
+compute() { GOGC=off GOMEMLIMIT=1GiB "$@"; }
 
 dead_code() {
 	local dead
-	dead=$(go tool deadcode -test ./...) || return
+	dead=$(compute go tool deadcode -test ./...) || return
 	[ -z "$dead" ] || {
 		printf '%s\n' "$dead"
 		return 1
 	}
 }
 
-static_checks() {
-	step "gofmt"
-	unformatted=$(gofmt -l cmd internal test bench)
+# go_checks needs nothing but Go. Dead code is not looked for in a short run: it is a fifth of all that such a one
+# computes, and nothing of it is kept.
+go_checks() {
+	echo "gofmt"
+	unformatted=$(gofmt -l cmd internal test bench) || return
 	[ -z "$unformatted" ] || {
 		echo "not gofmt-clean:" "$unformatted" >&2
-		exit 1
+		return 1
 	}
+	echo "go vet"
+	compute go vet ./... || return
+	echo "staticcheck"
+	compute go tool staticcheck ./... || return
+	[ -n "${short-}" ] || { echo "dead code" && dead_code; }
+}
 
-	step "go vet and staticcheck"
-	go vet ./...
-	go tool staticcheck ./...
-
-	# Beside shellcheck, which takes one processor. Not in a short run: it is a fifth of all that such a one computes,
-	# and nothing of it is kept.
-	[ -n "${short-}" ] || aside "dead code" bash -c "$(declare -f dead_code); dead_code"
+shell_checks() {
 	if command -v shellcheck >/dev/null; then
-		step "shellcheck"
 		named=() posix=() # with a first line that names a shell; scripts that godwit sends to hosts have none
 		while IFS= read -r -d '' f; do
 			case $f in *.go | *.md | *.nix | *.svg | *.json | *.golden) continue ;; esac
@@ -115,15 +100,13 @@ static_checks() {
 			*) case $f in *.sh) posix+=("$f") ;; esac ;;
 			esac
 		done < <(git ls-files -co --exclude-standard -z)
-		shellcheck "${named[@]}"
-		shellcheck -s sh "${posix[@]}"
+		shellcheck "${named[@]}" && shellcheck -s sh "${posix[@]}"
 	elif [ -z "${short-}" ]; then
 		echo "test.sh: shellcheck is missing though test/setup.sh ran: apt-get install shellcheck" >&2
-		exit 1
+		return 1
 	else
 		echo "test.sh: shellcheck is not installed: the scripts are not checked" >&2
 	fi
-	[ -n "${short-}" ] || finish "dead code"
 }
 
 # vet compiles them, too.
@@ -131,23 +114,45 @@ other_platforms() {
 	local platform
 	for platform in darwin/arm64 darwin/amd64 linux/arm64; do
 		echo "$platform"
-		GOOS=${platform%/*} GOARCH=${platform#*/} go vet ./... || return
+		GOOS=${platform%/*} GOARCH=${platform#*/} compute go vet ./... || return
 	done
 }
 
 if [ -n "$short" ]; then
 	# The tests wait now and then.
-	aside "static checks" bash -euc "$(declare -f step static_checks); short=1; static_checks"
-	aside "every package and test on the other platforms that people deploy from" bash -c "$(declare -f other_platforms); other_platforms"
+	aside "static checks" bash -c "$(declare -f compute go_checks shell_checks); short=1; go_checks && shell_checks"
+	aside "every package and test on the other platforms that people deploy from" bash -c "$(declare -f compute other_platforms); other_platforms"
 	step "go test -short"
 	go test -short -p 4 -parallel 8 ./...
 	finish "every package and test on the other platforms that people deploy from"
 	finish "static checks"
 	exit 0
 fi
-static_checks
+
+# As a release, the demo and the other platforms are compiled, so that every package is compiled once for each of
+# them, and linked without what a debugger needs; and go test checks no package that go vet has checked.
+export CGO_ENABLED=0 GOFLAGS="${GOFLAGS:+$GOFLAGS }-trimpath -ldflags=-w"
+# Beside what is downloaded and unpacked, which computes little.
+aside "gofmt, go vet, staticcheck, dead code" bash -c "$(declare -f compute dead_code go_checks); go_checks"
+step "what the tests need"
+# The lab's images, made beside the static checks, and there before the tests' clocks run: their packages are
+# downloaded beside those of this machine, then two images at a time, as each takes one processor.
+make_images() { for image in "$@"; do test/images/make-image "${image%:*}" "${image#*:}" >/dev/null || return; done; }
+downloads=()
+for image in bookworm:arm64 trixie:amd64 bookworm:amd64 forky:amd64; do
+	test/images/make-image --fetch "${image%:*}" "${image#*:}" 2>/dev/null & # what fails is said below
+	downloads+=("$!")
+done
+test/setup.sh
+wait "${downloads[@]}" || :
+aside "the lab's images" bash -c "$(declare -f make_images)"'
+	make_images bookworm:arm64 forky:amd64 &
+	make_images trixie:amd64 bookworm:amd64 && wait "$!"'
+step "shellcheck"
+shell_checks
+finish "gofmt, go vet, staticcheck, dead code"
 # What only computes takes a small share of the time, mostly what tests leave.
-aside "every package and test on the other platforms that people deploy from" test/idle bash -c "$(declare -f other_platforms); other_platforms"
+aside "every package and test on the other platforms that people deploy from" test/idle bash -c "$(declare -f compute other_platforms); other_platforms"
 
 step "the small NixOS"
 test/nixos/check.sh
@@ -159,7 +164,7 @@ raced() { # TESTS
 	# Tests run their own binary as the fakes of other programs; each would wait a second at its end for reports.
 	CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 go test -vet=off -race -short -run "$1" ./internal/{deploy,builder,nix,ui}
 }
-aside "what go test -race needs" test/idle bash -c "$(declare -f raced); raced '^$'"
+aside "what go test -race needs" test/idle bash -c "$(declare -f compute raced); compute raced '^$'"
 
 step "go test"
 # They wait more than they compute: what takes longest begins first, and four packages run at a time.

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# test/fuzz.sh          the third of the fuzz targets that is due today, 30 s each, two side by side
+# test/fuzz.sh          the third of the fuzz targets that is due today, 30 s each, two side by side; neighbours in
+#                       their order, as what is compiled for one package serves all of its targets
 # test/fuzz.sh 0|1|2    another third
 # test/fuzz.sh all      all of them
 # test/fuzz.sh NAME...  those whose name or package has NAME in it, as nix or FuzzExplain
@@ -34,7 +35,7 @@ case ${1-} in
 '' | 0 | 1 | 2)
 	third=${1:-$(($(date +%s) / 86400 % 3))}
 	for i in "${!targets[@]}"; do
-		if ((i % 3 == third)); then chosen+=("${targets[i]}"); fi
+		if ((i * 3 / ${#targets[@]} == third)); then chosen+=("${targets[i]}"); fi
 	done
 	echo "fuzzing third $third of ${#targets[@]} targets: ${#chosen[@]}, $time each"
 	;;
