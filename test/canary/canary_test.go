@@ -3,6 +3,7 @@ package canary
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -123,42 +124,48 @@ func TestWatch(t *testing.T) {
 		t.Skip("/proc is Linux's")
 	}
 	w := Watch()
-	argument := exec.Command("sh", "-c", "read x; : "+Value("argument"))
-	environment := exec.Command("cat", "-u")
-	environment.Env = append(os.Environ(), "PASSWORD="+Value("environment"))
-	harmless := exec.Command("cat", "-u", "-u")
-	for _, c := range []*exec.Cmd{argument, environment, harmless} {
-		stdin, err := c.StdinPipe() // they are there until it is closed
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := c.Start(); err != nil {
-			t.Fatal(err)
-		}
-		defer func() { stdin.Close(); _ = c.Wait() }()
-	}
-	// However busy the machine is; the harmless one is looked at as often as they are.
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	wanted := map[string]bool{} // what may be found
+	found := func() []string {
 		w.mu.Lock()
-		n := len(w.found)
-		w.mu.Unlock()
-		if n >= 2 {
+		defer w.mu.Unlock()
+		return slices.Clone(w.found)
+	}
+	// Each lives for 0.3 s, in which a machine that others keep busy may not come to look: some more have to be seen then.
+	for range 10 {
+		argument := exec.Command("sh", "-c", "read x; : "+Value("argument")) // starts no process, which would look like it
+		environment := exec.Command("cat", "-u")
+		environment.Env = append(os.Environ(), "PASSWORD="+Value("environment"))
+		harmless := exec.Command("cat")
+		var ends []func() error
+		for _, c := range []*exec.Cmd{argument, environment, harmless} {
+			stdin, err := c.StdinPipe()
+			if err == nil {
+				err = c.Start()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			ends = append(ends, stdin.Close, c.Wait)
+		}
+		inArgument := fmt.Sprintf("cmdline of process %d: %s ", argument.Process.Pid, strings.Join(argument.Args, " "))
+		inEnvironment := fmt.Sprintf("environ of process %d: cat -u ", environment.Process.Pid)
+		wanted[inArgument], wanted[inEnvironment] = true, true
+		time.Sleep(300 * time.Millisecond)
+		for _, end := range ends {
+			_ = end() // the shell's read ends with 1
+		}
+		if got := found(); slices.Contains(got, inArgument) && slices.Contains(got, inEnvironment) {
 			break
 		}
 	}
 	got, _ := w.Stop()
-	seen := map[string]bool{}
+	if !slices.ContainsFunc(got, func(g string) bool { return strings.HasPrefix(g, "cmdline") }) ||
+		!slices.ContainsFunc(got, func(g string) bool { return strings.HasPrefix(g, "environ") }) {
+		t.Errorf("it has found only %q", got)
+	}
 	for _, g := range got {
-		switch {
-		case strings.HasPrefix(g, "cmdline of process ") && strings.Contains(g, Value("argument")):
-			seen["argument"] = true
-		case strings.HasPrefix(g, "environ of process ") && strings.HasSuffix(g, ": cat -u "):
-			seen["environment"] = true
-		default:
+		if !wanted[g] {
 			t.Errorf("it has found %q", g)
 		}
-	}
-	if !seen["argument"] || !seen["environment"] {
-		t.Errorf("it has found only %q", got)
 	}
 }
