@@ -70,13 +70,13 @@ func targetScript(of []profile.Kind) string {
 // compose is a part behind its variables.
 func compose(v hostscript.Variables, name string) (string, error) {
 	head, err := v.Text()
-	return hostscript.Compound(head, hostscript.Kernel, hostscript.Real, part("places"), part(name)), err
+	return hostscript.Compound(head, hostscript.Kernel, hostscript.Real, hostscript.BootID, part("places"), part(name)), err
 }
 
 // preflightScript looks at a host, also at who switches it right now.
 func preflightScript(v hostscript.Variables, of []profile.Kind) (string, error) {
 	head, err := v.Text()
-	return hostscript.Compound(head, hostscript.Kernel, hostscript.Real, part("places"), part("systemd-look"), hostscript.Uptime, hostscript.RoomOf, part("owner"), part("lay"), ofKinds(of, nowOf), ofKinds(of, func(k profile.Kind) string { return k.Look.Guard }), part("mac"), part("preflight")), err
+	return hostscript.Compound(head, hostscript.Kernel, hostscript.Real, hostscript.BootID, part("places"), part("systemd-look"), hostscript.Uptime, hostscript.RoomOf, part("owner"), part("lay"), ofKinds(of, nowOf), ofKinds(of, func(k profile.Kind) string { return k.Look.Guard }), part("mac"), part("preflight")), err
 }
 
 // places are where the guard keeps its things on the host. Tests of the
@@ -135,7 +135,7 @@ func (p places) laysScript(v hostscript.Variables, of []profile.Kind, metaJSON s
 	v["RUN_SH"] = base64.StdEncoding.EncodeToString([]byte(target))
 	v["RUN_SH_SIZE"] = strconv.Itoa(len(target))
 	head, err := v.Text()
-	return hostscript.Compound(head, hostscript.Kernel, hostscript.Real, part("places"), hostscript.Uptime, hostscript.RoomOf, part("room"), part("owner"), part("lay"), part("systemd-look"), ofKinds(of, nowOf), part("mac"), part(name)), err
+	return hostscript.Compound(head, hostscript.Kernel, hostscript.Real, hostscript.BootID, part("places"), hostscript.Uptime, hostscript.RoomOf, part("room"), part("owner"), part("lay"), part("systemd-look"), ofKinds(of, nowOf), part("mac"), part(name)), err
 }
 
 // besideScript lays the folder of profiles that go with a system which is booted once.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	_ "embed"
 	"encoding/hex"
+	"errors"
 	"strings"
 	"time"
 
@@ -70,7 +71,7 @@ func (c *copying) script(ctx context.Context, mode string) (b store.Begun, mende
 	if mode == "mend" {
 		limit = mendLimit
 	}
-	out, err := c.conn.Output(ctx, host.Cmd{Script: rootsFunc + hostscript.RoomOf + beginScript, Name: "the beginning of the copy", Limit: limit,
+	out, err := c.conn.Output(ctx, host.Cmd{Script: hostscript.Compound(rootsFunc, hostscript.BootID, hostscript.RoomOf, beginScript), Name: "the beginning of the copy", Limit: limit,
 		Args: append([]string{copyMark, "/nix/store", c.id, mode, pushedRoot}, c.roots...), Elevate: true})
 	if err != nil {
 		return b, nil, err
@@ -106,13 +107,30 @@ func (c *copying) script(ctx context.Context, mode string) (b store.Begun, mende
 	return b, mended, nil
 }
 
+// protectScript MARK ID ROOT PATH... ends the copy ID: roots of PATHs, all of it on
+// the disk, no MARK. Status restarted says that the host is not in the boot in which the
+// copy began: the mark stays, and nothing holds what may be damaged.
+const protectScript = rootsFunc + hostscript.BootID + "\n" + `mark=$1 id=$2; shift 2
+was='' is=''
+boot_look || :
+if [ -e "$mark" ]; then read -r was is <"$mark" || :; fi
+if [ "$is" = "$id" ] && [ "$was" != "${boot_is:-none}" ]; then exit 75; fi
+roots "$@" || exit
+sync -f /nix/store 2>/dev/null || sync
+if [ "$is" = "$id" ]; then rm -f "$mark"; fi`
+
+// restarted is a status that nothing else in protectScript ends with (EX_TEMPFAIL).
+const restarted = 75
+
 // protect makes the roots and ends the mark. Before that it waits until the paths
 // are on the disk: Nix syncs its database, not the files, so that after a power cut it
 // would hold empty files for valid ones (seen on a real kernel, test/realboot).
 func (c *copying) protect(ctx context.Context) error {
-	return c.conn.Run(ctx, host.Cmd{Name: "the end of the copy", Limit: syncLimit, Script: rootsFunc + `mark=$1 id=$2; shift 2
-roots "$@" || exit
-sync -f /nix/store 2>/dev/null || sync
-if read -r _ is 2>/dev/null <"$mark" && [ "$is" = "$id" ]; then rm -f "$mark"; fi`,
+	err := c.conn.Run(ctx, host.Cmd{Name: "the end of the copy", Limit: syncLimit, Script: protectScript,
 		Args: append([]string{copyMark, c.id, pushedRoot}, c.roots...), Elevate: true})
+	if exit := (*host.ExitError)(nil); errors.As(err, &exit) && exit.Code == restarted {
+		return fault.New("the host restarted during the copy").On(c.conn.Name()).
+			Hint("run the same again: what has arrived is checked there first")
+	}
+	return err
 }

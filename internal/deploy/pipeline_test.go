@@ -200,6 +200,10 @@ func TestPipelineFailures(t *testing.T) {
 			return s.connects().add(s.served(), hosttest.Call{Want: copyMark, Name: "begin", Root: true, Out: "cut\n"},
 				hosttest.Call{Want: `(?s)-- ` + copyMark + ` /nix/store [0-9a-f]+ mend `, Name: "mend", Root: true, Out: "damaged /nix/store/x\n"})
 		}, greetsOld, Failed, "web1: the host lost power during a copy, and paths that are in use there are damaged", "connect begin mend"},
+		"restarted while it was written": {func(s *stage) *stage {
+			return s.connects().add(s.served(), hosttest.Call{Want: copyMark + ` /nix/store`, Name: "begin", Root: true, Out: "free 1000000000 1000000\n"},
+				hosttest.Call{Want: `(?s)sync -f /nix/store`, Name: "protect", Root: true, Err: &host.ExitError{Host: "web1", Command: "the end of the copy", Code: restarted}})
+		}, greetsOld, Failed, "web1: the host restarted during the copy", "connect begin protect"},
 		"refused by the plan": {func(s *stage) *stage {
 			s.run.Admit = func(context.Context, Admission) error { return LeaveAlone(fault.New("a no to the plan")) }
 			return s.connects().copies().releases()

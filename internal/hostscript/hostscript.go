@@ -26,6 +26,11 @@ uptime_s() {
 	echo "$uptime_now"
 }`
 
+// BootID defines boot_look, which sets $boot_is to what names the present boot, without a process on
+// Linux, or to nothing, and boot_id, which prints it.
+const BootID = `boot_look() { { IFS= read -r boot_is </proc/sys/kernel/random/boot_id; } 2>/dev/null || boot_is=$(sysctl -n kern.bootsessionuuid 2>/dev/null); }
+boot_id() { boot_look && echo "$boot_is"; }`
+
 // Kernel is the name of the host's kernel, in $_kernel, as uname says it; it takes no process on Linux.
 const Kernel = `[ -n "${_kernel:-}" ] || { read -r _kernel </proc/sys/kernel/ostype; } 2>/dev/null || _kernel=$(uname)`
 

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"godwit/internal/awake"
 	"godwit/internal/crash"
 	"godwit/internal/fault"
 	"godwit/internal/ui/text"
@@ -48,7 +49,7 @@ type conn struct {
 	// owed counts what the peer has to do before we can go on: while it is not
 	// zero, silence for longer than idle ends the connection.
 	owed atomic.Int64
-	last atomic.Int64 // unix nanoseconds of the last byte moved
+	last atomic.Int64 // awake.Instant of the last byte moved
 	// paused is set while we do not read on purpose: the hosts are slower than
 	// the source.
 	paused atomic.Bool
@@ -87,7 +88,7 @@ func dial(ctx context.Context, ep Endpoint, write bool, idle time.Duration) (*co
 	}
 	c := &conn{name: ep.Name, write: write, st: st, release: release, done: make(chan struct{}), exited: make(chan struct{})}
 	c.idle.Store(int64(idle))
-	c.last.Store(time.Now().UnixNano())
+	c.moved()
 	size := 64 << 10
 	if write {
 		size = 8 << 10 // answers only, and there are many hosts
@@ -127,13 +128,17 @@ func (c *conn) watch() {
 			return
 		case <-t.C:
 			idle := time.Duration(c.idle.Load())
-			if c.owed.Load() > 0 && !c.paused.Load() && time.Since(time.Unix(0, c.last.Load())) > idle {
+			if c.owed.Load() > 0 && !c.paused.Load() && awake.Since(awake.Instant(c.last.Load())) > idle {
 				c.fail(fmt.Errorf("%w for %s", errSilent, idle))
 				return
 			}
 		}
 	}
 }
+
+// moved says that the peer was not silent. The time is this process's own: neither a
+// clock that is set nor a laptop that slept makes a peer silent.
+func (c *conn) moved() { c.last.Store(int64(awake.Now())) }
 
 const watchTick = 100 * time.Millisecond
 
@@ -143,7 +148,7 @@ func (c *conn) idleFor(d time.Duration) { c.idle.Store(int64(d)) }
 // owe says that the peer has n more (or less) things to do for us.
 func (c *conn) owe(n int64) {
 	if c.owed.Add(n) == n && n > 0 {
-		c.last.Store(time.Now().UnixNano())
+		c.moved()
 	}
 }
 
@@ -152,7 +157,7 @@ type connReader conn
 func (c *connReader) Read(p []byte) (int, error) {
 	n, err := c.st.Stdout.Read(p)
 	if n > 0 {
-		c.last.Store(time.Now().UnixNano())
+		(*conn)(c).moved()
 	}
 	return n, err
 }
@@ -166,7 +171,7 @@ func (c *conn) send(b []byte) error {
 		if err != nil {
 			return err
 		}
-		c.last.Store(time.Now().UnixNano())
+		c.moved()
 		b = b[n:]
 	}
 	return nil

@@ -36,6 +36,8 @@ type fakeStore struct {
 	locks int
 	dials int
 	subst map[string]*fakePath // what its caches have
+	held  map[string]int       // temporary roots: how many processes hold a path
+	kills []func()             // ends each process that was started
 
 	// Faults and manners.
 	delayAdd func(path string)              // before the answer to AddToStoreNar
@@ -50,7 +52,55 @@ type fakeStore struct {
 }
 
 func newFake(t testing.TB) *fakeStore {
-	return &fakeStore{t: t, paths: map[string]*fakePath{}, reads: map[string]int{}}
+	return &fakeStore{t: t, paths: map[string]*fakePath{}, reads: map[string]int{}, held: map[string]int{}}
+}
+
+// die ends all processes of the store, and waits until they hold nothing.
+func (s *fakeStore) die() {
+	s.mu.Lock()
+	kills := s.kills
+	s.kills = nil
+	s.mu.Unlock()
+	for _, kill := range kills {
+		kill()
+	}
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		s.mu.Lock()
+		n := len(s.held)
+		s.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			s.t.Fatalf("%d paths are still held", n)
+		}
+	}
+}
+
+// collect takes away what no process holds, and tells how many paths that were.
+func (s *fakeStore) collect() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	live := map[string]bool{}
+	var mark func(p string)
+	mark = func(p string) {
+		if i := s.paths[p]; i != nil && !live[p] {
+			live[p] = true
+			for _, r := range i.References {
+				mark(r)
+			}
+		}
+	}
+	for p := range s.held {
+		mark(p)
+	}
+	for p := range s.paths {
+		if !live[p] {
+			delete(s.paths, p)
+			n++
+		}
+	}
+	return n
 }
 
 func fakeName(n int, name string) string {
@@ -111,6 +161,14 @@ func (s *fakeStore) endpoint(name string) Endpoint {
 			outW.Close()
 			inR.Close()
 		}()
+		kill := func() {
+			inR.CloseWithError(io.ErrClosedPipe)
+			outW.CloseWithError(io.ErrUnexpectedEOF)
+			inW.Close()
+		}
+		s.mu.Lock()
+		s.kills = append(s.kills, kill)
+		s.mu.Unlock()
 		return &Stream{
 			Stdin:  inW,
 			Stdout: outR,
@@ -125,12 +183,7 @@ func (s *fakeStore) endpoint(name string) Endpoint {
 				return s.stderr
 			},
 			Wait: func() error { <-done; return err },
-			Kill: func() {
-				inR.CloseWithError(io.ErrClosedPipe)
-				outW.CloseWithError(io.ErrUnexpectedEOF)
-				inW.Close()
-				outR.Close()
-			},
+			Kill: func() { kill(); outR.Close() },
 		}, nil
 	}}
 }
@@ -155,6 +208,24 @@ func (s *fakeStore) serve(in io.Reader, out io.Writer, write bool) error {
 	} else if v != 2<<8|7 {
 		return fmt.Errorf("bad version %x", v)
 	}
+	mine := map[string]bool{}
+	hold := func(paths ...string) { // under s.mu
+		for _, p := range paths {
+			if !mine[p] {
+				mine[p] = true
+				s.held[p]++
+			}
+		}
+	}
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for p := range mine {
+			if s.held[p]--; s.held[p] == 0 {
+				delete(s.held, p)
+			}
+		}
+	}()
 	list := func() (out []string, err error) {
 		err = r.strings(func(p string) error { out = append(out, p); return storepath.Check(p) })
 		return
@@ -180,7 +251,9 @@ func (s *fakeStore) serve(in io.Reader, out io.Writer, write bool) error {
 				s.onQuery(sub == 1)
 			}
 			s.mu.Lock()
-			s.locks += int(lock)
+			if s.locks += int(lock); lock == 1 {
+				hold(asked...)
+			}
 			var have []string
 			for _, p := range asked {
 				if sub == 1 && s.subst[p] != nil {
@@ -328,6 +401,7 @@ func (s *fakeStore) serve(in io.Reader, out io.Writer, write bool) error {
 				}
 			}
 			s.paths[i.Path] = i
+			hold(i.Path)
 			s.mu.Unlock()
 			if err := flush(putUint(nil, 1)); err != nil {
 				return err

@@ -695,7 +695,7 @@ func (l *lane) reserve(c *conn, o *object, n int) (held bool, err error) {
 			case <-p.ctx.Done():
 			}
 			if c != nil {
-				c.last.Store(time.Now().UnixNano())
+				c.moved()
 				c.paused.Store(false)
 			}
 			p.mu.Lock()

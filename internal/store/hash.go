@@ -11,18 +11,6 @@ import (
 	"godwit/internal/storepath"
 )
 
-const nix32 = storepath.Alphabet
-
-var nix32Value = func() (v [256]byte) {
-	for i := range v {
-		v[i] = 0xff
-	}
-	for i := range len(nix32) {
-		v[nix32[i]] = byte(i)
-	}
-	return v
-}()
-
 // Hash is a SHA-256.
 type Hash [sha256.Size]byte
 
@@ -49,21 +37,11 @@ func ParseHash(s string) (Hash, error) {
 			return bad()
 		}
 	case (sha256.Size*8 + 4) / 5:
-		for k := range len(t) {
-			c := nix32Value[t[len(t)-1-k]]
-			if c == 0xff {
-				return bad()
-			}
-			b := 5 * k
-			i, j := b/8, uint(b%8)
-			h[i] |= c << j
-			if carry := c >> (8 - j); carry != 0 {
-				if i+1 >= len(h) {
-					return bad()
-				}
-				h[i+1] |= carry
-			}
+		b, ok := storepath.FromBase32(t)
+		if !ok {
+			return bad()
 		}
+		copy(h[:], b)
 	default:
 		return bad()
 	}

@@ -99,6 +99,13 @@ func (s pathSet) add(p string) bool {
 	return ok
 }
 
+// remove takes p out.
+func (s pathSet) remove(p string) {
+	if k, ok := slices.BinarySearch(s.paths, p); ok {
+		s.in[k] = false
+	}
+}
+
 func (s pathSet) has(p string) bool {
 	k, ok := slices.BinarySearch(s.paths, p)
 	return ok && s.in[k]

@@ -124,7 +124,7 @@ func divide(need []*Info, n int) (parts [][]*Info, gain int64) {
 var errDivided = errors.New("no further connection")
 
 // send sends need to the host and waits until all of it is registered there. It
-// gives the connection that holds the temporary roots: c, or one in its place.
+// gives the connection that sent and holds all of the closure: c, or one in its place.
 func (t *transfer) send(ctx context.Context, c *conn, need []*Info, total int64) (*conn, error) {
 	parts := [][]*Info{need}
 	t.p.mu.Lock()
@@ -145,24 +145,15 @@ func (t *transfer) send(ctx context.Context, c *conn, need []*Info, total int64)
 			}
 		}
 	}
-	paths0, bytes0 := t.res.Paths, t.res.Bytes
 	err := t.sendParts(ctx, c, parts, total)
 	if !errors.Is(err, errDivided) || ctx.Err() != nil {
 		return c, err
 	}
 	// A host that takes one connection only. What has arrived stays.
 	c.abandon()
-	if c, err = dial(ctx, t.d.Endpoint, true, t.p.opt.Idle); err != nil {
-		return nil, err
-	}
-	valid, err := c.queryValidPaths(pathsOf(need), true, false)
-	if err != nil {
+	c, rest, left, err := t.renew(ctx, t.wire)
+	if err != nil || len(rest) == 0 {
 		return c, err
-	}
-	rest, left := lacking(need, valid)
-	t.res.Paths, t.res.Bytes = paths0+len(need)-len(rest), bytes0+total-left
-	if len(rest) == 0 {
-		return c, nil
 	}
 	return c, t.sendParts(ctx, c, [][]*Info{rest}, left)
 }
@@ -296,28 +287,33 @@ func (s *stream) run(parent context.Context) error {
 }
 
 // open makes the connection of a stream behind the first.
-func (s *stream) open(parent context.Context) error {
-	t := s.g.t
-	c, err := dial(parent, t.d.Endpoint, true, min(t.p.opt.Idle, t.p.opt.second))
-	if err == nil {
-		stop := context.AfterFunc(s.g.ctx, func() { defer crash.Catch(); c.fail(context.Cause(s.g.ctx)) })
-		err = c.hello()
-		if !stop() && err == nil {
-			err = context.Cause(s.g.ctx)
-		}
-		if err != nil {
-			c.abandon()
-		}
-	}
+func (s *stream) open(parent context.Context) (err error) {
+	s.c, err = s.g.t.further(parent, s.g.ctx, s.g.t.wire)
 	switch {
+	case err == nil:
+		return nil
 	case s.g.ctx.Err() != nil:
 		return context.Cause(s.g.ctx)
-	case err != nil:
-		return fmt.Errorf("%w: %w", errDivided, err)
+	}
+	return fmt.Errorf("%w: %w", errDivided, err)
+}
+
+// further makes a connection beside the first, until while ends at most.
+func (t *transfer) further(ctx, while context.Context, ep Endpoint) (*conn, error) {
+	c, err := dial(ctx, ep, true, min(t.p.opt.Idle, t.p.opt.second))
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(while, func() { defer crash.Catch(); c.fail(context.Cause(while)) })
+	if err = c.hello(); !stop() && err == nil {
+		err = context.Cause(while)
+	}
+	if err != nil {
+		c.abandon()
+		return nil, err
 	}
 	c.idleFor(t.p.opt.Idle)
-	s.c = c
-	return nil
+	return c, nil
 }
 
 // roundTrip asks for nothing and takes the time.

@@ -15,7 +15,7 @@ const substituteBatch = 128
 
 // substitute lets the host fetch what it can. A host whose caches do not answer
 // in time gets everything from us. valid is brought up to date.
-func (t *transfer) substitute(ctx context.Context, c *conn, need []*Info, paths []string, valid pathSet) (*conn, error) {
+func (t *transfer) substitute(ctx context.Context, c *conn, need []*Info, valid pathSet) (*conn, error) {
 	p := t.p
 	c.idleFor(p.opt.SubstituteTimeout)
 	done := 0
@@ -30,12 +30,8 @@ func (t *transfer) substitute(ctx context.Context, c *conn, need []*Info, paths 
 			t.scope.Warn(fmt.Sprintf("the host's caches did not answer within %s: sending everything from here", p.opt.SubstituteTimeout),
 				"turn off substitution for this host, or look at its substituters and its clock")
 			c.abandon()
-			fresh, err := dial(ctx, t.d.Endpoint, true, p.opt.Idle)
-			if err != nil {
-				return c, err
-			}
-			// What did arrive counts, and the locks are taken anew.
-			all, err := fresh.queryValidPaths(paths, true, false)
+			// What did arrive counts, and everything is held anew.
+			fresh, all, err := t.hold(ctx, t.d.Endpoint)
 			copy(valid.in, all.in)
 			return fresh, err
 		}

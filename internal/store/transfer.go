@@ -18,6 +18,14 @@ type transfer struct {
 	scope     event.Scope
 	res       *Result
 	readyOnce func()
+	// wire is the endpoint of the connections that carry paths: the host's, or what
+	// Wire gave.
+	wire Endpoint
+
+	closure []*Info
+	paths   []string // of closure, sorted
+	need    []*Info  // what the host lacked when the sending began
+	total   int64    // bytes of NARs of need
 }
 
 func (t *transfer) run(ctx context.Context) error {
@@ -59,9 +67,9 @@ func (t *transfer) run(ctx context.Context) error {
 		}
 	}()
 
-	paths := pathsOf(closure)
+	t.wire, t.closure, t.paths = d.Endpoint, closure, pathsOf(closure)
 	room := t.askRoom(ctx)
-	valid, err := c.queryValidPaths(paths, !p.opt.DryRun, false) // the first answer on that connection
+	valid, err := c.queryValidPaths(t.paths, !p.opt.DryRun, false) // the first answer on that connection
 	if err != nil {
 		return t.unopened(ctx, err)
 	}
@@ -72,7 +80,7 @@ func (t *transfer) run(ctx context.Context) error {
 		return roomErr
 	}
 	if begun.Cut && d.Mend != nil {
-		if c, valid, err = t.mend(ctx, c, paths); err != nil {
+		if c, valid, err = t.mend(ctx, c); err != nil {
 			return err
 		}
 	}
@@ -87,7 +95,7 @@ func (t *transfer) run(ctx context.Context) error {
 	t.res.Skipped = len(closure) - len(need)
 
 	if d.Substitute && !p.opt.DryRun && len(need) > 0 {
-		if c, err = t.substitute(ctx, c, need, paths, valid); err != nil {
+		if c, err = t.substitute(ctx, c, need, valid); err != nil {
 			return err
 		}
 		before := len(need)
@@ -104,6 +112,7 @@ func (t *transfer) run(ctx context.Context) error {
 			return fault.New("%s", why).Because(ErrDiskFull).Hint("free space there with `nix-collect-garbage -d`")
 		}
 	}
+	t.need, t.total = need, total
 	if !p.opt.DryRun {
 		if d.Direct != nil && len(need) > 0 {
 			if err := t.direct(ctx, c, need, total, valid); err != nil {
@@ -115,18 +124,12 @@ func (t *transfer) run(ctx context.Context) error {
 			t.res.Direct = t.res.Bytes
 		}
 		if len(need) > 0 {
-			var err error
-			if other := t.otherWay(ctx, total); other != nil {
-				// The first connection keeps its locks until everything is there.
-				defer c.leave()
-				c = other
-			}
-			if c, err = t.send(ctx, c, need, total); err != nil {
+			if c, err = t.carry(ctx, c, need, total); err != nil {
 				return err
 			}
 		}
 		if d.GCRoot != nil && !begun.Rooted {
-			if err := d.GCRoot(ctx); err != nil {
+			if c, err = t.protect(ctx, c); err != nil {
 				return err
 			}
 		}
@@ -138,7 +141,7 @@ func (t *transfer) run(ctx context.Context) error {
 
 // mend has the host look at what an earlier copy left there. The connection goes
 // meanwhile, since it holds what it was asked about; a new one asks again.
-func (t *transfer) mend(ctx context.Context, c *conn, paths []string) (*conn, pathSet, error) {
+func (t *transfer) mend(ctx context.Context, c *conn) (*conn, pathSet, error) {
 	_ = c.close() // and its process ends
 	t.scope.Progress(0, 0, event.Paths, "the host lost power during a copy: checks what was copied")
 	mended, err := t.d.Mend(ctx)
@@ -148,12 +151,24 @@ func (t *transfer) mend(ctx context.Context, c *conn, paths []string) (*conn, pa
 	if len(mended) > 0 {
 		t.scope.Warn(fmt.Sprintf("the host lost power during an earlier copy, which damaged %s: to be copied again", count(len(mended), "path")))
 	}
-	fresh, err := dial(ctx, t.d.Endpoint, true, t.p.opt.Idle)
-	if err != nil {
-		return nil, pathSet{}, err
+	return t.hold(ctx, t.d.Endpoint)
+}
+
+// carry sends need over the way that Wire chooses, while c holds everything. It gives
+// the connection in place of c.
+func (t *transfer) carry(ctx context.Context, c *conn, need []*Info, total int64) (*conn, error) {
+	other := t.otherWay(ctx, total)
+	if other == nil {
+		return t.send(ctx, c, need, total)
 	}
-	valid, err := fresh.queryValidPaths(paths, true, false)
-	return fresh, valid, err
+	other, err := t.send(ctx, other, need, total)
+	switch {
+	case err == nil:
+		other.leave()
+	case other != nil:
+		other.abandon()
+	}
+	return c, err
 }
 
 // otherWay gives a connection of the kind that Wire chooses, or nil for the one
@@ -166,18 +181,12 @@ func (t *transfer) otherWay(ctx context.Context, missing int64) *conn {
 	if ep == nil {
 		return nil
 	}
-	c, err := dial(ctx, *ep, true, min(t.p.opt.Idle, t.p.opt.second))
-	if err == nil {
-		if err = c.hello(); err != nil {
-			c.abandon()
-		}
-		c.idleFor(t.p.opt.Idle)
-	}
+	c, err := t.further(ctx, ctx, *ep)
 	if err != nil {
 		t.scope.Warn("no second connection, so everything goes over the first: " + text.OneLine(err.Error()))
 		return nil
 	}
-	t.d.Endpoint = *ep
+	t.wire = *ep
 	return c
 }
 

@@ -3,6 +3,7 @@ package storepath
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"strings"
 )
 
 // OfNAR is the path of an object without references that is named by its content: the
@@ -30,4 +31,23 @@ func Base32(b []byte) string {
 		out[i] = Alphabet[word&31]
 	}
 	return string(out)
+}
+
+// FromBase32 reads what Base32 writes, and tells whether s is that.
+func FromBase32(s string) ([]byte, bool) {
+	b := make([]byte, len(s)*5/8)
+	for k := range len(s) {
+		v := strings.IndexByte(Alphabet, s[len(s)-1-k])
+		if v < 0 {
+			return nil, false
+		}
+		i, word := 5*k/8, v<<(5*k%8)
+		for ; word != 0; i, word = i+1, word>>8 {
+			if i == len(b) { // bits beyond the last byte
+				return nil, false
+			}
+			b[i] |= byte(word)
+		}
+	}
+	return b, true
 }

@@ -1,6 +1,7 @@
 package storepath
 
 import (
+	"bytes"
 	"encoding/base64"
 	"strings"
 	"testing"
@@ -83,4 +84,22 @@ func FuzzCheck(f *testing.F) {
 		_, _, _ = Cut(p)
 		_, _ = Name(p), Short(p)
 	})
+}
+
+func TestBase32(t *testing.T) {
+	for n := range 40 {
+		b := make([]byte, n)
+		for k := range b {
+			b[k] = byte(37*k + 11*n)
+		}
+		s := Base32(b)
+		if got, ok := FromBase32(s); !ok || !bytes.Equal(got, b) {
+			t.Errorf("%x is %s, which is %x", b, s, got)
+		}
+	}
+	for _, s := range []string{"e0", "0!", "zz", "z" + strings.Repeat("0", 51)} {
+		if got, ok := FromBase32(s); ok {
+			t.Errorf("%s is %x", s, got)
+		}
+	}
 }

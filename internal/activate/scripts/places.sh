@@ -1,7 +1,6 @@
 # shellcheck shell=sh disable=SC2034,SC2153,SC2154,SC2317,SC2329 # a part: names come from, and go to, the others
 # Where things are, for who has no root: a folder that each boot has anew, since
 # /run/user may go away with a session.
-boot_id() { { IFS= read -r boot_is </proc/sys/kernel/random/boot_id && echo "$boot_is"; } 2>/dev/null || sysctl -n kern.bootsessionuuid; }
 SCOPE=
 if [ "$AS" = user ]; then
 	SCOPE=--user

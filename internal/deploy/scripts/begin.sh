@@ -1,5 +1,5 @@
 # begin.sh MARK STORE ID MODE ROOT PATH...: before PATHs are copied to this host.
-# It is run behind the definitions of roots (begin.go) and room_of.
+# It is run behind the definitions of roots (begin.go), boot_look and room_of.
 #
 # Nix syncs its database and not the files, so that a host that loses power while
 # paths are copied to it may hold empty files for valid ones. MARK is there as
@@ -12,8 +12,8 @@ store=$2
 id=$3
 mode=$4
 shift 4
-boot=
-{ IFS= read -r boot </proc/sys/kernel/random/boot_id; } 2>/dev/null || :
+boot_look || :
+boot=${boot_is:-none}
 was=
 if [ -e "$mark" ]; then read -r was _ <"$mark" || :; fi
 
