@@ -24,6 +24,8 @@ const copyMark = "/nix/var/nix/godwit-copying"
 //go:embed scripts/begin.sh
 var beginScript string
 
+var beginText = hostscript.Compound(rootsFunc, hostscript.BootID, hostscript.RoomOf, beginScript)
+
 // rootsFunc makes a root of each path behind the first, which is the root of the
 // first path; further ones get its name with -2, -3 and so on.
 const rootsFunc = `roots() {
@@ -71,7 +73,7 @@ func (c *copying) script(ctx context.Context, mode string) (b store.Begun, mende
 	if mode == "mend" {
 		limit = mendLimit
 	}
-	out, err := c.conn.Output(ctx, host.Cmd{Script: hostscript.Compound(rootsFunc, hostscript.BootID, hostscript.RoomOf, beginScript), Name: "the beginning of the copy", Limit: limit,
+	out, err := c.conn.Output(ctx, host.Cmd{Script: beginText, Name: "the beginning of the copy", Limit: limit,
 		Args: append([]string{copyMark, "/nix/store", c.id, mode, pushedRoot}, c.roots...), Elevate: true})
 	if err != nil {
 		return b, nil, err

@@ -59,3 +59,29 @@ func TestProtectScript(t *testing.T) {
 		})
 	}
 }
+
+// TestMarkOfABoot: only a mark that names another boot says that a copy was cut.
+func TestMarkOfABoot(t *testing.T) {
+	boot, err := exec.CommandContext(t.Context(), "/bin/sh", "-c", hostscript.BootID+"\nboot_id").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine := strings.TrimSpace(string(boot)) + " me\n"
+	for mark, cut := range map[string]bool{"": false, mine: false, "elsewhen you\n": true, " you\n": false} {
+		dir := t.TempDir()
+		file := filepath.Join(dir, "mark")
+		if mark != "" {
+			if err := os.WriteFile(file, []byte(mark), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out, err := exec.CommandContext(t.Context(), "/bin/sh", "-c", beginText, "sh", file, dir, "me", "", filepath.Join(dir, "root"), dir+"/none").Output()
+		if err != nil {
+			t.Errorf("%q: %v", mark, err)
+		}
+		now, _ := os.ReadFile(file)
+		if strings.HasPrefix(string(out), "cut\n") != cut || !strings.Contains(string(out), "free ") || (string(now) == mine) == cut {
+			t.Errorf("%q: %q, and the mark is %q", mark, out, now)
+		}
+	}
+}

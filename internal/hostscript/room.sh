@@ -36,7 +36,7 @@ own_ids() {
 # there, or exchange it.
 own_folder() {
 	own_ids
-	own_is=$(stat -L -c '%u %g %a' "$1" 2>/dev/null) || return 1
+	own_is=$(stat -L -c '%u %g %a' "$1" 2>/dev/null || stat -L -f '%u %g %Lp' "$1" 2>/dev/null) || return 1 # GNU's, or a Mac's
 	case $own_is in *[2367]) return 1 ;; esac # others can write
 	case $own_is in
 	"$own_uid $own_gid "*) ;;

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"godwit/internal/fault"
+	"godwit/internal/ui/text"
 )
 
 // The temporary roots. What a connection has asked for, or was sent, is safe from the
@@ -67,7 +68,7 @@ func (t *transfer) protect(ctx context.Context, c *conn) (*conn, error) {
 		}
 		if n == holds {
 			return c, fault.New("%d connections in a row ended before what was copied was a garbage collector root", holds).Because(held).
-				Hint("see why processes end there: journalctl -b; what has arrived stays, so run the same again")
+				Detail(text.OneLine(held.Error())).Hint("see why processes end there: journalctl -b; then run the same again")
 		}
 		c.abandon()
 		var missing []*Info

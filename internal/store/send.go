@@ -124,7 +124,7 @@ func divide(need []*Info, n int) (parts [][]*Info, gain int64) {
 var errDivided = errors.New("no further connection")
 
 // send sends need to the host and waits until all of it is registered there. It
-// gives the connection that sent and holds all of the closure: c, or one in its place.
+// gives the connection that sent: c, or one in its place, which holds all of the closure.
 func (t *transfer) send(ctx context.Context, c *conn, need []*Info, total int64) (*conn, error) {
 	parts := [][]*Info{need}
 	t.p.mu.Lock()

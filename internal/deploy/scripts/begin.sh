@@ -14,8 +14,9 @@ mode=$4
 shift 4
 boot_look || :
 boot=${boot_is:-none}
-was=
-if [ -e "$mark" ]; then read -r was _ <"$mark" || :; fi
+was='' whose=''
+if [ -e "$mark" ]; then read -r was whose <"$mark" || :; fi
+[ -n "$whose" ] || was='' # godwit before this named no boot on a Mac, and left its mark
 
 # there tells whether nothing is to be copied: a valid path has all that it refers to.
 there() {
